@@ -1,0 +1,134 @@
+"""Every error spoolq raises, in a tree by what the catcher does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SpoolqError(Exception):
+    """Anything that spoolq raises on purpose."""
+
+
+class ConfigError(SpoolqError):
+    """A setting is wrong: nothing was begun. Mend the setting that the message names."""
+
+
+class PayloadError(SpoolqError):
+    """The job itself can't be carried (not JSON, too large, unreadable). Nothing was stored; trying again won't help."""
+
+
+class UnknownTask(SpoolqError):
+    """No task of that name is registered here."""
+
+
+class EnqueueError(SpoolqError):
+    """`enqueue` could not say yes. `stored`, `not_stored` and `unknown` list every id of the call.
+
+    Enqueuing an id again with `using(id=…)`, on the same host and within the horizon, is safe in every case.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stored: Sequence[str] = (),
+        not_stored: Sequence[str] = (),
+        unknown: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.stored = tuple(stored)
+        self.not_stored = tuple(not_stored)
+        self.unknown = tuple(unknown)
+
+    @property
+    def id(self) -> str:
+        """The id of the first job that was not surely stored."""
+        return (self.not_stored + self.unknown)[0]
+
+
+class NotStored(EnqueueError):
+    """The job is in neither place. It can be enqueued again, or handled otherwise."""
+
+
+class SpoolFull(NotStored):
+    """Redis did not take the job, and the spool is at its limit or the disk nearly full. Nothing was dropped to make room."""
+
+
+class MaybeStored(EnqueueError):
+    """The job may or may not have been stored. Enqueue it again with the same id: a second copy won't be queued."""
+
+
+class StoreError(SpoolqError):
+    """A store could not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not do it, or it isn't known whether it did.
+
+    `reason` is a short fixed word (`refused`, `timeout`, `readonly`, …) for logs, counters and the breaker.
+    `maybe_applied` is true when bytes of the request may have reached the store and no answer did.
+    `not_after` is then the latest time, on the store's own clock, at which the attempt can still be applied.
+    `server_wide` is true when the fault speaks for the whole server, so that the next call would meet it too.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        maybe_applied: bool = False,
+        not_after: float = 0.0,
+        server_wide: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.maybe_applied = maybe_applied
+        self.not_after = not_after
+        self.server_wide = server_wide
+
+
+class StoreFull(StoreUnavailable):
+    """The store is out of memory or at its size limit. Nothing was applied; reading and settling still work."""
+
+    def __init__(self, message: str, *, reason: str = "full") -> None:
+        super().__init__(message, reason=reason)
+
+
+class SpoolDamaged(StoreUnavailable):
+    """The file isn't a spool that can be read. It was left as it is; nothing was applied."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="damaged")
+
+
+class LeaseLost(StoreError):
+    """The claims with these `tokens` are no longer held: somebody took them over. Whatever else the call named was settled."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        super().__init__(f"{len(tokens)} claim(s) no longer held: {', '.join(tokens[:3])}{' …' if len(tokens) > 3 else ''}")
+        self.tokens = tuple(tokens)
+
+
+class GuardHeld(StoreError):
+    """A guard among the call's effects is held by somebody else. Nothing of the call was applied."""
+
+    def __init__(self, key: str, holder: str) -> None:
+        super().__init__(f"guard {key!r} is held by {holder!r}")
+        self.key = key
+        self.holder = holder
+
+
+class StaleCall(StoreError):
+    """A worker's call carried a number below one already answered, or came after its not-after. Nothing was applied."""
+
+
+class Retry(Exception):
+    """Raised by a task: run this job again in `delay` seconds (None: as its policy says), counted as an attempt."""
+
+    def __init__(self, delay: float | None = None) -> None:
+        super().__init__("the task asked to be retried")
+        self.delay = delay
+
+
+class Discard(Exception):
+    """Raised by a task: this job is of no use any more. It is dropped and counted, and is not a failure."""

@@ -1,0 +1,293 @@
+"""The contract that every store keeps. The docstrings are its specification; `tests/contract` holds each store to it.
+
+A store takes and gives bytes and never looks into a payload. Times are epoch seconds; those named `not_after` are on the
+store's own clock (`now()`). Every verb raises `StoreUnavailable` when the store can't be reached or refuses, with
+`maybe_applied` when it isn't known whether the verb took effect. Nothing above this contract imports a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from spoolq.job import Claim, Failure, Handoff, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What else happens in the same atomic step as a put or a settling verb.
+
+    put       messages to put (idempotent on the id only where `given`; the step itself is fenced, so it happens once)
+    acquire   (key, holder, ttl seconds): set if absent. One that somebody else holds refuses the whole call: `GuardHeld`.
+              Acquiring what one holds already succeeds and renews the ttl
+    release   (key, holder): deleted if that holder has it, else left alone
+    values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
+    counters  (name, by): added up, readable by `Store.counters`
+    """
+
+    put: tuple[Message, ...] = ()
+    acquire: tuple[tuple[str, str, float], ...] = ()
+    release: tuple[tuple[str, str], ...] = ()
+    values: tuple[tuple[str, bytes, float], ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
+
+
+NONE = Effects()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Who claims. `key` is new at each start (a process id may come back); the rest is for people and for Resque's own views.
+
+    `lease` is in seconds: claims of this worker may be taken over when it hasn't been heard of for so long.
+    """
+
+    key: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    threads: int = 1
+    started_at: float = 0.0
+    lease: float = 30.0
+    kind: Literal["worker", "drainer"] = "worker"
+
+    def resque_id(self, slot: int) -> str:
+        """Resque's id of one running thread, `host:pid[+slot]:queues` (three parts, none empty: resque-web insists)."""
+        return f"{self.host}:{self.pid}{f'+{slot}' if slot else ''}:{','.join(self.queues) or '*'}"
+
+
+class Working(NamedTuple):
+    """What one thread is doing: its slot (0 to threads - 1), the claim, and since when (epoch seconds)."""
+
+    slot: int
+    claim: Claim
+    since: float
+
+
+class WorkerView(NamedTuple):
+    """A worker as `Store.workers` reports it. `lease_left` is in seconds, negative once the lease ran out."""
+
+    info: WorkerInfo
+    lease_left: float
+    claims: int
+    working: tuple[Working, ...]
+
+
+class Claimed(NamedTuple):
+    """What `claim` took, and the tokens among its `ack` that were no longer held."""
+
+    claims: tuple[Claim, ...]
+    lost: tuple[str, ...] = ()
+
+
+class Depth(NamedTuple):
+    """How much there is of one queue. `oldest` is the age in seconds of the oldest ready job, None where it can't be told."""
+
+    queue: str
+    ready: int
+    scheduled: int
+    claimed: int
+    oldest: float | None
+
+
+class FailureLog(Protocol):
+    """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
+
+    def count(self) -> int:
+        """How many there are."""
+
+    def page(self, start: int = 0, limit: int = 100) -> list[Failure]:
+        """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as such, never an error."""
+
+    def get(self, id: str) -> Failure | None:
+        """The newest failure of this job id."""
+
+    def retry(self, ids: Sequence[str]) -> int:
+        """Put these jobs back into their queues as new launches (`run` + 1, attempt 0) and out of the log, each in one atomic step.
+
+        Returns how many were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
+        """
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Delete these entries. Returns how many were there."""
+
+    def prune(self, before: float) -> int:
+        """Delete what failed before that time. Returns how many."""
+
+
+class Store(Protocol):
+    """Where jobs are kept: Redis, or an SQLite file."""
+
+    failures: FailureLog
+
+    # putting
+
+    def put(
+        self,
+        messages: Sequence[Message],
+        effects: Effects = NONE,
+        *,
+        timeout: float | None = None,
+        not_after: float | None = None,
+        hold: bool = False,
+    ) -> list[bool]:
+        """Store the messages: all or nothing, idempotent on the id. Returns, for each, whether it was new (False: that id was there).
+
+        Within `timeout` seconds (None: the store's own default) it has returned or raised, whatever the network or disk does.
+        `not_after` is the time on the store's clock from which the attempt must no longer be applied; by default what is left of `timeout`.
+        `hold` keeps the ids remembered until `forget` names them (a drainer's put: its rows are still there);
+        without it the store forgets an answered id by itself, unless it was `given`.
+
+        Raises `StoreFull`; `StoreUnavailable`, with `not_after` when it may have been applied; `GuardHeld`; `PayloadError`
+        when the store can never take such a message.
+        """
+
+    def forget(self, ids: Sequence[tuple[str, float]]) -> None:
+        """Each (id, time): the id need not be remembered once the store's clock is past the time. Sent along with a later call."""
+
+    def ready(self, timeout: float) -> float:
+        """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises `StoreUnavailable` otherwise."""
+
+    def now(self) -> float:
+        """The store's own clock, as near as it is known, without asking it."""
+
+    # taking and settling
+
+    def register(self, worker: WorkerInfo) -> None:
+        """Make the worker known. `heartbeat` and `claim` do so too, for one that was forgotten."""
+
+    def unregister(self, worker: WorkerInfo) -> None:
+        """The worker ends. Claims that it still holds are left for `rescue`, at once."""
+
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
+        """Every lease of the worker ends `worker.lease` from now; what its threads work on is shown. One command however many claims.
+
+        Returns how many claims the store holds for it: a number that isn't the worker's own leads to `reconcile`.
+        """
+
+    def claim(
+        self,
+        worker: WorkerInfo,
+        call: int,
+        queues: Sequence[str],
+        limit: int,
+        *,
+        ack: Sequence[Claim] = (),
+        effects: Effects = NONE,
+        timeout: float | None = None,
+    ) -> Claimed:
+        """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given, oldest first in each.
+
+        `call` is the worker's call number, counted up by one a call. The same number again (after a lost answer) gets the same
+        claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises `StaleCall`.
+        """
+
+    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+        """In one step: make `call` the worker's last number, so that no earlier call can still take effect, and list the claims it holds."""
+
+    def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
+        """These are done, and gone. Raises `LeaseLost` naming those no longer held, after the others were settled."""
+
+    def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
+        """Back into its queue with this payload (one attempt counted in it), not before `at`. Raises `LeaseLost`."""
+
+    def fail(self, claim: Claim, failure: Failure, effects: Effects = NONE) -> None:
+        """Out of the queue and into the failure log, in one step. Raises `LeaseLost`."""
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Back at the front of their queues, at once, in their order, no attempt counted. Raises `LeaseLost` as `ack` does."""
+
+    def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
+        """Take over up to `limit` claims whose lease ran out, under new tokens, as `worker`'s own: to be settled by the retry policy.
+
+        A worker left without claims and lease is unregistered.
+        """
+
+    def promote(self, limit: int) -> int:
+        """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides along."""
+
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
+        """Block until one of the queues may have a job, or `timeout` has passed. May wake for nothing. Returns False on the time-out."""
+
+    # looking
+
+    def depths(self) -> list[Depth]:
+        """Every queue that there is, by name."""
+
+    def workers(self) -> list[WorkerView]:
+        """Every worker that is known, those whose lease ran out included."""
+
+    def counters(self) -> Mapping[str, int]:
+        """All counters."""
+
+    def value(self, key: str) -> bytes | None:
+        """A value set by an effect, None when there is none or its time has passed."""
+
+    def meta(self, key: str) -> str | None:
+        """A small lasting setting (a pause, a cap)."""
+
+    def set_meta(self, key: str, value: str | None, *, expected: str | None | Literal[False] = False) -> bool:
+        """Set it (None: delete). With `expected`, only when it still has that value; returns whether it was set."""
+
+    def purge(self, queue: str) -> int:
+        """Delete the ready jobs of a queue. Returns how many there were."""
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Answer what is in flight, within `timeout`, and free what is held. Safe to call twice."""
+
+
+class Spool(Store, Protocol):
+    """A store that also keeps jobs for a primary that could not take them: what failing over and draining need beside `Store`."""
+
+    def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
+        """Store jobs that the primary did not take: as `put`, synced to disk on return.
+
+        `not_after` says that an attempt for them may still be applied by the primary until that time on its clock: the rows are
+        in doubt, no local worker takes them. Rows of a given id are in doubt from birth. An id that is there keeps its doubt.
+        """
+
+    def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
+        """For a call with a given id, before anyone asks the primary: a row that waits is put in doubt and is the answer;
+        `ran`: it was settled here, within the horizon."""
+
+    def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
+        """Claim up to `limit` rows (and `max_bytes` of payload, at least one row) for the primary: oldest first, whatever queue and `run_at`.
+
+        In the same transaction each row is put in doubt and notes `not_after`, the time past which this attempt can't be applied any more.
+        """
+
+    def handed_over(self, handoffs: Sequence[Handoff]) -> None:
+        """The primary has them: delete the rows. Raises `LeaseLost` as `ack` does."""
+
+    def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
+        """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""
+
+    def quarantine(self, handoff: Handoff, reason: str) -> None:
+        """Set one row aside, with the reason, out of everybody's way. Nothing is deleted. Raises `LeaseLost`."""
+
+    def waiting(self) -> int:
+        """How many rows wait to be handed over, those in claims included and those in quarantine not."""
+
+    def info(self) -> SpoolInfo:
+        """Facts for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolInfo:
+    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds."""
+
+    path: str
+    destination: str
+    schema: int
+    sqlite: str
+    rows: int
+    in_doubt: int
+    claimed: int
+    quarantined: int
+    failures: int
+    bytes: int
+    limit_bytes: int
+    disk_free: int
+    min_free: int
+    oldest: float | None
