@@ -26,7 +26,8 @@ class Job:
 
     `run_at` and `expires_at` are epoch seconds; `run_at` 0 means at once, `expires_at` None means never.
     `attempt` counts the attempts that ended before this one. `run` counts an operator's re-runs from the failure log.
-    `given` says that the caller chose the id. `extra` holds fields that another writer put beside Resque's own; they are carried along.
+    `given` says that the caller chose the id. `extra` holds fields that another writer put beside Resque's own; they are
+    carried along.
     """
 
     id: str

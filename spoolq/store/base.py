@@ -98,13 +98,15 @@ class FailureLog(Protocol):
         """How many there are."""
 
     def page(self, start: int = 0, limit: int = 100) -> list[Failure]:
-        """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as such, never an error."""
+        """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as
+        such, never an error."""
 
     def get(self, id: str) -> Failure | None:
         """The newest failure of this job id."""
 
     def retry(self, ids: Sequence[str]) -> int:
-        """Put these jobs back into their queues as new launches (`run` + 1, attempt 0) and out of the log, each in one atomic step.
+        """Put these jobs back into their queues as new launches (`run` + 1, attempt 0) and out of the log, each in one
+        atomic step.
 
         Returns how many were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
         """
@@ -132,10 +134,12 @@ class Store(Protocol):
         not_after: float | None = None,
         hold: bool = False,
     ) -> list[bool]:
-        """Store the messages: all or nothing, idempotent on the id. Returns, for each, whether it was new (False: that id was there).
+        """Store the messages: all or nothing, idempotent on the id. Returns, for each, whether it was new (False: that id
+        was there).
 
         Within `timeout` seconds (None: the store's own default) it has returned or raised, whatever the network or disk does.
-        `not_after` is the time on the store's clock from which the attempt must no longer be applied; by default what is left of `timeout`.
+        `not_after` is the time on the store's clock from which the attempt must no longer be applied; by default what is
+        left of `timeout`.
         `hold` keeps the ids remembered until `forget` names them (a drainer's put: its rows are still there);
         without it the store forgets an answered id by itself, unless it was `given`.
 
@@ -144,10 +148,12 @@ class Store(Protocol):
         """
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
-        """Each (id, time): the id need not be remembered once the store's clock is past the time. Sent along with a later call."""
+        """Each (id, time): the id need not be remembered once the store's clock is past the time. Sent along with a later
+        call."""
 
     def ready(self, timeout: float) -> float:
-        """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises `StoreUnavailable` otherwise."""
+        """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises
+        `StoreUnavailable` otherwise."""
 
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""
@@ -161,7 +167,8 @@ class Store(Protocol):
         """The worker ends. Claims that it still holds are left for `rescue`, at once."""
 
     def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
-        """Every lease of the worker ends `worker.lease` from now; what its threads work on is shown. One command however many claims.
+        """Every lease of the worker ends `worker.lease` from now; what its threads work on is shown. One command however
+        many claims.
 
         Returns how many claims the store holds for it: a number that isn't the worker's own leads to `reconcile`.
         """
@@ -177,14 +184,17 @@ class Store(Protocol):
         effects: Effects = NONE,
         timeout: float | None = None,
     ) -> Claimed:
-        """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given, oldest first in each.
+        """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given,
+        oldest first in each.
 
         `call` is the worker's call number, counted up by one a call. The same number again (after a lost answer) gets the same
-        claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises `StaleCall`.
+        claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises
+        `StaleCall`.
         """
 
     def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
-        """In one step: make `call` the worker's last number, so that no earlier call can still take effect, and list the claims it holds."""
+        """In one step: make `call` the worker's last number, so that no earlier call can still take effect, and list the
+        claims it holds."""
 
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         """These are done, and gone. Raises `LeaseLost` naming those no longer held, after the others were settled."""
@@ -199,16 +209,19 @@ class Store(Protocol):
         """Back at the front of their queues, at once, in their order, no attempt counted. Raises `LeaseLost` as `ack` does."""
 
     def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
-        """Take over up to `limit` claims whose lease ran out, under new tokens, as `worker`'s own: to be settled by the retry policy.
+        """Take over up to `limit` claims whose lease ran out, under new tokens, as `worker`'s own: to be settled by the
+        retry policy.
 
         A worker left without claims and lease is unregistered.
         """
 
     def promote(self, limit: int) -> int:
-        """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides along."""
+        """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides
+        along."""
 
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
-        """Block until one of the queues may have a job, or `timeout` has passed. May wake for nothing. Returns False on the time-out."""
+        """Block until one of the queues may have a job, or `timeout` has passed. May wake for nothing. Returns False on the
+        time-out."""
 
     # looking
 
@@ -227,7 +240,7 @@ class Store(Protocol):
     def meta(self, key: str) -> str | None:
         """A small lasting setting (a pause, a cap)."""
 
-    def set_meta(self, key: str, value: str | None, *, expected: str | None | Literal[False] = False) -> bool:
+    def set_meta(self, key: str, value: str | None, *, expected: str | Literal[False] | None = False) -> bool:
         """Set it (None: delete). With `expected`, only when it still has that value; returns whether it was set."""
 
     def purge(self, queue: str) -> int:
@@ -238,7 +251,8 @@ class Store(Protocol):
 
 
 class Spool(Store, Protocol):
-    """A store that also keeps jobs for a primary that could not take them: what failing over and draining need beside `Store`."""
+    """A store that also keeps jobs for a primary that could not take them: what failing over and draining need beside
+    `Store`."""
 
     def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         """Store jobs that the primary did not take: as `put`, synced to disk on return.
@@ -252,9 +266,11 @@ class Spool(Store, Protocol):
         `ran`: it was settled here, within the horizon."""
 
     def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
-        """Claim up to `limit` rows (and `max_bytes` of payload, at least one row) for the primary: oldest first, whatever queue and `run_at`.
+        """Claim up to `limit` rows (and `max_bytes` of payload, at least one row) for the primary: oldest first, whatever
+        queue and `run_at`.
 
-        In the same transaction each row is put in doubt and notes `not_after`, the time past which this attempt can't be applied any more.
+        In the same transaction each row is put in doubt and notes `not_after`, the time past which this attempt can't be
+        applied any more.
         """
 
     def handed_over(self, handoffs: Sequence[Handoff]) -> None:
