@@ -212,7 +212,8 @@ class Store(Protocol):
         """Take over up to `limit` claims whose lease ran out, under new tokens, as `worker`'s own: to be settled by the
         retry policy.
 
-        A worker left without claims and lease is unregistered.
+        A worker left without claims and lease is unregistered. What a drainer held is no attempt at running: such rows are made
+        ready again (in doubt as they are) and not returned.
         """
 
     def promote(self, limit: int) -> int:
@@ -282,8 +283,9 @@ class Spool(Store, Protocol):
     def quarantine(self, handoff: Handoff, reason: str) -> None:
         """Set one row aside, with the reason, out of everybody's way. Nothing is deleted. Raises `LeaseLost`."""
 
-    def waiting(self) -> int:
-        """How many rows wait to be handed over, those in claims included and those in quarantine not."""
+    def waiting(self, limit: int | None = None) -> int:
+        """How many rows wait to be handed over, those in claims included and those in quarantine not; counted up to `limit`
+        only."""
 
     def info(self) -> SpoolInfo:
         """Facts for people."""

@@ -1,0 +1,399 @@
+"""`SpoolQ`, the object an application makes: its tasks, its settings, and the two stores behind them. The only file that
+names a concrete store."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+
+from spoolq import config, wire
+from spoolq.breaker import Breaker
+from spoolq.client import Client
+from spoolq.errors import ConfigError, PayloadError
+from spoolq.job import Job, Message, Receipt, new_id
+from spoolq.retry import RetryPolicy
+from spoolq.store.base import Spool, Store, WorkerInfo
+from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, performer, queue_name, seconds
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from spoolq.drain import Drainer
+    from spoolq.worker import Worker
+
+log = logging.getLogger("spoolq")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SpoolQ:
+    """A queue for an application: tasks, enqueue, and the stores.
+
+    url         redis://, rediss://, unix:// or sqlite:///path (no Redis at all)
+    spool       the file that takes jobs while Redis can't; by default one per destination in the state directory
+    namespace   the prefix of all keys in Redis (`resque`)
+    settings    any other setting by name, as in the docs' configuration page
+
+    Making one connects to nothing and opens nothing. It is safe to share between threads, and to make before a fork.
+    Raises ConfigError for a wrong setting.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        spool: str | os.PathLike[str] | None = None,
+        namespace: str | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        given: Mapping[str, Any] = {"url": url, "spool": spool, "namespace": namespace, **settings}
+        self.settings, self.origins = config.load(
+            config_file, **{name: value for name, value in given.items() if value is not None}
+        )
+        self.tasks = Tasks()
+        self.breaker = Breaker(changed=self._breaker_changed)
+        self._lock = threading.RLock()
+        self._primary: Store | None = None
+        self._spool: Spool | None = None
+        self._client: Client | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        _open.add(self)
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """One configured by the environment (`SPOOLQ_URL`, `SPOOLQ_SPOOL`, …) and spoolq.toml alone."""
+        return cls(**settings)
+
+    # tasks
+
+    @overload
+    def task(self, function: type, /) -> Task[..., Any]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        retries: int | None = None,
+        backoff: object | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
+        give_up_on: tuple[type[BaseException], ...] | None = None,
+        timeout: float | None = None,
+        expires: Seconds | None = None,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        retries: int | None = None,
+        backoff: object | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
+        give_up_on: tuple[type[BaseException], ...] | None = None,
+        timeout: float | None = None,
+        expires: Seconds | None = None,
+    ) -> Any:
+        """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
+
+        name       on the wire (the function's own name; Resque's `class`)
+        queue      where its jobs go (`default`; a class may say so in an attribute `queue`)
+        retries    how often a failed job is tried again (setting `retries`); backoff: any tenacity wait (jittered exponential)
+        retry_on, give_up_on   exception classes
+        timeout    kept with the task; time limits are not enforced yet
+        expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
+        """
+
+        def register(target: Callable[..., Any]) -> Task[..., Any]:
+            body = performer(target) if isinstance(target, type) else target
+            if not callable(body):
+                raise ConfigError(f"{target!r} can't be a task: a task is a function, or a class with perform")
+
+            def option(key: str, given: Any, default: Any) -> Any:
+                own = getattr(target, key, None) if isinstance(target, type) else None
+                return given if given is not None else own if own is not None else default
+
+            policy = RetryPolicy(
+                retries=option("retries", retries, self.settings.retries),
+                backoff=option("backoff", backoff, None),
+                retry_on=option("retry_on", retry_on, (Exception,)),
+                give_up_on=option("give_up_on", give_up_on, ()),
+            )
+            stale = option("expires", expires, None)
+            task: Task[..., Any] = Task(
+                body,
+                name=name or body.__name__,
+                queue=queue_name(option("queue", queue, "default")),
+                owner=self,
+                policy=policy,
+                timeout=option("timeout", timeout, None),
+                expires=None if stale is None else seconds(stale, "expires"),
+            )
+            self.tasks.add(task)
+            return task
+
+        return register if function is None else register(function)
+
+    def remote(self, name: str, queue: str = "default") -> Launch[...]:
+        """A task by name, for a program that doesn't import it. Arguments travel as they are given."""
+        return Launch(name, queue_name(queue), self, Options(), None)
+
+    # enqueuing
+
+    def enqueue(self, task: str | Launch[...], /, *args: Any, **kwargs: Any) -> Receipt:
+        """Launch a task by its name (or the task itself) with the job's arguments; options need `task.using(…)`.
+
+        A name that is registered here uses its task's queue and signature; another is sent to the queue `default`.
+        """
+        if isinstance(task, str):
+            task = self.tasks.get(task) if task in self.tasks.names() else self.remote(task)
+        return task.enqueue(*args, **kwargs)
+
+    def enqueue_many(self, jobs: Sequence[Job]) -> list[Receipt]:
+        """Store many jobs (made by `task.job(…)`); a receipt for each, in order. All or nothing for each 500 jobs or 1 MiB.
+
+        Raises NotStored or MaybeStored, whose lists name every id of the call; PayloadError before anything is stored.
+        """
+        return self.submit(jobs)
+
+    async def aenqueue(self, job: Job) -> Receipt:
+        """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled."""
+        return (await self.asubmit((job,)))[0]
+
+    def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
+        """What every launch ends in: encode, then put."""
+        return self.client.put([self.message(job) for job in jobs])
+
+    def asubmit(self, jobs: Sequence[Job]) -> Awaitable[list[Receipt]]:
+        """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
+        import asyncio
+
+        messages = [self.message(job) for job in jobs]
+        return asyncio.get_running_loop().run_in_executor(self._threads(), self.client.put, messages)
+
+    def message(self, job: Job) -> Message:
+        """The job as stores carry it, in this application's wire mode. Raises PayloadError."""
+        settings = self.settings
+        if settings.delayed == "resque" and job.run_at:
+            if job.kwargs:
+                raise PayloadError(
+                    f"{job.task}: keyword arguments can't wait in Resque's own delayed keys, whose schedulers keep "
+                    "`args` only; "
+                    "give them as positions, or leave delayed='spoolq'"
+                )
+            return Message(
+                job.put_id, job.queue, wire.encode_bare(job, settings.wire, settings.max_payload), job.run_at, job.given
+            )
+        return wire.message(job, settings.wire, settings.max_payload)
+
+    # what is behind it
+
+    @property
+    def primary(self) -> Store:
+        """The primary store. Opened when first used; opening it connects to nothing."""
+        if self._primary is None:
+            with self._lock:
+                if self._primary is None:
+                    self._primary = self._open_primary()
+        return self._primary
+
+    @property
+    def spool(self) -> Spool | None:
+        """The spool, None where the primary is an SQLite file. Opened (and made) when first used."""
+        if self.settings.sqlite_path is not None:
+            return None
+        return self._open_spool()
+
+    @property
+    def client(self) -> Client:
+        """The failover between the two."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = Client(
+                        self.primary,
+                        None if self.settings.sqlite_path is not None else self._open_spool,
+                        self.breaker,
+                        deadline=self.settings.deadline,
+                        disk_limit=self.settings.disk_limit,
+                        address=self.settings.destination,
+                    )
+        return self._client
+
+    def worker_info(self, queues: Sequence[str], threads: int, kind: Any = "worker", lease: float | None = None) -> WorkerInfo:
+        """An identity for a worker or drainer that starts now."""
+        return WorkerInfo(
+            key=new_id(),
+            host=socket.gethostname().replace(":", "-").replace(",", "-") or "localhost",
+            pid=os.getpid(),
+            queues=tuple(queues),
+            threads=threads,
+            started_at=time.time(),
+            lease=self.settings.lease if lease is None else lease,
+            kind=kind,
+        )
+
+    def drainer(self, *, rate: float | None = None, batch: int | None = None) -> Drainer:
+        """A drainer of this spool into this primary. Raises ConfigError where there is no spool."""
+        from spoolq.drain import Drainer
+
+        spool = self.spool
+        if spool is None:
+            raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to drain")
+        return Drainer(
+            spool,
+            self.primary,
+            self.breaker,
+            self.worker_info((), 1, "drainer", min(10.0, self.settings.lease)),
+            rate=self.settings.drain_rate if rate is None else rate,
+            batch=self.settings.drain_batch if batch is None else batch,
+            horizon=self.settings.horizon,
+        )
+
+    def worker(
+        self,
+        *,
+        queues: Sequence[str] = (),
+        threads: int = 4,
+        burst: bool = False,
+        local: bool = True,
+        drain: bool = True,
+        grace: float | None = None,
+    ) -> Worker:
+        """A worker of this application's tasks: `run()` works until it is stopped.
+
+        queues (in order of priority; those of the tasks by default), threads; burst: until nothing is left; local: run the
+        spool's own jobs while Redis is away; drain: empty this host's spool too; grace: seconds for running jobs at the end.
+        """
+        from spoolq.worker import Worker
+
+        spool = self.spool
+        return Worker(
+            self.primary,
+            self.tasks,
+            queues=tuple(queues) or self.tasks.queues() or ("default",),
+            threads=threads,
+            spool=spool,
+            breaker=self.breaker,
+            drainer=self.drainer() if drain and spool is not None else None,
+            local=local,
+            lease=self.settings.lease,
+            grace=self.settings.grace if grace is None else grace,
+            burst=burst,
+            encode=lambda job: wire.encode(job, self.settings.wire, max(self.settings.max_payload, 1 << 26)),
+        )
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
+        afterwards."""
+        with self._lock:
+            client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
+            self._client = self._primary = self._spool = self._executor = None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=False)
+        if client is not None:
+            client.close(timeout)
+        for store in (primary, spool):
+            if store is not None:
+                store.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SpoolQ {self.settings.destination}>"
+
+    def _open_primary(self) -> Store:
+        settings = self.settings
+        if settings.sqlite_path is not None:
+            from spoolq.store.sqlite import SQLiteStore
+
+            return SQLiteStore(settings.sqlite_path, remember=settings.horizon, timeout=settings.disk_limit, **self._limits())
+        from spoolq.store.redis import RedisStore
+
+        return RedisStore(
+            settings.url,
+            namespace=settings.namespace,
+            deadline=settings.deadline,
+            horizon=settings.horizon,
+            delayed=settings.delayed,
+        )
+
+    def _open_spool(self) -> Spool:
+        if self._spool is None:
+            with self._lock:
+                if self._spool is None:
+                    from spoolq.store.sqlite import SQLiteStore
+
+                    settings = self.settings
+                    self._spool = SQLiteStore(
+                        settings.spool_path,
+                        role="spool",
+                        destination=settings.destination,
+                        remember=settings.horizon,
+                        timeout=settings.disk_limit,
+                        **self._limits(),
+                    )
+        return self._spool
+
+    def _limits(self) -> dict[str, Any]:
+        settings = self.settings
+        return {"max_bytes": settings.spool_max_bytes, "max_rows": settings.spool_max_rows, "min_free": settings.spool_min_free}
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with self._lock:
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(8, "spoolq-aenqueue")
+        return self._executor
+
+    def _breaker_changed(self, open: bool, reason: str) -> None:
+        if open:
+            log.warning(
+                "%s does not take jobs (%s): they go to the spool %s until it answers",
+                self.settings.destination,
+                reason,
+                self.settings.spool_path,
+            )
+        else:
+            log.warning("%s takes jobs again (it was: %s)", self.settings.destination, reason)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._executor = None
+        self.breaker.after_fork()
+
+
+_open: weakref.WeakSet[SpoolQ] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for q in list(_open):
+        q._after_fork()
+
+
+def _at_exit() -> None:
+    for q in list(_open):
+        q.close(q.settings.deadline)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,213 @@
+"""The failover: the primary first, and the spool when it is unavailable, full or too slow. Nobody else decides where a job
+goes."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from spoolq.breaker import Breaker
+from spoolq.errors import EnqueueError, MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
+from spoolq.job import Message, Receipt, Route
+from spoolq.service import Service
+from spoolq.store.base import Spool, Store
+
+log = logging.getLogger("spoolq")
+
+MAX_ROWS, MAX_BYTES = 500, 1 << 20  # of one put: a script of more would hold up the server for everybody
+
+
+class Client:
+    """Puts messages into the primary or the spool, and answers for what it says.
+
+    `deadline` is what the primary gets, in seconds, `disk_limit` what the spool gets on top. Without a spool (an SQLite
+    primary) the
+    primary gets the disk limit and its refusal is final.
+    """
+
+    def __init__(
+        self,
+        primary: Store,
+        spool: Callable[[], Spool] | None,
+        breaker: Breaker,
+        *,
+        deadline: float = 0.25,
+        disk_limit: float = 2.0,
+        address: str = "the primary",
+        rng: random.Random | None = None,
+    ) -> None:
+        self._primary = primary
+        self._spool = spool
+        self.breaker = breaker
+        self._deadline = deadline
+        self._disk_limit = disk_limit
+        self._address = address
+        self._prober = Prober(primary, breaker, rng=rng or random.Random())
+
+    def put(self, messages: Sequence[Message], *, deadline: float | None = None) -> list[Receipt]:
+        """Store the messages, each chunk (500 rows, 1 MiB) all or nothing; a receipt for each, in order.
+
+        Raises NotStored, SpoolFull or MaybeStored; the error lists every id of the call as stored, not stored or unknown.
+        """
+        if len(messages) == 1 and not messages[0].given:
+            return self._put(messages, deadline)
+        receipts: list[Receipt] = []
+        for chunk in chunks(messages):
+            try:
+                receipts += (
+                    self._recalled(chunk, deadline) if any(message.given for message in chunk) else self._put(chunk, deadline)
+                )
+            except EnqueueError as error:
+                stored = (*(receipt.id for receipt in receipts), *error.stored)
+                tried = {*stored, *error.not_stored, *error.unknown}
+                rest = tuple(message.id for message in messages if message.id not in tried)
+                raise type(error)(
+                    str(error), stored=stored, not_stored=(*error.not_stored, *rest), unknown=error.unknown
+                ) from error.__cause__
+        return receipts
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Stop probing. The stores are closed by who made them."""
+        self._prober.stop(timeout)
+
+    def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
+        if self._spool is None:
+            return self._only(messages)
+        refusal: StoreUnavailable | None = None
+        if self.breaker.allows():
+            try:
+                new = self._primary.put(messages, timeout=self._deadline if deadline is None else deadline)
+            except StoreUnavailable as error:
+                refusal = error
+                if error.server_wide:
+                    self.breaker.failed(error.reason)
+                    self._prober.begin()
+            else:
+                return _receipts(messages, "primary", new)
+        else:
+            self._prober.begin()  # a thread doesn't outlive a fork
+        return self._fall_back(self._spool, messages, refusal)
+
+    def _fall_back(
+        self, spool: Callable[[], Spool], messages: Sequence[Message], refusal: StoreUnavailable | None
+    ) -> list[Receipt]:
+        in_doubt = refusal is not None and refusal.maybe_applied
+        not_after = refusal.not_after if refusal is not None and in_doubt else None
+        try:
+            new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
+        except StoreUnavailable as error:
+            why = refusal or f"{self._address} is out of reach ({self.breaker.reason or 'unknown'})"
+            raise _refused(messages, f"{why}; the spool: {error}", error, unknown=in_doubt or error.maybe_applied) from error
+        return _receipts(messages, "spool", new)
+
+    def _only(self, messages: Sequence[Message]) -> list[Receipt]:
+        try:
+            return _receipts(messages, "primary", self._primary.put(messages, timeout=self._disk_limit))
+        except StoreUnavailable as error:
+            raise _refused(messages, str(error), error, unknown=error.maybe_applied) from error
+
+    def _recalled(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
+        """A given id may wait in the spool, or have run from there: the spool is asked before the primary (handoff section
+        6)."""
+        if self._spool is None:
+            return self._only(messages)
+        known: dict[str, Receipt] = {}
+        for message in messages:
+            if not message.given:
+                continue
+            try:
+                found = self._spool().recall(message.id, timeout=self._disk_limit)
+            except StoreUnavailable as error:
+                # Whether the id is already on its way can't be told now, so asking the primary could queue it twice.
+                raise MaybeStored(
+                    f"job {message.id} has an id of the caller's, and the spool can't say whether it is there already: "
+                    f"{error}. "
+                    "Nobody else was asked; enqueue it again with the same id",
+                    unknown=[m.id for m in messages if m.given],
+                    not_stored=[m.id for m in messages if not m.given],
+                ) from error
+            if found is not None:
+                known[message.id] = Receipt(message.id, "spool", new=False)
+        rest = [message for message in messages if message.id not in known]
+        if rest:
+            try:
+                known |= {receipt.id: receipt for receipt in self._put(rest, deadline)}
+            except EnqueueError as error:
+                raise type(error)(
+                    str(error), stored=tuple(known), not_stored=error.not_stored, unknown=error.unknown
+                ) from error.__cause__
+        return [known[message.id] for message in messages]
+
+
+@dataclass
+class Prober:
+    """Asks the primary again, in the background, from the first failure until it answers; then closes the breaker."""
+
+    primary: Store
+    breaker: Breaker
+    rng: random.Random
+    first: float = 0.2
+    most: float = 5.0
+    timeout: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._failures = 0
+        self._service: Service | None = None
+
+    def begin(self) -> None:
+        """Start probing unless it is going on already."""
+        if self._service is None or not self._service.running:
+            self._failures = 0
+            self._service = Service("spoolq-prober", self.turn)
+            self._service.start()
+
+    def turn(self) -> float | None:
+        """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""
+        if self.breaker.allows():
+            return None
+        if self._failures:  # the first turn comes right after the failure: wait first
+            try:
+                self.primary.ready(self.timeout)
+            except StoreUnavailable as error:
+                self.breaker.failed(error.reason)
+            else:
+                self.breaker.succeeded()
+                return None
+        self._failures += 1
+        return self.first + self.rng.uniform(0, min(self.most, self.first * 2**self._failures))
+
+    def stop(self, timeout: float) -> None:
+        """Stop probing."""
+        if self._service is not None:
+            self._service.stop(timeout)
+
+
+def chunks(messages: Sequence[Message], rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[list[Message]]:
+    """The messages in order, in pieces of at most so many rows and bytes of payload (one message at least)."""
+    chunk: list[Message] = []
+    total = 0
+    for message in messages:
+        if chunk and (len(chunk) >= rows or total + len(message.payload) > size):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(message)
+        total += len(message.payload)
+    if chunk:
+        yield chunk
+
+
+def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) -> list[Receipt]:
+    return [Receipt(message.id, route, fresh) for message, fresh in zip(messages, new, strict=True)]
+
+
+def _refused(messages: Sequence[Message], why: str, error: StoreUnavailable, *, unknown: bool) -> EnqueueError:
+    ids = [message.id for message in messages]
+    name = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids)} jobs, from {ids[0]} on,"
+    if unknown:
+        return MaybeStored(
+            f"{name} may or may not be stored: {why}. Enqueue again with the same id: it won't be queued twice", unknown=ids
+        )
+    kind = SpoolFull if isinstance(error, StoreFull) else NotStored
+    return kind(f"{name} could not be stored: {why}", not_stored=ids)

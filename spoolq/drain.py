@@ -1,0 +1,251 @@
+"""The drainer: a worker whose work is `primary.put`. Take rows from the spool, put them into the primary, delete them. In
+that order."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from spoolq import wire
+from spoolq.breaker import Breaker
+from spoolq.client import MAX_BYTES, MAX_ROWS
+from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
+from spoolq.job import Handoff
+from spoolq.store.base import Effects, Spool, Store, WorkerInfo
+
+log = logging.getLogger("spoolq.drain")
+
+DAY = 86_400.0
+
+
+@dataclass
+class Drained:
+    """What a drainer has done so far: rows by their end. `error` is why it can't go on now, None when it can."""
+
+    moved: int = 0
+    already_there: int = 0
+    expired: int = 0
+    quarantined: int = 0
+    error: StoreUnavailable | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def rows(self) -> int:
+        """Rows that left the spool's queue, whichever way."""
+        return self.moved + self.already_there + self.expired + self.quarantined
+
+
+class Drainer:
+    """Empties a spool into a primary, batch by batch. Safe beside other drainers and local workers, and to be killed anywhere.
+
+    batch     rows at most in one put; it begins small and doubles while all goes well, halves when a put is cut
+    rate      rows a second at most; None for as fast as it goes
+    timeout   seconds that one put may take
+    horizon   seconds that the primary remembers an id: a row in doubt for longer (less a day) is set aside, not sent
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        primary: Store,
+        breaker: Breaker,
+        worker: WorkerInfo,
+        *,
+        batch: int = MAX_ROWS,
+        rate: float | None = None,
+        timeout: float = 5.0,
+        horizon: float = 7 * DAY,
+        idle: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        if not 1 <= batch <= 10_000:
+            raise ValueError(f"batch={batch}: from 1 to 10000")
+        if rate is not None and rate <= 0:
+            raise ValueError(f"rate={rate}: more than 0 rows a second")
+        self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
+        self._most, self._rate, self._timeout, self._horizon, self._idle = batch, rate, timeout, horizon, idle
+        self._clock, self._wall = clock, wall
+        self._rng = rng or random.Random()
+        self._batch = min(batch, 50)
+        self._refusals = 0
+        self._cut = ("", 0)
+        self._proved = float("-inf")
+        self._stopping = False
+        self.progress = Drained()
+
+    def turn(self) -> float:
+        """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
+        if not self._spool.waiting(1):
+            return self._idle
+        began = self._clock()
+        if not self._breaker.allows() or began - self._proved > 1.0:
+            try:
+                # Asked before claiming: a claim that can only be refused would keep local workers off the oldest rows for
+                # nothing.
+                self._primary.ready(self._timeout)
+            except StoreUnavailable as error:
+                return self._refused(error)
+            self._breaker.succeeded()
+        not_after = self._primary.now() + self._timeout
+        handoffs = self._spool.take(self._worker, self._batch, MAX_BYTES, not_after)
+        if not handoffs:  # what waits is in another drainer's or a local worker's hands
+            return self._idle
+        before = self.progress.rows
+        try:
+            self._hand_over([h for h in handoffs if self._sendable(h)], not_after)
+        except StoreUnavailable as error:
+            return self._refused(error)
+        self.progress.error, self._refusals, self._proved = None, 0, self._clock()
+        self._batch = min(self._most, self._batch * 2)
+        if self._rate is None:
+            return 0.0
+        return max(0.0, (self.progress.rows - before) / self._rate - (self._clock() - began))
+
+    def run_once(
+        self,
+        timeout: float = 0.0,
+        *,
+        wait: Callable[[float], object] = time.sleep,
+        report: Callable[[Drained], None] = lambda progress: None,
+    ) -> Drained:
+        """Turn until no row is left, or until the primary has been out of reach for `timeout` seconds, or `stop` was called.
+
+        What is left is `spool.waiting()`; `error` in the result says why when the primary was the reason.
+        """
+        out_since: float | None = None
+        while not self._stopping and self._spool.waiting(1):
+            delay = self.turn()
+            report(self.progress)
+            if self.progress.error is None:
+                out_since = None
+            else:
+                out_since = self._clock() if out_since is None else out_since
+                left = out_since + timeout - self._clock()
+                if left <= 0:
+                    break
+                delay = min(delay, left)
+            if delay and self._spool.waiting(1):
+                wait(delay)
+        return self.progress
+
+    def stop(self) -> None:
+        """End `run_once` after the batch under way. Safe in a signal handler."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Unregister: rows that this drainer still holds may be taken over at once."""
+        try:
+            self._spool.unregister(self._worker)
+        except StoreUnavailable as error:
+            log.warning("could not unregister the drainer; its rows are free in %.0f s: %s", self._worker.lease, error)
+
+    # one batch
+
+    def _sendable(self, handoff: Handoff) -> bool:
+        """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
+        expires_at = wire.expires_at(handoff.message.payload)
+        if expires_at is not None and self._wall() >= expires_at:
+            self._settle_expired(handoff)
+            return False
+        if handoff.in_doubt and handoff.age > max(self._horizon - DAY, self._horizon / 2):
+            self._quarantine(
+                handoff,
+                f"in doubt for {handoff.age / DAY:.1f} days: Redis may have this job already and no longer remember its id. "
+                "Look for it there, then export it or put it back",
+            )
+            return False
+        return True
+
+    def _hand_over(self, handoffs: Sequence[Handoff], not_after: float) -> None:
+        """Put, then delete. What is refused for its own sake is found by halving, and set aside. Raises StoreUnavailable
+        after giving back."""
+        if not handoffs:
+            return
+        left = not_after - self._primary.now()
+        if left <= 0:  # a long halving used up the attempt's time: never sent, so nothing is in doubt
+            self._spool.give_back(handoffs, applied="no")
+            return
+        try:
+            new = self._primary.put([h.message for h in handoffs], timeout=left, not_after=not_after, hold=True)
+        except (PayloadError, StoreUnavailable) as error:
+            self._not_put(handoffs, not_after, error)
+            return
+        self._delete(handoffs)
+        self.progress.moved += sum(new)
+        self.progress.already_there += len(new) - sum(new)
+
+    def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
+        if isinstance(error, StoreUnavailable) and error.maybe_applied:
+            self._batch, self._proved = max(1, self._batch // 2), float("-inf")
+            if self._cut_alone(handoffs, error):
+                self._quarantine(handoffs[0], f"the connection was cut three times as this job alone was sent: {error}")
+            else:
+                self._spool.give_back(handoffs, applied="maybe")
+            raise error
+        if isinstance(error, StoreUnavailable) and (error.server_wide or error.reason == "late"):
+            self._spool.give_back(handoffs, applied="no")
+            raise error
+        if len(handoffs) == 1:
+            self._quarantine(handoffs[0], f"refused by Redis for its own sake: {error}")
+            return
+        middle = len(handoffs) // 2
+        try:
+            self._hand_over(handoffs[:middle], not_after)
+        except StoreUnavailable:
+            self._spool.give_back(handoffs[middle:], applied="no")
+            raise
+        self._hand_over(handoffs[middle:], not_after)
+
+    def _cut_alone(self, handoffs: Sequence[Handoff], error: StoreUnavailable) -> bool:
+        """Whether this row, sent alone, was cut three times running, each time right after an answered probe.
+
+        A payload that the server can't take (past its proto-max-bulk-len) looks like an outage that never heals.
+        """
+        if len(handoffs) != 1 or error.reason != "cut":
+            return False
+        id, times = self._cut
+        self._cut = (handoffs[0].message.id, times + 1 if id == handoffs[0].message.id else 1)
+        return self._cut[1] >= 3
+
+    def _delete(self, handoffs: Sequence[Handoff]) -> None:
+        lost: tuple[str, ...] = ()
+        try:
+            self._spool.handed_over(handoffs)
+        except LeaseLost as error:
+            lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
+        self._primary.forget([(h.message.id, h.not_after) for h in handoffs if h.claim.token not in lost and not h.message.given])
+
+    def _settle_expired(self, handoff: Handoff) -> None:
+        try:
+            self._spool.ack([handoff.claim], Effects(counters=(("expired", 1),)))
+        except LeaseLost:
+            return
+        self.progress.expired += 1
+
+    def _quarantine(self, handoff: Handoff, reason: str) -> None:
+        try:
+            self._spool.quarantine(handoff, reason)
+        except LeaseLost:
+            return
+        log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
+        self.progress.quarantined += 1
+
+    def _refused(self, error: StoreUnavailable) -> float:
+        """Note why, and wait out the outage with full jitter (tenacity's arithmetic), so that hosts don't come back in step."""
+        from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+        if error.server_wide:
+            self._breaker.failed(error.reason)
+        if self.progress.error is None:
+            log.warning("the primary does not take jobs now, they stay safe in the spool: %s", error)
+        self.progress.error = error
+        self._refusals += 1
+        state = RetryCallState(Retrying(), None, (), {})
+        state.attempt_number = self._refusals
+        most = 30.0 if isinstance(error, StoreFull) else 5.0
+        return 0.1 + float(wait_random_exponential(multiplier=0.2, max=most)(state))

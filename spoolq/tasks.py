@@ -1,0 +1,295 @@
+"""Tasks: the functions that do work, by name, and the options of one launch."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from spoolq.errors import ConfigError, PayloadError, UnknownTask
+from spoolq.job import Job, Receipt, new_id
+from spoolq.retry import RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Seconds = float | timedelta
+When = float | datetime
+
+
+class Submit(Protocol):
+    """Where launched jobs go: the application object."""
+
+    def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
+        """Store the jobs; a receipt for each, in order."""
+
+    def asubmit(self, jobs: Sequence[Job]) -> Awaitable[list[Receipt]]:
+        """The same, off the event loop."""
+
+
+def seconds(value: Seconds, what: str) -> float:
+    """A span in seconds. Raises PayloadError for what isn't one."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf"):
+        return float(value)
+    raise PayloadError(f"{what}={value!r} is not a number of seconds or a timedelta")
+
+
+def epoch(value: When, what: str) -> float:
+    """A point in time as epoch seconds. Raises PayloadError for a naive datetime, which could mean any of 38 hours."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise PayloadError(
+                f"{what}={value.isoformat()} has no time zone: say which, for instance with "
+                "datetime.now(timezone.utc) or value.replace(tzinfo=ZoneInfo('Europe/Paris'))"
+            )
+        return value.timestamp()
+    return seconds(value, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a launch; `None` leaves the task's own. `delay` and `expires` are seconds from the launch, or `expires`
+    a time."""
+
+    queue: str | None = None
+    id: str | None = None
+    delay: float | None = None
+    at: float | None = None
+    retries: int | None = None
+    expires_in: float | None = None
+    expires_at: float | None = None
+
+
+class Launch(Generic[P]):
+    """A task together with the options of its launches: what `Task.using(…)` returns."""
+
+    def __init__(self, name: str, queue: str, owner: Submit, options: Options, signature: inspect.Signature | None) -> None:
+        self.name = name
+        self.queue = options.queue or queue
+        self._owner = owner
+        self._options = options
+        self._signature = signature
+        self._plain = _plain_arity(signature) if signature else None
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """The job that `enqueue` would store, with its id, not stored yet: for `enqueue_many`, or to keep the id before a
+        call that may be cancelled.
+
+        Raises TypeError when the arguments don't fit the task, PayloadError for a time without a zone.
+        """
+        options = self._options
+        bound, keywords = self._bind(args, kwargs)
+        now = time.time()
+        run_at = options.at if options.at is not None else now + options.delay if options.delay else 0.0
+        expires_at = options.expires_at
+        if options.expires_in is not None:
+            expires_at = max(now, run_at) + options.expires_in
+        return Job(
+            options.id or new_id(),
+            self.name,
+            self.queue,
+            bound,
+            keywords,
+            enqueued_at=now,
+            run_at=run_at if run_at > now else 0.0,
+            expires_at=expires_at,
+            retries=options.retries,
+            given=options.id is not None,
+        )
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """Store the job and return its receipt: it is in Redis, or synced to this disk.
+
+        Raises NotStored or MaybeStored, with the id, when neither place took it; PayloadError for arguments that JSON can't
+        hold.
+        """
+        return self._owner.submit((self.job(*args, **kwargs),))[0]
+
+    delay = enqueue
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """`enqueue` for asyncio: the same path on another thread, the loop is never blocked. A cancelled call may have
+        stored the job."""
+        return (await self._owner.asubmit((self.job(*args, **kwargs),)))[0]
+
+    def enqueue_in(self, delay: Seconds, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """`enqueue`, to be run not before `delay` (seconds or a timedelta) from now."""
+        return self.using(delay=delay).enqueue(*args, **kwargs)
+
+    def enqueue_at(self, at: When, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
+        """`enqueue`, to be run not before `at`: an aware datetime, or epoch seconds."""
+        return self.using(at=at).enqueue(*args, **kwargs)
+
+    def using(
+        self,
+        *,
+        queue: str | None = None,
+        id: str | None = None,
+        delay: Seconds | None = None,
+        at: When | None = None,
+        retries: int | None = None,
+        expires: Seconds | datetime | None = None,
+    ) -> Launch[P]:
+        """The same task with options for the launch, kept apart from the job's own arguments.
+
+        queue: another queue. id: the job's id, chosen by the caller; enqueuing it again within the horizon queues no second
+        copy.
+        delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
+        the job
+        is stale and is dropped instead of run.
+        """
+        if delay is not None and at is not None:
+            raise PayloadError("give delay= or at=, not both")
+        if id is not None and (not isinstance(id, str) or not id or len(id) > 200 or not id.isprintable()):
+            raise PayloadError(f"id={id!r}: an id is 1 to 200 printable characters")
+        if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
+            raise PayloadError(f"retries={retries!r} is not a number of retries (0 or more)")
+        changes: dict[str, Any] = {}
+        if queue is not None:
+            changes["queue"] = queue_name(queue)
+        if id is not None:
+            changes["id"] = id
+        if delay is not None:
+            changes |= {"delay": seconds(delay, "delay"), "at": None}
+        if at is not None:
+            changes |= {"at": epoch(at, "at"), "delay": None}
+        if retries is not None:
+            changes["retries"] = retries
+        if isinstance(expires, datetime):
+            changes |= {"expires_at": epoch(expires, "expires"), "expires_in": None}
+        elif expires is not None:
+            changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
+        return Launch(self.name, self.queue, self._owner, replace(self._options, **changes), self._signature)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # Keyword arguments travel as positions where the signature allows it, since stock Resque workers know only positions.
+        if self._signature is None or (not kwargs and self._plain and self._plain[0] <= len(args) <= self._plain[1]):
+            return args, kwargs
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        return bound.args, bound.kwargs
+
+
+class Task(Launch[P], Generic[P, R]):
+    """A registered task: call it and it runs here and now; `enqueue` it and a worker runs it."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str,
+        queue: str,
+        owner: Submit,
+        policy: RetryPolicy,
+        timeout: float | None = None,
+        expires: float | None = None,
+    ) -> None:
+        super().__init__(name, queue, owner, Options(expires_in=expires), inspect.signature(function))
+        self.function = function
+        self.policy = policy
+        self.timeout = timeout
+        self.__doc__ = function.__doc__
+        self.__name__ = name
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here, as a plain function."""
+        return self.function(*args, **kwargs)
+
+    def run(self, job: Job) -> Any:
+        """Run a job of this task, and return what it returned; a coroutine is run to its end. Raises what the task raises."""
+        function = cast(Callable[..., Any], self.function)
+        result = function(*job.args, **job.kwargs)
+        if inspect.iscoroutine(result):
+            return asyncio.run(result)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} queue={self.queue}>"
+
+
+class Tasks:
+    """The tasks of one application, by name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Register it. Raises ConfigError when another function has that name."""
+        known = self._tasks.get(task.name)
+        if known is not None and _where(known.function) != _where(task.function):
+            raise ConfigError(
+                f"two tasks named {task.name!r}: {_where(known.function)} and {_where(task.function)}; give one of them name="
+            )
+        self._tasks[task.name] = task
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The task of that name. Raises UnknownTask."""
+        try:
+            return self._tasks[name]
+        except KeyError:
+            known = ", ".join(sorted(self._tasks)[:10]) or "none"
+            raise UnknownTask(
+                f"no task named {name!r} is registered in this worker (known: {known}); "
+                "import the module that defines it in the APP that the worker was started with"
+            ) from None
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of registration."""
+        return tuple(self._tasks)
+
+    def queues(self) -> tuple[str, ...]:
+        """The queues of all tasks, in the order of registration, each once."""
+        return tuple(dict.fromkeys(task.queue for task in self._tasks.values()))
+
+
+def performer(cls: type) -> Callable[..., Any]:
+    """A function that makes an instance of a Resque-style class and calls its `perform`. Raises ConfigError if it has none."""
+    perform = getattr(cls, "perform", None)
+    if not callable(perform):
+        raise ConfigError(f"{cls.__qualname__} has no method `perform`: a task is a function, or a class with perform")
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return cls().perform(*args, **kwargs)
+
+    run.__name__, run.__qualname__, run.__module__, run.__doc__ = cls.__name__, cls.__qualname__, cls.__module__, cls.__doc__
+    static = isinstance(inspect.getattr_static(cls, "perform"), (staticmethod, classmethod))
+    parameters: Iterable[inspect.Parameter] = inspect.signature(perform).parameters.values()
+    run.__signature__ = inspect.Signature(list(parameters)[0 if static else 1 :])  # type: ignore[attr-defined]
+    return run
+
+
+def queue_name(name: object) -> str:
+    """A valid queue name, as it is. Raises ConfigError: separators of Resque's keys and ids can't be in it."""
+    if not isinstance(name, str) or not name or len(name) > 200 or not name.isprintable() or set(name) & set(":, *!"):
+        raise ConfigError(
+            f"queue={name!r}: a queue's name is 1 to 200 printable characters, none of them a space or one of : , * !"
+        )
+    return name
+
+
+def _where(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _plain_arity(signature: inspect.Signature) -> tuple[int, float] | None:
+    """How few and how many positions fit without looking further; None when a required keyword-only argument needs a real
+    bind."""
+    few, many = 0, 0.0
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            many += 1
+            few += parameter.default is parameter.empty
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            many = float("inf")
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            return None
+    return few, many
