@@ -1,0 +1,209 @@
+"""A job as bytes: Resque's JSON with spoolq's fields beside Resque's own. Pure, bytes in and bytes out.
+
+    {"class":"send_email","queue":"mail","args":["a@example.com"],"id":"0199…","enqueued_at":1795511017.25}
+
+`class`, `queue` and `args` are what every Resque worker reads; the others are ours, and stock workers ignore them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from spoolq import jsjson
+from spoolq.errors import PayloadError
+from spoolq.failed import decode_failure, encode_failure, iso, job_id
+from spoolq.job import Job, Message, new_id
+from spoolq.jsonable import check, suspicious
+
+__all__ = [
+    "Mode",
+    "attempted",
+    "decode",
+    "decode_failure",
+    "encode",
+    "encode_failure",
+    "enqueued_at",
+    "expires_at",
+    "message",
+    "record",
+    "rerun",
+]
+
+Mode = Literal["python", "resque"]
+"""`python` sends what Python's JSON holds; `resque` only what JavaScript writes back byte for byte, and no keyword arguments."""
+
+MAX_BYTES = 1 << 20
+
+_RESQUE = frozenset({"class", "queue", "args"})
+_OURS = frozenset({"id", "kwargs", "attempt", "run", "enqueued_at", "expires_at", "retries"})
+_KNOWN = _RESQUE | _OURS
+
+# Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
+    """The payload for a store. Raises PayloadError, naming the place, for what can't be carried: nothing was stored."""
+    fields: dict[str, Any] = {"class": job.task, "queue": job.queue, "args": job.args, "id": job.id}
+    if job.kwargs:
+        fields["kwargs"] = dict(job.kwargs)
+    if job.attempt > 0:
+        fields["attempt"] = job.attempt
+    if job.run > 0:
+        fields["run"] = job.run
+    if job.enqueued_at is not None:
+        fields["enqueued_at"] = _seconds("enqueued_at", job.enqueued_at)
+    if job.expires_at is not None:
+        fields["expires_at"] = _seconds("expires_at", job.expires_at)
+    if job.retries is not None:
+        fields["retries"] = job.retries
+    if mode == "resque" or job.extra or not isinstance(job.args, list | tuple) or suspicious((job.args, fields.get("kwargs"))):
+        _check(job, fields, mode)
+    fields.update(job.extra)
+    try:
+        data = (jsjson.stringify if mode == "resque" else _dumps)(fields).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        _check(job, fields, mode)
+        raise PayloadError(f"the job can't be written as JSON: {error}") from error
+    if len(data) > max_bytes:
+        raise PayloadError(
+            f"the job is {_size(len(data))}, more than max_payload {_size(max_bytes)}; "
+            "put the data elsewhere and send a reference"
+        )
+    return data
+
+
+def _check(job: Job, fields: Mapping[str, Any], mode: Mode) -> None:
+    javascript = mode == "resque"
+    if not isinstance(job.args, list | tuple):
+        raise PayloadError(f"args: a list or tuple is needed, this is {type(job.args).__qualname__}; send [value]")
+    if javascript and job.kwargs:
+        names = ", ".join(map(str, job.kwargs))
+        raise PayloadError(f'kwargs: Resque\'s workers would ignore {names}; send positional arguments, or use wire="python"')
+    taken = sorted(_KNOWN.intersection(job.extra))
+    if taken:
+        raise PayloadError(f"extra: {', '.join(taken)} is a field of the job itself; use another name")
+    check(dict(job.extra), "extra", javascript=javascript)
+    for name in fields.keys() - job.extra.keys():
+        check(fields[name], name, javascript=javascript)
+
+
+def _seconds(name: str, at: float) -> float:
+    try:
+        rounded = round(at, 6)
+        return int(rounded) if rounded == int(rounded) else rounded
+    except (TypeError, ValueError, OverflowError):
+        raise PayloadError(f"{name}: {at!r} is not a time; send epoch seconds, as time.time() or when.timestamp() give") from None
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{math.ceil(count * 10 / unit) / 10:g} {name}"
+    return f"{count} bytes"
+
+
+def decode(payload: bytes, queue: str) -> Job:
+    """The job in a payload popped from `queue`, whoever wrote it: the queue it was in counts, not the one it names.
+
+    Without an id it gets a fresh one. Arguments that aren't a list become the one argument, as a stock worker calls it. Fields
+    of ours with a wrong type count as absent; unknown ones are kept in `extra`. Raises PayloadError for what isn't a job.
+    """
+    fields = jsjson.fields(payload)
+    args = fields.get("args", [])
+    kwargs = fields.get("kwargs")
+    return Job(
+        id=job_id(fields) or new_id(),
+        task=fields["class"],
+        queue=queue,
+        args=tuple(args) if isinstance(args, list) else (args,),
+        kwargs=kwargs if isinstance(kwargs, dict) else {},
+        attempt=_count(fields.get("attempt")) or 0,
+        run=_count(fields.get("run")) or 0,
+        enqueued_at=_time(fields.get("enqueued_at")),
+        expires_at=_time(fields.get("expires_at")),
+        retries=_count(fields.get("retries")),
+        extra={key: value for key, value in fields.items() if key not in _KNOWN},
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _time(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def message(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> Message:
+    """The job as a store takes it. Raises PayloadError as `encode` does."""
+    return Message(job.put_id, job.queue, encode(job, mode, max_bytes), job.run_at, job.given)
+
+
+def attempted(payload: bytes, job: Job) -> bytes:
+    """The payload of a claimed job with this attempt counted, for `Store.retry`.
+
+    Everything else stays as it was written, numbers that Python can't hold included. `job` is what `decode` gave: a payload
+    without an id gets that job's, so that its attempts stay together. Raises PayloadError for what isn't a job.
+    """
+    changes: dict[str, str | None] = {"attempt": str(job.attempt + 1)}
+    if job_id(jsjson.fields(payload)) != job.id:
+        changes["id"] = _dumps(job.id)
+    return jsjson.edited(payload.decode(), changes).encode()
+
+
+def rerun(payload: bytes, queue: str) -> Message:
+    """A failed job as an operator's new launch: `run` + 1, no attempts yet, due at once, all else as it was written.
+
+    Raises PayloadError for what isn't a job, or when neither `queue` nor the payload names a queue.
+    """
+    job = decode(payload, queue)
+    named = jsjson.fields(payload).get("queue")
+    target = queue or (named if isinstance(named, str) else "")
+    if not target:
+        raise PayloadError("the failure names no queue to put the job back into")
+    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None}
+    return Message(f"{job.id}.{job.run + 1}", target, jsjson.edited(payload.decode(), changes).encode())
+
+
+def expires_at(payload: bytes) -> float | None:
+    """When the job ceases to be worth running (epoch seconds), None for never or what can't be read. Never raises."""
+    return _peek(payload, "expires_at")
+
+
+def enqueued_at(payload: bytes) -> float | None:
+    """When the job was enqueued (epoch seconds), None where it isn't said or can't be read. Never raises."""
+    return _peek(payload, "enqueued_at")
+
+
+def _peek(payload: bytes, name: str) -> float | None:
+    if f'"{name}"'.encode() not in payload:
+        return None
+    try:
+        return _time(jsjson.fields(payload).get(name))
+    except PayloadError:
+        return None
+
+
+def record(payload: bytes, queue: str, worker: str, since: float) -> bytes | None:
+    """What Resque's `worker:ID` key says while a thread works: since when (epoch seconds), on what.
+
+    The payload goes in as it was written. None when it isn't a job, or is nested too deeply for resque-web's JSON reader: a
+    page that shows workers would raise at such a record.
+    """
+    try:
+        jsjson.fields(payload)
+    except PayloadError:
+        return None
+    if not jsjson.shallow(payload):
+        return None
+    head = f'{{"run_at":"{iso(since // 1)}","queue":{_dumps(queue)},"worker":{_dumps(worker)},"payload":'
+    return head.encode() + payload + b"}"
