@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Route = Literal["primary", "spool"]
 
@@ -34,7 +31,7 @@ class Job:
     task: str
     queue: str
     args: Any = ()
-    kwargs: Mapping[str, Any] = _NOTHING
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 0
     run: int = 0
     enqueued_at: float | None = None
@@ -42,7 +39,7 @@ class Job:
     expires_at: float | None = None
     retries: int | None = None
     given: bool = False
-    extra: Mapping[str, Any] = field(default=_NOTHING)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def put_id(self) -> str:
