@@ -1,0 +1,1 @@
+"""How fast is it, beside the raw libraries, in one run: `python -m benchmarks`."""

