@@ -1,0 +1,112 @@
+"""Options and fixtures that every test may use. Under `CI=true` a skipped test is a failed one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.servers import NONE_FOUND, Binary, Server, servers
+from tests.waiting import eventually
+
+__all__ = ["eventually"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-real-redis", action="store_true", help="skip, by name, every test that needs a real server")
+    parser.addoption("--no-node", action="store_true", help="skip, by name, every test that needs Node.js")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "binary" in metafunc.fixturenames:
+        found = () if metafunc.config.getoption("--no-real-redis") else servers()
+        metafunc.parametrize("binary", found or [None], ids=[b.id for b in found] or ["no-server"], indirect=True)
+
+
+@pytest.fixture
+def binary(request: pytest.FixtureRequest) -> Binary:
+    """Each server binary that this machine has, in turn."""
+    if request.param is None:
+        if request.config.getoption("--no-real-redis"):
+            pytest.skip("--no-real-redis")
+        pytest.fail(NONE_FOUND, pytrace=False)
+    found: Binary = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[Callable[[Binary], Server]]:
+    """One process for each binary, kept for the whole session; one that died is replaced."""
+    kept: dict[str, Server] = {}
+
+    def get(binary: Binary) -> Server:
+        if binary.id in kept and not kept[binary.id].running:
+            kept.pop(binary.id).close()
+        if binary.id not in kept:
+            kept[binary.id] = Server(binary)
+        return kept[binary.id]
+
+    try:
+        yield get
+    finally:
+        for server in kept.values():
+            server.close()
+
+
+@pytest.fixture
+def server(binary: Binary, shared_servers: Callable[[Binary], Server]) -> Server:
+    """A real server with nothing in it, once for each binary. Shared between tests: never kill it or change its settings."""
+    running = shared_servers(binary)
+    with running.client() as control:
+        control.flushall()
+    return running
+
+
+@pytest.fixture
+def start_server(binary: Binary) -> Iterator[Callable[..., Server]]:
+    """Start servers of the test's own, to be broken: `start_server(appendonly=True, …)`. Once for each binary."""
+    begun: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        begun.append(Server(binary, **options))
+        return begun[-1]
+
+    try:
+        yield start
+    finally:
+        for one in begun:
+            one.close()
+
+
+@pytest.fixture
+def fresh_server(start_server: Callable[..., Server]) -> Server:
+    """A server of the test's own that persists nothing, to be broken. Once for each binary."""
+    return start_server()
+
+
+def _strict() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if _strict() and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {item.nodeid}: {_reason(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if _strict() and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {collector.nodeid}: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: object) -> object:
+    return longrepr[2] if isinstance(longrepr, tuple) else longrepr
