@@ -21,6 +21,11 @@ class UnknownTask(SpoolqError):
     """No task of that name is registered here."""
 
 
+class WorkerDied(SpoolqError):
+    """The worker that held the job is gone: its lease ran out before the job was settled. The job may have run, in part or
+    whole."""
+
+
 class EnqueueError(SpoolqError):
     """`enqueue` could not say yes. `stored`, `not_stored` and `unknown` list every id of the call.
 

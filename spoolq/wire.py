@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "decode_failure",
     "encode",
+    "encode_bare",
     "encode_failure",
     "enqueued_at",
     "expires_at",
@@ -48,6 +49,8 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fa
 def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
     """The payload for a store. Raises PayloadError, naming the place, for what can't be carried: nothing was stored."""
     fields: dict[str, Any] = {"class": job.task, "queue": job.queue, "args": job.args, "id": job.id}
+    if job_id(fields) is None:
+        raise PayloadError(f"id: {job.id!r} can't name a job; an id is a text of printable characters")
     if job.kwargs:
         fields["kwargs"] = dict(job.kwargs)
     if job.attempt > 0:
@@ -60,19 +63,23 @@ def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes
         fields["expires_at"] = _seconds("expires_at", job.expires_at)
     if job.retries is not None:
         fields["retries"] = job.retries
+    fields.update(job.extra)
+    return _encoded(job, fields, mode, max_bytes)
+
+
+def _encoded(job: Job, fields: Mapping[str, Any], mode: Mode, max_bytes: int) -> bytes:
+    if not job.task:
+        raise PayloadError("class: the task has no name")
     if mode == "resque" or job.extra or not isinstance(job.args, list | tuple) or suspicious((job.args, fields.get("kwargs"))):
         _check(job, fields, mode)
-    fields.update(job.extra)
     try:
         data = (jsjson.stringify if mode == "resque" else _dumps)(fields).encode()
     except (TypeError, ValueError, RecursionError) as error:
         _check(job, fields, mode)
         raise PayloadError(f"the job can't be written as JSON: {error}") from error
     if len(data) > max_bytes:
-        raise PayloadError(
-            f"the job is {_size(len(data))}, more than max_payload {_size(max_bytes)}; "
-            "put the data elsewhere and send a reference"
-        )
+        size = f"{_size(len(data))}, more than max_payload {_size(max_bytes)}"
+        raise PayloadError(f"the job is {size}; put the data elsewhere and send a reference")
     return data
 
 
@@ -146,6 +153,18 @@ def _time(value: Any) -> float | None:
 def message(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> Message:
     """The job as a store takes it. Raises PayloadError as `encode` does."""
     return Message(job.put_id, job.queue, encode(job, mode, max_bytes), job.run_at, job.given)
+
+
+def encode_bare(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
+    """Only what every Resque peer keeps: class, queue and args, in the bytes that a peer looks for (`del`, delayed jobs).
+
+    The id is not in it. Raises PayloadError as `encode` does, and for keyword arguments.
+    """
+    if job.kwargs:
+        names = ", ".join(map(str, job.kwargs))
+        raise PayloadError(f"kwargs: Resque's own keys would lose {names}; send positional arguments")
+    fields = {"class": job.task, "queue": job.queue, "args": job.args}
+    return _encoded(job, fields, mode, max_bytes)
 
 
 def attempted(payload: bytes, job: Job) -> bytes:

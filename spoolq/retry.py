@@ -1,0 +1,161 @@
+"""What becomes of a job whose attempt ended badly: a pure decision, from the policy, the job, the error and the time."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from spoolq.errors import ConfigError, Discard, Retry, UnknownTask, WorkerDied
+from spoolq.job import Job
+
+FIRST, LONGEST = 1.0, 600.0
+"""The default wait, in seconds: at least FIRST before the second attempt, doubled each time, never more than LONGEST."""
+
+LEAST = 3
+"""How often a job is tried again when its worker died or didn't know the task, though its own `retries` are fewer: the task may
+never have begun."""
+
+_DEPLOY = 15.0  # a deploy takes minutes: waits of about 15 s, 30 s and 1 min before "no such task" is final
+_YEAR = 365 * 86400.0
+
+
+class Rng(Protocol):
+    """A source of chance: the module `random`, or a seeded `random.Random`."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """A number between a and b."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Run it again, not before `at` (epoch seconds)."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Into the failure log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The task discarded it: done with, and no failure."""
+
+    reason: str
+
+
+Decision = RetryAt | GiveUp | Dropped
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed job is tried again.
+
+    retries      how often, after the first attempt (a job's own `retries` override it)
+    backoff      any tenacity wait, or a function of its RetryCallState that returns seconds; None: from 1 s up to 10 min, doubled
+                 each time, with jitter
+    retry_on     exception classes that are worth another try (one, or several)
+    give_up_on   exception classes that aren't, also where `retry_on` names a parent of theirs
+
+    Raises ConfigError for what can't be a policy.
+    """
+
+    retries: int = 3
+    backoff: object | None = None
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    give_up_on: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
+            raise ConfigError(f"retries={self.retries!r}: a whole number from 0 up is needed")
+        if self.backoff is not None and not callable(self.backoff):
+            raise ConfigError(f"backoff={self.backoff!r}: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30)")
+        for name in ("retry_on", "give_up_on"):
+            object.__setattr__(self, name, _classes(name, getattr(self, name)))
+
+
+def _classes(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    found = tuple(given) if isinstance(given, tuple | list | set | frozenset) else (given,)
+    for one in found:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise ConfigError(
+                f"{name}: {one!r} is no exception class; give classes, as in {name}=(ConnectionError, TimeoutError)"
+            )
+    return found
+
+
+def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng: Rng = random) -> Decision:
+    """What to do with `job` after this attempt ended with `error` at `now` (epoch seconds). Never raises.
+
+    `job.attempt` is the number of attempts that ended before this one. `errors.Retry` and `errors.Discard` are the task's own
+    word; `errors.WorkerDied` and `errors.UnknownTask` aren't the task's doing, so `retry_on` isn't asked about them.
+    """
+    if isinstance(error, Discard):
+        return Dropped(str(error) or "the task discarded the job")
+    retries = policy.retries if job.retries is None else job.retries
+    ours = isinstance(error, WorkerDied | UnknownTask)
+    name = type(error).__qualname__
+    if isinstance(error, policy.give_up_on) and not isinstance(error, Retry):
+        return GiveUp(f"{name} is among give_up_on")
+    if not ours and not isinstance(error, (Retry, *policy.retry_on)):
+        return GiveUp(f"{name} is not among retry_on")
+    limit = max(retries, LEAST) if ours else retries
+    what = _what(error, job)
+    if job.attempt >= limit:
+        return GiveUp(f"{what}; that was attempt {job.attempt + 1} of {limit + 1}")
+    wait, remark = _wait(policy, job, error, rng)
+    return RetryAt(now + wait, f"{what}; attempt {job.attempt + 2} of {limit + 1} in {wait:.3g} s{remark}")
+
+
+def _what(error: BaseException, job: Job) -> str:
+    if isinstance(error, UnknownTask):
+        return f"no task {job.task!r} is registered on the worker (is a deploy on its way, or the task renamed?)"
+    if isinstance(error, WorkerDied):
+        return "the worker died while it held the job"
+    return "the task asked to be retried" if isinstance(error, Retry) else f"the task raised {type(error).__qualname__}"
+
+
+def _wait(policy: RetryPolicy, job: Job, error: BaseException, rng: Rng) -> tuple[float, str]:
+    if isinstance(error, Retry) and error.delay is not None:
+        asked = _seconds(error.delay)
+        if asked is not None:
+            return asked, ""
+        return _default(job, rng), f" (Retry({error.delay!r}) is no number of seconds)"
+    if policy.backoff is None:
+        return _default(job, rng, _DEPLOY if isinstance(error, UnknownTask) else FIRST), ""
+    try:
+        answer = _ask(policy.backoff, job, error)
+    except Exception as broken:
+        return _default(job, rng), f" (the default: its backoff raised {type(broken).__qualname__}: {broken})"
+    found = _seconds(answer)
+    if found is None:
+        return _default(job, rng), f" (the default: its backoff gave {answer!r}, not seconds)"
+    return found, ""
+
+
+def _default(job: Job, rng: Rng, first: float = FIRST) -> float:
+    """Between the step and twice the step: jobs that failed together don't come back together, and none comes at once."""
+    step = min(first * 2.0 ** min(job.attempt, 60), LONGEST / 2)
+    return rng.uniform(step, 2 * step)
+
+
+def _ask(backoff: Any, job: Job, error: BaseException) -> object:
+    from tenacity import RetryCallState, Retrying
+
+    state = RetryCallState(Retrying(wait=backoff), None, tuple(job.args), dict(job.kwargs))
+    state.attempt_number = job.attempt + 1
+    state.set_exception((type(error), error, error.__traceback__))
+    return backoff(state)
+
+
+def _seconds(value: object) -> float | None:
+    """Seconds from now: not below 0, and no further than a year, so that the time stays one that people can be shown."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return min(max(float(value), 0.0), _YEAR)
