@@ -1,0 +1,53 @@
+"""Every store that the contract suite runs against, behind one way to open it: in this process, or in another by its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spoolq.store.base import Store
+
+
+@dataclass
+class Backend:
+    """`open` gives a new store on the same data each time; `spec` opens one in another process by `open_spec`."""
+
+    id: str
+    open: Callable[[], Store]
+    spec: tuple[str, str] | None
+
+
+def open_spec(kind: str, where: str) -> Store:
+    """A store on data that another process made."""
+    if kind == "sqlite":
+        from spoolq.store.sqlite import SQLiteStore
+
+        return SQLiteStore(where)
+    from spoolq.store.redis import RedisStore
+
+    return RedisStore(where)
+
+
+def sqlite_backend(folder: Path) -> Backend:
+    spec = ("sqlite", str(folder / "jobs.db"))
+    return Backend("sqlite", lambda: open_spec(*spec), spec)
+
+
+def fake_backend() -> Backend:
+    import fakeredis
+
+    from spoolq.store.redis import RedisStore
+
+    server = fakeredis.FakeServer()
+
+    def opened() -> Store:
+        client: Any = fakeredis.FakeRedis(server=server)
+        return RedisStore("redis://fake", client=client)
+
+    return Backend("fakeredis", opened, None)
+
+
+def redis_backend(id: str, url: str) -> Backend:
+    return Backend(id, lambda: open_spec("redis", url), ("redis", url))

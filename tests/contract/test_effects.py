@@ -1,0 +1,198 @@
+"""Effects ride in the same atomic step as a put or a settling verb: all of it happens, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from spoolq.errors import GuardHeld, LeaseLost
+from spoolq.job import Claim
+from spoolq.store.base import Effects, Store
+from tests.contract.hands import LONG, Hand, claimable, failure, message, messages
+from tests.waiting import eventually
+
+Apply = Callable[[Effects], object]
+
+VERBS: dict[str, Callable[[Store, Hand, Claim, Effects], object]] = {
+    "put": lambda store, hand, claim, effects: store.put(messages("new"), effects),
+    "claim": lambda store, hand, claim, effects: hand.claim(0, ack=[claim], effects=effects),
+    "ack": lambda store, hand, claim, effects: store.ack([claim], effects),
+    "retry": lambda store, hand, claim, effects: store.retry(claim, message("held", attempt=1).payload, 0.0, effects),
+    "fail": lambda store, hand, claim, effects: store.fail(claim, failure(claim), effects),
+}
+FENCED = [verb for verb in VERBS if verb not in ("put", "claim")]
+
+
+@pytest.fixture(params=VERBS)
+def verb(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def held(store: Store, hand: Hand) -> Claim:
+    """A claim for the verb to settle."""
+    store.put([message("held", "work")])
+    [claim] = hand.claim(1, ["work"])
+    return claim
+
+
+@pytest.fixture
+def apply(verb: str, store: Store, hand: Hand, held: Claim) -> Apply:
+    """The verb, once, with these effects."""
+    return lambda effects: VERBS[verb](store, hand, held, effects)
+
+
+def nothing_was_applied(verb: str, store: Store, hand: Hand) -> bool:
+    store.promote(10)
+    return (
+        claimable(store) == []
+        and claimable(store, "work") == []
+        and store.failures.count() == 0
+        and hand.holds() == 1
+        and store.reconcile(hand.info, hand.call + 1)[0].queue == "work"
+    )
+
+
+def own(verb: str, store: Store) -> list[str]:
+    """What can be claimed from `q`, the verb's own put left out."""
+    return [id for id in claimable(store) if not (verb == "put" and id == "new")]
+
+
+def test_counters_are_added_up(apply: Apply, store: Store) -> None:
+    store.put([], Effects(counters=(("done", 40), ("other", 1))))
+    apply(Effects(counters=(("done", 2), ("fresh", 5))))
+    assert {name: store.counters()[name] for name in ("done", "other", "fresh")} == {"done": 42, "other": 1, "fresh": 5}
+
+
+def test_values_are_set_and_replaced(apply: Apply, store: Store) -> None:
+    store.put([], Effects(values=(("result:a", b"old", LONG),)))
+    apply(Effects(values=(("result:a", b"\x00new\xff", LONG), ("result:b", b"", LONG))))
+    assert store.value("result:a") == b"\x00new\xff"
+    assert store.value("result:b") == b""
+
+
+def test_a_value_ends_with_its_time(apply: Apply, store: Store) -> None:
+    apply(Effects(values=(("short", b"x", 0.1), ("long", b"y", LONG))))
+    eventually(lambda: store.value("short") is None)
+    assert store.value("long") == b"y"
+
+
+def test_jobs_are_put(apply: Apply, verb: str, store: Store) -> None:
+    apply(Effects(put=(message("next"), message("later", run_at=store.ready(5.0) + 3600.0), message("there", "elsewhere"))))
+    assert own(verb, store) == ["next"]
+    assert claimable(store, "elsewhere") == ["there"]
+    assert sum(depth.scheduled for depth in store.depths() if depth.queue == "q") == 1
+
+
+def test_a_given_id_is_put_once(apply: Apply, verb: str, store: Store) -> None:
+    store.put([message("tick", given=True)])
+    apply(Effects(put=(message("tick", given=True), message("next"))))
+    assert own(verb, store) == ["tick", "next"]
+
+
+def test_a_given_id_put_by_an_effect_is_remembered(apply: Apply, store: Store) -> None:
+    apply(Effects(put=(message("tick", given=True),)))
+    assert store.put([message("tick", given=True)]) == [False]
+
+
+def test_a_free_guard_is_acquired(apply: Apply, store: Store) -> None:
+    apply(Effects(acquire=(("lock", "me", LONG),)))
+    with pytest.raises(GuardHeld) as held:
+        store.put(messages("b"), Effects(acquire=(("lock", "you", LONG),)))
+    assert (held.value.key, held.value.holder) == ("lock", "me")
+    assert "b" not in claimable(store)
+
+
+def test_a_held_guard_refuses_the_whole_call(apply: Apply, verb: str, store: Store, hand: Hand) -> None:
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+    before = dict(store.counters())
+    effects = Effects(
+        put=(message("next"),),
+        acquire=(("free", "me", LONG), ("lock", "me", LONG)),
+        release=(("lock", "you"),),
+        values=(("result", b"x", LONG),),
+        counters=(("done", 1),),
+    )
+    with pytest.raises(GuardHeld) as held:
+        apply(effects)
+    assert (held.value.key, held.value.holder) == ("lock", "you")
+    assert nothing_was_applied(verb, store, hand)
+    assert store.value("result") is None
+    assert dict(store.counters()) == before
+    store.put([], Effects(acquire=(("free", "third", LONG),)))
+
+
+def test_after_a_held_guard_the_call_can_be_made_again(apply: Apply, store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+    with pytest.raises(GuardHeld):
+        apply(Effects(acquire=(("lock", "me", LONG),)))
+    store.put([], Effects(release=(("lock", "you"),)))
+    apply(Effects(acquire=(("lock", "me", LONG),), counters=(("done", 1),)))
+    assert store.counters()["done"] == 1
+
+
+def test_acquiring_what_one_holds_renews_it(apply: Apply, store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "me", 0.3), ("witness", "me", 0.3))))
+    apply(Effects(acquire=(("lock", "me", LONG),)))
+
+    def witness_is_free() -> bool:
+        try:
+            store.put([], Effects(acquire=(("witness", "you", LONG),)))
+        except GuardHeld:
+            return False
+        return True
+
+    eventually(witness_is_free)
+    with pytest.raises(GuardHeld):
+        store.put([], Effects(acquire=(("lock", "you", LONG),)))
+
+
+def test_a_guard_is_released_by_its_holder(apply: Apply, store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "me", LONG),)))
+    apply(Effects(release=(("lock", "me"), ("never held", "me"))))
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+
+
+def test_a_guard_is_not_released_by_another(apply: Apply, store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+    apply(Effects(release=(("lock", "me"),)))
+    with pytest.raises(GuardHeld):
+        store.put([], Effects(acquire=(("lock", "me", LONG),)))
+
+
+def test_a_guard_ends_with_its_time(store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "you", 0.1),)))
+
+    def mine() -> bool:
+        try:
+            store.put(messages("a"), Effects(acquire=(("lock", "me", LONG),)))
+        except GuardHeld:
+            return False
+        return True
+
+    eventually(mine)
+    assert claimable(store) == ["a"]
+
+
+@pytest.mark.parametrize("fenced", FENCED)
+def test_a_settling_that_is_lost_has_no_effects(store: Store, hand: Hand, held: Claim, fenced: str) -> None:
+    """The step is fenced, so a chain's next job is put once, by whoever holds the claim."""
+    store.ack([held])
+    effects = Effects(
+        put=(message("next"),), acquire=(("lock", "me", LONG),), values=(("v", b"x", LONG),), counters=(("done", 1),)
+    )
+    with pytest.raises(LeaseLost):
+        VERBS[fenced](store, hand, held, effects)
+    assert claimable(store) == []
+    assert store.value("v") is None
+    assert "done" not in store.counters()
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+
+
+def test_a_put_of_an_id_that_is_there_still_has_its_effects(store: Store) -> None:
+    """Whoever puts it again does not know that it is there: the answer says so, the effects are the call's own."""
+    store.put([message("a", given=True)])
+    assert store.put([message("a", given=True)], Effects(counters=(("asked", 1),))) == [False]
+    assert store.counters()["asked"] == 1

@@ -1,0 +1,120 @@
+"""The failure log: newest first, by job id, and the way back into a queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from spoolq import wire
+from spoolq.job import Message
+from spoolq.store.base import Store
+from tests.contract.hands import Hand, claimable, failure, ids, message, messages
+
+THEN = 1_700_000_000.0
+
+
+@pytest.fixture
+def failed(store: Store, hand: Hand) -> list[str]:
+    """Five failures, a minute apart; the ids, newest first."""
+    names = [f"id{n}" for n in range(5)]
+    store.put(messages(*names))
+    for n, claim in enumerate(hand.claim()):
+        store.fail(claim, failure(claim, f"error {n}", THEN + 60 * n))
+    return names[::-1]
+
+
+def test_failures_are_paged_newest_first(store: Store, failed: list[str]) -> None:
+    assert store.failures.count() == 5
+    assert [kept.id for kept in store.failures.page()] == failed
+    assert [kept.id for kept in store.failures.page(1, 2)] == failed[1:3]
+    assert [kept.id for kept in store.failures.page(4, 10)] == failed[4:]
+    assert store.failures.page(5, 10) == []
+
+
+def test_one_is_found_by_its_jobs_id(store: Store, failed: list[str]) -> None:
+    kept = store.failures.get("id3")
+    assert kept is not None
+    assert (kept.id, kept.error, kept.failed_at) == ("id3", "error 3", THEN + 180)
+    assert store.failures.get("absent") is None
+
+
+def test_of_several_failures_of_a_job_the_newest_is_found(store: Store, hand: Hand) -> None:
+    for n in range(3):
+        store.put([Message(f"put{n}", "q", message("a").payload)])
+        [claim] = hand.claim()
+        store.fail(claim, failure(claim, f"error {n}", THEN + n))
+    kept = store.failures.get("a")
+    assert kept is not None
+    assert kept.error == "error 2"
+
+
+def test_odd_texts_are_kept(store: Store, hand: Hand) -> None:
+    error = 'ünï \u2028 \x00 \x1f " \\ / </script> 💥 ' + "x" * 5000
+    store.put(messages("a"))
+    [claim] = hand.claim()
+    store.fail(claim, failure(claim, error))
+    assert store.failures.page()[0].error == error
+
+
+def test_retried_ones_are_new_launches_and_out_of_the_log(store: Store, hand: Hand, failed: list[str]) -> None:
+    assert store.failures.retry(["id1", "absent", "id3"]) == 2
+    assert [kept.id for kept in store.failures.page()] == ["id4", "id2", "id0"]
+    claims = hand.claim()
+    assert sorted(ids(claims)) == ["id1", "id3"]
+    for claim in claims:
+        job = wire.decode(claim.payload, claim.queue)
+        assert (job.run, job.attempt, job.task, job.args) == (1, 0, "t", ("x",))
+
+
+def test_a_job_fails_and_is_launched_again_many_times(store: Store, hand: Hand) -> None:
+    """Each launch is a new put: no marker of an earlier one swallows it."""
+    store.put([message("a", attempt=3, given=True)])
+    for run in range(4):
+        [claim] = hand.claim()
+        assert wire.decode(claim.payload, "q").run == run
+        store.fail(claim, failure(claim))
+        assert store.failures.retry(["a"]) == 1
+        assert store.failures.count() == 0
+    assert claimable(store) == ["a"]
+
+
+def test_retried_ones_are_put_back_once(store: Store, hand: Hand, failed: list[str]) -> None:
+    assert store.failures.retry(["id2"]) == 1
+    assert store.failures.retry(["id2"]) == 0
+    assert ids(hand.claim()) == ["id2"]
+
+
+def test_what_cannot_be_read_stays_in_the_log(store: Store, hand: Hand) -> None:
+    store.put([Message("a", "q", b"\xffnot json"), message("b")])
+    for claim in hand.claim():
+        store.fail(claim, failure(claim))
+    everything = [kept.id for kept in store.failures.page()]
+    assert store.failures.retry(everything) == 1
+    [kept] = store.failures.page()
+    assert kept.payload == b"\xffnot json"
+    assert claimable(store) == ["b"]
+
+
+def test_removed_ones_are_gone(store: Store, failed: list[str]) -> None:
+    assert store.failures.remove(["id0", "id4", "absent"]) == 2
+    assert [kept.id for kept in store.failures.page()] == ["id3", "id2", "id1"]
+    assert store.failures.remove(["id0"]) == 0
+    assert store.failures.remove([]) == 0
+    assert store.failures.retry([]) == 0
+
+
+def test_an_unreadable_one_can_be_removed_by_the_id_it_is_shown_with(store: Store, hand: Hand) -> None:
+    store.put([Message("a", "q", b"\xffnot json")])
+    [claim] = hand.claim()
+    store.fail(claim, failure(claim))
+    [kept] = store.failures.page()
+    assert store.failures.get(kept.id) == kept
+    assert store.failures.remove([kept.id]) == 1
+    assert store.failures.count() == 0
+
+
+def test_old_ones_are_pruned(store: Store, failed: list[str]) -> None:
+    assert store.failures.prune(THEN + 120) == 2
+    assert [kept.id for kept in store.failures.page()] == ["id4", "id3", "id2"]
+    assert store.failures.prune(THEN + 120) == 0
+    assert store.failures.prune(THEN + 3600) == 3
+    assert store.failures.count() == 0
