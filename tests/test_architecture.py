@@ -1,0 +1,151 @@
+"""Imports point down, drivers stay at the edge, and the environment is read in one place. The list is the design's section 8."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "spoolq"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
+    "errors",
+    "job",
+    "jsjson stamps units address",  # 2, pure
+    "jsonable",
+    "failed",
+    "wire retry",
+    "store.base breaker service",  # 3
+    "store.sqlite store.redis",  # 4
+    "client",  # 5
+    "drain tasks runner worker scheduler rescuer stats",
+    "autoscale pool",  # 6
+    "config",  # 7
+    "app",
+    "cli dashboard contrib testing",  # 8
+    "__main__",
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
+OUTERMOST = LEVEL["cli"]
+DRIVERS = {"redis": "store.redis", "sqlite3": "store.sqlite", "pysqlite3": "store.sqlite", "sqlite_utils": "store.sqlite"}
+CONCRETE = {"store.redis", "store.sqlite"}
+NAMES_STORES = {"app"}
+MAY_TOUCH_THE_ENVIRONMENT = {
+    "config": "the one that reads it",
+    "cli.demo": "hands it on to the processes that it starts",
+    "cli.opening": "tells the application's own module which file --config named",
+}
+
+
+def module_of(path: Path) -> str:
+    """`spoolq/store/redis/put.py` is `store.redis.put`; the package itself is ``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def unit_of(module: str) -> str:
+    """The name in LEVELS to which a module belongs, `` for spoolq itself and for the empty package of the stores."""
+    for name in sorted(LEVEL, key=len, reverse=True):
+        if module == name or module.startswith(name + "."):
+            return name
+    return module
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Every absolute name that a file imports, also inside functions and under TYPE_CHECKING, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import hides where it points"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield node.lineno, inner if _is_module(inner) else node.module or ""
+
+
+def _is_module(name: str) -> bool:
+    if not name.startswith("spoolq."):
+        return False
+    path = ROOT / Path(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def inner_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Those of spoolq's own modules, named without `spoolq.`."""
+    for line, name in imports(path):
+        if name == "spoolq" or name.startswith("spoolq."):
+            yield line, name.removeprefix("spoolq").removeprefix(".")
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(FILES) > 10
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_has_a_level(path: Path) -> None:
+    unit = unit_of(module_of(path))
+    assert unit in LEVEL or unit in {"", "store"}, f"{path} is in no line of LEVELS"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    here = unit_of(module_of(path))
+    for line, module in inner_imports(path):
+        there = unit_of(module)
+        where = f"{path.relative_to(ROOT)}:{line}: spoolq.{module}"
+        if here in {"", "store"}:  # `import spoolq` gives what it names; the rest of it is lazy
+            continue
+        if there == "":
+            assert LEVEL[here] >= OUTERMOST, f"{where}: only the outermost level may import spoolq as a whole"
+            continue
+        if here == there:
+            continue
+        assert LEVEL[there] < LEVEL[here], f"{where}: {here} (level {LEVEL[here]}) imports {there} (level {LEVEL[there]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_drivers_are_imported_by_their_store_only(path: Path) -> None:
+    here = unit_of(module_of(path))
+    for line, name in imports(path):
+        home = DRIVERS.get(name.split(".")[0])
+        assert home in {None, here}, f"{path.relative_to(ROOT)}:{line}: {name} belongs to {home}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_concrete_stores_are_named_in_one_place(path: Path) -> None:
+    here = unit_of(module_of(path))
+    for line, module in inner_imports(path):
+        there = unit_of(module)
+        assert there not in CONCRETE or here in {there, *NAMES_STORES}, f"{path.relative_to(ROOT)}:{line}: names {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_environment_is_read_in_one_place(path: Path) -> None:
+    if module_of(path) in MAY_TOUCH_THE_ENVIRONMENT:
+        return
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        assert name not in {"environ", "getenv", "environb"}, f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_pickles_or_evaluates(path: Path) -> None:
+    for line, name in imports(path):
+        assert name.split(".")[0] not in {"pickle", "marshal", "shelve", "dill"}, f"{path.relative_to(ROOT)}:{line}: {name}"
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec"}, f"{path.relative_to(ROOT)}:{node.lineno}: {node.func.id}"
+
+
+def test_every_file_says_what_it_is() -> None:
+    """A module without a docstring has no sentence of its own."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
