@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from spoolq import jsjson
+from spoolq import jsjson, stamps
 from spoolq.errors import PayloadError
-from spoolq.failed import decode_failure, encode_failure, iso, job_id
+from spoolq.failed import decode_failure, encode_failure, job_id
 from spoolq.job import Job, Message, new_id
 from spoolq.jsonable import check, suspicious
 
@@ -224,5 +224,5 @@ def record(payload: bytes, queue: str, worker: str, since: float) -> bytes | Non
         return None
     if not jsjson.shallow(payload):
         return None
-    head = f'{{"run_at":"{iso(since // 1)}","queue":{_dumps(queue)},"worker":{_dumps(worker)},"payload":'
+    head = f'{{"run_at":"{stamps.iso(since // 1)}","queue":{_dumps(queue)},"worker":{_dumps(worker)},"payload":'
     return head.encode() + payload + b"}"
