@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from spoolq import address
 from spoolq.address import destination, mask, with_password
@@ -107,12 +107,12 @@ class Settings:
     )
     deadline: float = field(default=0.25, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
     disk_limit: float = field(default=2.0, metadata=_as(_span(0.01, 600, "from 10ms to 10m")))
-    wire: str = field(default="python", metadata=_as(_choice("python", "resque")))
-    delayed: str = field(default="spoolq", metadata=_as(_choice("spoolq", "resque")))
+    wire: Literal["python", "resque"] = field(default="python", metadata=_as(_choice("python", "resque")))
+    delayed: Literal["spoolq", "resque"] = field(default="spoolq", metadata=_as(_choice("spoolq", "resque")))
     lease: float = field(default=30.0, metadata=_as(_span(0.1, 86_400, "from 100ms to 1d")))
     grace: float = field(default=25.0, metadata=_as(_span(0, 86_400, "from 0 to 1d")))
     max_payload: int = field(default=1 << 20, metadata=_as(_bytes(64, 1 << 28, "from 64 bytes to 256MiB")))
-    spool_max_bytes: int = field(default=1 << 30, metadata=_as(_bytes(1 << 20, 1 << 44, "from 1MiB to 16TiB")))
+    spool_max_bytes: int = field(default=1 << 30, metadata=_as(_bytes(1 << 21, 1 << 44, "from 2MiB to 16TiB")))
     spool_max_rows: int | None = field(default=None, metadata=_as(_or_none(_count(1, 10**12), "none")))
     spool_min_free: int = field(default=256 << 20, metadata=_as(_bytes(0, 1 << 50, "0 or more")))
     horizon: float = field(default=7 * 86_400.0, metadata=_as(_span(1, 366 * 86_400, "from 1s to 366d")))
@@ -220,7 +220,7 @@ def load(
             take(variables[variable], value, variable)
         elif variable == PASSWORD_FILE:
             password_file = (value, variable)
-        elif variable != CONFIG_FILE:
+        elif variable != CONFIG_FILE and not variable.startswith("SPOOLQ_TEST_"):  # the test-suite's own
             warnings.append(f"unknown variable {variable}{_nearest(variable, (*variables, CONFIG_FILE, PASSWORD_FILE))}")
     for name, value in arguments.items():
         if name not in KINDS:
@@ -280,3 +280,13 @@ def _secret(file: str, origin: str) -> str:
     if not secret:
         raise ConfigError(f"the password file {file} (from {origin}) is empty")
     return secret
+
+
+def colour(env: Mapping[str, str] | None = None) -> bool:
+    """Whether output may be coloured: not where NO_COLOR is set to anything (https://no-color.org)."""
+    return not (os.environ if env is None else env).get("NO_COLOR")
+
+
+def use(file: str | os.PathLike[str]) -> None:
+    """From now on every object made in this process reads that file, as if `SPOOLQ_CONFIG` named it."""
+    os.environ[CONFIG_FILE] = os.fspath(file)

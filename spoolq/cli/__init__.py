@@ -1,0 +1,65 @@
+"""The command line. Each command lives in a file of its own and is loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import spoolq
+
+COMMANDS = {
+    "demo": ("demo", "demo", "The whole story in a minute: enqueue, outage, spool, recovery, drain, work."),
+    "enqueue": ("enqueue", "enqueue", "Launch a job by the name of its task."),
+    "worker": ("worker", "worker", "Run the jobs of an application."),
+    "drain": ("drain", "drain", "Move this host's spooled jobs into Redis."),
+    "status": ("status", "status", "Where the jobs are, and whether anything is lost."),
+    "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
+    "failed": ("failed", "failed", "List, show, retry and remove failed jobs."),
+    "queues": ("queues", "queues", "List and purge queues."),
+    "spool": ("spool", "spool", "Facts about this host's spool."),
+    "config": ("config_cmd", "config", "Show and check the settings."),
+    "completion": ("completion", "completion", "Print the completion script of a shell."),
+}
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for, and the one place where errors become
+    exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"spoolq.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from spoolq.cli.faults import exits
+
+        with exits():
+            return super().invoke(ctx)
+
+
+@click.command("spoolq", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(spoolq.__version__, prog_name="spoolq")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """A job queue whose producers survive Redis: jobs go to Redis, and to a spool on this disk when Redis is gone.
+
+    Data goes to standard output, log and progress to standard error. Exit codes: 0 done, 1 a problem was found, 2 wrong
+    usage, 69 Redis can't be reached and is needed, 73 the spool can't be made, read or written, 75 try again later, 78 bad
+    configuration.
+    """
+    from spoolq.config import colour
+
+    if not colour():
+        ctx.color = False

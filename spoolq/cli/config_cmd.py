@@ -1,0 +1,100 @@
+"""`spoolq config`: the settings that hold here, and where each came from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spoolq.cli.faults import BAD_CONFIG, PROBLEM
+from spoolq.cli.opening import Given, command_options, json_option, load
+from spoolq.cli.output import emit, hint, table
+from spoolq.config import KINDS, Origins, Settings
+from spoolq.config import load as load_settings
+from spoolq.errors import ConfigError
+from spoolq.units import say_duration, say_size
+
+DURATIONS = ("deadline", "disk_limit", "lease", "grace", "horizon")
+SIZES = ("max_payload", "spool_max_bytes", "spool_min_free")
+
+
+@click.group()
+def config() -> None:
+    """Show and check the settings."""
+
+
+@config.command()
+@json_option
+@command_options()
+def show(given: Given, as_json: bool) -> None:
+    """Each setting, its value (passwords masked) and where it came from."""
+    settings, origins = _settings(given)
+    shown = settings.shown()
+    if as_json:
+        facts = {name: {"value": _plain(shown[name]), "origin": origins[name]} for name in KINDS}
+        emit({"file": _plain(origins.file), "destination": settings.destination, "settings": facts, "warnings": origins.warnings})
+        return
+    rows = [(name, _words(name, shown[name]), origins[name]) for name in KINDS]
+    table(("SETTING", "VALUE", "FROM"), rows)
+    hint(f"Read from {origins.file}." if origins.file else "No spoolq.toml was found.")
+
+
+@config.command()
+@json_option
+@command_options(level="ERROR")
+def check(given: Given, as_json: bool) -> None:
+    """Whether the settings can be used. Exit 0 yes, 1 yes but something is odd, 78 no."""
+    try:
+        settings, origins = _settings(given)
+    except ConfigError as error:
+        _finish([("error", str(error))], BAD_CONFIG, as_json)
+    findings = [("warning", warning) for warning in origins.warnings] + [("error", text) for text in _folder(settings, origins)]
+    _finish(findings, PROBLEM if findings else 0, as_json)
+
+
+def _settings(given: Given) -> tuple[Settings, Origins]:
+    if given.app is None:
+        return load_settings(given.config, **given.arguments)
+    q = load(given.app, given)
+    return q.settings, q.origins
+
+
+def _folder(settings: Settings, origins: Origins) -> list[str]:
+    """What is wrong with the directory of the spool, or of the queue where that is an SQLite file."""
+    path, what = (settings.spool_path, "spool") if settings.sqlite_path is None else (settings.sqlite_path, "queue")
+    folder = path.parent
+    while what == "spool" and origins["spool"] == "default" and not folder.exists() and folder != folder.parent:
+        folder = folder.parent  # the default's own folders are made when they are needed
+    if not folder.is_dir():
+        return [f"the {what} {path} can't be made: there is no directory {folder}; make it, for the user who enqueues"]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [f"the {what} {path} can't be written: {folder} isn't writable for this user"]
+    return []
+
+
+def _finish(findings: list[tuple[str, str]], code: int, as_json: bool) -> None:
+    if as_json:
+        emit({"ok": code == 0, "findings": [{"level": level, "text": text} for level, text in findings]})
+    else:
+        for level, text in findings:
+            click.echo(f"{level}: {text}")
+        if not findings:
+            click.echo("ok: every setting can be used")
+    sys.exit(code)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _words(name: str, value: Any) -> str:
+    if value is None:
+        return {"spool": "-", "drain_rate": "adaptive"}.get(name, "none")
+    if name in DURATIONS:
+        return say_duration(value)
+    if name in SIZES:
+        return say_size(value)
+    return str(value)

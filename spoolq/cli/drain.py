@@ -1,0 +1,160 @@
+"""`spoolq drain`: move this host's spooled jobs into Redis."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spoolq import units
+from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
+from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
+from spoolq.cli.output import emit, hint, jobs
+from spoolq.cli.progress import Progress, facts
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+    from spoolq.drain import Drainer
+    from spoolq.store.base import Spool
+
+log = logging.getLogger("spoolq.drain")
+
+
+class Signals:
+    """What the operator asked for: TERM, INT and QUIT stop after the batch, TSTP and USR2 pause, CONT resumes."""
+
+    def __init__(self, drainer: Drainer) -> None:
+        self._drainer = drainer
+        self.stopping = False
+        self.paused = False
+        self._wake = threading.Event()
+
+    def stop(self, *_: object) -> None:
+        """Finish the batch and end."""
+        self.stopping = True
+        self._drainer.stop()
+        self._wake.set()
+
+    def pause(self, *_: object) -> None:
+        """Move nothing until `resume`."""
+        self.paused = True
+
+    def resume(self, *_: object) -> None:
+        """Go on."""
+        self.paused = False
+        self._wake.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a signal says otherwise."""
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to the signals inside; the old handlers come back at the end."""
+        handlers = {
+            **dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), self.stop),
+            **dict.fromkeys((signal.SIGTSTP, signal.SIGUSR2), self.pause),
+            signal.SIGCONT: self.resume,
+        }
+        old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        faulthandler.register(signal.SIGTTIN)
+        try:
+            yield
+        finally:
+            faulthandler.unregister(signal.SIGTTIN)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def _span(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    try:
+        return units.duration(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: expected a duration such as 0, 30 or 5m") from None
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when no row is left.")
+@click.option("--timeout", metavar="SPAN", callback=_span, default="0", help="With --once: bear Redis being away so long. [0]")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many jobs a second.")
+@click.option("--batch", type=click.IntRange(1, 10_000), metavar="N", help="At most so many jobs in one step.")
+@click.option("--dry-run", is_flag=True, help="Only say how many jobs would move.")
+@json_option
+@command_options(level="INFO")
+def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: int | None, dry_run: bool, as_json: bool) -> None:
+    """Move this host's spooled jobs into Redis, oldest first: into Redis, then out of the spool.
+
+    Safe beside other drainers and workers, and to kill at any time. Without --once it goes on, waits out outages, and ends at
+    TERM or INT after the batch. With --json it prints a line a second.
+
+    Exit of --once: 0 no row is left; 69 Redis is away and nothing was moved; 75 rows are left.
+    """
+    q = given.open()
+    if dry_run:
+        _dry_run(q, as_json)
+        return
+    with asking_spool(q):
+        # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
+        spool = existing_spool(q) if once else spool_of(q)
+        drainer = q.drainer(rate=rate, batch=batch)
+    signals = Signals(drainer)
+    progress = Progress(spool, drainer, as_json)
+    try:
+        with signals.installed(), asking_spool(q):
+            if once:
+                drainer.run_once(timeout, wait=signals.wait, report=progress.report)
+            else:
+                log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
+                _go_on(drainer, signals, progress)
+            left = spool.waiting()
+    finally:
+        drainer.close()
+    progress.end(left)
+    if once:
+        _exit(q, drainer, left)
+
+
+def _go_on(drainer: Drainer, signals: Signals, progress: Progress) -> None:
+    while not signals.stopping:
+        delay = 3600.0 if signals.paused else drainer.turn()
+        progress.report(drainer.progress)
+        if delay > 0 and not signals.stopping:
+            signals.wait(delay)
+
+
+def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
+    done = drainer.progress
+    if not left:
+        if done.quarantined:
+            hint(f"spoolq: {jobs(done.quarantined)} set aside, see `spoolq spool info`")
+        sys.exit(0)
+    why = f"{done.error}; " if done.error else ""
+    verb = "is" if left == 1 else "are"
+    raise Fault(
+        f"{why}{jobs(left)} {verb} left, safe in the spool {q.settings.spool_path}; "
+        "run this again when Redis answers, or run `spoolq worker` here",
+        TRY_LATER if done.rows or not done.error else UNREACHABLE,
+    )
+
+
+def _dry_run(q: SpoolQ, as_json: bool) -> None:
+    with asking_spool(q):
+        spool: Spool = existing_spool(q)
+        waiting, depths = spool.waiting(), spool.depths()
+    by_queue: dict[str, Any] = {depth.queue: depth.ready + depth.scheduled + depth.claimed for depth in depths}
+    if as_json:
+        emit({"dry_run": True, "would_move": waiting, "queues": by_queue, "to": q.settings.destination})
+        return
+    parts = ", ".join(f"{queue} {count:,}" for queue, count in by_queue.items() if count)
+    click.echo(f"Would move {jobs(waiting)} into {q.settings.destination}{f': {parts}' if parts else ''}.")
+
+
+__all__ = ["drain", "facts"]

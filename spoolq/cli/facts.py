@@ -1,0 +1,187 @@
+"""What is true of a deployment now, as seen from this host: gathered for `status` and `health`, which judge and print it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from spoolq.cli.faults import Fault
+from spoolq.cli.opening import spool_of, there
+from spoolq.cli.output import when
+from spoolq.errors import SpoolDamaged, SpoolqError, StoreUnavailable
+from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+
+State = Literal["up", "away", "absent", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One store. `name` is its address or path; `error` and `reason` say why it isn't `up`; `latency` is in seconds."""
+
+    kind: Literal["redis", "sqlite", "spool"]
+    name: str
+    state: State
+    error: str | None = None
+    reason: str | None = None
+    latency: float | None = None
+    depths: tuple[Depth, ...] = ()
+    failures: int = 0
+    workers: tuple[WorkerView, ...] = ()
+    info: SpoolInfo | None = None
+    refuses: str | None = None
+
+    def total(self, what: Literal["ready", "scheduled", "claimed"]) -> int:
+        """Jobs of all queues in that state."""
+        return sum(getattr(depth, what) for depth in self.depths)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file."""
+
+    primary: Side
+    spool: Side | None
+    at: float = field(default_factory=time.time)
+
+
+def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
+    """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
+    return Facts(_primary(q, timeout, clock), None if q.settings.sqlite_path is not None else _spool(q))
+
+
+def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
+    path = q.settings.sqlite_path
+    kind: Literal["redis", "sqlite"] = "redis" if path is None else "sqlite"
+    name = q.settings.destination if path is None else str(path)
+    try:
+        if path is not None and not there(path):
+            return Side(kind, name, "absent", error=f"no queue at {path}")
+        began = clock()
+        q.primary.ready(timeout)
+        latency = clock() - began
+        return Side(kind, name, "up", latency=latency, **_contents(q.primary))
+    except StoreUnavailable as error:
+        return Side(kind, name, "unreadable" if isinstance(error, SpoolDamaged) else "away", str(error), error.reason)
+    except (SpoolqError, Fault) as error:
+        return Side(kind, name, "unreadable", _words(error))
+
+
+def _spool(q: SpoolQ) -> Side:
+    path = q.settings.spool_path
+    name = str(path)
+    try:
+        if not there(path):
+            return Side(
+                "spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(path, q.settings.spool_min_free)
+            )
+        spool = spool_of(q)
+        info = spool.info()
+        return Side("spool", name, "up", info=info, refuses=_full(info, q.settings.spool_max_rows), **_contents(spool))
+    except StoreUnavailable as error:
+        return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
+    except (SpoolqError, Fault) as error:
+        return Side("spool", name, "unreadable", _words(error), refuses=_words(error))
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, Fault) else str(error)
+
+
+def _contents(store: Store) -> dict[str, Any]:
+    return {"depths": tuple(store.depths()), "failures": store.failures.count(), "workers": tuple(store.workers())}
+
+
+def _full(info: SpoolInfo, max_rows: int | None) -> str | None:
+    """Why the spool would refuse a job now, None when it would take one."""
+    if info.bytes >= info.limit_bytes:
+        return "it has reached spool_max_bytes"
+    if info.disk_free < info.min_free:
+        return "the disk has less free than spool_min_free"
+    if max_rows is not None and info.rows >= max_rows:
+        return "it has reached spool_max_rows"
+    if not os.access(info.path, os.W_OK):
+        return "this user may not write it"
+    return None
+
+
+def _cannot_make(path: Path, min_free: int) -> str | None:
+    """Why a spool that isn't there yet couldn't be made, None when it could."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{folder} isn't writable for this user"
+    if shutil.disk_usage(folder).free < min_free:
+        return "the disk has less free than spool_min_free"
+    return None
+
+
+def document(facts: Facts) -> dict[str, Any]:
+    """The facts for `--json`. Durations and ages in seconds, sizes in bytes, times in UTC."""
+    return {
+        "at": when(facts.at),
+        "primary": _side(facts.primary, facts.at),
+        "spool": None if facts.spool is None else _side(facts.spool, facts.at),
+        "breaker": {"open": facts.primary.state == "away", "reason": facts.primary.reason},
+    }
+
+
+def _side(side: Side, now: float) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "kind": side.kind,
+        "path" if side.kind != "redis" else "address": side.name,
+        "state": side.state,
+        "error": side.error,
+        "reason": side.reason,
+        "latency": side.latency,
+        "failures": side.failures,
+        "queues": [queue(depth, now) for depth in side.depths],
+        "workers": [_worker(view, now) for view in side.workers],
+    }
+    if side.kind == "spool":
+        shown |= {"accepts": side.refuses is None, "refuses": side.refuses, "info": side.info and spool_info(side.info, now)}
+    return shown
+
+
+def queue(depth: Depth, now: float) -> dict[str, Any]:
+    """One queue for JSON."""
+    return {
+        "queue": depth.queue,
+        "ready": depth.ready,
+        "scheduled": depth.scheduled,
+        "claimed": depth.claimed,
+        "oldest": depth.oldest,
+        "oldest_at": None if depth.oldest is None else when(now - depth.oldest),
+    }
+
+
+def spool_info(info: SpoolInfo, now: float) -> dict[str, Any]:
+    """The spool's facts for JSON."""
+    return {
+        **{name: getattr(info, name) for name in SpoolInfo.__dataclass_fields__},
+        "oldest_at": None if info.oldest is None else when(now - info.oldest),
+    }
+
+
+def _worker(view: WorkerView, now: float) -> dict[str, Any]:
+    info = view.info
+    return {
+        "key": info.key,
+        "kind": info.kind,
+        "host": info.host,
+        "pid": info.pid,
+        "queues": list(info.queues),
+        "threads": info.threads,
+        "busy": len(view.working),
+        "claims": view.claims,
+        "lease_left": view.lease_left,
+        "started_at": when(info.started_at) if info.started_at else None,
+    }

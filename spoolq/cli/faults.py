@@ -1,0 +1,99 @@
+"""From errors to exit codes and words, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from spoolq.errors import (
+    ConfigError,
+    EnqueueError,
+    MaybeStored,
+    SpoolDamaged,
+    SpoolqError,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+
+PROBLEM, UNREACHABLE, CANT_CREATE, TRY_LATER, BAD_CONFIG = 1, 69, 73, 75, 78
+
+
+class Fault(click.ClickException):
+    """An expected fault: one or two lines on standard error, and an exit code."""
+
+    def __init__(self, message: str, code: int = PROBLEM) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # click declares one a class, and reads it from the instance
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say it."""
+        click.echo(f"spoolq: {self.message}", file=file, err=file is None)
+
+
+@contextmanager
+def exits() -> Iterator[None]:
+    """Every error that spoolq raises on purpose becomes a `Fault`; nothing else is caught."""
+    try:
+        yield
+    except SpoolqError as error:
+        raise Fault(str(error), _code(error)) from error
+
+
+def _code(error: SpoolqError) -> int:
+    if isinstance(error, ConfigError):
+        return BAD_CONFIG
+    if isinstance(error, MaybeStored):
+        return TRY_LATER
+    if isinstance(error, (EnqueueError, SpoolDamaged)):  # not even the spool took it
+        return CANT_CREATE
+    if isinstance(error, StoreUnavailable):
+        return UNREACHABLE
+    return PROBLEM
+
+
+@contextmanager
+def asking_primary(q: SpoolQ) -> Iterator[None]:
+    """Around what needs the primary: says what is safe and what to do when it can't be reached."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise primary_away(q, error) from error
+
+
+@contextmanager
+def asking_spool(q: SpoolQ) -> Iterator[None]:
+    """Around what needs the spool's file."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Fault(f"the spool {q.settings.spool_path}: {error}", CANT_CREATE) from error
+
+
+def primary_away(q: SpoolQ, error: StoreUnavailable) -> Fault:
+    """The fault of a primary that can't be reached: what happened, what was kept safe, what to do next."""
+    if q.settings.sqlite_path is not None:
+        return Fault(f"the queue {q.settings.sqlite_path}: {error}", CANT_CREATE)
+    return Fault(f"{error}; {safe(q)}", UNREACHABLE)
+
+
+def safe(q: SpoolQ) -> str:
+    """What is safe in the spool while Redis is away, and what to do next. Creates nothing and never raises."""
+    from spoolq.cli.opening import there
+    from spoolq.cli.output import jobs
+
+    path = q.settings.spool_path
+    if not there(path):
+        return f"nothing was spooled on this host (no spool at {path}); start Redis and try again"
+    try:
+        count = q.spool.waiting() if q.spool is not None else 0
+    except SpoolqError as error:
+        return f"the spool {path} can't be read now ({error})"
+    if not count:
+        return f"no job waits in the spool {path}; start Redis and try again"
+    verb = "is" if count == 1 else "are"
+    return f"{jobs(count)} {verb} safe in the spool {path}; start Redis, or run `spoolq worker` here"

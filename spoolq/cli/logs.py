@@ -1,0 +1,53 @@
+"""Logging of the commands: to standard error, as text or as JSON lines."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from spoolq.errors import ConfigError
+
+
+class ToStderr(logging.Handler):
+    """Writes to whatever standard error is now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            click.echo(self.format(record), err=True)
+        except Exception:
+            self.handleError(record)
+
+
+def begin(level: str, quiet: bool, verbose: bool, form: str) -> None:
+    """Log from now on: `level` and above, only errors with `quiet`, everything of spoolq's own with `verbose`.
+
+    Raises ConfigError where JSON needs a package that isn't there.
+    """
+    handler = ToStderr()
+    handler.setFormatter(_json() if form == "json" else _text(level))
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, ToStderr)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel("ERROR" if quiet else level)
+    logging.getLogger("spoolq").setLevel("DEBUG" if verbose else logging.NOTSET)
+
+
+def _text(level: str) -> logging.Formatter:
+    if level == "WARNING":  # a command that soon ends: no need of times
+        return logging.Formatter("spoolq: %(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+def _json() -> logging.Formatter:
+    try:
+        from pythonjsonlogger.json import JsonFormatter
+    except ImportError:
+        raise ConfigError("--log-format json needs: pip install 'spoolq[worker]'") from None
+    formatter: logging.Formatter = JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+    )
+    return formatter

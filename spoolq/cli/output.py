@@ -1,0 +1,83 @@
+"""What commands print: tables, JSON, colour. Data goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+SCHEMA = 1
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """One JSON document on one line, with the number of its schema in front."""
+    click.echo(json.dumps({"schema": SCHEMA, **document}, default=str, allow_nan=False))
+
+
+def hint(text: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    click.echo(text, err=True)
+
+
+def terminal(err: bool = False) -> bool:
+    """Whether somebody looks at it."""
+    return (sys.stderr if err else sys.stdout).isatty()
+
+
+def jobs(count: int, noun: str = "job") -> str:
+    """`1 job`, `12,000 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def clean(value: object) -> str:
+    """Text of foreign origin on one line, with nothing in it that a terminal would obey."""
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
+
+
+def when(at: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, for JSON."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Aligned columns; numbers of the columns in `right` to the right. A terminal gets rich's table where rich is installed;
+    there the last column is shortened to the width, in a pipe nothing is."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if terminal() and _rich(headers, cells, right):
+        return
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    room = click.get_current_context().terminal_width or 80
+    limit = room - sum(widths[:-1]) - 2 * (len(widths) - 1) if terminal() else sys.maxsize
+    for number, line in enumerate([list(headers), *cells]):
+        parts = [
+            cell.rjust(width) if header in right else cell.ljust(width)
+            for header, cell, width in zip(headers, line, widths, strict=True)
+        ]
+        if len(parts[-1].rstrip()) > limit > 8:
+            parts[-1] = parts[-1][: limit - 3] + "..."
+        text = "  ".join(parts).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+def _rich(headers: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> bool:
+    context = click.get_current_context(silent=True)
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        shown.add_column(
+            header, justify="right" if header in right else "left", no_wrap=header != headers[-1], overflow="ellipsis"
+        )
+    for row in cells:
+        shown.add_row(*map(Text, row))
+    Console(no_color=context is not None and context.color is False, highlight=False).print(shown)
+    return True

@@ -1,0 +1,97 @@
+"""`spoolq queues`: what waits where, by queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from spoolq.cli import facts
+from spoolq.cli.faults import Fault
+from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
+from spoolq.cli.output import clean, emit, hint, jobs, table
+from spoolq.cli.stores import places, where_option
+from spoolq.units import say_age
+
+
+@click.group()
+def queues() -> None:
+    """List and purge queues."""
+
+
+@queues.command("list")
+@where_option
+@json_option
+@command_options()
+def list_(given: Given, where: str, as_json: bool) -> None:
+    """Every queue, with what is ready, scheduled and running, and the age of the oldest ready job."""
+    q = given.open()
+    rows = []
+    for place in places(q, where):
+        with place.asking:
+            rows += [(place.name, depth) for depth in place.store.depths()]
+    if as_json:
+        now = time.time()
+        emit({"queues": [{"in": name, **facts.queue(depth, now)} for name, depth in rows]})
+        return
+    if rows:
+        table(
+            ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"),
+            [
+                (depth.queue, name, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}", say_age(depth.oldest))
+                for name, depth in rows
+            ],
+            right=("READY", "SCHEDULED", "RUNNING", "OLDEST"),
+        )
+    else:
+        hint(f"No queue in {q.settings.destination}.")
+    if where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):
+        hint(f"{no_spool(q)}.")
+
+
+@queues.command()
+@click.argument("queue")
+@where_option
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--dry-run", is_flag=True, help="Only say how many.")
+@json_option
+@command_options()
+def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete the ready jobs of QUEUE for good. Scheduled and running ones stay, and so do failures.
+
+    Asks first, and names the count. Exit 1 when there is no such queue.
+    """
+    q = given.open()
+    counts: dict[str, int] = {}
+    known: set[str] = set()
+    found = []
+    for place in places(q, where):
+        with place.asking:
+            depths = {depth.queue: depth for depth in place.store.depths()}
+        known |= set(depths)
+        if queue in depths:
+            found.append(place)
+            counts[place.where] = depths[queue].ready
+    if not found:
+        names = ", ".join(clean(name) for name in sorted(known)[:10]) or "none"
+        raise Fault(f"no queue named {clean(queue)!r}; there are: {names}")
+    total = sum(counts.values())
+    words = f"{jobs(total, 'ready job')} of {clean(queue)} ({', '.join(f'{n:,} in {where}' for where, n in counts.items())})"
+    if dry_run:
+        _say(as_json, {"queue": queue, "dry_run": True, "would_purge": total, "purged": 0}, f"Would delete {words}.")
+        return
+    if total and not yes:
+        click.confirm(f"Delete {words} for good?", abort=True, err=True)
+    purged = 0
+    for place in found:
+        with place.asking:
+            purged += place.store.purge(queue)
+    _say(as_json, {"queue": queue, "dry_run": False, "purged": purged}, f"Deleted {jobs(purged)} of {clean(queue)}.")
+
+
+def _say(as_json: bool, document: dict[str, Any], words: str) -> None:
+    if as_json:
+        emit(document)
+    else:
+        click.echo(words)

@@ -1,0 +1,166 @@
+"""`spoolq status` and `spoolq health`: where the jobs are, and whether anything is lost."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+
+import click
+
+from spoolq.cli import facts as looking
+from spoolq.cli.facts import Facts, Side
+from spoolq.cli.opening import Given, command_options, json_option
+from spoolq.cli.output import clean, emit, jobs, table, terminal
+from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, Verdict, judge
+from spoolq.errors import SpoolqError
+from spoolq.store.base import WorkerView
+from spoolq.units import say_age, say_size
+
+SHOWN = 20  # queues and workers; the rest is counted
+
+
+@click.command()
+@json_option
+@click.option("--watch", is_flag=True, help="Again every --every, until interrupted; with --json one document a line.")
+@click.option("--every", type=click.FloatRange(0.1), default=2.0, show_default=True, metavar="SECONDS", help="For --watch.")
+@command_options()
+def status(given: Given, as_json: bool, watch: bool, every: float) -> None:
+    """Where the jobs are: in Redis, in this host's spool, at work. The first line says whether anything is lost.
+
+    Only looks: makes no file and changes nothing. Exit 0 whatever it finds; a monitor asks `spoolq health`.
+    """
+    q = given.open()
+    while True:
+        facts = looking.gather(q)
+        verdict = judge(facts)
+        if as_json:
+            emit(_document(facts, verdict))
+        else:
+            if watch and terminal():
+                click.clear()
+            _print(facts, verdict)
+        if not watch:
+            return
+        sys.stdout.flush()
+        try:
+            time.sleep(every)
+        except KeyboardInterrupt:
+            return
+
+
+@click.command()
+@json_option
+@command_options(level="ERROR")
+def health(given: Given, as_json: bool) -> None:
+    """One line on standard output, and an exit code for a monitor.
+
+    0 well; 1 degraded (spooling, and still taking jobs); 2 critical (new jobs are refused); 3 unknown.
+    """
+    facts = None
+    try:
+        facts = looking.gather(given.open())
+        verdict = judge(facts)
+    except SpoolqError as error:  # also a wrong setting: a check that could not be made is "unknown" to a monitor
+        verdict = Verdict(UNKNOWN, "Not known", str(error))
+    if as_json:
+        emit(_document(facts, verdict))
+    else:
+        click.echo(clean(f"{verdict.word}: {_lower(verdict.lost)}. {verdict.sentence}"))
+    sys.exit(verdict.level)
+
+
+def _document(facts: Facts | None, verdict: Verdict) -> dict[str, object]:
+    shown = {} if facts is None else looking.document(facts)
+    return {"state": verdict.word, "lost": verdict.lost, "summary": f"{verdict.lost}. {verdict.sentence}", **shown}
+
+
+def _print(facts: Facts, verdict: Verdict) -> None:
+    colour = "green" if verdict.level == OK else "yellow" if verdict.level == DEGRADED else "red"
+    first, *rest = textwrap.wrap(clean(f"{verdict.lost}. {verdict.sentence}"), 80, break_long_words=False)
+    click.echo(click.style(first, fg=colour, bold=True))
+    for line in rest:
+        click.echo(click.style(line, fg=colour))
+    click.echo()
+    _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts.primary))
+    if facts.spool is not None:
+        _line("Spool", facts.spool.name, _spool(facts.spool))
+    _queues(facts)
+    _workers(facts)
+
+
+def _line(label: str, name: str, words: list[str]) -> None:
+    click.echo(f"{label:<6} {clean(name)}")
+    for line in textwrap.wrap(clean("; ".join(words)), 73, break_long_words=False):
+        click.echo(f"       {line}")
+
+
+def _primary(side: Side) -> list[str]:
+    if side.state != "up":
+        return [side.error or side.state]
+    words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms"]
+    return [*words, f"{jobs(side.failures)} in the failure log"] if side.failures else words
+
+
+def _spool(side: Side) -> list[str]:
+    info = side.info
+    if info is None:
+        # The path stands above: an absent file is said to be absent, never to be empty.
+        return ["no spool there" if side.state == "absent" else side.error or side.state]
+    oldest = f", oldest {say_age(info.oldest)}" if info.rows else ""
+    words = [f"{jobs(info.rows)} waiting{oldest}"]
+    if info.in_doubt:
+        words.append(f"{info.in_doubt:,} in doubt")
+    if info.quarantined:
+        words.append(f"{info.quarantined:,} set aside")
+    if side.failures:
+        words.append(f"{side.failures:,} failed here")
+    words.append(f"{say_size(info.bytes)} of {say_size(info.limit_bytes)}, {say_size(info.disk_free)} free on the disk")
+    if side.refuses:
+        words.append(f"TAKES NO JOBS: {side.refuses}")
+    return words
+
+
+def _queues(facts: Facts) -> None:
+    sides = [facts.primary] if facts.spool is None else [facts.primary, facts.spool]
+    rows = [
+        (depth.queue, side.kind, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}", say_age(depth.oldest))
+        for side in sides
+        for depth in side.depths
+    ]
+    if not rows:
+        return
+    click.echo()
+    table(
+        ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"),
+        rows[:SHOWN],
+        right=("READY", "SCHEDULED", "RUNNING", "OLDEST"),
+    )
+    _more(len(rows), "queues", "spoolq queues list")
+
+
+def _workers(facts: Facts) -> None:
+    sides = [facts.primary] if facts.spool is None else [facts.primary, facts.spool]
+    rows = [_worker(view) for side in sides for view in side.workers]
+    if not rows:
+        return
+    click.echo()
+    table(("WORKER", "KIND", "BUSY", "HEARD", "QUEUES"), rows[:SHOWN], right=("BUSY",))
+    _more(len(rows), "workers", "spoolq status --json")
+
+
+def _worker(view: WorkerView) -> tuple[str, ...]:
+    info = view.info
+    heard = "alive" if view.lease_left >= 0 else f"gone for {say_age(-view.lease_left)}"
+    queues = ",".join(info.queues) or "*"
+    busy = f"{len(view.working)}/{info.threads}" if info.kind == "worker" else f"{view.claims}"
+    return f"{info.host}:{info.pid}", info.kind, busy, heard, queues if info.kind == "worker" else "spool to Redis"
+
+
+def _more(count: int, what: str, command: str) -> None:
+    if count > SHOWN:
+        click.echo(f"... and {count - SHOWN} more {what}: {command}")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,52 @@
+"""The stores that a command is about: the primary, this host's spool, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from spoolq.cli.faults import asking_primary, asking_spool
+from spoolq.cli.opening import existing_spool, must_exist, there
+from spoolq.store.base import Store
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+
+
+class Place(NamedTuple):
+    """One store. `name` is `redis`, `sqlite` or `spool`; `where` says it in words."""
+
+    name: str
+    where: str
+    store: Store
+    asking: AbstractContextManager[None]
+
+
+where_option = click.option(
+    "--in",
+    "where",
+    type=click.Choice(["primary", "spool", "all"]),
+    default="all",
+    show_default=True,
+    help="Which store: the primary (Redis), this host's spool, or both.",
+)
+
+
+def places(q: SpoolQ, where: str) -> Iterator[Place]:
+    """The stores meant by `--in`, each to be used within its `asking`. A spool that isn't there is left out of `all`."""
+    path = q.settings.sqlite_path
+    if where in ("spool", "all") and path is None and (where == "spool" or there(q.settings.spool_path)):
+        with asking_spool(q):
+            spool = existing_spool(q)
+        yield Place("spool", f"the spool {q.settings.spool_path}", spool, asking_spool(q))
+    elif where == "spool":
+        existing_spool(q)  # says why there is none
+    if where in ("primary", "all"):
+        must_exist(q)
+        with asking_primary(q):
+            primary = q.primary
+        name, words = ("redis", q.settings.destination) if path is None else ("sqlite", f"the queue {path}")
+        yield Place(name, words, primary, asking_primary(q))

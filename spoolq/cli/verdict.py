@@ -1,0 +1,105 @@
+"""How things stand, judged from the facts: a level for monitors and a sentence for people. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spoolq.cli.facts import Facts, Side
+from spoolq.cli.output import jobs
+from spoolq.units import say_age
+
+OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
+WORDS = ("ok", "degraded", "critical", "unknown")
+STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained
+
+
+class Verdict(NamedTuple):
+    """`level` is the exit code of `health`; `lost` answers "is anything lost?" in a few words, `sentence` says the rest."""
+
+    level: int
+    lost: str
+    sentence: str
+
+    @property
+    def word(self) -> str:
+        """`ok`, `degraded`, `critical` or `unknown`."""
+        return WORDS[self.level]
+
+
+def judge(facts: Facts) -> Verdict:
+    """The verdict on these facts."""
+    if facts.spool is None:
+        return _single(facts.primary)
+    if facts.primary.state == "up":
+        return _reachable(facts.primary, facts.spool)
+    if facts.primary.state == "away":
+        return _away(facts.primary, facts.spool)
+    return Verdict(UNKNOWN, "Not known", f"{facts.primary.error}.")
+
+
+def _single(primary: Side) -> Verdict:
+    if primary.state == "up":
+        return Verdict(OK, "Nothing is lost", f"{_work(primary)}.")
+    if primary.state == "absent":
+        return Verdict(UNKNOWN, "Not known", f"{primary.error}.")
+    return Verdict(CRITICAL, "Not known", f"the queue {primary.name}: {primary.error}.")
+
+
+def _reachable(primary: Side, spool: Side) -> Verdict:
+    if spool.state == "unreadable":
+        return Verdict(DEGRADED, "Not known", f"Redis answers, but the spool {spool.name}: {spool.error}.")
+    waiting, oldest, aside = _rows(spool)
+    if aside:
+        verb = "is" if aside == 1 else "are"
+        return Verdict(
+            DEGRADED,
+            "Nothing is lost",
+            f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
+        )
+    if spool.refuses:
+        return Verdict(
+            DEGRADED, "Nothing is lost", f"Redis answers, but without it jobs would be refused: the spool: {spool.refuses}."
+        )
+    if waiting and (oldest or 0.0) > STUCK:
+        return Verdict(
+            DEGRADED,
+            "Nothing is lost",
+            f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
+        )
+    if waiting:
+        return Verdict(OK, "Nothing is lost", f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary)}.")
+    return Verdict(OK, "Nothing is lost", f"{_work(primary)}; none in the spool.")
+
+
+def _away(primary: Side, spool: Side) -> Verdict:
+    gone = f"Redis is away ({primary.reason or 'unknown'})"
+    waiting, oldest, aside = _rows(spool)
+    kept = f"{jobs(waiting)} {'is' if waiting == 1 else 'are'} safe in the spool" if waiting else "none in the spool"
+    if spool.state == "unreadable":
+        return Verdict(CRITICAL, "Not known", f"{gone} and the spool {spool.name}: {spool.error}.")
+    if spool.refuses:
+        return Verdict(CRITICAL, "New jobs are refused", f"{gone}, and the spool takes none: {spool.refuses}; {kept}.")
+    if spool.state == "absent":
+        return Verdict(DEGRADED, "Nothing is lost", f"{gone}; nothing was spooled on this host so far.")
+    aged = f", oldest {say_age(oldest)}" if waiting else ""
+    more = f"; {aside:,} set aside" if aside else ""
+    return Verdict(DEGRADED, "Nothing is lost", f"{gone}; {kept}{aged}{more}.")
+
+
+def _rows(spool: Side) -> tuple[int, float | None, int]:
+    if spool.info is None:
+        return 0, None, 0
+    return spool.info.rows, spool.info.oldest, spool.info.quarantined
+
+
+def _wait(count: int) -> str:
+    return f"{jobs(count)} wait{'s' if count == 1 else ''}"
+
+
+def _work(side: Side) -> str:
+    parts = [f"{side.total('ready'):,} ready", f"{side.total('claimed'):,} running"]
+    if scheduled := side.total("scheduled"):
+        parts.append(f"{scheduled:,} scheduled")
+    if side.failures:
+        parts.append(f"{side.failures:,} failed")
+    return ", ".join(parts)
