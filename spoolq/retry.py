@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -156,6 +155,7 @@ def _ask(backoff: Any, job: Job, error: BaseException) -> object:
 
 def _seconds(value: object) -> float | None:
     """Seconds from now: not below 0, and no further than a year, so that the time stays one that people can be shown."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    # only NaN isn't at least -inf (an int may be too large for math.isnan)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= float("-inf"):
         return None
-    return min(max(float(value), 0.0), _YEAR)
+    return float(min(max(value, 0.0), _YEAR))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +30,7 @@ def epoch(value: Any) -> float:
         return float(value) if abs(value) < 1e12 else 0.0
     if not isinstance(value, str):
         return 0.0
-    for read in (_iso, _javascript, _ruby, parsedate_to_datetime):
+    for read in (_iso, _javascript, _ruby, _mail):
         try:
             found = read(value)
             if found is not None:
@@ -60,6 +59,12 @@ def _ruby(text: str) -> datetime | None:
     *parts, sign, hours, minutes = found.groups()
     year, month, day, hour, minute, second = map(int, parts)
     return datetime(year, month, day, hour, minute, second, tzinfo=_zone(sign, hours, minutes) if sign else UTC)
+
+
+def _mail(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # loads much of `email` and `socket`, for a form that is seldom met
+
+    return parsedate_to_datetime(text)
 
 
 def _zone(sign: str, hours: str, minutes: str) -> timezone:

@@ -29,6 +29,12 @@ process.stdout.write(again.join("\\n"));
 """
 
 
+@pytest.fixture(autouse=True)
+def _not_without_node(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--no-node"):
+        pytest.skip("--no-node")
+
+
 def through_node(texts: list[bytes]) -> list[bytes | None]:
     """Each text as node writes it back, None where node can't read it."""
     node = shutil.which("node")
@@ -215,8 +221,8 @@ def test_python_and_node_agree_on_what_is_json() -> None:
     """What node can't read spoolq's decode must not take either, or a job could run here and be lost there."""
     texts = [
         b"", b"NaN", b"[NaN]", b"[Infinity]", b"[-Infinity]", b"[1,]", b"{'a':1}", b'{"a":1,}', b"[01]", b"[1.]", b"[.5]",
-        b"[+1]", b"[0x1]", b'["\n"]', b'["\t"]', b'["\\x41"]', b'["\\u12"]', b"\xef\xbb\xbf[]", b"[]x", b"undefined", b"nul", b"tru",
-        b"[1 2]", b"\x0c[]", "\u00a0[]".encode(), b"[-]", b"[1e]", b'{"a"}', b'{1:2}', b"// x\n[]", "[\u0661]".encode(),
+        b"[+1]", b"[0x1]", b'["\n"]', b'["\t"]', b'["\\x41"]', b'["\\u12"]', b"\xef\xbb\xbf[]", b"[]x", b"undefined", b"nul",
+        b"tru", b"[1 2]", b"\x0c[]", "\u00a0[]".encode(), b"[-]", b"[1e]", b'{"a"}', b'{1:2}', b"// x\n[]", "[\u0661]".encode(),
         "[1\u0661]".encode(),
     ]  # fmt: skip
     for text, node in zip(texts, through_node(texts), strict=True):

@@ -1,0 +1,344 @@
+"""The decision about a failed attempt, case by case. The clock and chance are arguments: nothing here waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import tenacity
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoolq.errors import ConfigError, Discard, PayloadError, Retry, SpoolqError, UnknownTask, WorkerDied
+from spoolq.job import Job
+from spoolq.retry import LEAST, Dropped, GiveUp, RetryAt, RetryPolicy, decide
+
+NOW = 1795511017.0
+YEAR = 365 * 86400.0
+
+
+class Low:
+    """Chance that always gives the lower end."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return a
+
+
+class High:
+    """Chance that always gives the upper end."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return b
+
+
+def a_job(attempt: int = 0, retries: int | None = None) -> Job:
+    return Job("0199", "send", "mail", (1,), {"a": 2}, attempt=attempt, retries=retries)
+
+
+def wait(policy: RetryPolicy, job: Job, error: BaseException, rng: random.Random | Low | High | None = None) -> float:
+    decision = decide(policy, job, error, NOW, rng or Low())
+    assert isinstance(decision, RetryAt), decision
+    return decision.at - NOW
+
+
+# how often
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 10])
+def test_a_job_is_tried_once_and_then_as_often_as_retries_says(retries: int) -> None:
+    decisions = [decide(RetryPolicy(retries), a_job(attempt), ValueError(), NOW) for attempt in range(retries + 3)]
+    assert [type(decision) for decision in decisions] == [RetryAt] * retries + [GiveUp] * 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "attempt", "again"), [(3, 0, 0, False), (0, 2, 1, True), (0, 2, 2, False), (5, 1, 1, False)]
+)
+def test_a_jobs_own_retries_override_the_policy(policy: int, own: int, attempt: int, again: bool) -> None:
+    assert isinstance(decide(RetryPolicy(policy), a_job(attempt, own), ValueError(), NOW), RetryAt if again else GiveUp)
+
+
+def test_the_reasons_say_which_attempt_it_was() -> None:
+    assert decide(RetryPolicy(), a_job(1), ValueError("x"), NOW, Low()) == RetryAt(
+        NOW + 2, "the task raised ValueError; attempt 3 of 4 in 2 s"
+    )
+    assert decide(RetryPolicy(), a_job(3), ValueError("x"), NOW) == GiveUp("the task raised ValueError; that was attempt 4 of 4")
+    assert decide(RetryPolicy(0), a_job(), ValueError("x"), NOW) == GiveUp("the task raised ValueError; that was attempt 1 of 1")
+
+
+# how long
+
+
+@pytest.mark.parametrize(
+    ("attempt", "least"), [(0, 1), (1, 2), (2, 4), (5, 32), (8, 256), (9, 300), (20, 300), (100, 300), (10**6, 300)]
+)
+def test_the_default_wait_doubles_from_a_second_to_ten_minutes(attempt: int, least: float) -> None:
+    policy = RetryPolicy(10**7)
+    assert wait(policy, a_job(attempt), ValueError(), Low()) == least
+    assert wait(policy, a_job(attempt), ValueError(), High()) == 2 * least
+
+
+def test_jitter_fills_its_bounds_and_is_the_seeds() -> None:
+    policy = RetryPolicy(99)
+    for attempt in range(14):
+        step = min(2.0**attempt, 300)
+        waits = [wait(policy, a_job(attempt), ValueError(), random.Random(seed)) for seed in range(400)]
+        assert step <= min(waits) < 1.05 * step
+        assert 1.95 * step < max(waits) <= 2 * step
+        assert sum(waits) / len(waits) == pytest.approx(1.5 * step, rel=0.05)
+        # an epoch time holds no more than about 2e-7 s: hence not one value for each seed, but nearly
+        assert len(set(waits)) > 350
+        assert waits == [wait(policy, a_job(attempt), ValueError(), random.Random(seed)) for seed in range(400)]
+
+
+def test_without_a_seed_two_decisions_differ() -> None:
+    assert len({decide(RetryPolicy(), a_job(), ValueError(), NOW).at for _ in range(20)}) > 15  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "waits"),
+    [
+        (tenacity.wait_fixed(7), [7, 7, 7]),
+        (tenacity.wait_none(), [0, 0, 0]),
+        (tenacity.wait_exponential(multiplier=3), [3, 6, 12]),
+        (tenacity.wait_incrementing(start=5, increment=2), [5, 7, 9]),
+        (tenacity.wait_chain(tenacity.wait_fixed(1), tenacity.wait_fixed(9)), [1, 9, 9]),
+        (tenacity.wait_fixed(1) + tenacity.wait_fixed(2), [3, 3, 3]),
+        (tenacity.wait_random(4, 4), [4, 4, 4]),
+        (lambda state: state.attempt_number * 10, [10, 20, 30]),
+    ],
+)
+def test_any_tenacity_wait_will_do(backoff: object, waits: list[float]) -> None:
+    policy = RetryPolicy(backoff=backoff)
+    assert [wait(policy, a_job(attempt), ValueError()) for attempt in range(3)] == waits
+
+
+def test_a_wait_sees_the_attempt_the_arguments_and_the_error() -> None:
+    seen: list[tenacity.RetryCallState] = []
+
+    def look(state: tenacity.RetryCallState) -> float:
+        seen.append(state)
+        return 1
+
+    error = ValueError("x")
+    decide(RetryPolicy(backoff=look), a_job(2), error, NOW)
+    (state,) = seen
+    assert (state.attempt_number, state.args, state.kwargs) == (3, (1,), {"a": 2})
+    assert state.outcome is not None
+    assert state.outcome.exception() is error
+    assert state.outcome.attempt_number == 3
+    assert "attempt #3" in repr(state)
+
+
+def by_error(error: BaseException) -> float:
+    return 40 if isinstance(error, TimeoutError) else 5
+
+
+def test_a_wait_may_go_by_the_error() -> None:
+    policy = RetryPolicy(backoff=lambda state: by_error(state.outcome.exception()))
+    assert (wait(policy, a_job(), TimeoutError()), wait(policy, a_job(), ValueError())) == (40, 5)
+
+
+def broken(state: object) -> float:
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("backoff", "remark"),
+    [
+        (broken, "its backoff raised ZeroDivisionError: division by zero"),
+        (lambda state: None, "its backoff gave None, not seconds"),
+        (lambda state: "5", "its backoff gave '5', not seconds"),
+        (lambda state: float("nan"), "its backoff gave nan, not seconds"),
+        (lambda state: True, "its backoff gave True, not seconds"),
+        (lambda: 5, "its backoff raised TypeError"),
+    ],
+)
+def test_a_broken_backoff_gives_the_default_and_says_so(backoff: Callable[..., object], remark: str) -> None:
+    decision = decide(RetryPolicy(backoff=backoff), a_job(1), ValueError(), NOW, Low())
+    assert isinstance(decision, RetryAt)
+    assert decision.at == NOW + 2
+    assert f"(the default: {remark}" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("given_wait", "used"),
+    [(-5, 0), (1e300, YEAR), (float("inf"), YEAR), (10**400, YEAR), (0.25, 0.25), (YEAR, YEAR)],
+    ids=["negative", "1e300", "inf", "huge", "short", "year"],
+)
+def test_a_wait_stays_a_time_that_can_be_shown(given_wait: float, used: float) -> None:
+    assert wait(RetryPolicy(backoff=lambda state: given_wait), a_job(), ValueError()) == used
+    assert wait(RetryPolicy(), a_job(), Retry(given_wait)) == used
+
+
+# which errors
+
+
+class Ours(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "expected"),
+    [
+        (RetryPolicy(), ValueError(), RetryAt),
+        (RetryPolicy(), SpoolqError(), RetryAt),
+        (RetryPolicy(), PayloadError(), RetryAt),
+        (RetryPolicy(), KeyboardInterrupt(), GiveUp),
+        (RetryPolicy(), SystemExit(1), GiveUp),
+        (RetryPolicy(retry_on=(BaseException,)), SystemExit(1), RetryAt),
+        (RetryPolicy(retry_on=(OSError,)), ConnectionError(), RetryAt),
+        (RetryPolicy(retry_on=(OSError,)), ValueError(), GiveUp),
+        (RetryPolicy(retry_on=(OSError, ValueError)), Ours(), RetryAt),
+        (RetryPolicy(retry_on=()), ValueError(), GiveUp),
+        (RetryPolicy(give_up_on=(ValueError,)), Ours(), GiveUp),
+        (RetryPolicy(give_up_on=(Ours,)), ValueError(), RetryAt),
+        (RetryPolicy(retry_on=(Ours,), give_up_on=(ValueError,)), Ours(), GiveUp),
+        (RetryPolicy(give_up_on=(OSError, Ours)), Ours(), GiveUp),
+    ],
+)
+def test_which_errors_are_worth_another_try(policy: RetryPolicy, error: BaseException, expected: type) -> None:
+    assert isinstance(decide(policy, a_job(), error, NOW), expected)
+
+
+def test_the_reasons_name_the_error() -> None:
+    assert decide(RetryPolicy(retry_on=OSError), a_job(), Ours(), NOW) == GiveUp("Ours is not among retry_on")  # type: ignore[arg-type]
+    assert decide(RetryPolicy(give_up_on=(ValueError,)), a_job(), Ours(), NOW) == GiveUp("Ours is among give_up_on")
+
+
+# the task's own word
+
+
+def test_discard_drops_the_job_whatever_the_policy() -> None:
+    for policy in (RetryPolicy(), RetryPolicy(0), RetryPolicy(give_up_on=(Exception,)), RetryPolicy(retry_on=())):
+        assert decide(policy, a_job(9), Discard("the user is gone"), NOW) == Dropped("the user is gone")
+    assert decide(RetryPolicy(), a_job(), Discard(), NOW) == Dropped("the task discarded the job")
+
+
+def test_retry_comes_back_when_the_task_said() -> None:
+    assert wait(RetryPolicy(), a_job(), Retry(90)) == 90
+    assert wait(RetryPolicy(), a_job(), Retry(0)) == 0
+    assert wait(RetryPolicy(backoff=tenacity.wait_fixed(7)), a_job(), Retry(90)) == 90
+    assert wait(RetryPolicy(backoff=tenacity.wait_fixed(7)), a_job(), Retry()) == 7
+    assert wait(RetryPolicy(), a_job(2), Retry()) == 4
+
+
+def test_retry_needs_no_leave_of_retry_on_but_counts() -> None:
+    assert wait(RetryPolicy(retry_on=(OSError,), give_up_on=(Exception,)), a_job(), Retry(5)) == 5
+    assert decide(RetryPolicy(), a_job(3), Retry(5), NOW) == GiveUp("the task asked to be retried; that was attempt 4 of 4")
+    assert isinstance(decide(RetryPolicy(0), a_job(), Retry(5), NOW), GiveUp)
+
+
+@pytest.mark.parametrize("delay", ["5", float("nan"), True, [], object()])
+def test_a_retry_with_a_wrong_delay_waits_as_by_default(delay: object) -> None:
+    decision = decide(RetryPolicy(), a_job(1), Retry(delay), NOW, Low())  # type: ignore[arg-type]
+    assert isinstance(decision, RetryAt)
+    assert decision.at == NOW + 2
+    assert "is no number of seconds" in decision.reason
+
+
+# not the task's doing
+
+
+@pytest.mark.parametrize("error", [WorkerDied(), UnknownTask("send")])
+def test_what_is_not_the_tasks_doing_is_retried_though_its_own_retries_are_fewer(error: BaseException) -> None:
+    policy = RetryPolicy(0, retry_on=(OSError,))
+    for job_retries in (None, 0, 1, LEAST):
+        decisions = [decide(policy, a_job(attempt, job_retries), error, NOW) for attempt in range(LEAST + 2)]
+        assert [type(decision) for decision in decisions] == [RetryAt] * LEAST + [GiveUp] * 2
+    assert isinstance(decide(policy, a_job(9, 10), error, NOW), RetryAt)
+    assert isinstance(decide(RetryPolicy(10), a_job(9), error, NOW), RetryAt)
+
+
+def test_a_death_and_then_an_error_of_a_job_without_retries_is_final() -> None:
+    policy = RetryPolicy(0)
+    assert isinstance(decide(policy, a_job(0), WorkerDied(), NOW), RetryAt)
+    assert isinstance(decide(policy, a_job(1), ValueError(), NOW), GiveUp)
+
+
+def test_a_task_that_must_not_run_twice_can_say_so() -> None:
+    assert isinstance(decide(RetryPolicy(give_up_on=(WorkerDied,)), a_job(), WorkerDied(), NOW), GiveUp)
+
+
+def test_the_reasons_tell_what_happened() -> None:
+    died = decide(RetryPolicy(), a_job(3), WorkerDied(), NOW)
+    assert died == GiveUp("the worker died while it held the job; that was attempt 4 of 4")
+    unknown = decide(RetryPolicy(), a_job(3), UnknownTask("send"), NOW)
+    assert unknown == GiveUp(
+        "no task 'send' is registered on the worker (is a deploy on its way, or the task renamed?); that was attempt 4 of 4"
+    )
+
+
+def test_an_unknown_task_waits_long_enough_for_a_deploy() -> None:
+    waits = [wait(RetryPolicy(), a_job(attempt), UnknownTask("send"), Low()) for attempt in range(3)]
+    assert waits == [15, 30, 60]
+    assert wait(RetryPolicy(99), a_job(50), UnknownTask("send"), High()) == 600
+    assert wait(RetryPolicy(backoff=tenacity.wait_fixed(2)), a_job(), UnknownTask("send")) == 2
+
+
+# the policy itself
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"retries": -1}, "retries=-1: a whole number"),
+        ({"retries": 1.5}, "retries=1.5"),
+        ({"retries": "3"}, "retries='3'"),
+        ({"retries": True}, "retries=True"),
+        ({"retries": None}, "retries=None"),
+        ({"backoff": 30}, "backoff=30: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30)"),
+        ({"backoff": "exponential"}, "backoff='exponential'"),
+        ({"retry_on": (ValueError, "OSError")}, "retry_on: 'OSError' is no exception class"),
+        ({"retry_on": ValueError()}, "retry_on: ValueError() is no exception class"),
+        ({"retry_on": None}, "retry_on: None is no exception class"),
+        ({"give_up_on": (int,)}, "give_up_on: <class 'int'> is no exception class"),
+    ],
+)
+def test_what_is_no_policy_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RetryPolicy(**settings)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+def test_one_class_or_several() -> None:
+    assert RetryPolicy(retry_on=OSError).retry_on == (OSError,)  # type: ignore[arg-type]
+    assert RetryPolicy(retry_on=[OSError, ValueError]).retry_on == (OSError, ValueError)  # type: ignore[arg-type]
+    assert RetryPolicy(give_up_on={OSError}).give_up_on == (OSError,)  # type: ignore[arg-type]
+
+
+def test_policies_and_decisions_are_frozen() -> None:
+    for value in (RetryPolicy(), RetryAt(1, "x"), GiveUp("x"), Dropped("x")):
+        assert dataclasses.is_dataclass(value)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, dataclasses.fields(value)[0].name, "y")
+    assert RetryPolicy() == RetryPolicy()
+    assert hash(RetryPolicy()) == hash(RetryPolicy())
+
+
+errors = st.sampled_from(
+    [ValueError(), OSError(), Retry(), Retry(5), Discard(), WorkerDied(), UnknownTask("x"), KeyboardInterrupt()]
+)
+
+
+@given(st.integers(0, 9), st.integers(0, 12), st.none() | st.integers(0, 9), errors, st.randoms(use_true_random=False))
+def test_every_job_ends(retries: int, attempt: int, own: int | None, error: BaseException, rng: random.Random) -> None:
+    decision = decide(RetryPolicy(retries), a_job(attempt, own), error, NOW, rng)
+    if isinstance(decision, RetryAt):
+        assert NOW <= decision.at <= NOW + 600
+        assert attempt < max(retries if own is None else own, LEAST)
+    assert decision.reason
+
+
+def test_tenacity_is_loaded_only_when_a_policy_needs_it() -> None:
+    script = (
+        "import sys; from spoolq.retry import *; from spoolq.job import Job\n"
+        "decide(RetryPolicy(), Job('i', 't', 'q'), ValueError(), 0.0)\n"
+        "assert 'tenacity' not in sys.modules\n"
+        "decide(RetryPolicy(backoff=lambda state: 1), Job('i', 't', 'q'), ValueError(), 0.0)\n"
+        "assert 'tenacity' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
