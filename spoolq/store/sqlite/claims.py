@@ -1,0 +1,195 @@
+"""Taking jobs and settling them, each within the transaction of its caller."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+from spoolq.errors import StaleCall
+from spoolq.job import Claim
+from spoolq.store.base import Claimed, WorkerInfo
+from spoolq.store.sqlite import effects, workers
+from spoolq.store.sqlite.rows import FORGET, SQL, checksum
+from spoolq.store.sqlite.session import Session, micros
+from spoolq.store.sqlite.statements import statements
+from spoolq.store.sqlite.tokens import join, split
+
+log = logging.getLogger("spoolq.sqlite")
+
+_FAILURES = statements("failures")
+_PROMOTED_AT_ONCE = 500
+_SWEPT_AT_ONCE = 500
+BAD_CHECKSUM = "its checksum does not fit: the disk or the file system changed it"
+
+
+def claim(
+    session: Session,
+    worker: WorkerInfo,
+    call: int,
+    queues: Sequence[str],
+    limit: int,
+    ack: Sequence[Claim],
+    also: effects.Prepared,
+) -> Claimed:
+    """As `Store.claim`, for a call that came in time."""
+    found = session.one(workers.SQL["find"], (worker.key,))
+    number, last, fence, lost = found or (workers.register(session, worker), -1, 0, "[]")
+    if call < last:
+        raise StaleCall(f"worker {worker.key} called with number {call} after {last}: nothing was claimed or settled")
+    if call == last:
+        return Claimed(_claimed_by(session, worker, number, fence, queues), tuple(json.loads(lost)))
+    missed = ack_all(session, ack, also)
+    fence = session.fence()
+    claims: list[Claim] = []
+    for queue in dict.fromkeys(queues):
+        if len(claims) >= limit:
+            break
+        promote_queue(session, queue, _PROMOTED_AT_ONCE)
+        claims += _take(session, worker, number, fence, queue, limit - len(claims))
+    session.execute(workers.SQL["called"], (number, session.now + micros(worker.lease), call, fence, json.dumps(missed)))
+    return Claimed(tuple(claims), missed)
+
+
+def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: str, limit: int) -> list[Claim]:
+    claims: list[Claim] = []
+    while len(claims) < limit:
+        rows = session.all(SQL["claim"], (queue, limit - len(claims), number, fence))
+        if not rows:
+            break
+        rows.sort()  # RETURNING promises no order
+        for seq, id, payload, crc in rows:
+            if checksum(id, queue, payload) == crc:
+                claims.append(Claim(join(seq, fence), worker.key, queue, payload))
+            else:
+                set_aside(session, seq, id, BAD_CHECKSUM)
+    return claims
+
+
+def _claimed_by(session: Session, worker: WorkerInfo, number: int, fence: int, queues: Sequence[str]) -> tuple[Claim, ...]:
+    rows = session.all(SQL["claimed_by_call"], (number, fence))
+    order = {queue: index for index, queue in enumerate(dict.fromkeys(queues))}
+    rows.sort(key=lambda row: (order.get(row[1], len(order)), row[0]))
+    return tuple(Claim(join(seq, fence), worker.key, queue, payload) for seq, queue, payload in rows)
+
+
+def set_aside(session: Session, seq: int, id: str, reason: str) -> None:
+    """Into quarantine, loudly."""
+    session.execute(SQL["set_aside"], (seq, reason))
+    log.error("job %s in %s was set aside in quarantine: %s", id, session.settings.path, reason)
+
+
+def reconcile(session: Session, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+    """As `Store.reconcile`."""
+    number = workers.alive(session, worker)
+    last = session.one(workers.SQL["find"], (worker.key,))[1]
+    if call < last:
+        raise StaleCall(f"worker {worker.key} reconciles with number {call} after {last}: nothing was changed")
+    if call > last:
+        session.execute(workers.SQL["called"], (number, session.now + micros(worker.lease), call, session.fence(), "[]"))
+    rows = session.all(SQL["claimed_by_worker"], (number,))
+    return tuple(Claim(join(seq, fence), worker.key, queue, payload) for seq, fence, queue, payload in rows)
+
+
+def ack_all(session: Session, claims: Sequence[Claim], also: effects.Prepared) -> tuple[str, ...]:
+    """These are done. Returns the tokens no longer held. When that is all of them, the effects don't happen."""
+    lost = tuple(claim.token for claim in claims if not _delete(session, claim.token))
+    if len(lost) < len(claims) or not claims:
+        effects.apply(session, also)
+    return lost
+
+
+def _delete(session: Session, token: str) -> bool:
+    """The row, gone; its id remembered where that is due."""
+    rows = session.all(SQL["delete"], split(token))
+    if not rows:
+        return False
+    id, keep = rows[0]
+    settings = session.settings
+    if keep != FORGET or settings.role == "spool":
+        session.execute(SQL["remember"], (id, keep, session.now + micros(settings.remember)))
+    return True
+
+
+def fail(session: Session, claim: Claim, failed: tuple[str, int, bytes], also: effects.Prepared) -> bool:
+    """Out of the queue and into the log (id, time, entry). Returns False, and does nothing, when it is no longer held."""
+    if not _delete(session, claim.token):
+        return False
+    session.execute(_FAILURES["add"], failed)
+    effects.apply(session, also)
+    return True
+
+
+def retry(session: Session, claim: Claim, payload: bytes, at: float, also: effects.Prepared) -> bool:
+    """Back into its queue with this payload. Returns False, and does nothing, when it is no longer held."""
+    seq, fence = split(claim.token)
+    held = session.one(SQL["held"], (seq, fence))
+    if held is None:
+        return False
+    run_at = max(0, micros(at))
+    session.execute(SQL["retry"], (seq, fence, payload, checksum(held[0], held[1], payload), run_at, session.now))
+    session.woke = session.woke or run_at <= session.now
+    effects.apply(session, also)
+    return True
+
+
+def release(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
+    """Back where they were: their number in the order of arrival puts them at the front. Returns the tokens no longer held."""
+    lost = tuple(
+        claim.token for claim in claims if not session.execute(SQL["release"], (*split(claim.token), session.now)).rowcount
+    )
+    session.woke = session.woke or len(lost) < len(claims)
+    return lost
+
+
+def rescue(session: Session, worker: WorkerInfo, limit: int) -> list[Claim]:
+    """As `Store.rescue`."""
+    number, fence = workers.alive(session, worker), session.fence()
+    claims: list[Claim] = []
+    for dead, kind in session.all(workers.SQL["expired"], (session.now, worker.key)):
+        free(session, dead, kind, limit)
+        while kind == "worker" and len(claims) < limit:
+            rows = session.all(SQL["rescue"], (dead, limit - len(claims), number, fence))
+            if not rows:
+                break
+            rows.sort()
+            for seq, id, queue, payload, crc in rows:
+                if checksum(id, queue, payload) == crc:
+                    claims.append(Claim(join(seq, fence), worker.key, queue, payload))
+                else:
+                    set_aside(session, seq, id, BAD_CHECKSUM)
+        session.execute(workers.SQL["remove"], (dead,))
+    return claims
+
+
+def free(session: Session, dead: int, kind: str, limit: int) -> None:
+    """Make ready again what nobody here may run: all that a drainer held, and what came into doubt while a worker had it."""
+    freed = session.execute(SQL["free"], (dead, limit, session.now, 0 if kind == "drainer" else 1)).rowcount
+    session.woke = session.woke or freed > 0
+
+
+def promote_queue(session: Session, queue: str, limit: int) -> int:
+    """Make due rows of one queue ready. Returns how many."""
+    return session.execute(SQL["promote"], (queue, session.now, limit)).rowcount
+
+
+def promote(session: Session, limit: int) -> int:
+    """As `Store.promote`; what has outlived its time is swept, a bounded number a turn."""
+    promoted = 0
+    for (queue,) in session.all(SQL["scheduled_queues"]):
+        if promoted < limit:
+            promoted += promote_queue(session, queue, limit - promoted)
+    session.woke = session.woke or promoted > 0
+    session.execute(SQL["sweep_settled"], (session.now, _SWEPT_AT_ONCE))
+    effects.sweep(session, _SWEPT_AT_ONCE)
+    return promoted
+
+
+def purge(session: Session, queue: str, limit: int) -> int:
+    """Delete up to `limit` ready rows of a queue. Ids given by callers stay remembered."""
+    until, gone = session.now + micros(session.settings.remember), 0
+    for doubt in (0, 1):
+        if gone < limit:
+            session.execute(SQL["purge_remember"], (queue, until, doubt, limit - gone))
+            gone += session.execute(SQL["purge"], (queue, doubt, limit - gone)).rowcount
+    return gone

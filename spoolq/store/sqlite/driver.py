@@ -1,0 +1,119 @@
+"""Which SQLite library is used, and what its errors mean. The only module that imports one: never two on one file in a process.
+
+`pysqlite3` when it is installed (a SQLite of its own, newer than most systems'), else the standard library's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from spoolq.errors import ConfigError, PayloadError, SpoolDamaged, SpoolqError, StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    import sqlite3 as sqlite
+else:
+    try:
+        from pysqlite3 import dbapi2 as sqlite
+    except ImportError:
+        import sqlite3 as sqlite
+
+Connection = sqlite.Connection
+Error = sqlite.Error
+version: str = sqlite.sqlite_version
+
+OLDEST = (3, 37)
+"""STRICT tables came with SQLite 3.37 (2021-11-27)."""
+
+# Primary result codes, https://sqlite.org/rescode.html
+_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _TOOBIG, _NOTADB = (
+    3,
+    5,
+    6,
+    7,
+    8,
+    10,
+    11,
+    13,
+    14,
+    18,
+    26,
+)
+_REASONS = {
+    _PERM: "readonly",
+    _BUSY: "locked",
+    _LOCKED: "locked",
+    _NOMEM: "memory",
+    _READONLY: "readonly",
+    _IOERR: "io",
+    _CANTOPEN: "cantopen",
+}
+# A driver that doesn't tell the code (pysqlite3 before 0.6, Python's before 3.11) still tells SQLite's own text.
+_TEXTS = (
+    ("locked", _BUSY),
+    ("readonly", _READONLY),
+    ("disk I/O", _IOERR),
+    ("malformed", _CORRUPT),
+    ("full", _FULL),
+    ("unable to open", _CANTOPEN),
+    ("too big", _TOOBIG),
+    ("not a database", _NOTADB),
+)
+LOOK_AGAIN = frozenset({_IOERR, _CORRUPT, _NOTADB, _CANTOPEN, _READONLY})
+"""Codes after which the file deserves a second look through a fresh connection: a read error can look like corruption."""
+
+
+def check_version(found: str = version) -> None:
+    """Raise ConfigError when this SQLite is too old."""
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
+        raise ConfigError(f"SQLite {found} is too old, spoolq needs 3.37 or newer: pip install 'spoolq[sqlite]' brings one along")
+
+
+def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
+    """A connection to a file that is there, in autocommit mode, waiting up to `busy` seconds for foreign locks.
+
+    It lives until it is closed, never until Python forgets it: a child after a fork, and a process that ends, must not run
+    SQLite's closing (a checkpoint, the -wal's deletion) on what others use. Hence the extra reference.
+    """
+    connection = sqlite.connect(
+        f"file:{quote(path)}?mode={'ro' if readonly else 'rw'}",
+        uri=True,
+        isolation_level=None,
+        timeout=busy,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    return connection
+
+
+def code(error: BaseException) -> int:
+    """The primary result code of a driver's error, 0 when there is none."""
+    known: Any = getattr(error, "sqlite_errorcode", None)
+    if known is not None:
+        return int(known) & 0xFF
+    return next((number for text, number in _TEXTS if text in str(error)), 0)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether there was no room: such a commit is surely not applied."""
+    return code(error) == _FULL
+
+
+def translate(error: Error, path: str, *, maybe_applied: bool = False, not_after: float = 0.0) -> SpoolqError:
+    """The error of ours that a driver's error stands for."""
+    number = code(error)
+    if number in (_CORRUPT, _NOTADB):
+        what = "is not a SQLite database" if number == _NOTADB else "is damaged"
+        return SpoolDamaged(f"{path} {what} ({error}). It was left as it is; move it aside and a new one will be made")
+    if number == _FULL:
+        return StoreFull(f"{path}: no room to write ({error}). Nothing was stored; free disk space or raise spool_max_bytes")
+    if number == _TOOBIG:
+        return PayloadError(f"{path}: larger than SQLite can hold ({error}). Nothing was stored")
+    if isinstance(error, sqlite.IntegrityError | sqlite.ProgrammingError | sqlite.InterfaceError):
+        return StoreUnavailable(f"{path}: {error}", reason="error", maybe_applied=maybe_applied, server_wide=False)
+    certain = "It is not known whether it was stored" if maybe_applied else "Nothing was stored"
+    return StoreUnavailable(
+        f"{path}: {error}. {certain}", reason=_REASONS.get(number, "error"), maybe_applied=maybe_applied, not_after=not_after
+    )

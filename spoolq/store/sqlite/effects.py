@@ -1,0 +1,84 @@
+"""What else happens in the same transaction as a put or a settling verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spoolq.errors import GuardHeld
+from spoolq.store.base import Effects
+from spoolq.store.sqlite.rows import Row, insert, prepare
+from spoolq.store.sqlite.session import Session, micros
+from spoolq.store.sqlite.statements import statements
+
+SQL = statements("effects")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Effects with their messages made into rows."""
+
+    effects: Effects
+    rows: Sequence[Row]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.rows) or any(
+            (*self.effects.acquire, *self.effects.release, *self.effects.values, *self.effects.counters)
+        )
+
+
+def prepare_effects(effects: Effects, largest: int) -> Prepared:
+    """Checked before the writer thread is asked. Raises PayloadError."""
+    return Prepared(effects, prepare(effects.put, largest))
+
+
+def apply(session: Session, prepared: Prepared) -> None:
+    """Raises GuardHeld, and then the whole transaction of the caller is to be undone."""
+    effects, now = prepared.effects, session.now
+    for key, holder, ttl in effects.acquire:
+        if not session.execute(SQL["acquire"], (key, holder, now + micros(ttl), now)).rowcount:
+            raise GuardHeld(key, session.scalar(SQL["holder"], (key,)))
+    if prepared.rows:
+        insert(session, prepared.rows, remembered=False)
+    for key, holder in effects.release:
+        session.execute(SQL["release"], (key, holder))
+    for key, value, ttl in effects.values:
+        session.execute(SQL["set_value"], (key, value, now + micros(ttl)))
+    for name, by in effects.counters:
+        session.execute(SQL["count"], (name, by))
+
+
+def sweep(session: Session, limit: int) -> None:
+    """Delete what has outlived its time."""
+    session.execute(SQL["sweep_guards"], (session.now, limit))
+    session.execute(SQL["sweep_values"], (session.now, limit))
+
+
+def counters(session: Session) -> dict[str, int]:
+    """All counters."""
+    return dict(session.all(SQL["counters"]))
+
+
+def value(session: Session, key: str) -> bytes | None:
+    """A value whose time has not passed."""
+    found: bytes | None = session.scalar(SQL["value"], (key, session.now))
+    return found
+
+
+def meta(session: Session, key: str) -> str | None:
+    """A setting."""
+    found: str | None = session.scalar(SQL["meta"], (key,))
+    return found
+
+
+def set_meta(session: Session, key: str, value: str | None, expected: str | bool | None) -> bool:
+    """Set or delete it, when `expected` is False or what it is now."""
+    if expected is not False and meta(session, key) != expected:
+        return False
+    if value is None:
+        session.execute(SQL["delete_meta"], (key,))
+    else:
+        session.execute(SQL["set_meta"], (key, value))
+    return True

@@ -1,0 +1,46 @@
+"""The commit lock: one advisory lock on a file beside the database, held for every commit, checkpoint and close.
+
+SQLite before 3.51.3 can damage a WAL database when one connection commits while another checkpoints.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+
+class CommitLock:
+    """Exclusive among processes and among the stores of one process. To be used by one thread."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def __enter__(self) -> None:
+        """Wait for as long as it takes: callers have their own limit. Raises OSError when there can be no lock."""
+        while True:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            if self._is_the_file(self._fd):
+                return
+            self.abandon()  # somebody removed it while we waited: others meet at a new one
+
+    def __exit__(self, *exc: object) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _is_the_file(self, fd: int) -> bool:
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(fd)
+        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+
+    def abandon(self) -> None:
+        """Close the descriptor without unlocking. In a forked child an unlock would free the parent's lock, and a descriptor
+        kept open would hold it after the parent's death."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)

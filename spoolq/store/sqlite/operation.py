@@ -1,0 +1,98 @@
+"""One caller's wish, on its way to the writer thread and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from spoolq.errors import StoreError, StoreUnavailable
+from spoolq.store.sqlite import driver
+from spoolq.store.sqlite.session import Session
+
+
+class Operation:
+    """`done` is held until there is an answer. The ticket is taken once: by the thread, which begins, or by the caller, who
+    withdraws.
+
+    Bare locks instead of events and futures: the hop to the thread and back is on the path of every enqueue.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_ticket",
+        "begun",
+        "done",
+        "error",
+        "left",
+        "maybe",
+        "not_after",
+        "result",
+        "woke",
+        "work",
+        "writes",
+    )
+
+    def __init__(self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0) -> None:
+        self.work = work
+        self.writes = writes
+        self.not_after = not_after
+        self.done = threading.Lock()
+        self.done.acquire()
+        self._ticket = threading.Lock()
+        self._answered = False
+        self.begun = False
+        self.left = False
+        self.maybe = False
+        self.woke = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def begin(self) -> bool:
+        """The thread's: whether the caller still wants it. True again for one that was begun before."""
+        if not self.begun:
+            self.begun = self._ticket.acquire(blocking=False)
+        return self.begun
+
+    def withdraw(self) -> bool:
+        """The caller's: whether it was not begun, and now never will be."""
+        return self._ticket.acquire(blocking=False)
+
+    def answer(self) -> None:
+        """Wake the caller. More than once does no harm."""
+        if not self._answered:
+            self._answered = True
+            self.done.release()
+
+    def undone(self, *, maybe: bool) -> None:
+        """Its transaction failed: as if it had not run. `maybe`: what was written may still turn up after a crash."""
+        self.result = self.error = None
+        self.woke = False
+        self.maybe = self.maybe or maybe
+
+    def fail(self, error: Exception, path: str) -> None:
+        """Its answer is this error, as an object of its own: it will be raised in another thread than its neighbours'."""
+        if not self.begin():
+            return
+        if isinstance(error, driver.Error):
+            self.error = driver.translate(error, path, maybe_applied=self.maybe, not_after=self.not_after)
+        elif isinstance(error, OSError):
+            certain = "It is not known whether this was stored" if self.maybe else "Nothing was stored"
+            self.error = StoreUnavailable(
+                f"{path}: {error.strerror or error}. {certain}", reason="io", maybe_applied=self.maybe, not_after=self.not_after
+            )
+        else:
+            self.error = _copy(error)
+            if self.maybe and isinstance(error, StoreError):
+                self.error = StoreUnavailable(
+                    f"{error}. It is not known whether this was stored",
+                    reason=getattr(error, "reason", "error"),
+                    maybe_applied=True,
+                    not_after=self.not_after,
+                )
+
+
+def _copy(error: Exception) -> Exception:
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin

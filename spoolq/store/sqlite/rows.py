@@ -1,0 +1,95 @@
+"""Messages as rows: what is worked out before the writer thread is asked, and their way into the table."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spoolq.errors import PayloadError
+from spoolq.job import Message
+from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.statements import statements
+
+SQL = statements("jobs")
+_SPOOL = statements("spool")
+
+NEVER = -(1 << 62)
+"""`not_after` of a row of which no attempt is known. Eight bytes wide, as every later value."""
+
+ALWAYS = 1 << 62
+"""A time past every other."""
+
+_LATEST = 1e12
+FORGET, GIVEN, HELD = 0, 1, 2
+
+
+class Row(NamedTuple):
+    """A message as the table holds it, but for what the time decides."""
+
+    id: str
+    queue: str
+    payload: bytes
+    crc: int
+    run_at: int
+    keep: int
+
+
+def checksum(id: str, queue: str, payload: bytes) -> int:
+    """CRC-32 of what a row says. A flipped bit is seen neither by SQLite's reads nor by its integrity check."""
+    return zlib.crc32(payload, zlib.crc32(f"{id}\0{queue}\0".encode()))
+
+
+def prepare(messages: Sequence[Message], largest: int, *, hold: bool = False) -> list[Row]:
+    """Rows for these messages. Raises PayloadError for one that the file can never take."""
+    return [_row(message, largest, hold) for message in messages]
+
+
+def _row(message: Message, largest: int, hold: bool) -> Row:
+    id, queue, payload, run_at, given = message
+    if len(payload) > largest:
+        raise PayloadError(f"job {id}: {len(payload):,} bytes, and the queue file takes {largest:,} at most. Nothing was stored")
+    if not math.isfinite(run_at) or run_at > _LATEST:
+        raise PayloadError(f"job {id}: run_at={run_at} is no time. Nothing was stored")
+    try:
+        crc = checksum(id, queue, payload)
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"job {id!r}: its id or queue is not valid text ({error}). Nothing was stored") from error
+    return Row(id, queue, bytes(payload), crc, max(0, int(run_at * 1_000_000)), GIVEN if given else HELD if hold else FORGET)
+
+
+def insert(
+    session: Session, rows: Sequence[Row], *, in_doubt: bool = False, not_after: float | None = None, remembered: bool = True
+) -> list[bool]:
+    """Put them, and say for each whether it was new.
+
+    With `not_after` (or, where `in_doubt`, for a given id) the row is in doubt from birth, and with `not_after` a row that is
+    there already comes into doubt. Not `remembered`: ids that were settled don't count as there.
+    """
+    now, new = session.now, []
+    attempt = None if not_after is None else int(not_after * 1_000_000)
+    for row in rows:
+        id, queue, payload, crc, run_at, keep = row
+        doubt = int(attempt is not None or (in_doubt and keep == GIVEN))
+        inserted = session.execute(
+            SQL["insert"],
+            (
+                id,
+                queue,
+                payload,
+                crc,
+                run_at,
+                keep,
+                "r" if run_at <= now else "s",
+                doubt,
+                NEVER if attempt is None else attempt,
+                now,
+                now if remembered or keep == GIVEN else ALWAYS,
+            ),
+        ).rowcount
+        if not inserted and attempt is not None:
+            session.execute(_SPOOL["doubt"], (id, attempt))
+        new.append(inserted == 1)
+    session.woke = session.woke or True in new
+    return new

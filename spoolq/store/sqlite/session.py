@@ -1,0 +1,229 @@
+"""The file, opened: its schema, its settings, and whether it is still the one at its path. For the writer thread alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
+from spoolq.store.sqlite import driver
+from spoolq.store.sqlite.settings import Settings
+from spoolq.store.sqlite.statements import schema, statements
+
+VERSION = 1
+"""`PRAGMA user_version` of the schema that this code makes."""
+
+APPLICATION = 0x73706C71
+"""`PRAGMA application_id`: "splq"."""
+
+PAGE = 4096
+_CHECKPOINT_PAGES = 1000
+_ROOM_TO_OPEN = 128 << 10
+
+_VIEWS = statements("views")
+
+
+def micros(seconds: float) -> int:
+    """Seconds as the whole microseconds that the file holds."""
+    return int(seconds * 1_000_000)
+
+
+def fence() -> int:
+    """A number that no other claim has: 62 bits, the top one set, so that it fills its eight bytes in the file."""
+    return 1 << 61 | secrets.randbits(61)
+
+
+class Session:
+    """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready."""
+
+    def __init__(self, settings: Settings, connection: driver.Connection, identity: tuple[int, int]) -> None:
+        self.settings = settings
+        self.now = micros(settings.clock())
+        self.woke = False
+        self.page_size = PAGE
+        self.fence: Callable[[], int] = fence
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self._connection = connection
+        self._identity = identity
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first row, or None."""
+        return self.execute(sql, values).fetchone()
+
+    def scalar(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Every row."""
+        return self.execute(sql, values).fetchall()
+
+    def begin(self) -> None:
+        """Begin to write. Waits for a foreign writer as long as the store's time-out."""
+        self.execute("BEGIN IMMEDIATE")
+        self.look_at_clock()
+
+    def look_at_clock(self) -> None:
+        """Take the time anew."""
+        self.now, self.woke = micros(self.settings.clock()), False
+
+    def commit(self) -> None:
+        """Commit; on return it is on the disk."""
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Leave no transaction open. Raises nothing that a driver raises: some failures roll back by themselves."""
+        with suppress(driver.Error):
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK")
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open: SQLite ends it by itself on a full disk or a read error."""
+        return self._connection.in_transaction
+
+    def moved(self) -> bool:
+        """Whether the path names another file now, or none: what is committed here, nobody would find."""
+        return _identity(self.settings.path) != self._identity
+
+    def close(self, *, checkpoint: bool = False) -> None:
+        """Close, quietly: what was committed stays committed. Under the commit lock."""
+        self.rollback()
+        with suppress(driver.Error):
+            if checkpoint:
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(driver.Error):
+            self._connection.close()
+
+
+def open_session(settings: Settings) -> Session:
+    """Open the file, made first if it may be. Under the commit lock. Raises ConfigError, StoreUnavailable or a driver's error."""
+    driver.check_version()
+    path = settings.path
+    _check_room(settings)
+    identity = _identity(path) or _make(settings)
+    connection = driver.connect(path, settings.timeout)
+    session = Session(settings, connection, identity)
+    try:
+        _prepare(session)
+        if session.moved():
+            raise StoreUnavailable(f"{path} was replaced while it was being opened. Nothing was stored", reason="moved")
+    except BaseException:
+        connection.close()
+        raise
+    return session
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return there.st_ino, there.st_dev
+
+
+def _check_room(settings: Settings) -> None:
+    try:
+        disk = os.statvfs(os.path.dirname(settings.path))
+    except FileNotFoundError as error:
+        raise StoreUnavailable(
+            f"{settings.path}: its directory is gone. Nothing was stored; make the directory again", reason="missing"
+        ) from error
+    # Opening maps the -shm file, and on a disk that can't hold it the process dies of SIGBUS
+    if disk.f_bavail * disk.f_frsize < _ROOM_TO_OPEN:
+        raise StoreFull(f"{settings.path}: the disk is full, the file can't even be opened. Free some space", reason="disk")
+
+
+def _make(settings: Settings) -> tuple[int, int]:
+    """An empty file, for its owner's eyes alone (SQLite gives -wal and -shm the same mode), its name synced."""
+    path = settings.path
+    if not settings.create:
+        raise StoreUnavailable(f"no spool at {path}", reason="missing")
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path} can't be made: {error.strerror}. Nothing was stored; the directory must be writable for this user "
+            f"({os.geteuid()})",
+            reason="readonly",
+        ) from error
+    return _identity(path) or (0, 0)
+
+
+def _prepare(session: Session) -> None:
+    settings = session.settings
+    path = settings.path
+    version, application = session.scalar("PRAGMA user_version"), session.scalar("PRAGMA application_id")
+    if application != APPLICATION and (version or session.scalar("SELECT count(*) FROM sqlite_schema")):
+        raise ConfigError(f"{path} is a SQLite database of something else. It was left as it is; name another file")
+    if version > VERSION:
+        raise ConfigError(
+            f"{path} was made by a newer spoolq (schema {version}, this one knows {VERSION}). It was left as it is: "
+            "upgrade spoolq"
+        )
+    pages = settings.max_bytes // PAGE
+    checkpoint = min(_CHECKPOINT_PAGES, max(32, pages // 16))
+    for pragma in (
+        f"synchronous = {settings.synchronous}",
+        f"wal_autocheckpoint = {checkpoint}",
+        # Well above where it is reset: a WAL that is cut short at every reset makes each sync write file metadata
+        f"journal_size_limit = {4 * checkpoint * PAGE}",
+        "cell_size_check = ON",
+        "trusted_schema = OFF",
+        "temp_store = MEMORY",
+        "cache_size = -8000",
+    ):
+        session.execute(f"PRAGMA {pragma}")
+    if not version:
+        _make_schema(session)
+    session.page_size = session.scalar("PRAGMA page_size")
+    session.execute(f"PRAGMA max_page_count = {settings.max_bytes // session.page_size}")
+    _check_destination(session)
+
+
+def _make_schema(session: Session) -> None:
+    """In one transaction; whoever comes second finds it made."""
+    session.execute(f"PRAGMA page_size = {PAGE}")
+    mode = session.scalar("PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"{session.settings.path}: this file system can't hold a WAL database (SQLite fell back to {mode}). "
+            "Nothing was stored; use a local disk",
+            reason="wal",
+        )
+    session.begin()
+    try:
+        if not session.scalar("PRAGMA user_version"):
+            for statement in schema().split(";\n"):
+                session.execute(statement)
+            session.execute(f"PRAGMA application_id = {APPLICATION}")
+            session.execute(f"PRAGMA user_version = {VERSION}")
+        session.commit()
+    finally:
+        session.rollback()
+
+
+def _check_destination(session: Session) -> None:
+    wanted = session.settings.destination
+    if not wanted:
+        return
+    found = session.scalar(_VIEWS["about"], ("destination",))
+    if found is None:
+        session.execute(_VIEWS["set_about"], ("destination", wanted))
+    elif found != wanted:
+        raise ConfigError(
+            f"{session.settings.path} holds jobs for {found}, not for {wanted}. It was left as it is; name another spool, "
+            f"or drain this one with its own address"
+        )

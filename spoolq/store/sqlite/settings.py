@@ -1,0 +1,71 @@
+"""What a SQLite store was told when it was made, checked at once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from spoolq.errors import ConfigError
+
+MIB = 1 << 20
+SMALLEST = 2 * MIB
+
+Role = Literal["primary", "spool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """See `SQLiteStore` for what each one means."""
+
+    path: str
+    role: Role
+    destination: str
+    create: bool
+    remember: float
+    max_bytes: int
+    max_rows: int | None
+    min_free: int
+    timeout: float
+    synchronous: str
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        if self.role not in ("primary", "spool"):
+            raise ConfigError(f"role={self.role!r}: 'primary' or 'spool'")
+        if self.max_bytes < SMALLEST:
+            raise ConfigError(f"max_bytes={self.max_bytes}: a queue file needs at least {SMALLEST} bytes (2 MiB)")
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ConfigError(f"max_rows={self.max_rows}: at least 1, or None for no limit")
+        if self.min_free < 0:
+            raise ConfigError(f"min_free={self.min_free}: bytes of the disk to leave free, 0 or more")
+        if not (0 < self.timeout < math.inf):
+            raise ConfigError(f"timeout={self.timeout}: seconds that the disk may take, more than 0")
+        if not (0 <= self.remember < math.inf):
+            raise ConfigError(f"remember={self.remember}: seconds that ids are remembered, 0 or more")
+        if self.synchronous not in ("FULL", "NORMAL", "EXTRA", "OFF"):
+            raise ConfigError(
+                f"synchronous={self.synchronous!r}: FULL, or EXTRA, NORMAL, OFF (the last two lose jobs on power loss)"
+            )
+        self._check_path()
+
+    def _check_path(self) -> None:
+        if not self.path or "\0" in self.path:
+            raise ConfigError(f"{self.path!r} can't be the path of a queue file")
+        directory = os.path.dirname(self.path)
+        if os.path.isdir(self.path):
+            raise ConfigError(f"{self.path} is a directory: name a file in it, for example {os.path.join(self.path, 'spool.db')}")
+        if not os.path.isdir(directory):
+            raise ConfigError(f"{self.path}: there is no directory {directory}. Make it, owned by the user that runs this")
+        if not os.path.exists(self.path):
+            if not self.create:
+                raise ConfigError(f"no spool at {self.path}")
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise ConfigError(f"{self.path}: the directory {directory} is not writable for this user ({os.geteuid()})")
+
+    @property
+    def headroom(self) -> int:
+        """Bytes below `max_bytes` that puts leave to claims and settling: 5 %, and 1 MiB at least."""
+        return max(self.max_bytes // 20, MIB)

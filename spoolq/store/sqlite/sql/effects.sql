@@ -1,0 +1,37 @@
+-- name: acquire
+INSERT INTO guards (key, holder, until) VALUES (?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, until = excluded.until
+WHERE guards.holder = excluded.holder OR guards.until <= ?4;
+
+-- name: holder
+SELECT holder FROM guards WHERE key = ?1;
+
+-- name: release
+DELETE FROM guards WHERE key = ?1 AND holder = ?2;
+
+-- name: set_value
+INSERT OR REPLACE INTO vals (key, value, until) VALUES (?1, ?2, ?3);
+
+-- name: value
+SELECT value FROM vals WHERE key = ?1 AND until > ?2;
+
+-- name: count
+INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
+
+-- name: counters
+SELECT name, n FROM counters ORDER BY name;
+
+-- name: sweep_guards
+DELETE FROM guards WHERE key IN (SELECT key FROM guards WHERE until <= ?1 ORDER BY until LIMIT ?2);
+
+-- name: sweep_values
+DELETE FROM vals WHERE key IN (SELECT key FROM vals WHERE until <= ?1 ORDER BY until LIMIT ?2);
+
+-- name: meta
+SELECT value FROM meta WHERE key = ?1;
+
+-- name: set_meta
+INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2);
+
+-- name: delete_meta
+DELETE FROM meta WHERE key = ?1;

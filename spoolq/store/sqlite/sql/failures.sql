@@ -1,0 +1,20 @@
+-- name: add
+INSERT INTO failures (id, failed_at, entry) VALUES (?1, ?2, ?3);
+
+-- name: count
+SELECT count(*) FROM failures;
+
+-- name: page
+SELECT entry FROM failures ORDER BY n DESC LIMIT ?2 OFFSET ?1;
+
+-- name: newest
+SELECT n, entry FROM failures WHERE id = ?1 ORDER BY n DESC LIMIT 1;
+
+-- name: take_out
+DELETE FROM failures WHERE n = ?1 AND id = ?2;
+
+-- name: remove
+DELETE FROM failures WHERE id = ?1;
+
+-- name: prune
+DELETE FROM failures WHERE n IN (SELECT n FROM failures WHERE failed_at < ?1 ORDER BY failed_at LIMIT ?2);

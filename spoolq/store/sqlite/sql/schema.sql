@@ -1,0 +1,74 @@
+-- A spool or queue file, version 1. Made in one transaction; later versions only add (see migrations.py).
+--
+-- Times are whole microseconds since the epoch, worker and token are numbers of 62 bits from birth on: all eight bytes wide
+-- in the file, so that no claim makes a row grow. At the page limit a row that grows is a claim that fails.
+
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY,        -- the order of arrival; negative once the row is in quarantine
+    id TEXT NOT NULL UNIQUE,
+    queue TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    crc INTEGER NOT NULL,           -- of id, queue and payload: a flipped bit shows in no other way
+    state TEXT NOT NULL CHECK (state IN ('r', 's', 'c', 'q')), -- ready, scheduled, claimed, in quarantine
+    run_at INTEGER NOT NULL,
+    keep INTEGER NOT NULL,          -- once settled, remember the id: 0 as the role has it, 1 given by the caller, 2 until forgotten
+    doubt INTEGER NOT NULL,         -- 1: the primary may have it, or get it yet, so no local worker takes it
+    was INTEGER NOT NULL,           -- the doubt to go back to when a hand-over surely was not applied
+    not_after INTEGER NOT NULL,     -- when the last attempt whose answer is not known can no longer be applied
+    worker INTEGER NOT NULL,        -- workers.n
+    token INTEGER NOT NULL,         -- the fence of the claim; with seq it is the token that callers see
+    created_at INTEGER NOT NULL,
+    reason TEXT                     -- why it is in quarantine
+) STRICT;
+
+CREATE INDEX jobs_ready ON jobs (queue) WHERE state = 'r' AND doubt = 0;
+CREATE INDEX jobs_scheduled ON jobs (queue, run_at, doubt) WHERE state = 's';
+CREATE INDEX jobs_claimed ON jobs (worker, doubt) WHERE state = 'c';
+CREATE INDEX jobs_in_doubt ON jobs (queue) WHERE state = 'r' AND doubt = 1;
+CREATE INDEX jobs_quarantined ON jobs (queue) WHERE state = 'q';
+
+CREATE TABLE failures (
+    n INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    failed_at INTEGER NOT NULL,
+    entry BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX failures_id ON failures (id);
+CREATE INDEX failures_failed_at ON failures (failed_at);
+
+-- Ids whose row is gone and that must not be put again before `until`.
+CREATE TABLE settled (
+    id TEXT PRIMARY KEY,
+    keep INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX settled_until ON settled (until);
+
+CREATE TABLE workers (
+    n INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    queues TEXT NOT NULL,           -- JSON
+    threads INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    lease INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    lease_ends INTEGER NOT NULL,
+    call INTEGER NOT NULL,          -- the last call number, and what came of it:
+    fence INTEGER NOT NULL,         -- the token of the rows that it claimed
+    lost TEXT NOT NULL,             -- JSON, the tokens that were no longer held
+    working TEXT NOT NULL           -- JSON, (slot, token, since) a thread
+) STRICT;
+
+CREATE TABLE guards (key TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE vals (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX guards_until ON guards (until);
+CREATE INDEX vals_until ON vals (until);
+CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Of the file itself: its destination, the last probe.
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

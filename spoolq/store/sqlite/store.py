@@ -1,0 +1,345 @@
+"""A file of jobs: the SQLite form of `Store` and of `Spool`. `spoolq.store.base` says what each verb promises."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
+from spoolq.job import Claim, Failure, Handoff, Message
+from spoolq.store.base import NONE, Claimed, Depth, Effects, SpoolInfo, WorkerInfo, WorkerView, Working
+from spoolq.store.sqlite import claims as taking
+from spoolq.store.sqlite import effects as also
+from spoolq.store.sqlite import failures as log
+from spoolq.store.sqlite import handoffs as spooling
+from spoolq.store.sqlite import views, workers
+from spoolq.store.sqlite.limits import Limits, count_rows
+from spoolq.store.sqlite.rows import SQL, Row, insert, prepare
+from spoolq.store.sqlite.session import Session, micros
+from spoolq.store.sqlite.settings import MIB, Role, Settings
+from spoolq.store.sqlite.wake import Bell
+from spoolq.store.sqlite.writer import Writer
+
+_SLOW_POLL = 1.0
+_PURGED_AT_ONCE = 1000
+
+
+class SQLiteStore:
+    """Jobs in one file. Safe among threads, processes and forks; opened at the first call, never by the constructor.
+
+    path         the file; beside it lie PATH-wal, PATH-shm, PATH-lock and PATH-wake. Its directory must be there
+    role         "spool" remembers every id that was settled here, "primary" only those that callers gave
+    destination  what a spool's jobs are for; recorded when the file is made, and another one is refused
+    create       False: an absent file is an error
+    remember     seconds that ids are remembered (the horizon)
+    max_bytes    of database and WAL together; puts are refused 5 % (at least 1 MiB) below it
+    max_rows     puts are refused above it; None for no limit
+    min_free     bytes that puts leave free on the disk
+    timeout      seconds that a call waits for the disk, by default
+    synchronous  as SQLite's pragma; below FULL, a power loss takes acknowledged jobs with it
+    clock        epoch seconds
+
+    Raises ConfigError for a setting that can't work; later, when the file is opened, also for one that is not a spool, was made
+    by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        role: Role = "primary",
+        destination: str = "",
+        create: bool = True,
+        remember: float = 7 * 86_400.0,
+        max_bytes: int = 1 << 30,
+        max_rows: int | None = None,
+        min_free: int = 256 * MIB,
+        timeout: float = 2.0,
+        synchronous: str = "FULL",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        where = os.path.abspath(os.fspath(path)) if os.fspath(path) else ""
+        self._settings = Settings(
+            where, role, destination, create, remember, max_bytes, max_rows, min_free, timeout, synchronous, clock
+        )
+        self._bell = Bell(f"{where}-wake")
+        self._writer = Writer(self._settings, self._bell)
+        self._run = self._writer.run
+        self._limits = Limits(self._settings)
+        self._largest = max_bytes - self._settings.headroom
+        self._forgettable: deque[tuple[str, float]] = deque()
+        self.failures = log.SQLiteFailures(self._writer, self._largest)
+
+    @property
+    def path(self) -> str:
+        """The file, as an absolute path."""
+        return self._settings.path
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {self._settings.path} ({self._settings.role})>"
+
+    # putting
+
+    def put(
+        self,
+        messages: Sequence[Message],
+        effects: Effects = NONE,
+        *,
+        timeout: float | None = None,
+        not_after: float | None = None,
+        hold: bool = False,
+    ) -> list[bool]:
+        """See `Store.put`."""
+        rows, more = prepare(messages, self._largest, hold=hold), also.prepare_effects(effects, self._largest)
+
+        def work(session: Session) -> list[bool]:
+            self._check_time(not_after)
+            new = self._insert(session, rows)
+            also.apply(session, more)
+            return new
+
+        return self._run(work, timeout, not_after=self._latest(timeout, not_after))
+
+    def forget(self, ids: Sequence[tuple[str, float]]) -> None:
+        """See `Store.forget`."""
+        self._forgettable.extend(ids)
+
+    def ready(self, timeout: float) -> float:
+        """See `Store.ready`. A row of the file is written and synced: a disk that hangs is found out no other way."""
+
+        def work(session: Session) -> None:
+            self._limits.check(session, 1, 0)
+            session.execute(views.SQL["set_about"], ("probed", str(session.now)))
+
+        self._run(work, timeout)
+        return self.now()
+
+    def now(self) -> float:
+        """See `Store.now`: the host's clock."""
+        return self._settings.clock()
+
+    # taking and settling
+
+    def register(self, worker: WorkerInfo) -> None:
+        """See `Store.register`."""
+        self._run(lambda session: workers.register(session, worker))
+
+    def unregister(self, worker: WorkerInfo) -> None:
+        """See `Store.unregister`."""
+        self._run(lambda session: workers.unregister(session, worker))
+
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
+        """See `Store.heartbeat`."""
+        return self._run(lambda session: workers.heartbeat(session, worker, working))
+
+    def claim(
+        self,
+        worker: WorkerInfo,
+        call: int,
+        queues: Sequence[str],
+        limit: int,
+        *,
+        ack: Sequence[Claim] = (),
+        effects: Effects = NONE,
+        timeout: float | None = None,
+    ) -> Claimed:
+        """See `Store.claim`. At the size limit it is tried with half as many, down to none."""
+        more = also.prepare_effects(effects, self._largest)
+        late = None if timeout is None else time.monotonic() + timeout
+        while True:
+
+            def work(session: Session, limit: int = limit) -> Claimed:
+                if late is not None and time.monotonic() > late:
+                    raise StaleCall(f"worker {worker.key}: call {call} came after its time. Nothing was claimed or settled")
+                self._sweep(session)
+                return taking.claim(session, worker, call, queues, limit, ack, more)
+
+            try:
+                return self._run(work, timeout)
+            except StoreFull:
+                if limit <= 0:
+                    raise
+                limit //= 2
+
+    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+        """See `Store.reconcile`."""
+        return self._run(lambda session: taking.reconcile(session, worker, call))
+
+    def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
+        """See `Store.ack`. Where all are lost, the effects don't happen."""
+        more = also.prepare_effects(effects, self._largest)
+        _raise_lost(self._run(lambda session: taking.ack_all(session, claims, more)))
+
+    def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
+        """See `Store.retry`."""
+        more = also.prepare_effects(effects, self._largest)
+        if not self._run(lambda session: taking.retry(session, claim, payload, at, more)):
+            raise LeaseLost([claim.token])
+
+    def fail(self, claim: Claim, failure: Failure, effects: Effects = NONE) -> None:
+        """See `Store.fail`."""
+        entry, more = log.entry(failure), also.prepare_effects(effects, self._largest)
+        if not self._run(lambda session: taking.fail(session, claim, entry, more)):
+            raise LeaseLost([claim.token])
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """See `Store.release`."""
+        _raise_lost(self._run(lambda session: taking.release(session, claims)))
+
+    def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
+        """See `Store.rescue`."""
+        return self._run(lambda session: taking.rescue(session, worker, limit))
+
+    def promote(self, limit: int) -> int:
+        """See `Store.promote`."""
+
+        def work(session: Session) -> int:
+            self._sweep(session)
+            return taking.promote(session, limit)
+
+        return self._run(work)
+
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
+        """See `Store.wait`. A drainer waits for any row; a worker also until the next scheduled row of its queues is due."""
+        until = time.monotonic() + timeout
+        drains = worker.kind == "drainer"
+        listener = self._bell.listener()
+        try:
+            while not self._writer.closed:
+                listener.ready()  # first, so that what comes between the look and the wait rings
+                due = self._run(lambda session: views.due(session, queues, drains=drains), writes=False)
+                if due == 0.0:
+                    return True
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                listener.wait(min(left, _SLOW_POLL, _SLOW_POLL if due is None else due))
+        finally:
+            self._bell.give_back(listener)
+        return False
+
+    # as a spool
+
+    def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
+        """See `Spool.spool`."""
+        rows = prepare(messages, self._largest)
+        return self._run(lambda session: self._insert(session, rows, in_doubt=True, not_after=not_after), timeout)
+
+    def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
+        """See `Spool.recall`."""
+        return self._run(lambda session: spooling.recall(session, id), timeout)
+
+    def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
+        """See `Spool.take`. At the size limit it is tried with half as many."""
+        while True:
+
+            def work(session: Session, limit: int = limit) -> list[Handoff]:
+                return spooling.take(session, worker, limit, max_bytes, not_after)
+
+            try:
+                return self._run(work)
+            except StoreFull:
+                if limit <= 1:
+                    raise
+                limit //= 2
+
+    def handed_over(self, handoffs: Sequence[Handoff]) -> None:
+        """See `Spool.handed_over`."""
+        _raise_lost(self._run(lambda session: spooling.handed_over(session, handoffs)))
+
+    def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
+        """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
+        self._run(lambda session: spooling.give_back(session, handoffs, applied))
+
+    def quarantine(self, handoff: Handoff, reason: str) -> None:
+        """See `Spool.quarantine`."""
+        if not self._run(lambda session: spooling.quarantine(session, handoff, reason)):
+            raise LeaseLost([handoff.claim.token])
+
+    def waiting(self, limit: int | None = None) -> int:
+        """See `Spool.waiting`."""
+        return self._run(lambda session: count_rows(session, limit), writes=False)
+
+    def info(self) -> SpoolInfo:
+        """See `Spool.info`."""
+        return self._run(views.info, writes=False)
+
+    # looking
+
+    def depths(self) -> list[Depth]:
+        """See `Store.depths`."""
+        return self._run(views.depths, writes=False)
+
+    def workers(self) -> list[WorkerView]:
+        """See `Store.workers`."""
+        return self._run(workers.views, writes=False)
+
+    def counters(self) -> Mapping[str, int]:
+        """See `Store.counters`."""
+        return self._run(also.counters, writes=False)
+
+    def value(self, key: str) -> bytes | None:
+        """See `Store.value`."""
+        return self._run(lambda session: also.value(session, key), writes=False)
+
+    def meta(self, key: str) -> str | None:
+        """See `Store.meta`."""
+        return self._run(lambda session: also.meta(session, key), writes=False)
+
+    def set_meta(self, key: str, value: str | None, *, expected: str | Literal[False] | None = False) -> bool:
+        """See `Store.set_meta`."""
+        return self._run(lambda session: also.set_meta(session, key, value, expected))
+
+    def purge(self, queue: str) -> int:
+        """See `Store.purge`. A bounded number a transaction, so that others get their turn."""
+        gone = 0
+        while now_gone := self._run(lambda session: taking.purge(session, queue, _PURGED_AT_ONCE)):
+            gone += now_gone
+        return gone
+
+    def close(self, timeout: float = 1.0) -> None:
+        """See `Store.close`. Wakes whoever waits."""
+        self._writer.close(timeout)
+        self._bell.close()
+
+    # helpers
+
+    def _insert(
+        self, session: Session, rows: Sequence[Row], *, in_doubt: bool = False, not_after: float | None = None
+    ) -> list[bool]:
+        self._sweep(session)
+        if rows:
+            self._limits.check(session, len(rows), sum(len(row.payload) for row in rows))
+        return insert(session, rows, in_doubt=in_doubt, not_after=not_after)
+
+    def _latest(self, timeout: float | None, not_after: float | None) -> float:
+        if not_after is not None:
+            return not_after
+        return self.now() + (self._settings.timeout if timeout is None else timeout)
+
+    def _check_time(self, not_after: float | None) -> None:
+        if not_after is not None and self.now() > not_after:
+            raise StoreUnavailable(
+                f"{self.path}: the attempt came after its time. Nothing was stored", reason="late", server_wide=False
+            )
+
+    def _sweep(self, session: Session) -> None:
+        """Let go of ids that need no longer be remembered."""
+        for _ in range(len(self._forgettable)):
+            try:
+                id, after = self._forgettable.popleft()
+            except IndexError:
+                return
+            if micros(after) < session.now:
+                session.execute(SQL["forget_settled"], (id,))
+                session.execute(SQL["forget_row"], (id,))
+            else:
+                self._forgettable.append((id, after))
+
+
+def _raise_lost(lost: Sequence[str]) -> None:
+    if lost:
+        raise LeaseLost(lost)

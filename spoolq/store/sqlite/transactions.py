@@ -1,0 +1,156 @@
+"""Operations made into transactions: one for all, or one for each when the shared one fails. For the writer thread alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spoolq.errors import ConfigError, StoreError, StoreUnavailable
+from spoolq.store.sqlite import driver
+from spoolq.store.sqlite.lock import CommitLock
+from spoolq.store.sqlite.operation import Operation
+from spoolq.store.sqlite.session import Session, open_session
+from spoolq.store.sqlite.settings import Settings
+
+_ATTEMPTS = 2
+
+
+class Transactions:
+    """The open file and its commit lock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = CommitLock(f"{settings.path}-lock")
+        self._session: Session | None = None
+
+    def write(self, operations: list[Operation], more: Callable[[], None]) -> bool:
+        """Do those that write, synced, and answer each. `more` is called under the lock, to add to `operations` those that came
+        meanwhile. Returns whether a row became ready."""
+        try:
+            with self._lock:
+                more()
+                writes = [operation for operation in operations if operation.writes]
+                if not self._attempt(writes):
+                    for operation in writes:  # alone: what ails one caller's operation must not fail another's
+                        attempt = 1
+                        while not operation.left and not self._attempt([operation], last=attempt == _ATTEMPTS):
+                            attempt += 1
+        except Exception as error:
+            for operation in operations:
+                if operation.writes and operation.result is None and operation.error is None:
+                    operation.fail(error, self.settings.path)
+        finally:
+            for operation in operations:
+                if operation.writes:
+                    operation.answer()
+        return any(operation.woke for operation in operations)
+
+    def read(self, operation: Operation) -> None:
+        """Do one that only reads, outside of any transaction, and answer it."""
+        try:
+            for last in (False, True):
+                try:
+                    session = self._session
+                    if session is None or session.moved():
+                        with self._lock:
+                            session = self._opened()
+                    session.look_at_clock()
+                    operation.result = operation.work(session)
+                    break
+                except driver.Error as error:
+                    if last or driver.code(error) not in driver.LOOK_AGAIN:
+                        raise
+                    with self._lock:
+                        self._close()
+        except Exception as error:
+            operation.fail(error, self.settings.path)
+        finally:
+            operation.answer()
+
+    def close(self) -> None:
+        """Checkpoint and close, under the lock."""
+        if self._session is not None:
+            with self._lock:
+                self._close(checkpoint=True)
+        self._lock.abandon()
+
+    def forget(self) -> None:
+        """In a forked child: the connection is the parent's, never to be closed here, and so is the lock."""
+        self._lock.abandon()
+        self._session = None
+
+    def _attempt(self, operations: list[Operation], *, last: bool = False) -> bool:
+        """One transaction. Returns whether each has its answer; if not, nothing was done and they are to be tried again."""
+        path = self.settings.path
+        try:
+            session = self._opened()
+            session.begin()
+        except (driver.Error, OSError, StoreError, ConfigError) as error:
+            if self._look_again(error) and not last:
+                return False
+            for operation in operations:
+                operation.fail(error, path)
+            return True
+        live = [operation for operation in operations if operation.begin()]
+        committing = False
+        try:
+            for operation in live:
+                self._one(session, operation, alone=len(live) == 1)
+            if session.in_transaction:
+                committing = True
+                session.commit()
+                self._check_place(session)
+        except (driver.Error, OSError, StoreUnavailable) as error:
+            session.rollback()
+            again = self._look_again(error) or len(operations) > 1
+            for operation in live:
+                operation.undone(maybe=committing and not driver.is_full(error))
+            if again and not last:
+                return False
+            for operation in live:
+                operation.fail(error, path)
+        return True
+
+    def _one(self, session: Session, operation: Operation, *, alone: bool) -> None:
+        session.woke = False
+        if not alone:
+            session.execute("SAVEPOINT one")
+        try:
+            operation.result = operation.work(session)
+        except Exception as error:
+            if isinstance(error, driver.Error) and (driver.code(error) in driver.LOOK_AGAIN or not session.in_transaction):
+                raise
+            session.execute("ROLLBACK" if alone else "ROLLBACK TO one")
+            operation.fail(error, self.settings.path)
+        else:
+            operation.woke = session.woke
+        if not alone:
+            session.execute("RELEASE one")
+
+    def _check_place(self, session: Session) -> None:
+        if session.moved():
+            raise StoreUnavailable(
+                f"{self.settings.path} was deleted or replaced while jobs were written to it", reason="moved", maybe_applied=True
+            )
+
+    def _opened(self) -> Session:
+        """The session on the file that is at the path now. Under the lock."""
+        if self._session is not None and self._session.moved():
+            self._close()
+        if self._session is None:
+            self._session = open_session(self.settings)
+        return self._session
+
+    def _look_again(self, error: Exception) -> bool:
+        """Whether the fault may be the connection's: it was closed, and another look is worth it."""
+        if isinstance(error, StoreUnavailable):
+            again = error.reason == "moved"
+        else:
+            again = isinstance(error, driver.Error) and driver.code(error) in driver.LOOK_AGAIN
+        if again:
+            self._close()
+        return again
+
+    def _close(self, *, checkpoint: bool = False) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close(checkpoint=checkpoint)

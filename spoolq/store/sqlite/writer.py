@@ -1,0 +1,172 @@
+"""The one thread of a process that touches the file, so that a caller's wait ends even when the disk's doesn't.
+
+A caller hands over an operation and waits. The thread takes all that wait, takes the commit lock and commits once for all of
+them: sixteen callers share one sync.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from spoolq.errors import StoreUnavailable
+from spoolq.store.sqlite.operation import Operation
+from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.settings import Settings
+from spoolq.store.sqlite.transactions import Transactions
+from spoolq.store.sqlite.wake import Bell
+
+T = TypeVar("T")
+Queue = SimpleQueue[Operation]
+_MOST = 256
+
+
+class Writer:
+    """Runs operations on the file. `bell` is rung after a commit that made a row ready."""
+
+    def __init__(self, settings: Settings, bell: Bell | None = None) -> None:
+        self.settings = settings
+        self._bell = bell
+        self._transactions = Transactions(settings)
+        self._closed = False
+        self._fresh()
+        _writers.add(self)
+
+    def _fresh(self) -> None:
+        self._queue: Queue = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stop: Operation | None = None
+        self._turns = 0
+        self._stuck: tuple[int, float] | None = None
+
+    def run(self, work: Callable[[Session], T], limit: float | None = None, *, writes: bool = True, not_after: float = 0.0) -> T:
+        """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
+
+        What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says.
+        """
+        limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
+        if self._closed:
+            raise StoreUnavailable(f"{self.settings.path}: this store was closed. Nothing was stored", reason="closed")
+        stuck = self._stuck
+        if stuck is not None and stuck[0] == self._turns and limit <= stuck[1]:
+            raise StoreUnavailable(
+                f"{self.settings.path}: the disk has not answered for over {stuck[1]:g} s, so it was not asked again. "
+                "Nothing was stored",
+                reason="overdue",
+            )
+        operation = Operation(work, writes, not_after)
+        self._queue.put(operation)
+        if self._thread is None:
+            self._start()
+        if not operation.done.acquire(timeout=limit):
+            self._overran(operation, limit)
+        if operation.error is not None:
+            raise operation.error
+        result: T = operation.result
+        return result
+
+    def close(self, timeout: float) -> None:
+        """Finish what waits, checkpoint, close. What takes longer than `timeout` seconds is left to the thread."""
+        self._closed = True
+        with self._starting:
+            if self._thread is None:
+                return
+            if self._stop is None:
+                self._stop = Operation(lambda session: None, writes=False)
+                self._queue.put(self._stop)
+        if self._stop.done.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))):
+            self._stop.done.release()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def _overran(self, operation: Operation, limit: float) -> None:
+        turn = self._turns  # read before the look at the operation: the turn that it is in ends later than this
+        path = self.settings.path
+        if operation.withdraw():
+            self._stuck = turn, limit
+            raise StoreUnavailable(
+                f"{path}: not begun within {limit:g} s (another process holds the lock, or the disk is slow). Nothing was stored",
+                reason="timeout",
+            )
+        if operation.done.acquire(blocking=False):
+            return
+        operation.left = True
+        self._stuck = turn, limit
+        raise StoreUnavailable(
+            f"{path}: the disk has not answered within {limit:g} s. It is not known whether this was stored",
+            reason="timeout",
+            maybe_applied=operation.writes,
+            not_after=operation.not_after,
+        )
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._loop, args=(self._queue,), name="spoolq-sqlite", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise StoreUnavailable(
+                        f"{self.settings.path}: no thread can be started ({error}). Nothing was stored", reason="thread"
+                    ) from error
+                self._thread = thread
+
+    def _loop(self, queue: Queue) -> None:
+        while self._turn(queue):
+            self._turns += 1
+        try:
+            self._transactions.close()
+        finally:
+            if self._stop is not None:
+                self._stop.answer()
+
+    def _turn(self, queue: Queue) -> bool:
+        """Wait for operations and do them. Returns whether to go on."""
+        operations = [queue.get()]
+
+        def gather() -> None:
+            try:
+                while len(operations) < _MOST:
+                    operations.append(queue.get_nowait())
+            except Empty:
+                pass
+
+        def locked() -> None:
+            self._turns += 1
+            gather()
+
+        gather()
+        if any(operation.writes for operation in operations):
+            woke = self._transactions.write(operations, locked)
+            if woke and self._bell is not None:
+                self._bell.ring()
+        for operation in operations:
+            if not operation.writes and operation is not self._stop and operation.begin():
+                self._transactions.read(operation)
+        return self._stop is None or self._stop not in operations
+
+    def forget(self) -> None:
+        """In a forked child: begin anew, without the parent's thread, connection and lock."""
+        self._transactions.forget()
+        if self._bell is not None:
+            self._bell.forget()
+        self._fresh()
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for writer in list(_writers):
+        writer.forget()
+
+
+os.register_at_fork(after_in_child=_forked)
