@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 import struct
 import subprocess
 from base64 import b64decode, b64encode
@@ -15,6 +14,7 @@ import pytest
 from spoolq import jsjson, wire
 from spoolq.errors import PayloadError
 from spoolq.job import Failure, Job
+from tests.interop.conftest import MISSING, find_node
 
 pytestmark = pytest.mark.node
 
@@ -35,12 +35,16 @@ def _not_without_node(request: pytest.FixtureRequest) -> None:
         pytest.skip("--no-node")
 
 
+def node() -> str:
+    found = find_node()
+    assert found, MISSING
+    return found[0]
+
+
 def through_node(texts: list[bytes]) -> list[bytes | None]:
     """Each text as node writes it back, None where node can't read it."""
-    node = shutil.which("node")
-    assert node, "node isn't installed: install Node.js 18 or newer, or run the tests with --no-node"
     lines = b"\n".join(map(b64encode, texts))
-    done = subprocess.run([node, "-e", SCRIPT], input=lines, capture_output=True, timeout=60, check=True)
+    done = subprocess.run([node(), "-e", SCRIPT], input=lines, capture_output=True, timeout=60, check=True)
     found = done.stdout.split(b"\n")
     assert len(found) == len(texts)
     return [None if line == b"null" else b64decode(line) for line in found]
@@ -225,20 +229,18 @@ def test_python_and_node_agree_on_what_is_json() -> None:
         b"tru", b"[1 2]", b"\x0c[]", "\u00a0[]".encode(), b"[-]", b"[1e]", b'{"a"}', b'{1:2}', b"// x\n[]", "[\u0661]".encode(),
         "[1\u0661]".encode(),
     ]  # fmt: skip
-    for text, node in zip(texts, through_node(texts), strict=True):
-        assert node is None, text
+    for text, again in zip(texts, through_node(texts), strict=True):
+        assert again is None, text
         with pytest.raises(PayloadError):
             jsjson.parse(text)
 
 
 def test_the_two_dates_that_node_writes_are_read() -> None:
-    node = shutil.which("node")
-    assert node, "node isn't installed: install Node.js 18 or newer, or run the tests with --no-node"
     script = (
         "const d = new Date(1795511017000); console.log(d.toString()); console.log(d.toISOString()); console.log(d.toUTCString())"
     )
     for zone in ("UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Kiritimati"):
-        done = subprocess.run([node, "-e", script], capture_output=True, timeout=60, check=True, text=True, env={"TZ": zone})
+        done = subprocess.run([node(), "-e", script], capture_output=True, timeout=60, check=True, text=True, env={"TZ": zone})
         for line in done.stdout.splitlines():
             entry = json.dumps({"payload": {"class": "a"}, "failed_at": line}).encode()
             assert wire.decode_failure(entry).failed_at == 1795511017.0, line
