@@ -4,6 +4,7 @@ names a concrete store."""
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import socket
@@ -342,6 +343,9 @@ class SpoolQ:
                     from spoolq.store.sqlite import SQLiteStore
 
                     settings = self.settings
+                    if self.origins["spool"] == "default":  # a given one's directory is its owner's to make
+                        with contextlib.suppress(OSError):  # the store says what is missing, better than this would
+                            settings.spool_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                     self._spool = SQLiteStore(
                         settings.spool_path,
                         role="spool",
