@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolq import units
-from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
+from spoolq.cli.faults import NEXT, TRY_LATER, UNREACHABLE, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import emit, hint, jobs
+from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
 
 if TYPE_CHECKING:
@@ -101,14 +101,14 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
     if dry_run:
         _dry_run(q, as_json)
         return
-    with asking_spool(q):
+    with asking_spool():
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
         spool = existing_spool(q) if once else spool_of(q)
         drainer = q.drainer(rate=rate, batch=batch)
     signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
     try:
-        with signals.installed(), asking_spool(q):
+        with signals.installed(), asking_spool():
             if once:
                 drainer.run_once(timeout, wait=signals.wait, report=progress.report)
             else:
@@ -136,17 +136,15 @@ def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
         if done.quarantined:
             hint(f"spoolq: {jobs(done.quarantined)} set aside, see `spoolq spool info`")
         sys.exit(0)
-    why = f"{done.error}; " if done.error else ""
-    verb = "is" if left == 1 else "are"
+    why = f"{done.error}\n" if done.error else ""
     raise Fault(
-        f"{why}{jobs(left)} {verb} left, safe in the spool {q.settings.spool_path}; "
-        "run this again when Redis answers, or run `spoolq worker` here",
+        f"{why}{kept(left)} in the spool {q.settings.spool_path}; {NEXT}.",
         TRY_LATER if done.rows or not done.error else UNREACHABLE,
     )
 
 
 def _dry_run(q: SpoolQ, as_json: bool) -> None:
-    with asking_spool(q):
+    with asking_spool():
         spool: Spool = existing_spool(q)
         waiting, depths = spool.waiting(), spool.depths()
     by_queue: dict[str, Any] = {depth.queue: depth.ready + depth.scheduled + depth.claimed for depth in depths}

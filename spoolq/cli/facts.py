@@ -54,7 +54,7 @@ class Facts:
 
 def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
-    return Facts(_primary(q, timeout, clock), None if q.settings.sqlite_path is not None else _spool(q))
+    return Facts(_primary(q, timeout, clock), None if q.settings.sqlite_path is not None else _spool(q, timeout))
 
 
 def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
@@ -74,7 +74,7 @@ def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
         return Side(kind, name, "unreadable", _words(error))
 
 
-def _spool(q: SpoolQ) -> Side:
+def _spool(q: SpoolQ, timeout: float) -> Side:
     path = q.settings.spool_path
     name = str(path)
     try:
@@ -84,7 +84,7 @@ def _spool(q: SpoolQ) -> Side:
             )
         spool = spool_of(q)
         info = spool.info()
-        return Side("spool", name, "up", info=info, refuses=_full(info, q.settings.spool_max_rows), **_contents(spool))
+        return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool))
     except StoreUnavailable as error:
         return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
     except (SpoolqError, Fault) as error:
@@ -99,16 +99,12 @@ def _contents(store: Store) -> dict[str, Any]:
     return {"depths": tuple(store.depths()), "failures": store.failures.count(), "workers": tuple(store.workers())}
 
 
-def _full(info: SpoolInfo, max_rows: int | None) -> str | None:
-    """Why the spool would refuse a job now, None when it would take one."""
-    if info.bytes >= info.limit_bytes:
-        return "it has reached spool_max_bytes"
-    if info.disk_free < info.min_free:
-        return "the disk has less free than spool_min_free"
-    if max_rows is not None and info.rows >= max_rows:
-        return "it has reached spool_max_rows"
-    if not os.access(info.path, os.W_OK):
-        return "this user may not write it"
+def _refusal(store: Store, timeout: float) -> str | None:
+    """Why the store would refuse a job now, None when it would take one."""
+    try:
+        store.ready(timeout)
+    except StoreUnavailable as error:
+        return str(error)
     return None
 
 

@@ -20,6 +20,7 @@ from spoolq.errors import (
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
+NEXT = "they move when Redis answers (`spoolq drain`), or run here with `spoolq worker`"
 PROBLEM, UNREACHABLE, CANT_CREATE, TRY_LATER, BAD_CONFIG = 1, 69, 73, 75, 78
 
 
@@ -66,34 +67,33 @@ def asking_primary(q: SpoolQ) -> Iterator[None]:
 
 
 @contextmanager
-def asking_spool(q: SpoolQ) -> Iterator[None]:
+def asking_spool() -> Iterator[None]:
     """Around what needs the spool's file."""
     try:
         yield
     except StoreUnavailable as error:
-        raise Fault(f"the spool {q.settings.spool_path}: {error}", CANT_CREATE) from error
+        raise Fault(str(error), CANT_CREATE) from error
 
 
 def primary_away(q: SpoolQ, error: StoreUnavailable) -> Fault:
     """The fault of a primary that can't be reached: what happened, what was kept safe, what to do next."""
     if q.settings.sqlite_path is not None:
-        return Fault(f"the queue {q.settings.sqlite_path}: {error}", CANT_CREATE)
-    return Fault(f"{error}; {safe(q)}", UNREACHABLE)
+        return Fault(str(error), CANT_CREATE)
+    return Fault(f"{error}\n{safe(q)}", UNREACHABLE)
 
 
 def safe(q: SpoolQ) -> str:
-    """What is safe in the spool while Redis is away, and what to do next. Creates nothing and never raises."""
+    """A sentence on what is safe in the spool while Redis is away, and what to do next. Makes no file and never raises."""
     from spoolq.cli.opening import there
-    from spoolq.cli.output import jobs
+    from spoolq.cli.output import kept
 
     path = q.settings.spool_path
     if not there(path):
-        return f"nothing was spooled on this host (no spool at {path}); start Redis and try again"
+        return f"Nothing was spooled on this host: no spool at {path}."
     try:
         count = q.spool.waiting() if q.spool is not None else 0
     except SpoolqError as error:
-        return f"the spool {path} can't be read now ({error})"
+        return f"What is in the spool isn't known: {error}"
     if not count:
-        return f"no job waits in the spool {path}; start Redis and try again"
-    verb = "is" if count == 1 else "are"
-    return f"{jobs(count)} {verb} safe in the spool {path}; start Redis, or run `spoolq worker` here"
+        return f"No job waits in the spool {path}."
+    return f"{kept(count)} in the spool {path}; {NEXT}."

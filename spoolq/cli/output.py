@@ -33,6 +33,11 @@ def jobs(count: int, noun: str = "job") -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def kept(count: int) -> str:
+    """`1 job is safe`, `12 jobs are safe`."""
+    return f"{jobs(count)} {'is' if count == 1 else 'are'} safe"
+
+
 def clean(value: object) -> str:
     """Text of foreign origin on one line, with nothing in it that a terminal would obey."""
     text = "" if value is None else str(value)

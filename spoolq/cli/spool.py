@@ -24,7 +24,7 @@ def spool() -> None:
 def info(given: Given, as_json: bool) -> None:
     """What the spool holds, how full it is, and for which Redis it is. Exit 1 when there is none."""
     q = given.open()
-    with asking_spool(q):
+    with asking_spool():
         facts = existing_spool(q).info()
     if as_json:
         emit(spool_info(facts, time.time()))

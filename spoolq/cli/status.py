@@ -66,7 +66,8 @@ def health(given: Given, as_json: bool) -> None:
     if as_json:
         emit(_document(facts, verdict))
     else:
-        click.echo(clean(f"{verdict.word}: {_lower(verdict.lost)}. {verdict.sentence}"))
+        lost = "" if verdict.level == UNKNOWN else f"{_lower(verdict.lost)}. "
+        click.echo(clean(f"{verdict.word}: {lost}{verdict.sentence}"))
     sys.exit(verdict.level)
 
 
@@ -97,7 +98,7 @@ def _line(label: str, name: str, words: list[str]) -> None:
 
 def _primary(side: Side) -> list[str]:
     if side.state != "up":
-        return [side.error or side.state]
+        return ["no file there" if side.state == "absent" else side.error or side.state]
     words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms"]
     return [*words, f"{jobs(side.failures)} in the failure log"] if side.failures else words
 
@@ -106,7 +107,7 @@ def _spool(side: Side) -> list[str]:
     info = side.info
     if info is None:
         # The path stands above: an absent file is said to be absent, never to be empty.
-        return ["no spool there" if side.state == "absent" else side.error or side.state]
+        return ["no file there" if side.state == "absent" else side.error or side.state]
     oldest = f", oldest {say_age(info.oldest)}" if info.rows else ""
     words = [f"{jobs(info.rows)} waiting{oldest}"]
     if info.in_doubt:

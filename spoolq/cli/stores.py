@@ -39,9 +39,9 @@ def places(q: SpoolQ, where: str) -> Iterator[Place]:
     """The stores meant by `--in`, each to be used within its `asking`. A spool that isn't there is left out of `all`."""
     path = q.settings.sqlite_path
     if where in ("spool", "all") and path is None and (where == "spool" or there(q.settings.spool_path)):
-        with asking_spool(q):
+        with asking_spool():
             spool = existing_spool(q)
-        yield Place("spool", f"the spool {q.settings.spool_path}", spool, asking_spool(q))
+        yield Place("spool", f"the spool {q.settings.spool_path}", spool, asking_spool())
     elif where == "spool":
         existing_spool(q)  # says why there is none
     if where in ("primary", "all"):

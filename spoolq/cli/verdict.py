@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.output import jobs
+from spoolq.cli.output import kept as safe
 from spoolq.units import say_age
 
 OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
@@ -57,9 +58,7 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
         )
     if spool.refuses:
-        return Verdict(
-            DEGRADED, "Nothing is lost", f"Redis answers, but without it jobs would be refused: the spool: {spool.refuses}."
-        )
+        return Verdict(DEGRADED, "Nothing is lost", f"Redis answers, but the spool would take no job now: {spool.refuses}.")
     if waiting and (oldest or 0.0) > STUCK:
         return Verdict(
             DEGRADED,
@@ -74,7 +73,7 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
 def _away(primary: Side, spool: Side) -> Verdict:
     gone = f"Redis is away ({primary.reason or 'unknown'})"
     waiting, oldest, aside = _rows(spool)
-    kept = f"{jobs(waiting)} {'is' if waiting == 1 else 'are'} safe in the spool" if waiting else "none in the spool"
+    kept = f"{safe(waiting)} in the spool" if waiting else "none in the spool"
     if spool.state == "unreadable":
         return Verdict(CRITICAL, "Not known", f"{gone} and the spool {spool.name}: {spool.error}.")
     if spool.refuses:

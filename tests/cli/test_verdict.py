@@ -1,0 +1,87 @@
+"""What is said of each state in which a deployment can be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spoolq.cli.facts import Facts, Side
+from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, UNKNOWN, judge
+from spoolq.store.base import Depth, SpoolInfo
+
+INFO = SpoolInfo(
+    path="/s.db",
+    destination="redis://h:6379/0#resque",
+    schema=1,
+    sqlite="3.45",
+    rows=0,
+    in_doubt=0,
+    claimed=0,
+    quarantined=0,
+    failures=0,
+    bytes=4096,
+    limit_bytes=1 << 30,
+    disk_free=1 << 40,
+    min_free=1 << 28,
+    oldest=None,
+)
+UP = Side("redis", "redis://h:6379/0#resque", "up", latency=0.001, depths=(Depth("mail", 3, 1, 2, 4.0),), failures=1)
+AWAY = Side("redis", "redis://h:6379/0#resque", "away", "Redis refused at h:6379", "refused")
+NO_SPOOL = Side("spool", "/s.db", "absent", "no spool at /s.db")
+
+
+def spool(refuses: str | None = None, **changes: Any) -> Side:
+    return Side("spool", "/s.db", "up", info=replace(INFO, **changes), refuses=refuses)
+
+
+BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a database")
+
+
+@pytest.mark.parametrize(
+    ("primary", "side", "level", "lost", "says"),
+    [
+        (UP, NO_SPOOL, OK, "Nothing is lost", "3 ready, 2 running, 1 scheduled, 1 failed; none in the spool."),
+        (UP, spool(), OK, "Nothing is lost", "none in the spool"),
+        (UP, spool(rows=12, oldest=2.0), OK, "Nothing is lost", "12 jobs on the way from the spool into Redis"),
+        (UP, spool(rows=1, oldest=61.0), DEGRADED, "Nothing is lost", "1 job waits in the spool, oldest 1 min 1 s: start"),
+        (UP, spool(quarantined=1), DEGRADED, "Nothing is lost", "1 job is set aside in the spool and will not run"),
+        (
+            UP,
+            spool("it has reached spool_max_bytes"),
+            DEGRADED,
+            "Nothing is lost",
+            "the spool would take no job now: it has reached",
+        ),
+        (UP, BROKEN, DEGRADED, "Not known", "the spool /s.db: not a database"),
+        (AWAY, NO_SPOOL, DEGRADED, "Nothing is lost", "Redis is away (refused); nothing was spooled on this host so far."),
+        (AWAY, spool(rows=312, oldest=252.0), DEGRADED, "Nothing is lost", "312 jobs are safe in the spool, oldest 4 min 12 s."),
+        (
+            AWAY,
+            spool(rows=1, oldest=1.0, quarantined=2),
+            DEGRADED,
+            "Nothing is lost",
+            "1 job is safe in the spool, .*; 2 set aside",
+        ),
+        (AWAY, spool("it is full", rows=9, oldest=1.0), CRITICAL, "New jobs are refused", "it is full; 9 jobs are safe in the"),
+        (AWAY, replace(NO_SPOOL, refuses="/ isn't writable"), CRITICAL, "New jobs are refused", "/ isn't writable; none in"),
+        (AWAY, BROKEN, CRITICAL, "Not known", "Redis is away .* and the spool /s.db: not a database"),
+        (replace(UP, state="unreadable", error="odd"), spool(), UNKNOWN, "Not known", "odd"),
+    ],
+)
+def test_verdicts_beside_redis(primary: Side, side: Side, level: int, lost: str, says: str) -> None:
+    verdict = judge(Facts(primary, side))
+    assert (verdict.level, verdict.lost) == (level, lost)
+    assert re.search(re.escape(says).replace(r"\.\*", ".*"), verdict.sentence), verdict.sentence
+
+
+@pytest.mark.parametrize(("state", "level"), [("up", OK), ("absent", UNKNOWN), ("away", CRITICAL), ("unreadable", CRITICAL)])
+def test_verdicts_of_a_single_box(state: Any, level: int) -> None:
+    side = Side("sqlite", "/q.db", state, None if state == "up" else f"{state} at /q.db")
+    assert judge(Facts(side, None)).level == level
+
+
+def test_levels_are_the_exit_codes_of_a_monitor() -> None:
+    assert (OK, DEGRADED, CRITICAL, UNKNOWN) == (0, 1, 2, 3)
