@@ -60,8 +60,7 @@ _TEXTS = (
     ("too big", _TOOBIG),
     ("not a database", _NOTADB),
 )
-LOOK_AGAIN = frozenset({_IOERR, _CORRUPT, _NOTADB, _CANTOPEN, _READONLY})
-"""Codes after which the file deserves a second look through a fresh connection: a read error can look like corruption."""
+_LOOK_AGAIN = frozenset({_IOERR, _CORRUPT, _NOTADB, _CANTOPEN, _READONLY})
 
 
 def check_version(found: str = version) -> None:
@@ -94,6 +93,11 @@ def code(error: BaseException) -> int:
     if known is not None:
         return int(known) & 0xFF
     return next((number for text, number in _TEXTS if text in str(error)), 0)
+
+
+def look_again(error: BaseException) -> bool:
+    """Whether the file deserves a second look, through a fresh connection: a read error can look like corruption."""
+    return isinstance(error, Error) and code(error) in _LOOK_AGAIN
 
 
 def is_full(error: BaseException) -> bool:

@@ -22,11 +22,9 @@ class Prepared:
     rows: Sequence[Row]
 
     @property
-    def any(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.rows) or any(
-            (*self.effects.acquire, *self.effects.release, *self.effects.values, *self.effects.counters)
-        )
+    def guarded(self) -> bool:
+        """Whether the effects may refuse the call when a part of it has been done."""
+        return bool(self.effects.acquire)
 
 
 def prepare_effects(effects: Effects, largest: int) -> Prepared:

@@ -15,14 +15,17 @@ class CommitLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
+        self._identity = 0, 0
 
     def __enter__(self) -> None:
         """Wait for as long as it takes: callers have their own limit. Raises OSError when there can be no lock."""
         while True:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                ours = os.fstat(self._fd)
+                self._identity = ours.st_ino, ours.st_dev
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-            if self._is_the_file(self._fd):
+            if self._is_the_file():
                 return
             self.abandon()  # somebody removed it while we waited: others meet at a new one
 
@@ -30,13 +33,12 @@ class CommitLock:
         if self._fd is not None:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def _is_the_file(self, fd: int) -> bool:
+    def _is_the_file(self) -> bool:
         try:
             there = os.stat(self._path)
         except FileNotFoundError:
             return False
-        ours = os.fstat(fd)
-        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+        return (there.st_ino, there.st_dev) == self._identity
 
     def abandon(self) -> None:
         """Close the descriptor without unlocking. In a forked child an unlock would free the parent's lock, and a descriptor

@@ -10,6 +10,9 @@ from spoolq.errors import StoreError, StoreUnavailable
 from spoolq.store.sqlite import driver
 from spoolq.store.sqlite.session import Session
 
+UNDONE = object()
+"""The result of what was not done, or not answered for."""
+
 
 class Operation:
     """`done` is held until there is an answer. The ticket is taken once: by the thread, which begins, or by the caller, who
@@ -19,11 +22,12 @@ class Operation:
     """
 
     __slots__ = (
-        "_answered",
         "_ticket",
+        "answered",
         "begun",
         "done",
         "error",
+        "guarded",
         "left",
         "maybe",
         "not_after",
@@ -33,19 +37,20 @@ class Operation:
         "writes",
     )
 
-    def __init__(self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0) -> None:
+    def __init__(self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0, *, guarded: bool = False) -> None:
         self.work = work
         self.writes = writes
+        self.guarded = guarded
         self.not_after = not_after
         self.done = threading.Lock()
         self.done.acquire()
         self._ticket = threading.Lock()
-        self._answered = False
+        self.answered = False
         self.begun = False
         self.left = False
         self.maybe = False
         self.woke = False
-        self.result: Any = None
+        self.result: Any = UNDONE
         self.error: BaseException | None = None
 
     def begin(self) -> bool:
@@ -59,14 +64,14 @@ class Operation:
         return self._ticket.acquire(blocking=False)
 
     def answer(self) -> None:
-        """Wake the caller. More than once does no harm."""
-        if not self._answered:
-            self._answered = True
+        """Wake the caller, if one still waits. More than once does no harm."""
+        if not self.answered:
+            self.answered = True
             self.done.release()
 
     def undone(self, *, maybe: bool) -> None:
         """Its transaction failed: as if it had not run. `maybe`: what was written may still turn up after a crash."""
-        self.result = self.error = None
+        self.result, self.error = UNDONE, None
         self.woke = False
         self.maybe = self.maybe or maybe
 

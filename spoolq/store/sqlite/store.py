@@ -101,7 +101,7 @@ class SQLiteStore:
             also.apply(session, more)
             return new
 
-        return self._run(work, timeout, not_after=self._latest(timeout, not_after))
+        return self._run(work, timeout, not_after=self._latest(timeout, not_after), guarded=more.guarded)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         """See `Store.forget`."""
@@ -158,7 +158,7 @@ class SQLiteStore:
                 return taking.claim(session, worker, call, queues, limit, ack, more)
 
             try:
-                return self._run(work, timeout)
+                return self._run(work, timeout, guarded=more.guarded)
             except StoreFull:
                 if limit <= 0:
                     raise
@@ -171,18 +171,18 @@ class SQLiteStore:
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         """See `Store.ack`. Where all are lost, the effects don't happen."""
         more = also.prepare_effects(effects, self._largest)
-        _raise_lost(self._run(lambda session: taking.ack_all(session, claims, more)))
+        _raise_lost(self._run(lambda session: taking.ack_all(session, claims, more), guarded=more.guarded))
 
     def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
         """See `Store.retry`."""
         more = also.prepare_effects(effects, self._largest)
-        if not self._run(lambda session: taking.retry(session, claim, payload, at, more)):
+        if not self._run(lambda session: taking.retry(session, claim, payload, at, more), guarded=more.guarded):
             raise LeaseLost([claim.token])
 
     def fail(self, claim: Claim, failure: Failure, effects: Effects = NONE) -> None:
         """See `Store.fail`."""
         entry, more = log.entry(failure), also.prepare_effects(effects, self._largest)
-        if not self._run(lambda session: taking.fail(session, claim, entry, more)):
+        if not self._run(lambda session: taking.fail(session, claim, entry, more), guarded=more.guarded):
             raise LeaseLost([claim.token])
 
     def release(self, claims: Sequence[Claim]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from spoolq.errors import ConfigError, StoreError, StoreUnavailable
 from spoolq.store.sqlite import driver
 from spoolq.store.sqlite.lock import CommitLock
-from spoolq.store.sqlite.operation import Operation
+from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.session import Session, open_session
 from spoolq.store.sqlite.settings import Settings
 
@@ -22,12 +22,12 @@ class Transactions:
         self._lock = CommitLock(f"{settings.path}-lock")
         self._session: Session | None = None
 
-    def write(self, operations: list[Operation], more: Callable[[], None]) -> bool:
-        """Do those that write, synced, and answer each. `more` is called under the lock, to add to `operations` those that came
-        meanwhile. Returns whether a row became ready."""
+    def write(self, operations: list[Operation], more: Callable[[list[Operation]], None]) -> bool:
+        """Do those that write, synced. `more` is called under the lock, to add to `operations` those that came meanwhile.
+        Returns whether a row became ready."""
         try:
             with self._lock:
-                more()
+                more(operations)
                 writes = [operation for operation in operations if operation.writes]
                 if not self._attempt(writes):
                     for operation in writes:  # alone: what ails one caller's operation must not fail another's
@@ -36,35 +36,30 @@ class Transactions:
                             attempt += 1
         except Exception as error:
             for operation in operations:
-                if operation.writes and operation.result is None and operation.error is None:
+                if operation.writes and operation.result is UNDONE and operation.error is None:
                     operation.fail(error, self.settings.path)
-        finally:
-            for operation in operations:
-                if operation.writes:
-                    operation.answer()
         return any(operation.woke for operation in operations)
 
     def read(self, operation: Operation) -> None:
-        """Do one that only reads, outside of any transaction, and answer it."""
+        """Do one that only reads, outside of any transaction."""
         try:
             for last in (False, True):
                 try:
                     session = self._session
                     if session is None or session.moved():
                         with self._lock:
+                            self._close()
                             session = self._opened()
                     session.look_at_clock()
                     operation.result = operation.work(session)
                     break
                 except driver.Error as error:
-                    if last or driver.code(error) not in driver.LOOK_AGAIN:
+                    if last or not driver.look_again(error):
                         raise
                     with self._lock:
                         self._close()
         except Exception as error:
             operation.fail(error, self.settings.path)
-        finally:
-            operation.answer()
 
     def close(self) -> None:
         """Checkpoint and close, under the lock."""
@@ -99,7 +94,7 @@ class Transactions:
                 committing = True
                 session.commit()
                 self._check_place(session)
-        except (driver.Error, OSError, StoreUnavailable) as error:
+        except Exception as error:
             session.rollback()
             again = self._look_again(error) or len(operations) > 1
             for operation in live:
@@ -112,18 +107,22 @@ class Transactions:
 
     def _one(self, session: Session, operation: Operation, *, alone: bool) -> None:
         session.woke = False
-        if not alone:
+        savepoint = operation.guarded and not alone
+        if savepoint:
             session.execute("SAVEPOINT one")
         try:
             operation.result = operation.work(session)
-        except Exception as error:
-            if isinstance(error, driver.Error) and (driver.code(error) in driver.LOOK_AGAIN or not session.in_transaction):
-                raise
-            session.execute("ROLLBACK" if alone else "ROLLBACK TO one")
+        except (StoreError, driver.Error) as error:
+            if isinstance(error, driver.Error) and not (alone and session.in_transaction and not driver.look_again(error)):
+                raise  # the shared transaction ends; each is tried alone
+            if alone:
+                session.execute("ROLLBACK")
+            elif savepoint:
+                session.execute("ROLLBACK TO one")
             operation.fail(error, self.settings.path)
         else:
             operation.woke = session.woke
-        if not alone:
+        if savepoint:
             session.execute("RELEASE one")
 
     def _check_place(self, session: Session) -> None:
@@ -134,18 +133,13 @@ class Transactions:
 
     def _opened(self) -> Session:
         """The session on the file that is at the path now. Under the lock."""
-        if self._session is not None and self._session.moved():
-            self._close()
         if self._session is None:
             self._session = open_session(self.settings)
         return self._session
 
     def _look_again(self, error: Exception) -> bool:
         """Whether the fault may be the connection's: it was closed, and another look is worth it."""
-        if isinstance(error, StoreUnavailable):
-            again = error.reason == "moved"
-        else:
-            again = isinstance(error, driver.Error) and driver.code(error) in driver.LOOK_AGAIN
+        again = error.reason == "moved" if isinstance(error, StoreUnavailable) else driver.look_again(error)
         if again:
             self._close()
         return again

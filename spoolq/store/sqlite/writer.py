@@ -10,11 +10,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from spoolq.errors import StoreUnavailable
-from spoolq.store.sqlite.operation import Operation
+from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.transactions import Transactions
@@ -41,25 +42,33 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stop: Operation | None = None
-        self._turns = 0
-        self._stuck: tuple[int, float] | None = None
+        self._overdue: tuple[Operation, float] | None = None
 
-    def run(self, work: Callable[[Session], T], limit: float | None = None, *, writes: bool = True, not_after: float = 0.0) -> T:
+    def run(
+        self,
+        work: Callable[[Session], T],
+        limit: float | None = None,
+        *,
+        writes: bool = True,
+        not_after: float = 0.0,
+        guarded: bool = False,
+    ) -> T:
         """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
 
-        What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says.
+        What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says. `guarded`: the work may
+        raise one of our errors after it has written something (without, it must do so before).
         """
         limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
         if self._closed:
             raise StoreUnavailable(f"{self.settings.path}: this store was closed. Nothing was stored", reason="closed")
-        stuck = self._stuck
-        if stuck is not None and stuck[0] == self._turns and limit <= stuck[1]:
+        overdue = self._overdue
+        if overdue is not None and not overdue[0].answered and limit <= overdue[1]:
             raise StoreUnavailable(
-                f"{self.settings.path}: the disk has not answered for over {stuck[1]:g} s, so it was not asked again. "
+                f"{self.settings.path}: the disk has not answered for over {overdue[1]:g} s, so it was not asked again. "
                 "Nothing was stored",
                 reason="overdue",
             )
-        operation = Operation(work, writes, not_after)
+        operation = Operation(work, writes, not_after, guarded=guarded)
         self._queue.put(operation)
         if self._thread is None:
             self._start()
@@ -68,6 +77,13 @@ class Writer:
         if operation.error is not None:
             raise operation.error
         result: T = operation.result
+        if result is UNDONE:
+            raise StoreUnavailable(
+                f"{self.settings.path}: the writing thread was stopped. It is not known whether this was stored",
+                reason="thread",
+                maybe_applied=writes,
+                not_after=not_after,
+            )
         return result
 
     def close(self, timeout: float) -> None:
@@ -88,10 +104,9 @@ class Writer:
         return self._closed
 
     def _overran(self, operation: Operation, limit: float) -> None:
-        turn = self._turns  # read before the look at the operation: the turn that it is in ends later than this
         path = self.settings.path
         if operation.withdraw():
-            self._stuck = turn, limit
+            self._overdue = operation, limit
             raise StoreUnavailable(
                 f"{path}: not begun within {limit:g} s (another process holds the lock, or the disk is slow). Nothing was stored",
                 reason="timeout",
@@ -99,7 +114,7 @@ class Writer:
         if operation.done.acquire(blocking=False):
             return
         operation.left = True
-        self._stuck = turn, limit
+        self._overdue = operation, limit
         raise StoreUnavailable(
             f"{path}: the disk has not answered within {limit:g} s. It is not known whether this was stored",
             reason="timeout",
@@ -121,7 +136,7 @@ class Writer:
 
     def _loop(self, queue: Queue) -> None:
         while self._turn(queue):
-            self._turns += 1
+            pass
         try:
             self._transactions.close()
         finally:
@@ -130,27 +145,27 @@ class Writer:
 
     def _turn(self, queue: Queue) -> bool:
         """Wait for operations and do them. Returns whether to go on."""
-        operations = [queue.get()]
 
-        def gather() -> None:
-            try:
+        def gather(operations: list[Operation]) -> None:
+            with suppress(Empty):
                 while len(operations) < _MOST:
                     operations.append(queue.get_nowait())
-            except Empty:
-                pass
 
-        def locked() -> None:
-            self._turns += 1
-            gather()
-
-        gather()
-        if any(operation.writes for operation in operations):
-            woke = self._transactions.write(operations, locked)
-            if woke and self._bell is not None:
-                self._bell.ring()
-        for operation in operations:
-            if not operation.writes and operation is not self._stop and operation.begin():
-                self._transactions.read(operation)
+        operations = [queue.get()]
+        gather(operations)
+        try:
+            if any(operation.writes for operation in operations):
+                woke = self._transactions.write(operations, gather)
+                if woke and self._bell is not None:
+                    self._bell.ring()
+            for operation in operations:
+                if not operation.writes and operation is not self._stop and operation.begin():
+                    self._transactions.read(operation)
+        finally:
+            # Last of all: each caller that wakes wants the interpreter, which this thread then leaves by waiting
+            for operation in operations:
+                if operation is not self._stop:
+                    operation.answer()
         return self._stop is None or self._stop not in operations
 
     def forget(self) -> None:
