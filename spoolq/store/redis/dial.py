@@ -1,0 +1,68 @@
+"""Making a connection: redis-py connects, negotiates and authenticates; then the socket is ours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from spoolq.store.redis.address import Address
+from spoolq.store.redis.channel import Channel
+from spoolq.store.redis.clock import RedisClock
+from spoolq.store.redis.resp import ReplyError, encode
+from spoolq.store.redis.scripts import script
+
+_OURS = ("max_connections", "timeout", "retry_on_timeout", "retry_on_error", "health_check_interval", "socket_read_size")
+
+
+def dial(address: Address, clock: RedisClock, budget: float, load: Sequence[str] = ()) -> Channel:
+    """A connection on which `load` (names of scripts) is known and Redis's clock measured.
+
+    May take longer than `budget` seconds where a name has several dead addresses or the resolver hangs, so it never runs on a
+    caller's thread. Raises what the driver raises, or `ReplyError`.
+    """
+    import redis.connection as driver
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    options: dict[str, Any] = driver.parse_url(address.url)  # type: ignore[no-untyped-call,unused-ignore]
+    make = options.pop("connection_class", driver.Connection)
+    for name in _OURS:
+        options.pop(name, None)
+    options.setdefault("client_name", "spoolq")
+    options |= {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "socket_timeout": budget,
+        "socket_connect_timeout": budget,
+        "health_check_interval": 0,
+        "decode_responses": False,
+        "protocol": 2,  # maintenance notifications, where the driver has them, need 3 and a pool's say-so
+    }
+    connection = make(**options)
+    try:
+        connection.connect()
+        sock: socket.socket = connection._sock
+        connection._sock = None
+    finally:
+        connection.disconnect()
+    channel = Channel(sock)
+    try:
+        _prepare(channel, clock, budget, load)
+    except BaseException:
+        channel.close()
+        raise
+    return channel
+
+
+def _prepare(channel: Channel, clock: RedisClock, budget: float, load: Sequence[str]) -> None:
+    """One round trip. A script that can't be loaded now is sent with its text when it is needed."""
+    loads = [encode((b"SCRIPT", b"LOAD", script(name).text)) for name in load]
+    sent = clock.monotonic()
+    channel.send(b"".join([*loads, encode((b"TIME",))]), sent + budget)
+    for _ in loads:
+        channel.next()
+    reply = channel.last()
+    if isinstance(reply, ReplyError):
+        raise reply
+    clock.measured(sent, reply)

@@ -1,0 +1,114 @@
+"""Values as the arguments that the scripts read, one after the other (`arg()` and `num()` in lib.lua)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from spoolq.errors import PayloadError
+from spoolq.job import Claim, Message
+from spoolq.store.base import Effects, WorkerInfo
+
+Args = list[bytes]
+
+
+def text(value: object) -> bytes:
+    """A short value in UTF-8."""
+    return str(value).encode()
+
+
+def moment(at: float) -> bytes:
+    """Epoch seconds to the microsecond, of a fixed width."""
+    return b"%017.6f" % at
+
+
+def messages(several: Sequence[Message], *, resque_delayed: bool, marked: bool | None = None) -> Args:
+    """How many, then queue, id, run_at, flags and payload of each. Flags: `m` the id is remembered, `r` Resque's delayed keys."""
+    args: Args = [b"%d" % len(several)]
+    for message in several:
+        check(message)
+        flags = b"m" if (message.given if marked is None else marked) else b""
+        args += (
+            message.queue.encode(),
+            message.id.encode(),
+            moment(message.run_at) if message.run_at else b"0",
+            flags + (b"r" if resque_delayed else b""),
+            message.payload,
+        )
+    return args
+
+
+def check(message: Message) -> None:
+    """Refuse what the keys can't carry: the names are joined with the payload by line feeds."""
+    if not message.queue or "\n" in message.queue or "\n" in message.id:
+        raise PayloadError(f"queue {message.queue!r}, id {message.id!r}: a queue has a name, and neither has a line feed")
+
+
+def effects(these: Effects, *, resque_delayed: bool) -> Args:
+    """Five lists, each with its length in front: puts, acquired and released guards, values, counters."""
+    args = messages(these.put, resque_delayed=resque_delayed)
+    args.append(b"%d" % len(these.acquire))
+    for key, holder, ttl in these.acquire:
+        args += (key.encode(), holder.encode(), _millis(ttl))
+    args.append(b"%d" % len(these.release))
+    for key, holder in these.release:
+        args += (key.encode(), holder.encode())
+    args.append(b"%d" % len(these.values))
+    for key, value, ttl in these.values:
+        args += (key.encode(), value, _millis(ttl))
+    args.append(b"%d" % len(these.counters))
+    for name, by in these.counters:
+        args += (name.encode(), b"%d" % by)
+    return args
+
+
+def _millis(seconds: float) -> bytes:
+    return b"%d" % max(1, round(seconds * 1000))
+
+
+def claims(several: Iterable[Claim]) -> Args:
+    """How many, then worker, token and queue of each."""
+    flat: Args = []
+    count = 0
+    for count, claim in enumerate(several, 1):  # noqa: B007
+        flat += (claim.worker.encode(), claim.token.encode(), claim.queue.encode())
+    return [b"%d" % count, *flat]
+
+
+def frees(several: Sequence[tuple[str, float]]) -> Args:
+    """How many, then id and time of each."""
+    args: Args = [b"%d" % len(several)]
+    for id, after in several:
+        args += (id.encode(), moment(after) if after else b"0")
+    return args
+
+
+@lru_cache(maxsize=64)
+def worker(info: WorkerInfo) -> tuple[bytes, ...]:
+    """What makes a worker known to the scripts: key, lease, facts for people, started, and Resque's ids of its threads."""
+    ids = [info.resque_id(slot).encode() for slot in range(info.threads)] if info.kind == "worker" else []
+    facts = json.dumps(
+        {
+            "key": info.key,
+            "host": info.host,
+            "pid": info.pid,
+            "queues": info.queues,
+            "threads": info.threads,
+            "started_at": info.started_at,
+            "lease": info.lease,
+            "kind": info.kind,
+        },
+        separators=(",", ":"),
+    )
+    return (info.key.encode(), b"%f" % info.lease, facts.encode(), b"%d" % info.started_at, b"%d" % len(ids), *ids)
+
+
+def worker_info(facts: bytes, key: str) -> WorkerInfo:
+    """The worker that `worker` wrote; what can't be read is left empty, so that a list of workers can always be shown."""
+    try:
+        fields = json.loads(facts)
+        fields["queues"] = tuple(fields["queues"])
+        return WorkerInfo(**fields)
+    except (ValueError, TypeError, KeyError):
+        return WorkerInfo(key=key, host="?", pid=0, queues=())

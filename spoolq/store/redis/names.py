@@ -1,0 +1,47 @@
+"""The names of keys, as bytes. Resque's own are as in Resque; ours are under `spoolq:` in the same namespace."""
+
+from __future__ import annotations
+
+from spoolq.errors import ConfigError
+
+
+class Names:
+    """The keys of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        if not namespace or any(character.isspace() for character in namespace):
+            raise ConfigError(f"namespace {namespace!r}: it needs a name without spaces, such as 'resque'")
+        self.prefix = namespace.encode() + b":"
+        self.queues = self.prefix + b"queues"
+        self.failed = self.prefix + b"failed"
+        self.markers = self.prefix + b"spoolq:markers"
+        self.meta = self.prefix + b"spoolq:meta"
+        self.probe = self.prefix + b"spoolq:probe"
+        self.probe_queues = self.prefix + b"spoolq:probe:queues"
+
+    def queue(self, name: str) -> bytes:
+        """Resque's list of the jobs that are due."""
+        return self.prefix + b"queue:" + name.encode()
+
+    def idle(self, queue: str) -> bytes:
+        """The workers that wait for a job of this queue."""
+        return self.prefix + b"spoolq:idle:" + queue.encode()
+
+    def wake(self, key: str) -> bytes:
+        """The list on which one idle worker blocks."""
+        return self.prefix + b"spoolq:wake:" + key.encode()
+
+    def claims(self, key: str) -> bytes:
+        """The worker's claims: token to queue and payload."""
+        return self.prefix + b"spoolq:claims:" + key.encode()
+
+    def value(self, key: str) -> bytes:
+        """A value set by an effect."""
+        return self.prefix + b"spoolq:value:" + key.encode()
+
+    def stat(self, pattern: str) -> bytes:
+        """Resque's counter of this name. In a pattern the namespace stands for itself."""
+        if "*" not in pattern:
+            return self.prefix + b"stat:" + pattern.encode()
+        literal = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in self.prefix)
+        return literal + b"stat:" + pattern.encode()

@@ -1,0 +1,150 @@
+"""Redis's protocol (RESP2 and RESP3, https://redis.io/docs/latest/develop/reference/protocol-spec/): requests out, one reply in.
+
+The reader trusts nothing: lengths, nesting and types are bounded, and what breaks the rules is `GarbageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_LINE = 64 * 1024
+MAX_BULK = 512 * 1024 * 1024  # Redis's own limit of a string
+MAX_ITEMS = 4 * 1024 * 1024
+MAX_DEPTH = 32
+
+
+class GarbageError(Exception):
+    """Bytes that are no reply: whoever answers there doesn't speak the protocol, or the stream lost its place."""
+
+
+class ReplyError(Exception):
+    """An error reply, kept as a value: what to do about it is decided by who asked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def encode(args: Sequence[bytes]) -> bytes:
+    """One request."""
+    parts = [b"*%d\r\n" % len(args)]
+    parts += [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
+    return b"".join(parts)
+
+
+class Reader:
+    """Reads replies from `receive`, which returns at least one byte, or raises (the end, a deadline).
+
+    Strings come as bytes, numbers as int or float, booleans as bool, nulls as None, lists and sets as list, maps as a flat list
+    of keys and values, errors as `ReplyError` values. Pushes and attributes are passed over.
+    """
+
+    __slots__ = ("_at", "_data", "_receive")
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._data = bytearray()
+        self._at = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes are left over. After the last expected reply there must be none."""
+        return self._at < len(self._data)
+
+    def feed(self, chunk: bytes) -> None:
+        """Bytes that were received already."""
+        self._data += chunk
+
+    def read(self) -> Any:
+        """The next reply. Raises GarbageError, or whatever `receive` raises."""
+        try:
+            value = self._value(0)
+        except (ValueError, OverflowError) as error:
+            raise GarbageError("a reply that isn't Redis's") from error
+        if self._at:
+            del self._data[: self._at]
+            self._at = 0
+        return value
+
+    def _line(self) -> bytes:
+        start = self._at
+        seek = start
+        while (end := self._data.find(b"\r\n", seek)) < 0:
+            if len(self._data) - start > MAX_LINE:
+                raise GarbageError("a line without an end")
+            seek = max(start, len(self._data) - 1)
+            self._data += self._receive()
+        if end - start > MAX_LINE:
+            raise GarbageError("a line without an end")
+        self._at = end + 2
+        return bytes(self._data[start:end])
+
+    def _bulk(self, length: int) -> bytes:
+        if length > MAX_BULK:
+            raise GarbageError("a string longer than Redis allows")
+        end = self._at + length + 2
+        if len(self._data) < end:
+            chunks, have = [], len(self._data)
+            while have < end:
+                chunks.append(self._receive())
+                have += len(chunks[-1])
+            self._data += b"".join(chunks)
+        value = bytes(self._data[self._at : end - 2])
+        if self._data[end - 2 : end] != b"\r\n":
+            raise GarbageError("a string without its end")
+        self._at = end
+        return value
+
+    def _value(self, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise GarbageError("a reply nested too deeply")
+        while True:
+            line = self._line()
+            kind, rest = line[:1], line[1:]
+            if kind == b"$":
+                return self._bulk(int(rest)) if rest != b"-1" and _size(rest) >= 0 else None
+            if kind == b":":
+                return int(rest)
+            if kind == b"+":
+                return rest
+            if kind == b"*":
+                return self._list(rest, depth)
+            if kind == b"-":
+                return ReplyError(rest.decode("utf-8", "replace"))
+            if kind == b"_":
+                return None
+            if kind == b"#" and rest in (b"t", b"f"):
+                return rest == b"t"
+            if kind == b",":
+                return float(rest)
+            if kind == b"(":
+                return int(rest)
+            if kind == b"!":
+                return ReplyError(self._bulk(_size(rest)).decode("utf-8", "replace"))
+            if kind == b"=":
+                return self._bulk(_size(rest))[4:]
+            if kind == b"~":
+                return self._list(rest, depth)
+            if kind == b"%":
+                return self._list(b"%d" % (2 * _size(rest)), depth)
+            if kind == b">":
+                self._list(rest, depth)
+            elif kind == b"|":
+                self._list(b"%d" % (2 * _size(rest)), depth)
+            else:
+                raise GarbageError(f"a reply that begins with {line[:16]!r}")
+
+    def _list(self, rest: bytes, depth: int) -> list[Any] | None:
+        if rest == b"-1":
+            return None
+        count = _size(rest)
+        if count > MAX_ITEMS:
+            raise GarbageError("a list longer than any that was asked for")
+        return [self._value(depth + 1) for _ in range(count)]
+
+
+def _size(text: bytes) -> int:
+    if not text.isdigit():
+        raise GarbageError(f"a length of {text[:16]!r}")
+    return int(text)

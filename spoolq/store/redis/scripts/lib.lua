@@ -1,0 +1,284 @@
+-- In front of every script but put.lua. KEYS[1] is NAMESPACE:spoolq:markers: it routes the call, and names the namespace.
+-- Arguments are read one after the other. A script does its work inside `atomically`: an error takes back what was done so far,
+-- because Redis itself doesn't. Payloads are bytes and stay bytes.
+local P = string.sub(KEYS[1], 1, -15)
+local S = P .. 'spoolq:'
+local MARKERS, DELAYED, COUNTS, LEASES = KEYS[1], S .. 'delayed', S .. 'counts', S .. 'leases'
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
+local stamp = string.format('%.6f', now)
+
+local position = 0
+local function arg()
+  position = position + 1
+  return ARGV[position]
+end
+local function num() return tonumber(arg()) end
+local function list(read)
+  local items = {}
+  for i = 1, num() do items[i] = read() end
+  return items
+end
+
+local undo = {}
+local function back(...) undo[#undo + 1] = {...} end
+local function call(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then error(reply) end
+  return reply
+end
+local function atomically(main)
+  local fine, result = pcall(main)
+  if fine then return result end
+  local whole = true
+  for i = #undo, 1, -1 do
+    local reply = redis.pcall(unpack(undo[i]))
+    if type(reply) == 'table' and reply.err then whole = false end
+  end
+  local text = type(result) == 'table' and result.err or 'ERR ' .. tostring(result)
+  if not whole then return {'undo', text} end
+  return redis.error_reply(text)
+end
+-- Redis looks at its memory before a script's first write only: whatever begins with a removal still works when Redis is full.
+local function works_when_full() call('DEL', S .. 'none') end
+-- Calls with many values go in slices, since Lua can unpack only so many.
+local function slices(values, size, use)
+  for i = 1, #values, size do use(i, math.min(i + size - 1, #values)) end
+end
+local function cut(text)
+  local i = string.find(text, '\n', 1, true)
+  if not i then return text, '' end
+  return string.sub(text, 1, i - 1), string.sub(text, i + 1)
+end
+local function count(field, by)
+  if by == 0 then return end
+  back('HINCRBY', COUNTS, field, -by)
+  if call('HINCRBY', COUNTS, field, by) <= 0 then call('HDEL', COUNTS, field) end
+end
+
+-- queues
+
+local function wake(queue, jobs)
+  for _ = 1, jobs do
+    local worker
+    repeat
+      worker = redis.pcall('SPOP', S .. 'idle:' .. queue)
+      if type(worker) ~= 'string' then return end
+      local lease = redis.pcall('ZSCORE', LEASES, worker)
+    until type(lease) == 'string' and tonumber(lease) > now
+    local tokens = S .. 'wake:' .. worker
+    if redis.pcall('LLEN', tokens) == 0 then
+      redis.pcall('RPUSH', tokens, '1')
+      redis.pcall('EXPIRE', tokens, 60)
+    end
+  end
+end
+local function know(queue)
+  if call('SADD', P .. 'queues', queue) == 1 then back('SREM', P .. 'queues', queue) end
+end
+local function push(queue, payloads)
+  local key = P .. 'queue:' .. queue
+  slices(payloads, 200, function(i, j)
+    call('RPUSH', key, unpack(payloads, i, j))
+    back('RPOP', key, j - i + 1)
+  end)
+  know(queue)
+  wake(queue, #payloads)
+end
+local function delay(queue, id, at, payload)
+  local member = queue .. '\n' .. id .. '\n' .. payload
+  if call('ZADD', DELAYED, at, member) == 1 then
+    back('ZREM', DELAYED, member)
+    count('s:' .. queue, 1)
+  end
+  know(queue)
+end
+-- Resque's own delayed keys, in node-resque's form
+local function delay_resque(at, payload)
+  local second = string.format('%d', math.ceil(at))
+  local key = 'delayed:' .. second
+  call('RPUSH', P .. key, payload)
+  back('RPOP', P .. key)
+  if call('SADD', P .. 'timestamps:' .. payload, key) == 1 then back('SREM', P .. 'timestamps:' .. payload, key) end
+  if call('ZADD', P .. 'delayed_queue_schedule', second, second) == 1 then back('ZREM', P .. 'delayed_queue_schedule', second) end
+end
+
+-- messages
+
+local function message()
+  local m = {queue = arg(), id = arg(), at = arg(), flags = arg(), payload = arg()}
+  m.marked = string.find(m.flags, 'm', 1, true)
+  m.resque = string.find(m.flags, 'r', 1, true)
+  return m
+end
+-- Which of them are there already: '1' for each that is new, '0' for the others.
+local function news(messages)
+  local flags, seen = {}, {}
+  for i, m in ipairs(messages) do
+    local there = m.marked and (seen[m.id] or call('ZSCORE', MARKERS, m.id))
+    flags[i] = there and '0' or '1'
+    if m.marked then seen[m.id] = true end
+  end
+  return flags
+end
+-- Push first, mark after.
+local function place(messages, flags)
+  local queues, order, marks = {}, {}, {}
+  for i, m in ipairs(messages) do
+    if flags[i] == '1' then
+      if tonumber(m.at) > now then
+        if m.resque then delay_resque(tonumber(m.at), m.payload) else delay(m.queue, m.id, m.at, m.payload) end
+      else
+        if not queues[m.queue] then
+          queues[m.queue] = {}
+          order[#order + 1] = m.queue
+        end
+        table.insert(queues[m.queue], m.payload)
+      end
+      if m.marked then
+        marks[#marks + 1] = stamp
+        marks[#marks + 1] = m.id
+      end
+    end
+  end
+  for _, queue in ipairs(order) do push(queue, queues[queue]) end
+  slices(marks, 400, function(i, j)
+    call('ZADD', MARKERS, 'NX', unpack(marks, i, j))
+    local ids = {}
+    for k = i + 1, j, 2 do ids[#ids + 1] = marks[k] end
+    back('ZREM', MARKERS, unpack(ids))
+  end)
+end
+local function free(ids)
+  for _, f in ipairs(ids) do
+    if now > f.after then redis.pcall('ZREM', MARKERS, f.id) end
+  end
+end
+
+-- effects
+
+local function effects()
+  return {
+    put = list(message),
+    acquire = list(function() return {key = S .. 'guard:' .. arg(), holder = arg(), ttl = arg()} end),
+    release = list(function() return {key = S .. 'guard:' .. arg(), holder = arg()} end),
+    values = list(function() return {key = S .. 'value:' .. arg(), value = arg(), ttl = arg()} end),
+    counters = list(function() return {key = P .. 'stat:' .. arg(), by = num()} end),
+  }
+end
+-- The answer that refuses the whole call, where a guard is held by somebody else.
+local function guarded(e)
+  for _, g in ipairs(e.acquire) do
+    local holder = call('GET', g.key)
+    if holder and holder ~= g.holder then return {'guard', string.sub(g.key, #S + 7), holder} end
+  end
+end
+local function apply(e)
+  place(e.put, news(e.put))
+  for _, c in ipairs(e.counters) do
+    local total = call('INCRBY', c.key, string.format('%d', c.by))
+    if total == c.by then back('DEL', c.key) else back('INCRBY', c.key, string.format('%d', -c.by)) end
+  end
+  for _, g in ipairs(e.acquire) do
+    if not call('GET', g.key) then back('DEL', g.key) end
+    call('SET', g.key, g.holder, 'PX', g.ttl)
+  end
+  for _, g in ipairs(e.release) do
+    if call('GET', g.key) == g.holder then
+      local left = call('PTTL', g.key)
+      call('DEL', g.key)
+      if left > 0 then back('SET', g.key, g.holder, 'PX', left) end
+    end
+  end
+  for _, v in ipairs(e.values) do call('SET', v.key, v.value, 'PX', v.ttl) end
+end
+
+-- workers and their claims
+
+local function worker()
+  local w = {key = arg(), lease = num(), facts = arg(), started = arg(), ids = list(arg)}
+  w.hash, w.claims = S .. 'worker:' .. w.key, S .. 'claims:' .. w.key
+  return w
+end
+local function alive(w) call('ZADD', LEASES, string.format('%.6f', now + w.lease), w.key) end
+local function register(w)
+  alive(w)
+  call('HSET', w.hash, 'facts', w.facts, 'ids', table.concat(w.ids, '\n'))
+  for _, id in ipairs(w.ids) do
+    call('SADD', P .. 'workers', id)
+    call('SET', P .. 'worker:' .. id .. ':started', w.started)
+  end
+end
+local function bury(key)
+  for id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'ids') or '', '[^\n]+') do
+    local name, queues = string.match(id, '^(.*):([^:]*)$')
+    call('SREM', P .. 'workers', id)
+    call('DEL', P .. 'worker:' .. id, P .. 'worker:' .. id .. ':started', P .. 'stat:processed:' .. id, P .. 'stat:failed:' .. id,
+      P .. 'stat:processed:' .. name, P .. 'stat:failed:' .. name)
+    for queue in string.gmatch(queues, '[^,]+') do call('SREM', S .. 'idle:' .. queue, key) end
+  end
+  call('DEL', S .. 'worker:' .. key, S .. 'wake:' .. key)
+end
+local function claim() return {worker = arg(), token = arg(), queue = arg()} end
+-- Those that are held still, and the tokens of the others.
+local function held(claims)
+  local have, lost, seen = {}, {}, {}
+  for _, c in ipairs(claims) do
+    if not seen[c.token] then
+      seen[c.token] = true
+      if call('HEXISTS', S .. 'claims:' .. c.worker, c.token) == 1 then have[#have + 1] = c else lost[#lost + 1] = c.token end
+    end
+  end
+  return have, lost
+end
+-- What the worker's threads are shown to work on in Resque's records: token and Resque's id, line after line.
+local function shown(key)
+  local ids = {}
+  for token, id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'shown') or '', '([^\n]+)\n([^\n]+)') do ids[token] = id end
+  return ids
+end
+local function show(key, ids)
+  local lines = {}
+  for token, id in pairs(ids) do
+    lines[#lines + 1] = token
+    lines[#lines + 1] = id
+  end
+  if #lines == 0 then
+    call('HDEL', S .. 'worker:' .. key, 'shown')
+  else
+    call('HSET', S .. 'worker:' .. key, 'shown', table.concat(lines, '\n'))
+  end
+end
+-- The claims end. Last in a script: nothing after it can fail, and it isn't taken back.
+local function drop(have)
+  local workers, queues = {}, {}
+  for _, c in ipairs(have) do
+    workers[c.worker] = workers[c.worker] or {}
+    table.insert(workers[c.worker], c.token)
+    queues[c.queue] = (queues[c.queue] or 0) + 1
+  end
+  for queue, jobs in pairs(queues) do count('c:' .. queue, -jobs) end
+  for key, tokens in pairs(workers) do
+    slices(tokens, 200, function(i, j) call('HDEL', S .. 'claims:' .. key, unpack(tokens, i, j)) end)
+    local ids, changed = shown(key), false
+    for _, token in ipairs(tokens) do
+      if ids[token] then
+        call('DEL', P .. 'worker:' .. ids[token])
+        ids[token], changed = nil, true
+      end
+    end
+    if changed then show(key, ids) end
+  end
+end
+-- Every settling verb: fenced by the token; `finish` does what becomes of the jobs.
+local function settle(claims, e, finish)
+  local have, lost = held(claims)
+  if #have == 0 then return {'ok', lost} end
+  local refusal = guarded(e)
+  if refusal then return refusal end
+  works_when_full()
+  finish(have)
+  apply(e)
+  drop(have)
+  return {'ok', lost}
+end

@@ -1,0 +1,61 @@
+-- needs lib
+-- Move what has come due into its queue, ours and, while we lead, Resque's own; forget markers past the horizon.
+-- Answers how many were moved, and 1 when we lead Resque's schedulers.
+return atomically(function()
+  local limit, horizon, leader = num(), num(), arg()
+  local moved = 0
+  works_when_full()
+
+  for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', stamp, 'LIMIT', 0, limit)) do
+    local queue, rest = cut(member)
+    local _, payload = cut(rest)
+    local pushed = redis.pcall('RPUSH', P .. 'queue:' .. queue, payload)
+    if type(pushed) == 'table' then
+      call('ZADD', DELAYED, string.format('%.6f', now + 60), member) -- its queue can't be written: later, and out of the others' way
+    else
+      call('ZREM', DELAYED, member)
+      count('s:' .. queue, -1)
+      know(queue)
+      wake(queue, 1)
+      moved = moved + 1
+    end
+  end
+
+  local lock = P .. 'resque_scheduler_leader_lock'
+  local leads = call('SET', lock, leader, 'EX', 180, 'NX') and 1 or 0
+  if leads == 0 and call('GET', lock) == leader then
+    call('EXPIRE', lock, 180)
+    leads = 1
+  end
+  local schedule, passed = P .. 'delayed_queue_schedule', 0
+  while leads == 1 and moved < limit and passed < 100 do
+    local second = call('ZRANGEBYSCORE', schedule, '-inf', stamp, 'LIMIT', passed, 1)[1]
+    if not second then break end
+    local key = 'delayed:' .. second
+    local payload = redis.pcall('LINDEX', P .. key, 0)
+    if type(payload) == 'table' then
+      passed = passed + 1 -- no list: somebody else's
+    elseif not payload then
+      call('ZREM', schedule, second)
+    else
+      local fine, job = pcall(cjson.decode, payload)
+      local queue = fine and type(job) == 'table' and job.queue
+      if type(queue) ~= 'string' or queue == '' or string.find(queue, '\n', 1, true) then queue = 'default' end
+      local pushed = redis.pcall('RPUSH', P .. 'queue:' .. queue, payload)
+      if type(pushed) == 'table' then
+        delay(queue, stamp .. ':' .. moved, string.format('%.6f', now + 60), payload)
+      else
+        know(queue)
+        wake(queue, 1)
+      end
+      call('LPOP', P .. key)
+      redis.pcall('SREM', P .. 'timestamps:' .. payload, key)
+      if call('LLEN', P .. key) == 0 then call('ZREM', schedule, second) end
+      moved = moved + 1
+    end
+  end
+
+  local old = call('ZRANGEBYSCORE', MARKERS, '-inf', string.format('%.6f', now - horizon), 'LIMIT', 0, 1000)
+  slices(old, 200, function(i, j) call('ZREM', MARKERS, unpack(old, i, j)) end)
+  return {moved, leads}
+end)

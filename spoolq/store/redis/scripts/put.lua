@@ -1,0 +1,49 @@
+-- Put one due message; the cheapest form. Answers 1 (new), 0 (the id was there), -1 (came too late), -2 (an undo failed).
+-- KEYS: queue:NAME, spoolq:markers, queues, spoolq:idle:NAME
+-- ARGV: namespace with its colon, queue, not-after, id, payload, then id and time of each marker to free
+-- The push comes first: it is its own check of memory and type, and of everything that forbids writing (handoff, section 2).
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
+if now > tonumber(ARGV[3]) then return -1 end
+
+local pushed = redis.pcall('RPUSH', KEYS[1], ARGV[5])
+if type(pushed) == 'table' then return redis.error_reply(pushed.err) end
+
+local failed
+local marked = redis.pcall('ZADD', KEYS[2], 'NX', string.format('%.6f', now), ARGV[4])
+if marked == 1 then
+  -- a queue that holds more than this message was made known by whoever pushed the first, but some are pushed by hand
+  local known = redis.pcall('SADD', KEYS[3], ARGV[2])
+  if type(known) == 'table' then
+    failed = known
+    if type(redis.pcall('ZREM', KEYS[2], ARGV[4])) == 'table' then return -2 end
+  end
+elseif marked ~= 0 then
+  failed = marked
+end
+if marked ~= 1 or failed then
+  if type(redis.pcall('RPOP', KEYS[1])) == 'table' then return -2 end
+  if failed then return redis.error_reply(failed.err) end
+end
+
+if marked == 1 then
+  local worker = redis.pcall('SPOP', KEYS[4])
+  while type(worker) == 'string' do
+    local lease = redis.pcall('ZSCORE', ARGV[1] .. 'spoolq:leases', worker)
+    if type(lease) == 'string' and tonumber(lease) > now then
+      local list = ARGV[1] .. 'spoolq:wake:' .. worker
+      if redis.pcall('LLEN', list) == 0 then
+        redis.pcall('RPUSH', list, '1')
+        redis.pcall('EXPIRE', list, 60)
+      end
+      break
+    end
+    worker = redis.pcall('SPOP', KEYS[4])
+  end
+end
+
+-- removals last: in front of the push they would switch the out-of-memory refusal off
+for i = 6, #ARGV, 2 do
+  if now > tonumber(ARGV[i + 1]) then redis.pcall('ZREM', KEYS[2], ARGV[i]) end
+end
+return marked

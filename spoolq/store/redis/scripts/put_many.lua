@@ -1,0 +1,14 @@
+-- needs lib
+-- Put messages, all or nothing, with effects; then free markers. Answers ok with a '1' or '0' for each (new or not), late, guard, undo.
+return atomically(function()
+  local not_after, messages, e = num(), list(message), effects()
+  local ids = list(function() return {id = arg(), after = num()} end)
+  if now > not_after then return {'late'} end
+  local refusal = guarded(e)
+  if refusal then return refusal end
+  local flags = news(messages)
+  place(messages, flags)
+  apply(e)
+  free(ids) -- last: a removal in front would switch the out-of-memory refusal off
+  return {'ok', table.concat(flags)}
+end)

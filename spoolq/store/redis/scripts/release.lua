@@ -1,0 +1,17 @@
+-- needs lib
+-- Back to the front of their queues, in their order.
+return atomically(function()
+  return settle(list(claim), effects(), function(have)
+    local queues = {}
+    for i = #have, 1, -1 do
+      local queue, payload = cut(call('HGET', S .. 'claims:' .. have[i].worker, have[i].token))
+      call('LPUSH', P .. 'queue:' .. queue, payload)
+      back('LPOP', P .. 'queue:' .. queue)
+      queues[queue] = (queues[queue] or 0) + 1
+    end
+    for queue, jobs in pairs(queues) do
+      know(queue)
+      wake(queue, jobs)
+    end
+  end)
+end)

@@ -1,0 +1,12 @@
+-- needs lib
+-- Back into its queue with a new payload, at once or when it is due.
+return atomically(function()
+  local claims, payload, at, e = list(claim), arg(), arg(), effects()
+  return settle(claims, e, function(have)
+    if tonumber(at) > now then
+      delay(have[1].queue, have[1].token, at, payload)
+    else
+      push(have[1].queue, {payload})
+    end
+  end)
+end)

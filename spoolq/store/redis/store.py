@@ -1,0 +1,325 @@
+"""`RedisStore`: the contract of `spoolq.store.base`, in Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from spoolq import wire
+from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
+from spoolq.job import Claim, Failure, Message
+from spoolq.store.base import NONE, Claimed, Depth, Effects, WorkerInfo, WorkerView, Working
+from spoolq.store.redis import encoding, outcomes, views
+from spoolq.store.redis.address import Address
+from spoolq.store.redis.clock import RedisClock
+from spoolq.store.redis.failures import RedisFailures
+from spoolq.store.redis.link import Link
+from spoolq.store.redis.names import Names
+from spoolq.store.redis.putting import Putter, known, outcome
+from spoolq.store.redis.resp import ReplyError
+from spoolq.store.redis.scripts import script
+from spoolq.store.redis.transport import Injected, Transport, refused, run
+
+LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
+SWEEP = 5.0  # seconds between steps of the sweep
+MOST = 1000  # of one claim or rescue: a script of more would hold up the server for everybody
+
+
+class RedisStore:
+    """Jobs in Redis, as Resque keeps them.
+
+    `deadline` is what a put gets, in seconds, `timeout` any other verb. `horizon` is how long an id is remembered. With
+    `delayed="resque"` a put for later goes to Resque's own delayed keys, where a stock scheduler drops its id. `client` is a
+    ready redis-py client to use instead of connections of our own; `clock` is monotonic.
+
+    Nothing is connected until it is needed. `address` is the URL without its secrets. Raises ConfigError for what can't be one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "resque",
+        deadline: float = 0.25,
+        timeout: float = 5.0,
+        horizon: float = 7 * 86400,
+        delayed: Literal["spoolq", "resque"] = "spoolq",
+        client: Any = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if delayed not in ("spoolq", "resque"):
+            raise ConfigError(f"delayed={delayed!r}: it is 'spoolq' or 'resque'")
+        if min(deadline, timeout, horizon) <= 0:
+            raise ConfigError("deadline, timeout and horizon are seconds above 0")
+        address = Address.parse(url)
+        self.address = address.label
+        self.namespace = namespace
+        self._names = Names(namespace)
+        self._deadline, self._timeout, self._horizon = deadline, timeout, horizon
+        self._clock = RedisClock(clock)
+        self._transport: Transport = (
+            Link(address, self._clock, budget=max(timeout, deadline), load=("put", "put_many"))
+            if client is None
+            else Injected(client, self._clock, self.address)
+        )
+        self._resque_delayed = delayed == "resque"
+        self._putter = Putter(self._transport, self._names, self.address, resque_delayed=self._resque_delayed)
+        self._idle: set[str] = set()
+        self._leader = ""
+        self._leads = False
+        self._sweep_at, self._cursor = 0.0, b"0"
+        self._closed = False
+        self.failures = RedisFailures(self._command, self._number, self._names)
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.address!r}, namespace={self.namespace!r})"
+
+    # putting
+
+    def put(
+        self,
+        messages: Sequence[Message],
+        effects: Effects = NONE,
+        *,
+        timeout: float | None = None,
+        not_after: float | None = None,
+        hold: bool = False,
+    ) -> list[bool]:
+        deadline = self._clock.monotonic() + (self._deadline if timeout is None else timeout)
+        return self._putter.put(messages, effects, deadline, not_after, hold)
+
+    def forget(self, ids: Sequence[tuple[str, float]]) -> None:
+        self._putter.forget(ids)
+
+    def ready(self, timeout: float) -> float:
+        self._clock.doubt()
+        self._putter.probe(f"probe:{uuid.uuid4().hex}", self._clock.monotonic() + timeout)
+        return self._clock.now()
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    # taking and settling
+
+    def register(self, worker: WorkerInfo) -> None:
+        self._number("heartbeat", [*encoding.worker(worker), b"", b"0"])
+
+    def unregister(self, worker: WorkerInfo) -> None:
+        self._idle.discard(worker.key)
+        self._number("unregister", [worker.key.encode()])
+
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
+        on: list[bytes] = []
+        for slot, claim, since in working:
+            id = worker.resque_id(slot)
+            record = wire.record(claim.payload, claim.queue, id.rpartition(":")[0], since) if worker.kind == "worker" else None
+            on += (id.encode(), claim.token.encode(), record or b"")
+        facts = json.dumps([[slot, claim.token, since] for slot, claim, since in working]).encode() if working else b""
+        return self._number("heartbeat", [*encoding.worker(worker), facts, b"%d" % len(working), *on])
+
+    def claim(
+        self,
+        worker: WorkerInfo,
+        call: int,
+        queues: Sequence[str],
+        limit: int,
+        *,
+        ack: Sequence[Claim] = (),
+        effects: Effects = NONE,
+        timeout: float | None = None,
+    ) -> Claimed:
+        deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
+        self._transport.open(deadline)
+        not_after = self._clock.now() + deadline - self._clock.monotonic()
+        args = [
+            *encoding.worker(worker),
+            b"%d" % call,
+            encoding.moment(not_after),
+            b"%d" % max(0, min(limit, MOST)),
+            b"1" if worker.key in self._idle else b"0",
+            b"%d" % len(queues),
+            *(queue.encode() for queue in queues),
+            *encoding.claims(ack),
+            *encoding.effects(effects, resque_delayed=self._resque_delayed),
+        ]
+        try:
+            _, lost, taken = self._settle("claim", args, deadline, worker, call)
+        except StoreUnavailable as error:
+            error.not_after = not_after if error.maybe_applied else 0.0
+            raise
+        self._idle.discard(worker.key)
+        return Claimed(views.claims(taken, worker.key), tuple(token.decode() for token in lost))
+
+    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+        args = [*encoding.worker(worker), b"%d" % call]
+        return views.claims(self._settle("reconcile", args, self._by(), worker, call)[1], worker.key)
+
+    def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
+        if claims:
+            self._settled("ack", claims, [], effects)
+
+    def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
+        self._settled("retry", [claim], [payload, encoding.moment(at)], effects)
+
+    def fail(self, claim: Claim, failure: Failure, effects: Effects = NONE) -> None:
+        self._settled("fail", [claim], [wire.encode_failure(failure)], effects)
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        if claims:
+            self._settled("release", claims, [], NONE)
+
+    def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
+        args = [*encoding.worker(worker), b"%d" % max(0, min(limit, MOST))]
+        return list(views.claims(self._scripted("rescue", args, _a_list), worker.key))
+
+    def promote(self, limit: int) -> int:
+        if not self._leader:
+            self._leader = f"{socket.gethostname()}:{os.getpid()}:spoolq-{uuid.uuid4().hex[:8]}"
+        args = [b"%d" % max(0, limit), b"%f" % self._horizon, self._leader.encode()]
+        moved, leads = self._scripted("promote", args, _a_list)
+        self._leads = leads == 1
+        if self._leads and self._clock.monotonic() >= self._sweep_at:
+            self._cursor = self._scripted("sweep", [self._cursor], _bytes)
+            self._sweep_at = self._clock.monotonic() + SWEEP
+        return int(moved)
+
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
+        end = self._clock.monotonic() + timeout
+        args = [worker.key.encode(), b"%d" % len(queues), *(queue.encode() for queue in queues)]
+        while True:
+            self._idle.add(worker.key)
+            if self._number("wait", args):
+                return True
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                return False
+            # never 0, which is for ever
+            block = max(0.01, min(LOOK, left))
+            deadline = self._clock.monotonic() + block + self._timeout
+            reply = self._transport.call((b"BLPOP", self._names.wake(worker.key), b"%.3f" % block), deadline)
+            if isinstance(reply, ReplyError):
+                raise refused(reply, self.address)
+            if reply is not None:
+                return True
+
+    # looking
+
+    def depths(self) -> list[Depth]:
+        return views.depths(self._scripted("depths", [], _a_list), self.now())
+
+    def workers(self) -> list[WorkerView]:
+        found, stamp = self._scripted("workers", [], _a_list)
+        return [views.worker(row, float(stamp), self._values) for row in found]
+
+    def counters(self) -> Mapping[str, int]:
+        start = len(self._names.stat(""))
+        names: set[bytes] = set()
+        cursor: Any = b"0"
+        while True:
+            cursor, some = self._command(b"SCAN", b"%b" % cursor, b"MATCH", self._names.stat("*"), b"COUNT", b"1000")
+            names.update(some)
+            cursor = str(cursor).encode() if isinstance(cursor, int) else cursor
+            if cursor == b"0":
+                break
+        keys = sorted(names)
+        counts = self._command(b"MGET", *keys) if keys else []
+        return {key[start:].decode("utf-8", "replace"): int(n) for key, n in zip(keys, counts, strict=True) if views.number(n)}
+
+    def value(self, key: str) -> bytes | None:
+        found: bytes | None = self._command(b"GET", self._names.value(key))
+        return found
+
+    def meta(self, key: str) -> str | None:
+        found = self._command(b"HGET", self._names.meta, key.encode())
+        return None if found is None else found.decode()
+
+    def set_meta(self, key: str, value: str | None, *, expected: str | Literal[False] | None = False) -> bool:
+        condition = b"any" if expected is False else b"no" if expected is None else b"is"
+        args = [
+            key.encode(),
+            b"del" if value is None else b"set",
+            (value or "").encode(),
+            condition,
+            (expected or "").encode(),
+        ]
+        return self._number("meta", args) == 1
+
+    def purge(self, queue: str) -> int:
+        return self._number("purge", [queue.encode()])
+
+    def close(self, timeout: float = 1.0) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        deadline = self._clock.monotonic() + timeout
+        try:
+            self._putter.flush(deadline)
+            if self._leads:
+                run(self._transport, script("resign"), (self._names.markers,), (self._leader.encode(),), deadline, _an_int)
+        except StoreUnavailable:
+            pass  # markers end with the horizon, and the lock by itself
+        self._transport.close()
+
+    # asking
+
+    def _by(self) -> float:
+        return self._clock.monotonic() + self._timeout
+
+    def _command(self, *args: bytes) -> Any:
+        reply = self._transport.call(args, self._by())
+        if isinstance(reply, ReplyError):
+            raise refused(reply, self.address)
+        return reply
+
+    def _values(self, key: str, tokens: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = self._command(b"HMGET", self._names.claims(key), *(token.encode() for token in tokens))
+        return found
+
+    def _scripted(self, name: str, args: Sequence[bytes], valid: Callable[[Any], bool]) -> Any:
+        reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), valid)
+        if isinstance(reply, ReplyError):
+            raise refused(reply, self.address)
+        if isinstance(reply, list) and reply and reply[0] == b"undo":
+            raise outcomes.unavailable(outcomes.UNDO, self.address, reply[1].decode("utf-8", "replace"), maybe=True)
+        return reply
+
+    def _number(self, name: str, args: Sequence[bytes]) -> int:
+        return int(self._scripted(name, args, _int_or_undo))
+
+    def _settle(self, name: str, args: Sequence[bytes], deadline: float, worker: WorkerInfo, call: int) -> list[Any]:
+        reply = run(self._transport, script(name), (self._names.markers,), args, deadline, known)
+        answer = outcome(reply, self.address)
+        if answer[0] == b"late":
+            self._clock.doubt()
+            raise StaleCall(f"call {call} of worker {worker.key} came after its time was up; nothing was taken or settled")
+        if answer[0] == b"stale":
+            raise StaleCall(f"call {call} of worker {worker.key} is below one already answered; nothing was taken or settled")
+        return answer
+
+    def _settled(self, name: str, claims: Sequence[Claim], middle: Sequence[bytes], effects: Effects) -> None:
+        args = [*encoding.claims(claims), *middle, *encoding.effects(effects, resque_delayed=self._resque_delayed)]
+        reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), known)
+        lost = outcome(reply, self.address)[1]
+        if lost:
+            raise LeaseLost([token.decode() for token in lost])
+
+
+def _a_list(reply: Any) -> bool:
+    return isinstance(reply, list)
+
+
+def _an_int(reply: Any) -> bool:
+    return isinstance(reply, int)
+
+
+def _bytes(reply: Any) -> bool:
+    return isinstance(reply, bytes)
+
+
+def _int_or_undo(reply: Any) -> bool:
+    return isinstance(reply, int) or (isinstance(reply, list) and len(reply) == 2 and reply[0] == b"undo")

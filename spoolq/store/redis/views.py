@@ -1,0 +1,79 @@
+"""What the scripts answer, as the contract's values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spoolq import wire
+from spoolq.job import Claim
+from spoolq.store.base import Depth, WorkerView, Working
+from spoolq.store.redis.encoding import worker_info
+
+Values = Callable[[str, Sequence[str]], list[bytes | None]]
+
+
+def claims(flat: Sequence[bytes], worker: str) -> tuple[Claim, ...]:
+    """From token, value, token, value …, where a value is queue, line feed, payload. In the order in which they were taken."""
+    found = []
+    for token, value in zip(flat[::2], flat[1::2], strict=True):
+        queue, _, payload = value.partition(b"\n")
+        found.append(Claim(token.decode(), worker, queue.decode("utf-8", "replace"), payload))
+    return tuple(sorted(found, key=_taken))
+
+
+def _taken(claim: Claim) -> tuple[float, int]:
+    """A token ends in the call's number and the claim's place in it; a rescue has its time in place of the number."""
+    _, number, place = claim.token.rsplit(":", 2)
+    return float(number.lstrip("r")), int(place)
+
+
+def depths(reply: Any, now: float) -> list[Depth]:
+    """Queues by name, those with scheduled or claimed jobs only included."""
+    rows, flat = reply
+    counts = {name: max(0, int(n)) for name, n in zip(flat[::2], flat[1::2], strict=True)}
+    queues = {name: (ready, head) for name, ready, head in rows}
+    for field in counts:
+        queues.setdefault(field[2:], (0, b""))
+    return [
+        Depth(
+            queue=name.decode("utf-8", "replace"),
+            ready=ready,
+            scheduled=counts.get(b"s:" + name, 0),
+            claimed=counts.get(b"c:" + name, 0),
+            oldest=_age(head, now) if ready else None,
+        )
+        for name, (ready, head) in sorted(queues.items())
+    ]
+
+
+def _age(payload: bytes, now: float) -> float | None:
+    at = wire.enqueued_at(payload)
+    return None if at is None else max(0.0, now - at)
+
+
+def worker(row: Sequence[Any], now: float, values: Values) -> WorkerView:
+    """A row of workers.lua; `values` fetches the claims that its threads work on."""
+    key, until, facts, held, working = row
+    name = key.decode()
+    on = _working(working)
+    found = values(name, [token for _, token, _ in on]) if on else []
+    shown = [
+        Working(slot, claims((token.encode(), value), name)[0], since)
+        for (slot, token, since), value in zip(on, found, strict=True)
+        if value is not None
+    ]
+    return WorkerView(worker_info(facts, name), float(until) - now, held, tuple(shown))
+
+
+def _working(facts: bytes) -> list[tuple[int, str, float]]:
+    try:
+        return [(int(slot), str(token), float(since)) for slot, token, since in json.loads(facts or b"[]")]
+    except (ValueError, TypeError):
+        return []
+
+
+def number(value: bytes | None) -> bool:
+    """Whether a counter's value is one: other writers' keys may lie beside them."""
+    return value is not None and value.lstrip(b"-").isdigit()
