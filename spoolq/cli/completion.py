@@ -13,7 +13,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL.
 
     \b
-      bash: spoolq completion bash > ~/.local/share/bash-completion/completions/spoolq
+      bash: eval "$(spoolq completion bash)" in ~/.bashrc
       zsh:  spoolq completion zsh > ~/.zfunc/_spoolq
       fish: spoolq completion fish > ~/.config/fish/completions/spoolq.fish
     """

@@ -46,7 +46,7 @@ def list_(given: Given, limit: int, skip: int, where: str, as_json: bool) -> Non
     found: list[tuple[str, Failure]] = []
     total = 0
     for place in places(q, where):
-        with place.asking:
+        with place.asking():
             total += place.store.failures.count()
             found += [(place.name, failure) for failure in place.store.failures.page(0, skip + limit)]
     found.sort(key=lambda each: each[1].failed_at, reverse=True)
@@ -84,7 +84,7 @@ def list_(given: Given, limit: int, skip: int, where: str, as_json: bool) -> Non
 def show(given: Given, id: str, where: str, as_json: bool) -> None:
     """All that is known of the failure of job ID: error, backtrace, and the payload with its arguments."""
     for place in places(given.open(), where):
-        with place.asking:
+        with place.asking():
             failure = place.store.failures.get(id)
         if failure is None:
             continue
@@ -114,7 +114,7 @@ def retry(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, where:
     else:
         for place, chosen in found:
             for start in range(0, len(chosen), PAGE):
-                with place.asking:
+                with place.asking():
                     done += place.store.failures.retry(chosen[start : start + PAGE])
         words = f"Put back {jobs(done)}."
         if done < total:
@@ -143,7 +143,7 @@ def remove(given: Given, ids: tuple[str, ...], every: bool, yes: bool, dry_run: 
             click.confirm(f"Delete {jobs(total, 'failure')} for good ({parts})?", abort=True, err=True)
         for place, chosen in found:
             for start in range(0, len(chosen), PAGE):
-                with place.asking:
+                with place.asking():
                     done += place.store.failures.remove(chosen[start : start + PAGE])
         words = f"Deleted {jobs(done, 'failure')}."
     _end({"dry_run": dry_run, "found": total, "removed": done}, words, missing, as_json, 0)
@@ -156,7 +156,7 @@ def _chosen(given: Given, ids: Sequence[str], every: bool, where: str) -> tuple[
     found: list[Found] = []
     missing = list(dict.fromkeys(ids))
     for place in places(given.open(), where):
-        with place.asking:
+        with place.asking():
             log = place.store.failures
             chosen = _all_ids(log) if every else [id for id in missing if log.get(id) is not None]
         missing = [id for id in missing if id not in chosen]

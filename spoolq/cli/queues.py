@@ -29,7 +29,7 @@ def list_(given: Given, where: str, as_json: bool) -> None:
     q = given.open()
     rows = []
     for place in places(q, where):
-        with place.asking:
+        with place.asking():
             rows += [(place.name, depth) for depth in place.store.depths()]
     if as_json:
         now = time.time()
@@ -67,7 +67,7 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
     known: set[str] = set()
     found = []
     for place in places(q, where):
-        with place.asking:
+        with place.asking():
             depths = {depth.queue: depth for depth in place.store.depths()}
         known |= set(depths)
         if queue in depths:
@@ -85,7 +85,7 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
         click.confirm(f"Delete {words} for good?", abort=True, err=True)
     purged = 0
     for place in found:
-        with place.asking:
+        with place.asking():
             purged += place.store.purge(queue)
     _say(as_json, {"queue": queue, "dry_run": False, "purged": purged}, f"Deleted {jobs(purged)} of {clean(queue)}.")
 

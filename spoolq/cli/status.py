@@ -17,6 +17,7 @@ from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerView
 from spoolq.units import say_age, say_size
 
+WIDTH = 80
 SHOWN = 20  # queues and workers; the rest is counted
 
 
@@ -78,10 +79,11 @@ def _document(facts: Facts | None, verdict: Verdict) -> dict[str, object]:
 
 def _print(facts: Facts, verdict: Verdict) -> None:
     colour = "green" if verdict.level == OK else "yellow" if verdict.level == DEGRADED else "red"
-    first, *rest = textwrap.wrap(clean(f"{verdict.lost}. {verdict.sentence}"), 80, break_long_words=False)
-    click.echo(click.style(first, fg=colour, bold=True))
-    for line in rest:
-        click.echo(click.style(line, fg=colour))
+    lines = [clean(f"{verdict.lost}. {verdict.sentence}")]
+    if len(lines[0]) > WIDTH:
+        lines = [f"{verdict.lost}.", *textwrap.wrap(clean(verdict.sentence), WIDTH, break_long_words=False)]
+    for number, line in enumerate(lines):
+        click.echo(click.style(line, fg=colour, bold=number == 0))
     click.echo()
     _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts.primary))
     if facts.spool is not None:
@@ -92,7 +94,7 @@ def _print(facts: Facts, verdict: Verdict) -> None:
 
 def _line(label: str, name: str, words: list[str]) -> None:
     click.echo(f"{label:<6} {clean(name)}")
-    for line in textwrap.wrap(clean("; ".join(words)), 73, break_long_words=False):
+    for line in textwrap.wrap(clean("; ".join(words)), WIDTH - 7, break_long_words=False):
         click.echo(f"       {line}")
 
 

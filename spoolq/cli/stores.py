@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """One store. `name` is `redis`, `sqlite` or `spool`; `where` says it in words."""
+    """One store, to be asked within `asking()`. `name` is `redis`, `sqlite` or `spool`; `where` says it in words."""
 
     name: str
     where: str
     store: Store
-    asking: AbstractContextManager[None]
+    asking: Callable[[], AbstractContextManager[None]]
 
 
 where_option = click.option(
@@ -36,12 +37,12 @@ where_option = click.option(
 
 
 def places(q: SpoolQ, where: str) -> Iterator[Place]:
-    """The stores meant by `--in`, each to be used within its `asking`. A spool that isn't there is left out of `all`."""
+    """The stores meant by `--in`. A spool that isn't there is left out of `all`."""
     path = q.settings.sqlite_path
     if where in ("spool", "all") and path is None and (where == "spool" or there(q.settings.spool_path)):
         with asking_spool():
             spool = existing_spool(q)
-        yield Place("spool", f"the spool {q.settings.spool_path}", spool, asking_spool())
+        yield Place("spool", f"the spool {q.settings.spool_path}", spool, asking_spool)
     elif where == "spool":
         existing_spool(q)  # says why there is none
     if where in ("primary", "all"):
@@ -49,4 +50,4 @@ def places(q: SpoolQ, where: str) -> Iterator[Place]:
         with asking_primary(q):
             primary = q.primary
         name, words = ("redis", q.settings.destination) if path is None else ("sqlite", f"the queue {path}")
-        yield Place(name, words, primary, asking_primary(q))
+        yield Place(name, words, primary, partial(asking_primary, q))

@@ -9,7 +9,7 @@ import click
 
 from spoolq import units
 from spoolq.cli.faults import asking_primary
-from spoolq.cli.opening import Given, command_options, load
+from spoolq.cli.opening import Given, command_options
 
 log = logging.getLogger("spoolq.worker")
 
@@ -36,7 +36,6 @@ def _queues(_ctx: click.Context, _param: click.Parameter, text: str | None) -> t
 @command_options(app=False, level="INFO")
 def worker(
     given: Given,
-    app: str,
     queues: tuple[str, ...],
     threads: int,
     burst: bool,
@@ -48,10 +47,9 @@ def worker(
 
     TERM or INT: take no more, finish within the grace, put the rest back; a second one stops now.
     """
-    q = load(app, given)
-    click.get_current_context().call_on_close(q.close)
+    q = given.open()
     if not q.tasks.names():
-        log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", app)
+        log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", given.app)
     with asking_primary(q):
         running = q.worker(queues=queues, threads=threads, burst=burst, local=local, drain=drain, grace=grace)
         running.install_signals()

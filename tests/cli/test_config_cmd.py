@@ -1,0 +1,63 @@
+"""`spoolq config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spoolq.config import KINDS
+from tests.cli.conftest import Run
+
+
+def test_show_names_each_value_and_where_it_came_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("spoolq.toml").write_text('lease = "1m"\n')
+    monkeypatch.setenv("SPOOLQ_URL", "redis://web:hush@h:1/0")
+    said = run("config", "show", "--namespace", "shop")
+    rows = {line.split()[0]: line.split()[1:] for line in said.out.splitlines()[1:]}
+    assert list(rows) == list(KINDS)
+    assert rows["lease"] == ["1m", "spoolq.toml"]
+    assert rows["url"] == ["redis://web:***@h:1/0", "SPOOLQ_URL"]
+    assert rows["namespace"] == ["shop", "argument"]
+    assert rows["horizon"] == ["7d", "default"]
+    assert "hush" not in said.out + said.err
+    assert said.err == "Read from spoolq.toml.\n"
+
+
+def test_show_as_json(run: Run) -> None:
+    shown = run("config", "show", "--json", "--url", "redis://:hush@h/0").json
+    assert shown["settings"]["url"] == {"value": "redis://:***@h/0", "origin": "argument"}
+    assert shown["destination"] == "redis://h:6379/0#resque"
+    assert shown["settings"]["deadline"] == {"value": 0.25, "origin": "default"}
+    assert set(shown["settings"]) == set(KINDS)
+
+
+def test_a_password_file_is_used_and_never_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("secret").write_text("hush")
+    monkeypatch.setenv("SPOOLQ_REDIS_PASSWORD_FILE", "secret")
+    for args in (("config", "show"), ("config", "show", "--json"), ("config", "check")):
+        said = run(*args)
+        assert said.code == 0
+        assert "hush" not in said.out + said.err
+
+
+def test_check_is_content(run: Run) -> None:
+    said = run("config", "check")
+    assert (said.code, said.out) == (0, "ok: every setting can be used\n")
+    assert run("config", "check", "--json").json == {"schema": 1, "ok": True, "findings": []}
+
+
+def test_check_finds_what_is_odd(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOOLQ_RETRYS", "1")
+    said = run("config", "check", "--spool", "missing/spool.db")
+    assert said.code == 1
+    assert said.out.splitlines()[0] == "warning: unknown variable SPOOLQ_RETRYS, did you mean SPOOLQ_RETRIES?"
+    assert "missing; make it, for the user who enqueues" in said.out.splitlines()[1]
+    assert said.err == ""
+
+
+def test_check_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOOLQ_RETRIES", "x")
+    said = run("config", "check", "--json")
+    assert said.code == 78
+    assert said.json["findings"][0]["level"] == "error"

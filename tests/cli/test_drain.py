@@ -1,0 +1,184 @@
+"""`spoolq drain`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spoolq.cli.progress import Progress
+from spoolq.drain import Drained
+from tests.cli.conftest import Run, finish, start
+from tests.cli.hands import fill, spooled
+from tests.servers import Server
+from tests.waiting import eventually
+
+Start = Callable[..., Server]
+
+
+def outage(server: Server, count: int) -> list[str]:
+    """So many jobs, spooled while the server was away."""
+    server.kill()
+    ids = fill(server.url, count)
+    server.start()
+    return ids
+
+
+def test_once_moves_everything_and_says_so(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 700)
+    said = spoolq("drain", "--once", "--url", fresh_server.url)
+    assert said.code == 0, said.err
+    assert said.out.startswith("Moved 700 jobs in ")
+    assert said.out.endswith("; 0 left.\n")
+    assert fresh_server.client().llen("resque:queue:mail") == 700
+    assert spooled(fresh_server.url) == 0
+
+
+def test_json_lines(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 3)
+    said = spoolq("drain", "--once", "--json", "--url", fresh_server.url)
+    *_, last = said.lines
+    keys = {"schema", "event", "at", "moved", "already_there", "expired", "quarantined", "left", "rate", "eta", "error"}
+    assert set(last) >= keys
+    assert (last["event"], last["moved"], last["left"], last["error"]) == ("done", 3, 0, None)
+
+
+def test_dry_run_moves_nothing(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 3)
+    said = spoolq("drain", "--dry-run", "--url", fresh_server.url)
+    assert said.out == f"Would move 3 jobs into {fresh_server.url}#resque: mail 3.\n"
+    assert spoolq("drain", "--dry-run", "--json", "--url", fresh_server.url).json["would_move"] == 3
+    assert spooled(fresh_server.url) == 3
+
+
+def test_redis_away_and_nothing_moved_is_69_and_says_what_is_safe(spoolq: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    said = spoolq("drain", "--once", "--url", nowhere)
+    assert said.code == 69
+    assert "refused" in said.err
+    assert "3 jobs are safe in the spool " in said.err
+    assert "Traceback" not in said.err
+    assert spooled(nowhere) == 3
+
+
+def test_nothing_left_to_move_is_0_even_without_redis(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 1)
+    assert spoolq("drain", "--once", "--url", fresh_server.url).code == 0
+    fresh_server.kill()
+    assert spoolq("drain", "--once", "--url", fresh_server.url).code == 0
+
+
+def test_once_bears_an_outage_for_its_timeout(fresh_server: Server) -> None:
+    fresh_server.kill()
+    fill(fresh_server.url, 3)
+    process = start("drain", "--once", "--timeout", "30", "--url", fresh_server.url)
+    assert process.stderr is not None
+    assert "do not take jobs" in process.stderr.readline() or process.stderr.readline()
+    fresh_server.start()
+    said = finish(process)
+    assert (said.code, said.out[:12]) == (0, "Moved 3 jobs")
+
+
+def test_no_spool_is_not_nothing_to_do(spoolq: Run, nowhere: str) -> None:
+    for args in (("--once",), ("--dry-run",)):
+        said = spoolq("drain", *args, "--url", nowhere)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("spoolq: no spool at ")
+
+
+def test_an_sqlite_queue_has_nothing_to_drain(run: Run) -> None:
+    said = run("drain", "--url", "sqlite:///jobs.db")
+    assert said.code == 78
+    assert "is an SQLite queue: it has no spool" in said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_goes_on_until_it_is_told_to_stop(fresh_server: Server, number: int) -> None:
+    outage(fresh_server, 3)
+    process = start("drain", "--url", fresh_server.url)
+    eventually(lambda: fresh_server.client().llen("resque:queue:mail") == 3)
+    process.send_signal(number)
+    said = finish(process, 10)
+    assert said.code == 0, said.err
+    assert said.out.startswith("Moved 3 jobs in ")
+
+
+@pytest.mark.parametrize("args", [("--rate", "0"), ("--batch", "0"), ("--timeout", "soon")])
+def test_wrong_usage(run: Run, args: tuple[str, ...]) -> None:
+    assert run("drain", *args).code == 2
+
+
+class Clock:
+    """A time that passes when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(monkeypatch: pytest.MonkeyPatch, live: bool, as_json: bool = False) -> tuple[Any, Drained, Clock, list[int]]:
+    clock, done, left = Clock(), Drained(), [1000]
+    monkeypatch.setattr("spoolq.cli.progress.terminal", lambda err: live)
+    spool = SimpleNamespace(waiting=lambda: left[0])
+    return Progress(spool, SimpleNamespace(progress=done), as_json, clock=clock), done, clock, left  # type: ignore[arg-type]
+
+
+def test_a_terminal_sees_rate_and_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, done, clock, left = progress(monkeypatch, live=True)
+    clock.now, done.moved, left[0] = 102.0, 400, 600
+    shown.report(done)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.strip() == "400 moved, 600 to go, 200 a second, 3.0 s left"
+    assert len(said.err) <= 80
+    shown.report(done)
+    assert capsys.readouterr().err == "", "not more often than people can read"
+
+
+def test_the_rate_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, done, clock, _ = progress(monkeypatch, live=True)
+    for second in range(1, 20):
+        clock.now, done.moved = 100.0 + second, 1000 * min(second, 10)
+        shown.report(done)
+    assert "0 a second" in capsys.readouterr().err.rsplit("\r", 1)[-1]
+
+
+def test_an_outage_is_said_in_the_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from spoolq.errors import StoreUnavailable
+
+    shown, done, clock, _ = progress(monkeypatch, live=True)
+    clock.now, done.error = 101.0, StoreUnavailable("x", reason="refused")
+    shown.report(done)
+    assert capsys.readouterr().err.strip() == "1,000 jobs safe in the spool, waiting for Redis (refused)"
+
+
+def test_a_log_gets_a_line_now_and_then_and_only_when_something_moved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, done, clock, _ = progress(monkeypatch, live=False)
+    for second in range(1, 60):
+        clock.now, done.moved = 100.0 + second, min(second, 15)
+        shown.report(done)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_json_has_a_line_a_second(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, done, clock, _ = progress(monkeypatch, live=False, as_json=True)
+    for tenth in range(1, 31):
+        clock.now = 100.0 + tenth / 10
+        shown.report(done)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_spool_is_made_where_draining_goes_on(fresh_server: Server, tmp_path: Path) -> None:
+    process = start("drain", "--spool", str(tmp_path / "spool.db"), "--url", fresh_server.url)
+    try:
+        eventually((tmp_path / "spool.db").exists)
+    finally:
+        process.terminate()
+        finish(process)

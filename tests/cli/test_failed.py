@@ -1,0 +1,116 @@
+"""`spoolq failed`."""
+
+from __future__ import annotations
+
+import pytest
+
+from spoolq.app import SpoolQ
+from tests.cli.conftest import Run
+from tests.cli.hands import fail, fill
+from tests.servers import Server
+
+URL = "sqlite:///jobs.db"
+
+
+@pytest.fixture
+def ids() -> list[str]:
+    """Three failures in a queue file, newest first."""
+    fill(URL, 3)
+    with SpoolQ(URL) as q:
+        return fail(q.primary, q, error="no \x1b[31maddress")
+
+
+def left(run: Run) -> list[str]:
+    return [failure["id"] for failure in run("failed", "list", "--json", "--url", URL).json["failures"]]
+
+
+def test_list(run: Run, ids: list[str]) -> None:
+    said = run("failed", "list", "--url", URL)
+    rows = said.out.splitlines()
+    assert rows[0].split() == ["FAILED", "JOB", "TASK", "QUEUE", "IN", "ERROR"]
+    assert ids[0] in rows[1]
+    assert rows[1].endswith("send  mail   sqlite  ValueError: no \\x1b[31maddress")
+    assert "example.com" not in said.out, "arguments are not shown in lists"
+
+
+def test_list_is_paged(run: Run, ids: list[str]) -> None:
+    document = run("failed", "list", "--limit", "1", "--skip", "1", "--json", "--url", URL).json
+    assert document["count"] == 3
+    assert [failure["id"] for failure in document["failures"]] == [ids[1]]
+    assert run("failed", "list", "--limit", "1", "--url", URL).err == "1 of 3 failures; more with --limit and --skip.\n"
+
+
+def test_an_empty_log(run: Run) -> None:
+    fill(URL, 1)
+    said = run("failed", "list", "--url", URL)
+    assert (said.code, said.out, said.err) == (0, "", "No failures.\n")
+
+
+def test_show(run: Run, ids: list[str]) -> None:
+    said = run("failed", "show", ids[1], "--url", URL)
+    assert said.code == 0
+    assert "error     ValueError: no \\x1b[31maddress" in said.out
+    assert "1@example.com" in said.out
+    assert "\n  shop.py:9\n" in said.out
+    document = run("failed", "show", ids[1], "--url", URL, "--json").json
+    assert (document["id"], document["attempts"], document["backtrace"]) == (ids[1], 4, ["shop.py:9"])
+
+
+@pytest.mark.parametrize("verb", ["show", "retry", "remove"])
+def test_an_unknown_id_is_named(run: Run, ids: list[str], verb: str) -> None:
+    said = run("failed", verb, "nobody", "--url", URL)
+    assert said.code == 1
+    assert "no failure of " in said.err
+    assert "nobody" in said.err
+    assert "`spoolq failed list`" in said.err
+    assert len(left(run)) == 3
+
+
+def test_retry_puts_back_what_it_can_and_names_the_rest(run: Run, ids: list[str]) -> None:
+    said = run("failed", "retry", ids[0], "nobody", "--url", URL)
+    assert (said.code, said.out) == (1, "Put back 1 job.\n")
+    assert "no failure of nobody" in said.err
+    assert left(run) == ids[1:]
+    (queue,) = run("queues", "list", "--json", "--url", URL).json["queues"]
+    assert queue["ready"] == 1
+
+
+def test_retry_all(run: Run, ids: list[str]) -> None:
+    assert run("failed", "retry", "--all", "--dry-run", "--url", URL).out == "Would put back 3 jobs.\n"
+    assert left(run) == ids
+    document = run("failed", "retry", "--all", "--json", "--url", URL).json
+    assert document == {"schema": 1, "dry_run": False, "found": 3, "retried": 3, "unknown": []}
+    assert left(run) == []
+
+
+def test_remove_asks_and_names_the_count(run: Run, ids: list[str]) -> None:
+    said = run("failed", "remove", "--all", "--url", URL, input="n\n")
+    assert said.code == 1
+    assert "Delete 3 failures for good (3 in the queue" in said.err
+    assert left(run) == ids
+    assert run("failed", "remove", ids[0], "--yes", "--url", URL).out == "Deleted 1 failure.\n"
+    assert left(run) == ids[1:]
+
+
+@pytest.mark.parametrize("args", [(), ("x", "--all")])
+def test_ids_or_all(run: Run, args: tuple[str, ...]) -> None:
+    assert run("failed", "retry", *args, "--url", URL).code == 2
+
+
+def test_failures_of_both_stores(run: Run, server: Server) -> None:
+    fill(server.url, 1)
+    with SpoolQ(server.url) as q:
+        (in_redis,) = fail(q.primary, q)
+        assert q.spool is not None
+        q.spool.put([q.message(q.remote("send", "mail").job("x"))])
+        (in_spool,) = fail(q.spool, q)
+    found = run("failed", "list", "--json", "--url", server.url).json["failures"]
+    assert {failure["id"]: failure["in"] for failure in found} == {in_redis: "redis", in_spool: "spool"}
+    assert run("failed", "show", in_spool, "--url", server.url).code == 0
+    assert run("failed", "retry", in_redis, "--url", server.url).out == "Put back 1 job.\n"
+
+
+def test_without_redis(spoolq: Run, nowhere: str) -> None:
+    said = spoolq("failed", "list", "--url", nowhere)
+    assert (said.code, said.out) == (69, "")
+    assert "Nothing was spooled on this host" in said.err

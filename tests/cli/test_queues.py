@@ -1,0 +1,97 @@
+"""`spoolq queues`."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Run
+from tests.cli.hands import fill, spooled
+from tests.servers import Server
+
+URL = "sqlite:///jobs.db"
+
+
+def ready(run: Run, url: str = URL) -> dict[str, int]:
+    return {f"{q['in']} {q['queue']}": q["ready"] for q in run("queues", "list", "--json", "--url", url).json["queues"]}
+
+
+def test_list(run: Run) -> None:
+    fill(URL, 3)
+    fill(URL, 1, "bulk", delay=3600)
+    said = run("queues", "list", "--url", URL)
+    rows = [line.split() for line in said.out.splitlines()]
+    assert rows[0] == ["QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"]
+    assert [row[:5] for row in rows[1:]] == [["bulk", "sqlite", "0", "1", "0"], ["mail", "sqlite", "3", "0", "0"]]
+
+
+def test_an_absent_queue_file_is_said_to_be_absent(run: Run) -> None:
+    said = run("queues", "list", "--url", URL)
+    assert (said.code, said.out) == (1, "")
+    assert "no queue at" in said.err
+
+
+def test_purge_asks_and_names_the_count(run: Run) -> None:
+    fill(URL, 3)
+    said = run("queues", "purge", "mail", "--url", URL, input="n\n")
+    assert said.code == 1
+    assert "Delete 3 ready jobs of mail (3 in the queue" in said.err
+    assert ready(run) == {"sqlite mail": 3}
+    said = run("queues", "purge", "mail", "--url", URL, input="y\n")
+    assert (said.code, said.out) == (0, "Deleted 3 jobs of mail.\n")
+    assert ready(run).get("sqlite mail", 0) == 0
+
+
+def test_purge_without_anybody_to_ask_deletes_nothing(run: Run) -> None:
+    fill(URL, 3)
+    assert run("queues", "purge", "mail", "--url", URL, input="").code == 1
+    assert ready(run) == {"sqlite mail": 3}
+
+
+def test_purge_dry_run(run: Run) -> None:
+    fill(URL, 3)
+    document = run("queues", "purge", "mail", "--url", URL, "--dry-run", "--json").json
+    assert document == {"schema": 1, "queue": "mail", "dry_run": True, "would_purge": 3, "purged": 0}
+    assert ready(run) == {"sqlite mail": 3}
+
+
+def test_an_unknown_queue_is_named_with_those_that_there_are(run: Run) -> None:
+    fill(URL, 1)
+    said = run("queues", "purge", "mial", "--yes", "--url", URL)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "spoolq: no queue named 'mial'; there are: mail\n"
+
+
+def test_without_redis_the_fault_says_what_is_safe(spoolq: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    said = spoolq("queues", "list", "--url", nowhere)
+    assert (said.code, said.out) == (69, "")
+    first, second = said.err.splitlines()
+    assert "refused" in first
+    assert second.startswith("3 jobs are safe in the spool ")
+    assert "spoolq worker" in second
+
+
+def test_the_spool_can_be_looked_at_alone(run: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    (queue,) = run("queues", "list", "--in", "spool", "--json", "--url", nowhere).json["queues"]
+    assert (queue["in"], queue["queue"], queue["ready"]) == ("spool", "mail", 3)
+
+
+def test_both_stores_are_listed_and_purged(run: Run, server: Server, nowhere: str, tmp_path: str) -> None:
+    spool = ("--spool", f"{tmp_path}/spool.db", "--url", server.url)
+    fill(server.url, 2)
+    run("queues", "list", *spool)
+    said = run("queues", "purge", "mail", "--yes", *spool)
+    assert said.out == "Deleted 2 jobs of mail.\n"
+    assert server.client().llen("resque:queue:mail") == 0
+
+
+def test_an_absent_spool_is_said_to_be_absent(run: Run, server: Server) -> None:
+    said = run("queues", "list", "--url", server.url)
+    assert said.code == 0
+    assert "no spool at" in said.err
+    assert run("queues", "list", "--in", "spool", "--url", server.url).code == 1
+
+
+def test_a_purge_of_the_spool_leaves_nothing_behind(run: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    assert run("queues", "purge", "mail", "--in", "spool", "--yes", "--url", nowhere).out == "Deleted 3 jobs of mail.\n"
+    assert spooled(nowhere) == 0

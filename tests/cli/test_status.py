@@ -1,0 +1,149 @@
+"""`spoolq status`, `spoolq health` and `spoolq spool info`."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.cli.conftest import Run, finish, start
+from tests.cli.hands import fill
+from tests.servers import Server
+
+URL = "sqlite:///jobs.db"
+
+
+def fits(text: str) -> bool:
+    return all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("Spool ", "Queue ")))  # a path is as it is
+
+
+def test_all_well(run: Run, server: Server) -> None:
+    fill(server.url, 3)
+    said = run("status", "--url", server.url)
+    assert said.code == 0
+    assert said.out.startswith("Nothing is lost. 3 ready, 0 running; none in the spool.\n")
+    assert "no file there" in said.out
+    assert fits(said.out)
+    said = run("health", "--url", server.url)
+    assert (said.code, said.out) == (0, "ok: nothing is lost. 3 ready, 0 running; none in the spool.\n")
+
+
+def test_an_outage(run: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    said = run("status", "--url", nowhere)
+    assert said.code == 0
+    assert said.out.startswith("Nothing is lost.\nRedis is away (refused); 3 jobs are safe in the spool, oldest 0.")
+    assert "Redis  redis://127.0.0.1:" in said.out
+    assert "mail   spool" in said.out
+    said = run("health", "--url", nowhere)
+    assert said.code == 1
+    assert said.out.startswith("degraded: nothing is lost. Redis is away (refused); 3 jobs are safe")
+    assert (said.out.count("\n"), said.err) == (1, "")
+
+
+def test_an_outage_on_a_full_disk_is_critical(run: Run, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(nowhere, 3)
+    monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "1024TiB")
+    said = run("health", "--url", nowhere)
+    assert said.code == 2
+    assert said.out.startswith("critical: new jobs are refused. ")
+    assert "3 jobs are safe in the spool" in said.out
+    shown = run("status", "--url", nowhere).out
+    assert "TAKES NO JOBS" in shown
+
+
+def test_a_spool_that_is_no_database(run: Run, nowhere: str) -> None:
+    with open("spool.db", "wb") as file:
+        file.write(b"holiday pictures " * 1000)
+    said = run("health", "--url", nowhere, "--spool", "spool.db")
+    assert said.code == 2
+    assert "spool.db" in said.out
+    assert run("status", "--url", nowhere, "--spool", "spool.db").code == 0
+
+
+def test_a_wrong_setting_is_unknown_to_a_monitor(run: Run) -> None:
+    said = run("health", "--url", "amqp://h")
+    assert said.code == 3
+    assert said.out.startswith("unknown: url = 'amqp://h': unknown scheme")
+    assert run("health", "--url", "amqp://h", "--json").json["state"] == "unknown"
+
+
+def test_a_single_box(run: Run) -> None:
+    assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
+    fill(URL, 2)
+    assert run("health", "--url", URL).out == "ok: nothing is lost. 2 ready, 0 running.\n"
+    assert fits(run("status", "--url", URL).out)
+
+
+def test_many_queues_are_counted_and_not_all_listed(run: Run) -> None:
+    for number in range(25):
+        fill(URL, 1, f"queue-{number}")
+    said = run("status", "--url", URL)
+    assert said.out.endswith("... and 5 more queues: spoolq queues list\n")
+
+
+def test_json_keeps_its_keys(run: Run, server: Server, nowhere: str) -> None:
+    """Keys may be added. One that goes or changes its meaning needs another schema number."""
+    side = {"kind", "state", "error", "reason", "latency", "failures", "queues", "workers"}
+    for url in (server.url, nowhere):
+        fill(url, 1)
+        for command in ("status", "health"):
+            document = run(command, "--json", "--url", url).json
+            assert set(document) >= {"schema", "state", "lost", "summary", "at", "primary", "spool", "breaker"}
+            assert set(document["primary"]) >= side | {"address"}
+            assert set(document["spool"]) >= side | {"path", "accepts", "refuses", "info"}
+            assert set(document["breaker"]) >= {"open", "reason"}
+    (queue,) = document["spool"]["queues"]
+    assert set(queue) >= {"queue", "ready", "scheduled", "claimed", "oldest", "oldest_at"}
+    facts = {"path", "destination", "schema", "sqlite", "rows", "in_doubt", "claimed", "quarantined", "failures", "bytes"}
+    facts |= {"limit_bytes", "disk_free", "min_free", "oldest", "oldest_at"}
+    assert set(document["spool"]["info"]) >= facts
+    assert document["spool"]["info"]["rows"] == 1
+
+
+def test_watch_writes_a_document_a_line_until_it_is_interrupted(nowhere: str) -> None:
+    process = start("status", "--watch", "--every", "0.1", "--json", "--url", nowhere)
+    assert process.stdout is not None
+    lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert lines[0]["at"] < lines[1]["at"]
+    process.send_signal(signal.SIGINT)
+    said = finish(process)
+    assert (said.code, said.err) == (0, "")
+
+
+def test_spool_info(run: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    said = run("spool", "info", "--url", nowhere)
+    rows = {line[:12].strip(): line[13:] for line in said.out.splitlines()}
+    assert rows["waiting"].startswith("3 jobs, oldest ")
+    assert rows["for"] == f"{nowhere}#resque"
+    assert rows["size"].endswith(" of 1 GiB (0 %)")
+    document = run("spool", "info", "--json", "--url", nowhere).json
+    assert (document["schema"], document["rows"], document["destination"]) == (1, 3, f"{nowhere}#resque")
+
+
+def test_an_absent_spool_is_never_an_empty_one(run: Run, nowhere: str) -> None:
+    said = run("spool", "info", "--url", nowhere)
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("spoolq: no spool at ")
+
+
+def test_a_spool_for_another_redis_is_refused_with_both_named(run: Run, nowhere: str) -> None:
+    run("enqueue", "send", "--url", nowhere, "--spool", "spool.db")
+    said = run("spool", "info", "--url", "redis://elsewhere:1/0", "--spool", "spool.db")
+    assert said.code == 78
+    assert nowhere in said.err
+    assert "redis://elsewhere:1/0" in said.err
+
+
+def test_a_worker_is_listed(run: Run, server: Server) -> None:
+    from spoolq.app import SpoolQ
+
+    with SpoolQ(server.url) as q:
+        worker = q.worker_info(["mail"], 4)
+        q.primary.register(worker)
+        said = run("status", "--url", server.url)
+        (shown,) = run("status", "--json", "--url", server.url).json["primary"]["workers"]
+    assert f"{worker.host}:{worker.pid}" in said.out
+    assert (shown["pid"], shown["threads"], shown["queues"]) == (worker.pid, 4, ["mail"])
