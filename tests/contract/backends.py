@@ -9,6 +9,9 @@ from typing import Any
 
 from spoolq.store.base import Store
 
+PATIENT = 5.0
+"""Seconds for one call: a busy machine is no fault of the store's."""
+
 
 @dataclass
 class Backend:
@@ -27,7 +30,7 @@ def open_spec(kind: str, where: str) -> Store:
         return SQLiteStore(where)
     from spoolq.store.redis import RedisStore
 
-    return RedisStore(where)
+    return RedisStore(where, deadline=PATIENT)
 
 
 def sqlite_backend(folder: Path) -> Backend:
@@ -44,7 +47,7 @@ def fake_backend() -> Backend:
 
     def opened() -> Store:
         client: Any = fakeredis.FakeRedis(server=server)
-        return RedisStore("redis://fake", client=client)
+        return RedisStore("redis://fake", client=client, deadline=PATIENT)
 
     return Backend("fakeredis", opened, None)
 

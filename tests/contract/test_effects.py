@@ -134,7 +134,7 @@ def test_after_a_held_guard_the_call_can_be_made_again(apply: Apply, store: Stor
 
 
 def test_acquiring_what_one_holds_renews_it(apply: Apply, store: Store) -> None:
-    store.put([], Effects(acquire=(("lock", "me", 0.3), ("witness", "me", 0.3))))
+    store.put([], Effects(acquire=(("lock", "me", 0.15), ("witness", "me", 0.15))))
     apply(Effects(acquire=(("lock", "me", LONG),)))
 
     def witness_is_free() -> bool:

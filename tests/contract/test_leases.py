@@ -91,10 +91,10 @@ def test_a_claim_within_its_lease_is_left_alone(store: Store, hand: Hand, rescue
 
 def test_one_heartbeat_prolongs_every_lease_of_the_worker(store: Store, rescuer: Hand) -> None:
     store.put(messages("a", "b", "c", "witness"))
-    short = Hand(store, "w1", lease=3.0)
+    short = Hand(store, "w1", lease=0.3)
     held = short.claim(1) + short.claim(2)
     assert store.heartbeat(worker("w1", lease=60.0)) == 3
-    Hand(store, "silent", lease=3.1).claim(1)
+    Hand(store, "silent", lease=0.35).claim(1)
     assert ids(rescued(store, rescuer)) == ["witness"]
     store.ack(held)
 
