@@ -29,4 +29,4 @@ SET state = iif(run_at <= ?3, 'r', 's'), doubt = iif(?4, was, doubt), worker = 2
 WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: quarantine
-UPDATE jobs SET seq = -seq, state = 'q', reason = ?3 WHERE seq = ?1 AND token = ?2 AND state = 'c';
+UPDATE jobs SET seq = (SELECT min(min(seq), 0) - 1 FROM jobs), state = 'q', reason = ?3 WHERE seq = ?1 AND token = ?2 AND state = 'c';
