@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolq import units
-from spoolq.cli.faults import NEXT, TRY_LATER, UNREACHABLE, Fault, asking_spool
+from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiting
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import emit, hint, jobs, kept
+from spoolq.cli.output import emit, hint, jobs
 from spoolq.cli.progress import Progress, facts
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
     if dry_run:
         _dry_run(q, as_json)
         return
+    if once and not timeout and not log.isEnabledFor(logging.DEBUG):
+        logging.getLogger().setLevel("ERROR")  # it ends at once, and says at the end why
     with asking_spool():
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
         spool = existing_spool(q) if once else spool_of(q)
@@ -138,7 +140,7 @@ def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
         sys.exit(0)
     why = f"{done.error}\n" if done.error else ""
     raise Fault(
-        f"{why}{kept(left)} in the spool {q.settings.spool_path}; {NEXT}.",
+        f"{why}{waiting(q, left)}",
         TRY_LATER if done.rows or not done.error else UNREACHABLE,
     )
 

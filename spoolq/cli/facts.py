@@ -64,6 +64,7 @@ def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
     try:
         if path is not None and not there(path):
             return Side(kind, name, "absent", error=f"no queue at {path}")
+        q.primary.ready(timeout)  # connects; the next one tells how long an answer takes
         began = clock()
         q.primary.ready(timeout)
         latency = clock() - began

@@ -20,7 +20,6 @@ from spoolq.errors import (
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-NEXT = "they move when Redis answers (`spoolq drain`), or run here with `spoolq worker`"
 PROBLEM, UNREACHABLE, CANT_CREATE, TRY_LATER, BAD_CONFIG = 1, 69, 73, 75, 78
 
 
@@ -85,7 +84,6 @@ def primary_away(q: SpoolQ, error: StoreUnavailable) -> Fault:
 def safe(q: SpoolQ) -> str:
     """A sentence on what is safe in the spool while Redis is away, and what to do next. Makes no file and never raises."""
     from spoolq.cli.opening import there
-    from spoolq.cli.output import kept
 
     path = q.settings.spool_path
     if not there(path):
@@ -96,4 +94,15 @@ def safe(q: SpoolQ) -> str:
         return f"What is in the spool isn't known: {error}"
     if not count:
         return f"No job waits in the spool {path}."
-    return f"{kept(count)} in the spool {path}; {NEXT}."
+    return waiting(q, count)
+
+
+def waiting(q: SpoolQ, count: int) -> str:
+    """A sentence on that many jobs in the spool."""
+    from spoolq.cli.output import kept
+
+    goes, runs = ("it goes on", "runs") if count == 1 else ("they go on", "run")
+    return (
+        f"{kept(count)} in the spool {q.settings.spool_path}; {goes} when Redis answers (`spoolq drain`), "
+        f"or {runs} here with `spoolq worker`."
+    )

@@ -100,7 +100,10 @@ def _line(label: str, name: str, words: list[str]) -> None:
 
 def _primary(side: Side) -> list[str]:
     if side.state != "up":
-        return ["no file there" if side.state == "absent" else side.error or side.state]
+        if side.state == "absent":
+            return ["no file there"]
+        held = ["what it held is as safe as it was set to keep it (appendonly, save)"] if side.kind == "redis" else []
+        return [side.error or side.state, *held]
     words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms"]
     return [*words, f"{jobs(side.failures)} in the failure log"] if side.failures else words
 

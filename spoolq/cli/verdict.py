@@ -11,6 +11,7 @@ from spoolq.units import say_age
 
 OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
 WORDS = ("ok", "degraded", "critical", "unknown")
+SAFE = "Nothing is lost on this host"  # what Redis itself held is as safe as Redis keeps it, and nobody can tell
 STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained
 
 
@@ -40,7 +41,7 @@ def judge(facts: Facts) -> Verdict:
 
 def _single(primary: Side) -> Verdict:
     if primary.state == "up":
-        return Verdict(OK, "Nothing is lost", f"{_work(primary)}.")
+        return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
         return Verdict(UNKNOWN, "Not known", f"{primary.error}.")
     return Verdict(CRITICAL, "Not known", f"the queue {primary.name}: {primary.error}.")
@@ -54,20 +55,20 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
         verb = "is" if aside == 1 else "are"
         return Verdict(
             DEGRADED,
-            "Nothing is lost",
+            SAFE,
             f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
         )
     if spool.refuses:
-        return Verdict(DEGRADED, "Nothing is lost", f"Redis answers, but the spool would take no job now: {spool.refuses}.")
+        return Verdict(DEGRADED, SAFE, f"Redis answers, but the spool would take no job now: {spool.refuses}.")
     if waiting and (oldest or 0.0) > STUCK:
         return Verdict(
             DEGRADED,
-            "Nothing is lost",
+            SAFE,
             f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
         )
     if waiting:
-        return Verdict(OK, "Nothing is lost", f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary)}.")
-    return Verdict(OK, "Nothing is lost", f"{_work(primary)}; none in the spool.")
+        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary)}.")
+    return Verdict(OK, SAFE, f"{_work(primary)}; none in the spool.")
 
 
 def _away(primary: Side, spool: Side) -> Verdict:
@@ -79,10 +80,10 @@ def _away(primary: Side, spool: Side) -> Verdict:
     if spool.refuses:
         return Verdict(CRITICAL, "New jobs are refused", f"{gone}, and the spool takes none: {spool.refuses}; {kept}.")
     if spool.state == "absent":
-        return Verdict(DEGRADED, "Nothing is lost", f"{gone}; nothing was spooled on this host so far.")
+        return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; no spool at {spool.name} so far.")
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
-    return Verdict(DEGRADED, "Nothing is lost", f"{gone}; {kept}{aged}{more}.")
+    return Verdict(DEGRADED, SAFE, f"{gone}; {kept}{aged}{more}.")
 
 
 def _rows(spool: Side) -> tuple[int, float | None, int]:

@@ -22,23 +22,23 @@ def test_all_well(run: Run, server: Server) -> None:
     fill(server.url, 3)
     said = run("status", "--url", server.url)
     assert said.code == 0
-    assert said.out.startswith("Nothing is lost. 3 ready, 0 running; none in the spool.\n")
+    assert said.out.startswith("Nothing is lost on this host. 3 ready, 0 running; none in the spool.\n")
     assert "no file there" in said.out
     assert fits(said.out)
     said = run("health", "--url", server.url)
-    assert (said.code, said.out) == (0, "ok: nothing is lost. 3 ready, 0 running; none in the spool.\n")
+    assert (said.code, said.out) == (0, "ok: nothing is lost on this host. 3 ready, 0 running; none in the spool.\n")
 
 
 def test_an_outage(run: Run, nowhere: str) -> None:
     fill(nowhere, 3)
     said = run("status", "--url", nowhere)
     assert said.code == 0
-    assert said.out.startswith("Nothing is lost.\nRedis is away (refused); 3 jobs are safe in the spool, oldest 0.")
+    assert said.out.startswith("Nothing is lost on this host.\nRedis is away (refused); 3 jobs are safe in the spool, oldest 0.")
     assert "Redis  redis://127.0.0.1:" in said.out
     assert "mail   spool" in said.out
     said = run("health", "--url", nowhere)
     assert said.code == 1
-    assert said.out.startswith("degraded: nothing is lost. Redis is away (refused); 3 jobs are safe")
+    assert said.out.startswith("degraded: nothing is lost on this host. Redis is away (refused); 3 jobs are safe")
     assert (said.out.count("\n"), said.err) == (1, "")
 
 
@@ -72,7 +72,7 @@ def test_a_wrong_setting_is_unknown_to_a_monitor(run: Run) -> None:
 def test_a_single_box(run: Run) -> None:
     assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
     fill(URL, 2)
-    assert run("health", "--url", URL).out == "ok: nothing is lost. 2 ready, 0 running.\n"
+    assert run("health", "--url", URL).out == "ok: nothing is lost on this host. 2 ready, 0 running.\n"
     assert fits(run("status", "--url", URL).out)
 
 

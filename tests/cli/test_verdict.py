@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spoolq.cli.facts import Facts, Side
-from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, UNKNOWN, judge
+from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, judge
 from spoolq.store.base import Depth, SpoolInfo
 
 INFO = SpoolInfo(
@@ -43,26 +43,26 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
 @pytest.mark.parametrize(
     ("primary", "side", "level", "lost", "says"),
     [
-        (UP, NO_SPOOL, OK, "Nothing is lost", "3 ready, 2 running, 1 scheduled, 1 failed; none in the spool."),
-        (UP, spool(), OK, "Nothing is lost", "none in the spool"),
-        (UP, spool(rows=12, oldest=2.0), OK, "Nothing is lost", "12 jobs on the way from the spool into Redis"),
-        (UP, spool(rows=1, oldest=61.0), DEGRADED, "Nothing is lost", "1 job waits in the spool, oldest 1 min 1 s: start"),
-        (UP, spool(quarantined=1), DEGRADED, "Nothing is lost", "1 job is set aside in the spool and will not run"),
+        (UP, NO_SPOOL, OK, SAFE, "3 ready, 2 running, 1 scheduled, 1 failed; none in the spool."),
+        (UP, spool(), OK, SAFE, "none in the spool"),
+        (UP, spool(rows=12, oldest=2.0), OK, SAFE, "12 jobs on the way from the spool into Redis"),
+        (UP, spool(rows=1, oldest=61.0), DEGRADED, SAFE, "1 job waits in the spool, oldest 1 min 1 s: start"),
+        (UP, spool(quarantined=1), DEGRADED, SAFE, "1 job is set aside in the spool and will not run"),
         (
             UP,
             spool("it has reached spool_max_bytes"),
             DEGRADED,
-            "Nothing is lost",
+            SAFE,
             "the spool would take no job now: it has reached",
         ),
         (UP, BROKEN, DEGRADED, "Not known", "the spool /s.db: not a database"),
-        (AWAY, NO_SPOOL, DEGRADED, "Nothing is lost", "Redis is away (refused); nothing was spooled on this host so far."),
-        (AWAY, spool(rows=312, oldest=252.0), DEGRADED, "Nothing is lost", "312 jobs are safe in the spool, oldest 4 min 12 s."),
+        (AWAY, NO_SPOOL, DEGRADED, "Nothing is known to be lost", "Redis is away (refused); no spool at /s.db so far."),
+        (AWAY, spool(rows=312, oldest=252.0), DEGRADED, SAFE, "312 jobs are safe in the spool, oldest 4 min 12 s."),
         (
             AWAY,
             spool(rows=1, oldest=1.0, quarantined=2),
             DEGRADED,
-            "Nothing is lost",
+            SAFE,
             "1 job is safe in the spool, .*; 2 set aside",
         ),
         (AWAY, spool("it is full", rows=9, oldest=1.0), CRITICAL, "New jobs are refused", "it is full; 9 jobs are safe in the"),
