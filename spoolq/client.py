@@ -12,11 +12,9 @@ from spoolq.breaker import Breaker
 from spoolq.errors import EnqueueError, MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
 from spoolq.job import Message, Receipt, Route
 from spoolq.service import Service
-from spoolq.store.base import Spool, Store
+from spoolq.store.base import MAX_BYTES, MAX_ROWS, Spool, Store
 
 log = logging.getLogger("spoolq")
-
-MAX_ROWS, MAX_BYTES = 500, 1 << 20  # of one put: a script of more would hold up the server for everybody
 
 
 class Client:

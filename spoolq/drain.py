@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 from spoolq import wire
 from spoolq.breaker import Breaker
-from spoolq.client import MAX_BYTES, MAX_ROWS
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
 from spoolq.job import Handoff
-from spoolq.store.base import Effects, Spool, Store, WorkerInfo
+from spoolq.store.base import MAX_BYTES, MAX_ROWS, Effects, Spool, Store, WorkerInfo
 
 log = logging.getLogger("spoolq.drain")
 

@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
 
+MAX_ROWS, MAX_BYTES = 500, 1 << 20
+"""Of one put: a script of more would hold up the server for everybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:

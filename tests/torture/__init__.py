@@ -1,0 +1,5 @@
+"""Long runs of real processes under real faults, each with a checker of numbered invariants. The suite runs a short form of each.
+
+python -m tests.torture.handoff --jobs 100000
+python -m tests.torture.onebox --jobs 50000 --kills 10
+"""

@@ -1,0 +1,263 @@
+"""The drainer against a real spool and a primary that answers as told. Real faults are in tests/faults and tests/torture."""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from spoolq.breaker import Breaker
+from spoolq.drain import Drainer
+from spoolq.errors import StoreFull, StoreUnavailable
+from spoolq.job import Job, Message
+from spoolq.store.base import WorkerInfo
+from spoolq.store.sqlite import SQLiteStore
+from spoolq.wire import message
+
+REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
+NO_ANSWER = StoreUnavailable("no answer", reason="timeout", maybe_applied=True, not_after=1.0)
+CUT = StoreUnavailable("the connection was cut", reason="cut", maybe_applied=True, not_after=1.0)
+LATE = StoreUnavailable("came too late", reason="late", server_wide=False)
+
+
+class Primary:
+    """Has an idempotent put. `bad` ids are refused for their own sake, `cut` ids cut the connection."""
+
+    def __init__(self) -> None:
+        self.has: list[str] = []
+        self.markers: set[str] = set()
+        self.batches: list[int] = []
+        self.refusals: list[StoreUnavailable | None] = []
+        self.probes: list[StoreUnavailable | None] = []
+        self.bad: set[str] = set()
+        self.cut: set[str] = set()
+        self.forgotten: list[tuple[str, float]] = []
+
+    def ready(self, timeout: float) -> float:
+        if self.probes and (error := self.probes.pop(0)) is not None:
+            raise error
+        return self.now()
+
+    def now(self) -> float:
+        return time.time()
+
+    def put(self, messages: list[Message], **options: Any) -> list[bool]:
+        assert options["hold"]
+        assert options["not_after"] > time.time()
+        if self.refusals and (error := self.refusals.pop(0)) is not None:
+            raise error
+        ids = {m.id for m in messages}
+        if ids & self.cut:
+            raise CUT
+        if ids & self.bad:
+            raise StoreUnavailable("WRONGTYPE", reason="wrongtype", server_wide=False)
+        self.batches.append(len(messages))
+        new = [m.id not in self.markers for m in messages]
+        self.has += [m.id for m, fresh in zip(messages, new, strict=True) if fresh]
+        self.markers |= ids
+        return new
+
+    def forget(self, ids: list[tuple[str, float]]) -> None:
+        self.forgotten += ids
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def primary() -> Primary:
+    return Primary()
+
+
+WHO = WorkerInfo("drainer-1", "host", 1, (), kind="drainer")
+
+
+def drainer(spool: SQLiteStore, primary: Primary, who: WorkerInfo = WHO, **options: Any) -> Drainer:
+    return Drainer(spool, cast(Any, primary), Breaker(), who, rng=random.Random(1), **options)
+
+
+def fill(spool: SQLiteStore, count: int, **options: Any) -> list[str]:
+    jobs = [Job(f"j{n:04}", "t", f"q{n % 3}", (n,), enqueued_at=1.0, **options) for n in range(count)]
+    spool.spool([message(job) for job in jobs])
+    return [job.id for job in jobs]
+
+
+def local_rows(spool: SQLiteStore) -> set[bytes]:
+    """What a local worker may take."""
+    worker = WorkerInfo("local", "host", 2, ("q0", "q1", "q2"))
+    claims = spool.claim(worker, 1, worker.queues, 1000).claims
+    spool.release(claims)
+    spool.unregister(worker)
+    return {claim.payload for claim in claims}
+
+
+def no_wait(delay: float) -> None:
+    """Waits for nothing: a drainer that needs time to pass would spin, and the test's time-out would tell."""
+
+
+def test_every_row_arrives_in_order_once_and_its_marker_may_go(spool, primary):
+    ids = fill(spool, 700)
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert primary.has == ids
+    assert (done.moved, done.already_there, done.error, spool.waiting()) == (700, 0, None, 0)
+    assert [id for id, _ in primary.forgotten] == ids
+    assert all(not_after > time.time() for _, not_after in primary.forgotten)
+
+
+def test_batches_begin_small_and_grow_to_the_limit(spool, primary):
+    fill(spool, 700)
+    drainer(spool, primary, batch=200).run_once(wait=no_wait)
+    assert primary.batches == [50, 100, 200, 200, 150]
+
+
+def test_jobs_for_later_leave_the_host_now(spool, primary):
+    fill(spool, 3, run_at=4e9)
+    drainer(spool, primary).run_once(wait=no_wait)
+    assert len(primary.has) == 3
+
+
+def test_a_given_id_keeps_its_marker(spool, primary):
+    fill(spool, 2, given=True)
+    drainer(spool, primary).run_once(wait=no_wait)
+    assert primary.forgotten == []
+
+
+def test_nothing_is_claimed_while_the_primary_does_not_answer(spool, primary):
+    fill(spool, 10)
+    primary.probes = [REFUSED, REFUSED]
+    one = drainer(spool, primary)
+    assert 0.1 <= one.turn() <= 5.1
+    assert one.progress.error is REFUSED
+    assert spool.info().in_doubt == 0
+    assert len(local_rows(spool)) == 10
+
+
+def test_what_surely_was_not_applied_is_given_back_to_local_workers(spool, primary):
+    fill(spool, 10)
+    for refusal in (REFUSED, StoreFull("OOM"), LATE):
+        primary.refusals = [refusal]
+        drainer(spool, primary).turn()
+        assert len(local_rows(spool)) == 10, refusal
+
+
+def test_what_may_have_been_applied_stays_in_doubt_and_arrives_once(spool, primary):
+    ids = fill(spool, 10)
+    primary.refusals = [NO_ANSWER]
+    one = drainer(spool, primary)
+    one.turn()
+    assert local_rows(spool) == set()
+    primary.markers |= set(ids[:4])  # these had been applied before the answer was lost
+    done = one.run_once(60.0, wait=no_wait)
+    assert primary.has == ids[4:]
+    assert (done.moved, done.already_there, spool.waiting()) == (6, 4, 0)
+
+
+def test_a_row_refused_for_its_own_sake_is_found_by_halving_and_set_aside(spool, primary, caplog):
+    ids = fill(spool, 40)
+    primary.bad = {ids[7], ids[30]}
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert sorted(primary.has) == sorted(set(ids) - primary.bad)
+    assert (done.quarantined, spool.info().quarantined, spool.waiting()) == (2, 2, 0)
+    assert "refused by Redis for its own sake" in caplog.text
+
+
+def test_a_row_that_cuts_the_connection_each_time_does_not_block_those_behind_it(spool, primary):
+    ids = fill(spool, 20)
+    primary.cut = {ids[5]}
+    done = drainer(spool, primary).run_once(1e9, wait=no_wait)
+    assert sorted(primary.has) == sorted(set(ids) - primary.cut)
+    assert (done.quarantined, spool.waiting()) == (1, 0)
+
+
+def test_the_rest_of_a_halved_batch_is_given_back_when_the_primary_goes_away(spool, primary):
+    ids = fill(spool, 8)
+    primary.bad = {ids[0]}
+    primary.refusals = [None, None, REFUSED]  # the whole; its first half; then away
+    drainer(spool, primary).turn()
+    assert spool.info().claimed == 0
+    assert len(local_rows(spool)) == 8
+
+
+def test_an_expired_job_is_dropped_and_counted(spool, primary):
+    fill(spool, 3, expires_at=10.0)
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (done.expired, primary.has, spool.waiting(), spool.counters()["expired"]) == (3, [], 0, 3)
+
+
+def test_a_row_in_doubt_for_almost_the_horizon_is_set_aside_not_sent(tmp_path, primary):
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "old.db", role="spool", min_free=0, clock=lambda: now[0])
+    spool.spool([Message("doubtful", "q", b"{}")], not_after=5.0)
+    spool.spool([Message("plain", "q", b"{}")])
+    now[0] += 6.5 * 86_400
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert primary.has == ["plain"]
+    assert (done.quarantined, spool.info().quarantined) == (1, 1)
+    spool.close()
+
+
+def test_two_drainers_at_once_deliver_each_row_once(spool, primary):
+    ids = fill(spool, 300)
+    pair = [drainer(spool, primary, replace(WHO, key=f"drainer-{n}")) for n in range(2)]
+    while spool.waiting():
+        for one in pair:
+            one.turn()
+    assert sorted(primary.has) == ids
+
+
+def test_a_drainer_that_died_after_the_put_leaves_rows_that_another_finds_already_there(tmp_path, primary):
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])
+    ids = fill(spool, 5)
+    dead = replace(WHO, key="dead", lease=10.0)
+    handoffs = spool.take(dead, 10, 1 << 20, time.time() + 5)
+    primary.put([h.message for h in handoffs], hold=True, not_after=time.time() + 5)
+    heir = drainer(spool, primary)
+    assert heir.turn() > 0  # its lease is not over
+    now[0] += 11
+    done = heir.run_once(wait=no_wait)
+    assert (done.moved, done.already_there, spool.waiting(), primary.has) == (0, 5, 0, ids)
+    spool.close()
+
+
+def test_the_rate_is_kept(spool, primary):
+    fill(spool, 200)
+    waits: list[float] = []
+    drainer(spool, primary, rate=100.0).run_once(wait=waits.append)
+    assert sum(waits) == pytest.approx(200 / 100 - 0.5, abs=0.5)
+
+
+def test_run_once_gives_up_after_its_timeout_and_says_why(spool, primary):
+    fill(spool, 1)
+    primary.probes = [REFUSED] * 100
+    now = [0.0]
+
+    def wait(delay: float) -> None:
+        now[0] += delay
+
+    one = drainer(spool, primary, clock=lambda: now[0])
+    done = one.run_once(3.0, wait=wait)
+    assert done.error is REFUSED
+    assert now[0] == pytest.approx(3.0, abs=0.01)
+    assert spool.waiting() == 1
+
+
+def test_stop_ends_it_between_batches(spool, primary):
+    fill(spool, 500)
+    one = drainer(spool, primary)
+    one.run_once(wait=no_wait, report=lambda progress: one.stop())
+    assert len(primary.has) == 50
+    assert spool.info().claimed == 0
+
+
+@pytest.mark.parametrize("options", [{"batch": 0}, {"batch": 10_001}, {"rate": 0.0}, {"rate": -1.0}])
+def test_wrong_options_are_refused_at_once(spool, primary, options):
+    with pytest.raises(ValueError, match=r"batch=|rate="):
+        drainer(spool, primary, **options)
