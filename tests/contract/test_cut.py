@@ -46,12 +46,24 @@ def open_redis() -> Iterator[Callable[[str], Store]]:
 
     def one(url: str) -> Store:
         opened.append(RedisStore(url, deadline=PATIENT))
-        opened[-1].ready(PATIENT)
-        return opened[-1]
+        return warm(opened[-1])
 
     yield one
     for store in opened:
         store.close()
+
+
+def warm(store: Store) -> Store:
+    """Connected, and every script known to the server: the answer that is lost must not be the one that asks for the script."""
+    hand = Hand(store, "warmer")
+    store.put(messages("w1"))
+    store.put(messages("w2", "w3"), Effects(counters=(("warm", 1),)))
+    acked, *released = hand.claim()
+    store.ack([acked])
+    store.release(released)
+    store.purge("q")
+    store.unregister(hand.info)
+    return store
 
 
 @pytest.fixture
