@@ -40,5 +40,8 @@ class RedisClock:
         except (TypeError, ValueError) as error:
             raise GarbageError(f"TIME answered {str(reply)[:60]}") from error
         received = self.monotonic()
-        self.offset = seconds + micros / 1e6 - (sent + received) / 2
+        error = (received - sent) / 2  # no measurement is better than this
+        offset = seconds + micros / 1e6 - (sent + received) / 2
+        if self.offset is None or abs(offset - self.offset) > error:
+            self.offset = offset  # else what we had fits as well, and our idea of the time goes on without a step
         self._stale_at = received + FRESH

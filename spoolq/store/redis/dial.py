@@ -6,7 +6,6 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from spoolq.store.redis.address import Address
 from spoolq.store.redis.channel import Channel
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.resp import ReplyError, encode
@@ -15,7 +14,7 @@ from spoolq.store.redis.scripts import script
 _OURS = ("max_connections", "timeout", "retry_on_timeout", "retry_on_error", "health_check_interval", "socket_read_size")
 
 
-def dial(address: Address, clock: RedisClock, budget: float, load: Sequence[str] = ()) -> Channel:
+def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = ()) -> Channel:
     """A connection on which `load` (names of scripts) is known and Redis's clock measured.
 
     May take longer than `budget` seconds where a name has several dead addresses or the resolver hangs, so it never runs on a
@@ -25,7 +24,7 @@ def dial(address: Address, clock: RedisClock, budget: float, load: Sequence[str]
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    options: dict[str, Any] = driver.parse_url(address.url)  # type: ignore[no-untyped-call,unused-ignore]
+    options: dict[str, Any] = driver.parse_url(url)  # type: ignore[no-untyped-call,unused-ignore]
     make = options.pop("connection_class", driver.Connection)
     for name in _OURS:
         options.pop(name, None)

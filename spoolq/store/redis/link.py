@@ -12,7 +12,6 @@ from typing import Any
 
 from spoolq.errors import StoreUnavailable
 from spoolq.store.redis import forks, outcomes
-from spoolq.store.redis.address import Address
 from spoolq.store.redis.channel import Channel, StaleError
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.dial import dial
@@ -28,8 +27,8 @@ class Link:
     `budget` is what making a connection may take, in seconds, in the background.
     """
 
-    def __init__(self, address: Address, clock: RedisClock, *, budget: float, load: Sequence[str] = ()) -> None:
-        self._address = address
+    def __init__(self, url: str, label: str, clock: RedisClock, *, budget: float, load: Sequence[str] = ()) -> None:
+        self._url, self._label = url, label
         self.clock = clock
         self._budget = budget
         self._load = tuple(load)
@@ -117,7 +116,7 @@ class Link:
                     with contextlib.suppress(IndexError):
                         return self._idle.pop()
                     if self._closed:
-                        raise outcomes.unavailable(outcomes.CLOSED, self._address.label)
+                        raise outcomes.unavailable(outcomes.CLOSED, self._label)
                     if self._faults != seen:
                         raise self._translate(self._fault or EOFError(), sent=False) from self._fault
                     if self._thread is None:
@@ -125,7 +124,7 @@ class Link:
                         self._thread.start()
                     left = deadline - self.clock.monotonic()
                     if left <= 0:
-                        raise outcomes.unavailable(outcomes.CONNECT_TIMEOUT, self._address.label)
+                        raise outcomes.unavailable(outcomes.CONNECT_TIMEOUT, self._label)
                     self._changed.wait(left)
             finally:
                 self._waiters -= 1
@@ -135,7 +134,7 @@ class Link:
         while True:
             channel, fault = None, None
             try:
-                channel = dial(self._address, self.clock, self._budget, self._load)
+                channel = dial(self._url, self.clock, self._budget, self._load)
             except Exception as error:
                 fault = error
             with self._changed:
@@ -166,7 +165,7 @@ class Link:
 
     def _translate(self, error: BaseException, sent: bool) -> StoreUnavailable:
         reason, not_applied = outcomes.of_exception(error, connecting=not sent)
-        return outcomes.unavailable(reason, self._address.label, str(error), maybe=not not_applied)
+        return outcomes.unavailable(reason, self._label, str(error), maybe=not not_applied)
 
     # forks
 

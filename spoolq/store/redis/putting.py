@@ -44,8 +44,9 @@ class Putter:
         self, messages: Sequence[Message], effects: Effects, deadline: float, not_after: float | None, hold: bool
     ) -> list[bool]:
         """As `Store.put`; `deadline` is on the monotonic clock."""
-        if len(messages) == 1 and effects is NONE and not messages[0].run_at and type(self._transport) is Link:
-            return [self._put_one(self._transport, messages[0], deadline, not_after, hold)]
+        link = self._transport
+        if len(messages) == 1 and not messages[0].run_at and (effects is NONE or effects == NONE) and type(link) is Link:
+            return [self._put_one(link, messages[0], deadline, not_after, hold)]
         freed = self._due()
         try:
             new = self._put_many(messages, effects, deadline, not_after, freed)
@@ -53,7 +54,7 @@ class Putter:
             self._again(freed)
             raise
         if not hold:
-            self._done.extend(message.id for message in messages if not message.given)
+            self._done.extend(message.id for message, fresh in zip(messages, new, strict=True) if fresh and not message.given)
         return new
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
@@ -119,7 +120,7 @@ class Putter:
             if isinstance(error, StoreUnavailable) and error.maybe_applied:
                 error.not_after = limit
             raise
-        if not hold and not message.given:
+        if new and not hold and not message.given:  # an id that was there is somebody else's to free
             self._done.append(message.id)
         return new
 

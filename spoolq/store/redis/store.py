@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from spoolq import wire
+from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
 from spoolq.store.base import NONE, Claimed, Depth, Effects, WorkerInfo, WorkerView, Working
 from spoolq.store.redis import encoding, outcomes, views
-from spoolq.store.redis.address import Address
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
 from spoolq.store.redis.link import Link
@@ -56,14 +56,16 @@ class RedisStore:
             raise ConfigError(f"delayed={delayed!r}: it is 'spoolq' or 'resque'")
         if min(deadline, timeout, horizon) <= 0:
             raise ConfigError("deadline, timeout and horizon are seconds above 0")
-        address = Address.parse(url)
-        self.address = address.label
+        url = checked(url)
+        if url.startswith("sqlite:"):
+            raise ConfigError(f"{url}: an SQLite file is opened by SQLiteStore")
+        self.address = mask(url)
         self.namespace = namespace
         self._names = Names(namespace)
         self._deadline, self._timeout, self._horizon = deadline, timeout, horizon
         self._clock = RedisClock(clock)
         self._transport: Transport = (
-            Link(address, self._clock, budget=max(timeout, deadline), load=("put", "put_many"))
+            Link(url, self.address, self._clock, budget=max(timeout, deadline), load=("put", "put_many"))
             if client is None
             else Injected(client, self._clock, self.address)
         )
@@ -73,7 +75,7 @@ class RedisStore:
         self._leader = ""
         self._leads = False
         self._sweep_at, self._cursor = 0.0, b"0"
-        self._closed = False
+        self._closed = self._loaded = False
         self.failures = RedisFailures(self._command, self._number, self._names)
 
     def __repr__(self) -> str:
@@ -90,15 +92,16 @@ class RedisStore:
         not_after: float | None = None,
         hold: bool = False,
     ) -> list[bool]:
-        deadline = self._clock.monotonic() + (self._deadline if timeout is None else timeout)
+        deadline = self._until(self._deadline if timeout is None else timeout)
         return self._putter.put(messages, effects, deadline, not_after, hold)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         self._putter.forget(ids)
 
     def ready(self, timeout: float) -> float:
+        deadline = self._until(timeout)
         self._clock.doubt()
-        self._putter.probe(f"probe:{uuid.uuid4().hex}", self._clock.monotonic() + timeout)
+        self._putter.probe(f"probe:{uuid.uuid4().hex}", deadline)
         return self._clock.now()
 
     def now(self) -> float:
@@ -133,7 +136,7 @@ class RedisStore:
         effects: Effects = NONE,
         timeout: float | None = None,
     ) -> Claimed:
-        deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
+        deadline = self._until(self._timeout if timeout is None else timeout)
         self._transport.open(deadline)
         not_after = self._clock.now() + deadline - self._clock.monotonic()
         args = [
@@ -256,7 +259,7 @@ class RedisStore:
         if self._closed:
             return
         self._closed = True
-        deadline = self._clock.monotonic() + timeout
+        deadline = self._until(timeout)
         try:
             self._putter.flush(deadline)
             if self._leads:
@@ -267,8 +270,15 @@ class RedisStore:
 
     # asking
 
+    def _until(self, seconds: float) -> float:
+        if not self._loaded:
+            import redis  # noqa: F401 - its 70 ms (300 on a busy host) are no fault of the server: not out of a deadline
+
+            self._loaded = True
+        return self._clock.monotonic() + seconds
+
     def _by(self) -> float:
-        return self._clock.monotonic() + self._timeout
+        return self._until(self._timeout)
 
     def _command(self, *args: bytes) -> Any:
         reply = self._transport.call(args, self._by())

@@ -53,7 +53,7 @@ return atomically(function()
       count('c:' .. queue, #payloads)
     end
   end
-  if trouble and n == 0 and #done == 0 then error(trouble) end
+  if trouble and n == 0 and #done == 0 then error({said = trouble.err}) end
   if was_idle == '1' then
     for _, queue in ipairs(queues) do call('SREM', S .. 'idle:' .. queue, w.key) end
   end

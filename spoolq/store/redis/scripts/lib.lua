@@ -24,7 +24,7 @@ local undo = {}
 local function back(...) undo[#undo + 1] = {...} end
 local function call(...)
   local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then error(reply) end
+  if type(reply) == 'table' and reply.err then error({said = reply.err}) end -- not `err`: Redis 7's own pcall would make it a string
   return reply
 end
 local function atomically(main)
@@ -35,7 +35,7 @@ local function atomically(main)
     local reply = redis.pcall(unpack(undo[i]))
     if type(reply) == 'table' and reply.err then whole = false end
   end
-  local text = type(result) == 'table' and result.err or 'ERR ' .. tostring(result)
+  local text = type(result) == 'table' and result.said or 'ERR ' .. tostring(result)
   if not whole then return {'undo', text} end
   return redis.error_reply(text)
 end
