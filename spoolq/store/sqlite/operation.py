@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -84,7 +85,10 @@ class Operation:
         elif isinstance(error, OSError):
             certain = "It is not known whether this was stored" if self.maybe else "Nothing was stored"
             self.error = StoreUnavailable(
-                f"{path}: {error.strerror or error}. {certain}", reason="io", maybe_applied=self.maybe, not_after=self.not_after
+                f"{path}: {error.strerror or error}. {certain}",
+                reason="missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "io",
+                maybe_applied=self.maybe,
+                not_after=self.not_after,
             )
         else:
             self.error = _copy(error)

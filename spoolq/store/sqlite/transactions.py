@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from spoolq.errors import ConfigError, StoreError, StoreUnavailable
 from spoolq.store.sqlite import driver
@@ -62,10 +63,11 @@ class Transactions:
             operation.fail(error, self.settings.path)
 
     def close(self) -> None:
-        """Checkpoint and close, under the lock."""
+        """Checkpoint and close, under the lock. Where there can be no lock the connection is left to the process's end."""
         if self._session is not None:
-            with self._lock:
+            with suppress(OSError), self._lock:
                 self._close(checkpoint=True)
+            self._session = None
         self._lock.abandon()
 
     def forget(self) -> None:

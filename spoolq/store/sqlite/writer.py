@@ -6,6 +6,7 @@ them: sixteen callers share one sync.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -20,6 +21,8 @@ from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.transactions import Transactions
 from spoolq.store.sqlite.wake import Bell
+
+log = logging.getLogger("spoolq.sqlite")
 
 T = TypeVar("T")
 Queue = SimpleQueue[Operation]
@@ -79,7 +82,7 @@ class Writer:
         result: T = operation.result
         if result is UNDONE:
             raise StoreUnavailable(
-                f"{self.settings.path}: the writing thread was stopped. It is not known whether this was stored",
+                f"{self.settings.path}: the writing thread stumbled. It is not known whether this was stored",
                 reason="thread",
                 maybe_applied=writes,
                 not_after=not_after,
@@ -135,13 +138,21 @@ class Writer:
                 self._thread = thread
 
     def _loop(self, queue: Queue) -> None:
-        while self._turn(queue):
+        while self._survives(queue):
             pass
         try:
             self._transactions.close()
         finally:
             if self._stop is not None:
                 self._stop.answer()
+
+    def _survives(self, queue: Queue) -> bool:
+        try:
+            return self._turn(queue)
+        except BaseException:  # a thread that ended would leave every later caller to its limit
+            log.exception("%s: the writing thread stumbled, and goes on with the file opened anew", self.settings.path)
+            self._transactions.close()
+            return True
 
     def _turn(self, queue: Queue) -> bool:
         """Wait for operations and do them. Returns whether to go on."""

@@ -21,11 +21,12 @@ CREATE TABLE jobs (
     reason TEXT                     -- why it is in quarantine
 ) STRICT;
 
-CREATE INDEX jobs_ready ON jobs (queue) WHERE state = 'r' AND doubt = 0;
-CREATE INDEX jobs_scheduled ON jobs (queue, run_at, doubt) WHERE state = 's';
-CREATE INDEX jobs_claimed ON jobs (worker, doubt) WHERE state = 'c';
-CREATE INDEX jobs_in_doubt ON jobs (queue) WHERE state = 'r' AND doubt = 1;
-CREATE INDEX jobs_quarantined ON jobs (queue) WHERE state = 'q';
+-- state and doubt, the same in every entry, spare claims and counts the look at the row: SQLite doesn't conclude them
+CREATE INDEX jobs_ready ON jobs (queue, state, doubt) WHERE state = 'r' AND doubt = 0;
+CREATE INDEX jobs_scheduled ON jobs (queue, state, run_at, doubt) WHERE state = 's';
+CREATE INDEX jobs_claimed ON jobs (worker, state, doubt) WHERE state = 'c';
+CREATE INDEX jobs_in_doubt ON jobs (queue, state, doubt) WHERE state = 'r' AND doubt = 1;
+CREATE INDEX jobs_quarantined ON jobs (queue, state) WHERE state = 'q';
 
 CREATE TABLE failures (
     n INTEGER PRIMARY KEY,

@@ -1,0 +1,42 @@
+"""Stores on files of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolq.store.sqlite import SQLiteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Callable[..., SQLiteStore]]:
+    """Open a store on `path`, or on another; all are closed at the end."""
+    opened: list[SQLiteStore] = []
+
+    def one(where: Path = path, **settings: Any) -> SQLiteStore:
+        opened.append(SQLiteStore(where, **settings))
+        return opened[-1]
+
+    try:
+        yield one
+    finally:
+        for store in opened:
+            store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[..., SQLiteStore]) -> SQLiteStore:
+    return open_store()
+
+
+@pytest.fixture
+def spool(open_store: Callable[..., SQLiteStore]) -> SQLiteStore:
+    return open_store(role="spool")

@@ -1,0 +1,77 @@
+"""How SQLite means to run the statements of the hot paths: by searching, whatever the number of rows, and sorting nothing."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from spoolq.store.sqlite import statements
+from spoolq.store.sqlite.statements import schema
+
+HOT = {
+    "jobs": (
+        "insert promote scheduled_queues claim held delete remember retry release rescue free set_aside "
+        "purge_remember purge forget_settled forget_row sweep_settled"
+    ),
+    "spool": "doubt recall known ran next take handed_over give_back quarantine",
+    "workers": "find register extend heartbeat called held expire remove working",
+    "views": "any_waiting any_ready next_due since oldest span about set_about",
+    "effects": "acquire holder release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
+    "failures": "add newest take_out remove prune",
+}
+CASES = [(subject, name) for subject, names in HOT.items() for name in names.split()]
+TABLES = ("jobs", "failures", "settled", "guards", "vals", "meta", "about")
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(schema())
+    yield connection
+    connection.close()
+
+
+def plan(connection: sqlite3.Connection, sql: str) -> list[str]:
+    count = max((int(n) for n in re.findall(r"\?(\d+)", sql)), default=0)
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (0,) * count)]
+
+
+@pytest.mark.parametrize(("subject", "name"), CASES, ids=lambda part: part)
+def test_it_searches_and_sorts_nothing(connection: sqlite3.Connection, subject: str, name: str) -> None:
+    steps = plan(connection, statements.statements(subject)[name])
+    scans = [step for step in steps if any(step.startswith(f"SCAN {table}") for table in TABLES)]
+    assert (scans, [step for step in steps if "TEMP B-TREE" in step]) == ([], []), steps
+
+
+def test_the_indexes_meant_are_used(connection: sqlite3.Connection) -> None:
+    jobs, spool = statements.statements("jobs"), statements.statements("spool")
+    meant = {
+        jobs["claim"]: "jobs_ready (queue=? AND state=? AND doubt=?)",
+        jobs["promote"]: "jobs_scheduled (queue=? AND state=? AND run_at<?)",
+        jobs["rescue"]: "jobs_claimed (worker=? AND state=? AND doubt=?)",
+        jobs["free"]: "jobs_claimed (worker=? AND state=? AND doubt>?)",
+        spool["next"]: "INTEGER PRIMARY KEY (rowid>?)",
+    }
+    for sql, index in meant.items():
+        assert any(index in step for step in plan(connection, sql)), (index, plan(connection, sql))
+
+
+def test_every_statement_is_one_that_sqlite_takes(connection: sqlite3.Connection) -> None:
+    for subject in HOT:
+        for sql in statements.statements(subject).values():
+            plan(connection, sql)
+
+
+def test_a_claim_reads_its_index_alone_to_choose(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, statements.statements("jobs")["claim"])
+    assert any("USING COVERING INDEX jobs_ready" in step for step in steps), steps
+
+
+def test_counts_read_an_index_alone(connection: sqlite3.Connection) -> None:
+    views = statements.statements("views")
+    for name in ("ready", "in_doubt", "scheduled", "count_ready", "count_in_doubt", "count_scheduled", "count_claimed"):
+        steps = [step for step in plan(connection, views[name]) if "jobs" in step]
+        assert all("COVERING INDEX" in step for step in steps), (name, steps)

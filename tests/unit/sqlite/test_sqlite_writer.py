@@ -1,0 +1,394 @@
+"""One thread does the work; callers wait with a limit, and know what became of their job when it runs out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from spoolq.errors import GuardHeld, StoreFull, StoreUnavailable
+from spoolq.store.base import Effects
+from spoolq.store.sqlite import SQLiteStore, driver
+from spoolq.store.sqlite.session import Session
+from tests.unit.sqlite.helpers import claim, message, raw, run
+from tests.waiting import eventually
+
+Open = Callable[..., SQLiteStore]
+
+
+class Hang:
+    """An operation that does not end until it is let go, as on a disk that hangs."""
+
+    def __init__(self, store: SQLiteStore, *, writes: bool = True) -> None:
+        self.begun, self.go, self.error = threading.Event(), threading.Event(), [None]
+        self._thread = threading.Thread(target=self._run, args=(store, writes))
+
+    def _run(self, store: SQLiteStore, writes: bool) -> None:
+        def work(session: Session) -> None:
+            self.begun.set()
+            self.go.wait(30)
+
+        store._run(work, 30, writes=writes)
+
+    def __enter__(self) -> Hang:
+        self._thread.start()
+        assert self.begun.wait(10)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.go.set()
+        self._thread.join(10)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process in the middle of its commit."""
+    fd = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def together(count: int, call: Callable[[int], object]) -> list[object]:
+    """Call from so many threads at once; what each returned or raised."""
+    results: list[object] = [None] * count
+
+    def one(n: int) -> None:
+        try:
+            results[n] = call(n)
+        except Exception as error:
+            results[n] = error
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
+
+
+def stored(store: SQLiteStore, id: str, timeout: float = 2.0) -> bool:
+    """Whether it is stored now; False while the store still is overdue."""
+    try:
+        return store.put([message(id)], timeout=timeout) == [True]
+    except StoreUnavailable:
+        return False
+
+
+def commits(store: SQLiteStore) -> list[str]:
+    """Statements that end a transaction, from now on."""
+    seen: list[str] = []
+    session = store._writer._transactions._session
+    assert session is not None
+    session._connection.set_trace_callback(lambda sql: seen.append(sql) if sql in ("COMMIT", "ROLLBACK") else None)
+    return seen
+
+
+def test_callers_share_a_commit(store: SQLiteStore) -> None:
+    store.put([message("0")])
+    seen = commits(store)
+    with Hang(store):
+        waiting = threading.Thread(target=lambda: seen.extend(map(str, together(16, lambda n: store.put([message(f"x{n}")])))))
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == 16)
+        seen.clear()
+    waiting.join(10)
+    assert seen.count("[True]") == 16
+    assert seen.count("COMMIT") <= 2
+    assert store.waiting() == 17
+
+
+def test_what_was_not_begun_in_time_is_withdrawn(store: SQLiteStore) -> None:
+    store.put([message("0")])
+    with Hang(store):
+        with pytest.raises(StoreUnavailable, match="Nothing was stored") as caught:
+            store.put([message("1")], timeout=0.05)
+        assert (caught.value.reason, caught.value.maybe_applied) == ("timeout", False)
+    assert store.put([message("2")]) == [True]
+    assert store.waiting() == 2
+
+
+def test_what_was_begun_is_not_known(store: SQLiteStore) -> None:
+    go = threading.Event()
+
+    def slow(session: Session) -> None:
+        session.execute("INSERT INTO meta (key, value) VALUES ('a', 'b')")
+        go.wait(30)
+
+    with pytest.raises(StoreUnavailable, match="not known whether") as caught:
+        store._run(slow, 0.2, not_after=1234.5)
+    assert (caught.value.reason, caught.value.maybe_applied, caught.value.not_after) == ("timeout", True, 1234.5)
+    go.set()
+    assert store.meta("a") == "b"
+
+
+def test_a_read_leaves_nothing_unknown(store: SQLiteStore) -> None:
+    go = threading.Event()
+    with pytest.raises(StoreUnavailable) as caught:
+        store._run(lambda session: go.wait(30), 0.05, writes=False)
+    assert not caught.value.maybe_applied
+    go.set()
+
+
+def test_while_one_is_overdue_others_are_refused_at_once(store: SQLiteStore) -> None:
+    store.put([message("0")])
+    with Hang(store):
+        with pytest.raises(StoreUnavailable):
+            store.put([message("1")], timeout=0.3)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"not asked again\. Nothing was stored") as caught:
+            store.put([message("2")], timeout=0.3)
+        assert time.monotonic() - began < 0.1
+        assert (caught.value.reason, caught.value.maybe_applied) == ("overdue", False)
+    assert eventually(lambda: stored(store, "3", timeout=0.3))
+    assert store.waiting() == 2
+
+
+def test_one_short_limit_refuses_nobody_who_has_more_time(store: SQLiteStore) -> None:
+    store.put([message("0")])
+    with Hang(store) as hang:
+        with pytest.raises(StoreUnavailable):
+            store.put([message("1")], timeout=0.01)
+        threading.Timer(0.1, hang.go.set).start()
+        assert store.put([message("2")], timeout=10) == [True]
+
+
+def test_waiting_for_the_lock_counts_and_nothing_was_stored(path: Path, store: SQLiteStore) -> None:
+    store.put([message("0")])
+    with locked(path):
+        with pytest.raises(StoreUnavailable, match="another process holds the lock") as caught:
+            store.put([message("1")], timeout=0.1)
+        assert not caught.value.maybe_applied
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="not asked again"):
+            store.put([message("2")], timeout=0.1)
+        assert time.monotonic() - began < 0.08
+    assert eventually(lambda: stored(store, "3"))
+    assert store.waiting() == 2
+
+
+def test_reading_needs_no_lock(path: Path, store: SQLiteStore) -> None:
+    store.put([message("0")])
+    with locked(path):
+        assert store.waiting() == 1
+
+
+def test_a_foreign_writer_is_waited_for_and_then_named(path: Path, open_store: Open) -> None:
+    store = open_store(timeout=0.3)
+    store.put([message("0")])
+    foreign = raw(path)
+    foreign.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([message("1")], timeout=5)
+    assert (caught.value.reason, caught.value.maybe_applied) == ("locked", False)
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    assert store.put([message("1")]) == [True]
+
+
+def test_a_removed_lock_file_is_made_anew(path: Path, store: SQLiteStore) -> None:
+    store.put([message("0")])
+    path.with_name("jobs.db-lock").unlink()
+    assert store.put([message("1")]) == [True]
+    with locked(path), pytest.raises(StoreUnavailable):
+        store.put([message("2")], timeout=0.05)
+
+
+def test_one_callers_refusal_is_not_its_neighbours(store: SQLiteStore) -> None:
+    """In one shared commit: a guard that is held, a bug, and fifteen jobs."""
+    store.put([message("0")], Effects(acquire=(("k", "me", 60.0),)))
+
+    def call(n: int) -> object:
+        if n == 3:
+            return store.put([message("guarded")], Effects(acquire=(("k", "other", 60.0),)))
+        if n == 7:
+            return store._run(lambda session: session.execute("INSERT INTO counters VALUES ('x', 1)") and 1 / 0)
+        return store.put([message(f"x{n}")])
+
+    with Hang(store):
+        results: list[object] = []
+        waiting = threading.Thread(target=lambda: results.extend(together(16, call)))
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == 16)
+    waiting.join(10)
+    assert isinstance(results.pop(7), ZeroDivisionError)
+    assert isinstance(results.pop(3), GuardHeld)
+    assert results == [[True]] * 14
+    assert store.waiting() == 15
+    assert store.counters() == {}
+
+
+def test_when_the_shared_transaction_fails_each_is_tried_alone(store: SQLiteStore) -> None:
+    """One caller's job breaks the transaction for all (as a full disk does); the others are stored all the same."""
+    store.put([message("0")])
+
+    def breaks(session: Session) -> None:
+        session.execute("INSERT INTO counters VALUES ('x', 1)")
+        session.execute("ROLLBACK")
+        raise driver.Error("database or disk is full")
+
+    with Hang(store):
+        results: list[object] = []
+        calls: Callable[[int], object] = lambda n: store._run(breaks) if n == 2 else store.put([message(f"x{n}")])  # noqa: E731
+        waiting = threading.Thread(target=lambda: results.extend(together(8, calls)))
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == 8)
+    waiting.join(10)
+    assert isinstance(results.pop(2), StoreFull)
+    assert results == [[True]] * 7
+    assert store.waiting() == 8
+
+
+def test_a_commit_that_failed_is_not_known(store: SQLiteStore) -> None:
+    """A write error while committing: the frames may be there after a crash."""
+    store.put([message("0")])
+    done = run(
+        """
+import resource, signal, sys
+from spoolq.errors import StoreUnavailable
+from spoolq.job import Message
+from spoolq.store.base import WorkerInfo
+from spoolq.store.sqlite import SQLiteStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = SQLiteStore(sys.argv[1])
+store.put([Message("1", "q", b"x" * 100)])
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+try:
+    store.put([Message("2", "q", b"x" * 100_000)])
+except StoreUnavailable as error:
+    print(error.reason, error.maybe_applied)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+print(store.put([Message("3", "q", b"x" * 100_000)]))
+print([claim.payload[:3] for claim in store.claim(WorkerInfo("w", "h", 1, ("q",)), 1, ["q"], 9).claims])
+""",
+        store.path,
+    )
+    assert done.stdout.splitlines() == ["io True", "[True]", "[b'{}', b'xxx', b'xxx']"], done.stderr
+
+
+def test_what_neither_returned_nor_raised_is_not_known_and_the_thread_goes_on(store: SQLiteStore) -> None:
+    def dies(session: Session) -> None:
+        session.execute("INSERT INTO counters VALUES ('x', 1)")
+        raise SystemExit
+
+    with pytest.raises(StoreUnavailable) as caught:
+        store._run(dies)
+    assert (caught.value.reason, caught.value.maybe_applied) == ("thread", True)
+    assert store.put([message("1")]) == [True]
+    assert store.counters() == {}
+
+
+def test_closing_answers_what_waits(path: Path, store: SQLiteStore, open_store: Open) -> None:
+    store.put([message("0")])
+    hang = Hang(store)
+    with hang:
+        results: list[object] = []
+        waiting = threading.Thread(target=lambda: results.extend(together(4, lambda n: store.put([message(f"x{n}")]))))
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == 4)
+        began = time.monotonic()
+        store.close(0.1)
+        assert time.monotonic() - began < 1
+    waiting.join(10)
+    assert results == [[True]] * 4
+    store.close(10)
+    assert len(claim(open_store(), 1)) == 5
+
+
+FORKS = """
+import os, sys
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore
+path, before = sys.argv[1], sys.argv[2] == "before"
+store = SQLiteStore(path)
+if before:
+    store.put([Message("parent-before", "q", b"")])
+children = []
+for n in range(3):
+    pid = os.fork()
+    if pid == 0:
+        for i in range(20):
+            assert store.put([Message(f"child-{n}-{i}", "q", b"")]) == [True]
+        if n == 0:
+            os._exit(0)
+        if n == 1:
+            store.close()
+        sys.exit(0)
+    children.append(pid)
+for i in range(20):
+    assert store.put([Message(f"parent-{i}", "q", b"")]) == [True]
+codes = [os.waitpid(pid, 0)[1] for pid in children]
+store.put([Message("parent-after", "q", b"")])
+print(codes, store.waiting())
+store.close()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_fork_leaves_both_with_a_store_of_their_own(path: Path, when: str) -> None:
+    done = run(FORKS, path, when)
+    assert done.stdout.strip() == f"[0, 0, 0] {82 if when == 'before' else 81}", done.stderr
+    check = raw(path)
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+
+
+def test_a_child_that_outlives_its_parent_does_not_hold_the_lock(path: Path, store: SQLiteStore) -> None:
+    done = run(
+        """
+import os, signal, sys, threading
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+begun, end = threading.Event(), os.pipe()
+def hang(session):
+    begun.set()
+    threading.Event().wait()
+threading.Thread(target=lambda: store._run(hang, 30), daemon=True).start()
+begun.wait()
+if os.fork() == 0:
+    os.close(end[1])
+    os.close(1), os.close(2)
+    os.read(end[0], 1)
+    os.execvp("sleep", ["sleep", "5"])
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        path,
+    )
+    assert done.returncode == -9, done.stderr
+    assert store.put([message("1")]) == [True]
+
+
+def test_the_parents_end_does_not_disturb_a_child_that_works(path: Path) -> None:
+    done = run(
+        """
+import os, sys
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+store.put([Message("0", "q", b"")])
+ready, go = os.pipe(), os.pipe()
+if os.fork() == 0:
+    store.put([Message("1", "q", b"")])
+    os.write(ready[1], b".")
+    os.read(go[0], 1)
+    store.put([Message("2", "q", b"")])
+    print(store.waiting(), flush=True)
+    os._exit(0)
+os.read(ready[0], 1)
+store.close()
+os.write(go[1], b".")
+os.wait()
+""",
+        path,
+    )
+    assert done.stdout.strip() == "3", done.stderr
