@@ -36,12 +36,12 @@ class RedisClock:
     def measured(self, sent: float, reply: Any) -> None:
         """Take what `TIME` answered, asked at `sent` on the monotonic clock and answered now. Raises GarbageError."""
         try:
-            seconds, micros = (int(part) for part in reply)
+            seconds, micros = (int(part) for part in ([] if isinstance(reply, bytes) else reply))
         except (TypeError, ValueError) as error:
             raise GarbageError(f"TIME answered {str(reply)[:60]}") from error
         received = self.monotonic()
-        error = (received - sent) / 2  # no measurement is better than this
+        doubt = (received - sent) / 2  # no measurement is better than this
         offset = seconds + micros / 1e6 - (sent + received) / 2
-        if self.offset is None or abs(offset - self.offset) > error:
+        if self.offset is None or abs(offset - self.offset) > doubt:
             self.offset = offset  # else what we had fits as well, and our idea of the time goes on without a step
         self._stale_at = received + FRESH

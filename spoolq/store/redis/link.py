@@ -56,9 +56,13 @@ class Link:
         data = None
         while True:
             channel = self._take(deadline)
-            try:
-                if data is None:
+            if data is None:
+                try:
                     data = build()
+                except BaseException:
+                    self._give(channel)
+                    raise
+            try:
                 if self.clock.stale:
                     reply, fit = self._and_time(channel, data, deadline)
                 else:

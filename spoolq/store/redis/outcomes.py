@@ -136,8 +136,8 @@ def of_exception(error: BaseException, *, connecting: bool) -> tuple[Reason, boo
     `connecting` is the place: no byte of the request had been handed to the socket.
     """
     for link in _chain(error):
-        names = {base.__name__ for base in type(link).__mro__}
-        if isinstance(link, ReplyError) or (names & BY_CLASS.keys()) or "ResponseError" in names:
+        names = [base.__name__ for base in type(link).__mro__]
+        if isinstance(link, ReplyError) or BY_CLASS.keys() & names or "ResponseError" in names:
             reason = next((BY_CLASS[name] for name in names if name in BY_CLASS), None) or of_reply(str(link))
             if reason is NOPERM and _KEYS.search(str(link)):
                 reason = NOPERM_KEY

@@ -22,7 +22,6 @@ FREES_KEPT = 100_000  # what is beyond that ends with the horizon
 GUESS = 0.5  # seconds that our idea of Redis's clock may be off: a marker is freed that much later, and the script still compares
 HEADS = 1000  # queues whose request is kept ready
 
-_ONE = frozenset((1, 0, -1, -2))
 _WORDS = frozenset((b"ok", b"late", b"stale", b"guard", b"undo"))
 
 
@@ -75,7 +74,7 @@ class Putter:
         self._transport.open(deadline)
         args = (self._names.prefix, b"probe", encoding.moment(self._limit(deadline)), id.encode(), b"{}", id.encode(), b"0")
         keys = (self._names.probe, self._names.markers, self._names.probe_queues, self._names.probe_queues + b":idle")
-        self._one(run(self._transport, script("put"), keys, args, deadline, _ONE.__contains__))
+        self._one(run(self._transport, script("put"), keys, args, deadline, _put_said))
         reply = self._transport.call((b"DEL", self._names.probe, self._names.probe_queues), deadline)
         if isinstance(reply, ReplyError):
             raise refused(reply, self._label)
@@ -88,6 +87,8 @@ class Putter:
     # one
 
     def _put_one(self, link: Link, message: Message, deadline: float, not_after: float | None, hold: bool) -> bool:
+        if "\n" in message.id:
+            encoding.check(message)
         freed = self._few()
         limit = 0.0
         evaluate = False
@@ -110,10 +111,10 @@ class Putter:
             )
 
         try:
-            reply = link.request(build, deadline, _ONE.__contains__)
+            reply = link.request(build, deadline, _put_said)
             if isinstance(reply, ReplyError) and reply.text.startswith("NOSCRIPT"):
                 evaluate = True
-                reply = link.request(build, deadline, _ONE.__contains__)
+                reply = link.request(build, deadline, _put_said)
             new = self._one(reply)
         except BaseException as error:
             self._again(freed)
@@ -216,6 +217,10 @@ class Putter:
                 self._later.append((id, after))
             else:
                 self._done.append(id)
+
+
+def _put_said(reply: Any) -> bool:
+    return isinstance(reply, int) and -2 <= reply <= 1
 
 
 def known(reply: Any) -> bool:

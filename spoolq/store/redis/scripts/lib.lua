@@ -20,20 +20,23 @@ local function list(read)
   return items
 end
 
-local undo = {}
-local function back(...) undo[#undo + 1] = {...} end
 local function call(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then error({said = reply.err}) end -- not `err`: Redis 7's own pcall would make it a string
   return reply
+end
+local undo = {}
+local function undone_by(take_back) undo[#undo + 1] = take_back end
+local function back(...)
+  local command = {...}
+  undone_by(function() call(unpack(command)) end)
 end
 local function atomically(main)
   local fine, result = pcall(main)
   if fine then return result end
   local whole = true
   for i = #undo, 1, -1 do
-    local reply = redis.pcall(unpack(undo[i]))
-    if type(reply) == 'table' and reply.err then whole = false end
+    whole = pcall(undo[i]) and whole
   end
   local text = type(result) == 'table' and result.said or 'ERR ' .. tostring(result)
   if not whole then return {'undo', text} end
@@ -50,10 +53,12 @@ local function cut(text)
   if not i then return text, '' end
   return string.sub(text, 1, i - 1), string.sub(text, i + 1)
 end
-local function count(field, by)
-  if by == 0 then return end
-  back('HINCRBY', COUNTS, field, -by)
+local function add(field, by)
   if call('HINCRBY', COUNTS, field, by) <= 0 then call('HDEL', COUNTS, field) end
+end
+local function count(field, by)
+  add(field, by)
+  undone_by(function() add(field, -by) end)
 end
 
 -- queues

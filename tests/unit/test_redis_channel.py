@@ -1,0 +1,160 @@
+"""One connection under a deadline, against a peer that does what a test tells it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from spoolq.store.redis.channel import Channel, StaleError
+from spoolq.store.redis.resp import GarbageError, ReplyError, encode
+
+PING = encode((b"PING",))
+SLACK = 0.2  # a busy machine
+
+
+def soon(seconds: float = 5.0) -> float:
+    return time.monotonic() + seconds
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Channel, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    yield channel, theirs
+    channel.close()
+    theirs.close()
+
+
+def answering(theirs: socket.socket, *pieces: bytes) -> threading.Thread:
+    """Read a request, then send the pieces."""
+
+    def answer() -> None:
+        theirs.recv(1 << 16)
+        for piece in pieces:
+            theirs.sendall(piece)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("data", "value"), [(b":1\r\n", 1), (b":-1\r\n", -1), (b"+PONG\r\n", b"PONG"), (b"$3\r\na\r\n\r\n", b"a\r\n")]
+)
+def test_a_reply(pair: tuple[Channel, socket.socket], data: bytes, value: object) -> None:
+    channel, theirs = pair
+    answering(theirs, data)
+    assert channel.exchange(PING, soon()) == value
+    assert channel.sent
+
+
+def test_silence_ends_at_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        channel.exchange(PING, began + 0.1)
+    assert 0.1 <= time.monotonic() - began < 0.1 + SLACK
+    assert channel.sent
+
+
+def test_a_dribbled_reply_ends_at_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    stop = threading.Event()
+
+    def dribble() -> None:
+        while not stop.wait(0.02):
+            theirs.sendall(b"1" if theirs.fileno() >= 0 else b"")
+
+    theirs.sendall(b"")
+    thread = threading.Thread(target=dribble, daemon=True)
+    began = time.monotonic()
+    channel.send(PING, began + 0.15)
+    theirs.sendall(b"$5000\r\n")
+    thread.start()
+    try:
+        with pytest.raises(TimeoutError):
+            channel.last()
+        assert time.monotonic() - began < 0.15 + SLACK
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_peer_that_does_not_read_ends_at_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        channel.exchange(encode((b"x" * (8 << 20),)), began + 0.1)
+    assert time.monotonic() - began < 0.1 + SLACK
+    assert channel.sent
+
+
+def test_a_large_request_goes_out_in_pieces(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    request = encode((b"x" * (8 << 20),))
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < len(request):
+            got.extend(theirs.recv(1 << 20))
+        theirs.sendall(b":1\r\n")
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    assert channel.exchange(request, soon()) == 1
+    thread.join()
+    assert bytes(got) == request
+
+
+def test_a_peer_that_went_away_before_is_noticed_before_a_byte_is_sent(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    theirs.close()
+    with pytest.raises(StaleError):
+        channel.exchange(PING, soon())
+    assert not channel.sent
+
+
+def test_an_answer_to_nothing_is_noticed_before_a_byte_is_sent(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    theirs.sendall(b":1\r\n")
+    with pytest.raises(StaleError):
+        channel.exchange(PING, soon())
+    assert not channel.sent
+
+
+def test_a_peer_that_goes_away_after_the_request(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    channel.send(PING, soon())
+    theirs.close()
+    with pytest.raises((EOFError, ConnectionResetError)):
+        channel.last()
+    assert channel.sent
+
+
+def test_a_refusal_in_the_middle_of_a_request_is_read(pair: tuple[Channel, socket.socket]) -> None:
+    """As Redis does with a string longer than proto-max-bulk-len."""
+    channel, theirs = pair
+    answering(theirs, b"-ERR Protocol error: invalid bulk length\r\n")
+    with pytest.raises(ReplyError, match="invalid bulk length"):
+        channel.exchange(encode((b"x" * (8 << 20),)), soon())
+
+
+def test_two_replies_to_one_request_are_garbage(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    answering(theirs, b"+OK\r\n+OK\r\n")
+    with pytest.raises(GarbageError):
+        channel.exchange(PING, soon())
+
+
+def test_what_is_abandoned_is_not_ended(pair: tuple[Channel, socket.socket]) -> None:
+    """A forked child gives its copy of the descriptor back; the parent's conversation goes on."""
+    channel, theirs = pair
+    copy = Channel(channel.sock.dup())
+    copy.abandon()
+    copy.abandon()
+    answering(theirs, b":1\r\n")
+    assert channel.exchange(PING, soon()) == 1

@@ -1,0 +1,697 @@
+"""What RedisStore leaves in Redis, key by key, and what stock Resque leaves there for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from spoolq import wire
+from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreUnavailable
+from spoolq.job import Failure, Job, Message
+from spoolq.store.base import Effects, WorkerInfo, Working
+from spoolq.store.redis import RedisStore
+from spoolq.store.redis.transport import Injected
+from tests.servers import Server
+from tests.waiting import eventually
+
+Control = Any
+
+
+@pytest.fixture
+def control(server: Server) -> Iterator[Control]:
+    with server.client(decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def store(server: Server) -> Iterator[RedisStore]:
+    one = RedisStore(server.url, deadline=5.0)
+    yield one
+    one.close()
+
+
+def payload(id: str, queue: str = "mail", **more: Any) -> bytes:
+    return wire.encode(Job(id, "send", queue, args=(1, "é"), **more))
+
+
+def message(id: str, queue: str = "mail", **more: Any) -> Message:
+    return Message(id, queue, payload(id, queue), **more)
+
+
+def info(key: str = "k1", queues: tuple[str, ...] = ("mail",), **more: Any) -> WorkerInfo:
+    return WorkerInfo(key=key, host="box", pid=77, queues=queues, started_at=1_795_511_017.9, **more)
+
+
+def keys(control: Control) -> set[str]:
+    return set(control.keys("*"))
+
+
+# construction
+
+
+@pytest.mark.parametrize("url", ["http://x", "redis", "redis://h:port/0", "redis://h/x", "unix://", "sqlite:///jobs.db"])
+def test_a_url_that_is_none_of_redis_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"namespace": ""}, {"namespace": "a b"}, {"deadline": 0}, {"timeout": -1}, {"delayed": "ruby"}]
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        RedisStore("redis://localhost", **wrong)
+
+
+def test_nothing_is_connected_and_no_secret_is_shown() -> None:
+    store = RedisStore("redis://me:s3cret@redis.invalid:7000/2?ssl_password=s3cret")
+    assert "s3cret" not in store.address + repr(store)
+    assert "redis.invalid:7000/2" in store.address
+    store.close()
+
+
+def test_an_injected_client_must_give_bytes() -> None:
+    import fakeredis
+
+    with pytest.raises(ConfigError, match="decode_responses"):
+        RedisStore("redis://fake", client=fakeredis.FakeRedis(decode_responses=True))
+
+
+def test_an_injected_client_is_asked_and_translated() -> None:
+    import fakeredis
+
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server)
+    store = RedisStore("redis://fake", client=client)
+    assert isinstance(store._transport, Injected)
+    assert store.put([message("a")]) == [True]
+    assert client.lrange("resque:queue:mail", 0, -1) == [payload("a")]
+    server.connected = False
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([message("b")])
+    assert caught.value.not_after > 0 or not caught.value.maybe_applied
+
+
+# what a put leaves
+
+
+def test_a_put_is_resques_own(store: RedisStore, control: Control) -> None:
+    store.put([message("a"), message("b")])
+    assert control.lrange("resque:queue:mail", 0, -1) == [payload("a").decode(), payload("b").decode()]
+    assert control.smembers("resque:queues") == {"mail"}
+
+
+def test_markers_go_with_the_next_put_and_at_the_end(server: Server, control: Control) -> None:
+    store = RedisStore(server.url, deadline=5.0)
+    for n in range(5):
+        store.put([message(f"m{n}")])
+        assert control.zrange("resque:spoolq:markers", 0, -1) == [f"m{n}"]
+    store.put([message("x"), message("y")])
+    assert set(control.zrange("resque:spoolq:markers", 0, -1)) == {"x", "y"}
+    store.put([message("given", given=True)])
+    store.put([message("held")], hold=True)
+    store.close()
+    assert set(control.zrange("resque:spoolq:markers", 0, -1)) == {"given", "held"}
+
+
+def test_a_marker_is_freed_once_its_time_is_past(store: RedisStore, control: Control) -> None:
+    store.put([message("old"), message("young")], hold=True)
+    store.forget([("old", store.now() - 5), ("young", store.now() + 60)])
+    store.put([message("z")])
+    assert set(control.zrange("resque:spoolq:markers", 0, -1)) == {"young", "z"}
+
+
+def test_the_script_compares_the_time_itself(store: RedisStore, control: Control) -> None:
+    """Our idea of Redis's clock may be wrong; then the marker stays."""
+    store.put([message("a")], hold=True)
+    args = (b"5000000000.0", b"0", b"0", b"0", b"0", b"0", b"0", b"1", b"a", b"%f" % (time.time() + 60))
+    from spoolq.store.redis.scripts import script
+
+    control.eval(script("put_many").text, 1, "resque:spoolq:markers", *args)
+    assert control.zcard("resque:spoolq:markers") == 1
+
+
+def test_a_put_of_many_queues_keeps_their_order(store: RedisStore, control: Control) -> None:
+    several = [message(f"{n}", queue="ab"[n % 2]) for n in range(900)]
+    assert all(store.put(several))
+    for queue in "ab":
+        stored = [json.loads(text)["id"] for text in control.lrange(f"resque:queue:{queue}", 0, -1)]
+        assert stored == [m.id for m in several if m.queue == queue]
+
+
+def test_an_id_twice_in_one_put_is_put_once(store: RedisStore, control: Control) -> None:
+    assert store.put([message("a"), message("a"), message("b")]) == [True, False, True]
+    assert control.llen("resque:queue:mail") == 2
+
+
+@pytest.mark.parametrize("bad", [Message("a", "a\nb", b"{}"), Message("a\nb", "q", b"{}"), Message("a", "", b"{}")])
+def test_what_the_keys_cannot_carry_is_the_jobs_own_fault(store: RedisStore, bad: Message, control: Control) -> None:
+    for batch in ([bad], [message("fine"), bad]):
+        with pytest.raises(PayloadError):
+            store.put(batch)
+    assert keys(control) == set()
+
+
+def test_a_queue_of_the_wrong_type_speaks_for_itself_only(store: RedisStore, control: Control) -> None:
+    control.set("resque:queue:bad", "x")
+    for batch in ([message("a", queue="bad")], [message("b"), message("a", queue="bad"), message("c", queue="other")]):
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put(batch)
+        assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("wrongtype", False, False)
+    assert keys(control) == {"resque:queue:bad"}
+
+
+@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers", "resque:spoolq:counts", "resque:stat:n"])
+def test_a_put_that_fails_half_way_is_taken_back(store: RedisStore, control: Control, broken: str) -> None:
+    control.set(broken, "no number, no set")
+    batch = [message("a"), message("b"), message("c", run_at=store.now() + 60)]
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put(batch, Effects(counters=(("other", 1), ("n", 2)), put=(message("child"),)))
+    assert not caught.value.maybe_applied
+    assert keys(control) == {broken}
+    control.delete(broken)
+    assert store.put(batch) == [True, True, True]
+
+
+@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers"])
+def test_a_put_of_one_that_fails_half_way_is_taken_back(store: RedisStore, control: Control, broken: str) -> None:
+    control.set(broken, "no set")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([message("a")])
+    assert (caught.value.reason, caught.value.maybe_applied) == ("wrongtype", False)
+    assert keys(control) == {broken}
+
+
+def test_a_forbidden_key_speaks_for_itself_only(fresh_server: Server) -> None:
+    with fresh_server.client() as control:
+        control.execute_command(
+            "ACL", "SETUSER", "u", "on", ">p", "+@all", "~resque:queue:mail", "~resque:queues", "~resque:spoolq:*"
+        )
+        store = RedisStore(fresh_server.url.replace("redis://", "redis://u:p@"), deadline=5.0)
+        assert store.put([message("a")]) == [True]
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([message("b", queue="other")])
+        assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("noperm", False, False)
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([message("b"), message("c", queue="other")])
+        assert (caught.value.server_wide, caught.value.maybe_applied) == (False, False)
+        assert control.llen("resque:queue:mail") == 1
+        store.close()
+
+
+def test_an_undo_that_fails_is_unknown(fresh_server: Server) -> None:
+    """The push is allowed, the mark isn't, and neither is taking the push back."""
+    with fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-zadd", "-rpop")
+        store = RedisStore(fresh_server.url.replace("redis://", "redis://u:p@"), deadline=5.0)
+        for batch in ([message("a")], [message("b"), message("c")]):
+            with pytest.raises(StoreUnavailable) as caught:
+                store.put(batch)
+            assert (caught.value.reason, caught.value.maybe_applied) == ("undo", True)
+            assert caught.value.not_after > 0
+        store.close()
+
+
+def test_ready_leaves_nothing_behind(store: RedisStore, control: Control) -> None:
+    assert abs(store.ready(5.0) - time.time()) < 2
+    assert keys(control) == set()
+
+
+def test_ready_fails_as_a_put_would(fresh_server: Server) -> None:
+    with fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-rpush")
+    store = RedisStore(fresh_server.url.replace("redis://", "redis://u:p@"))
+    with pytest.raises(StoreUnavailable) as caught:
+        store.ready(5.0)
+    assert (caught.value.reason, caught.value.server_wide) == ("noperm", True)
+    store.close()
+
+
+def test_a_replica_refuses(start_server: Callable[..., Server]) -> None:
+    main, copy = start_server(), start_server()
+    with copy.client() as control:
+        control.execute_command("REPLICAOF", "127.0.0.1", main.port)
+        eventually(lambda: control.info("replication")["master_link_status"] == "up")
+    store = RedisStore(copy.url, deadline=5.0)
+    for call in (lambda: store.put([message("a")]), lambda: store.put([message("a"), message("b")]), lambda: store.ready(5.0)):
+        with pytest.raises(StoreUnavailable) as caught:
+            call()
+        assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("readonly", True, False)
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        store.claim(info(), 1, ["mail"], 1)
+    store.close()
+
+
+def test_too_few_replicas(start_server: Callable[..., Server]) -> None:
+    store = RedisStore(start_server(min_replicas_to_write=1).url, deadline=5.0)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([message("a")])
+    assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("noreplicas", True, False)
+    store.close()
+
+
+def test_a_payload_larger_than_the_server_takes(fresh_server: Server) -> None:
+    with fresh_server.client() as control:
+        control.config_set("proto-max-bulk-len", str(1 << 20))
+    store = RedisStore(fresh_server.url, deadline=5.0)
+    store.put([message("warm")])
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([Message("big", "mail", b"x" * (8 << 20))])
+    assert caught.value.reason in ("too_large", "cut")  # a reset may overtake the server's reply
+    assert caught.value.reason != "too_large" or (not caught.value.maybe_applied and not caught.value.server_wide)
+    store.close()
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    for n in range(2):
+        control.script_flush()
+        assert store.put([message(f"b{n}")]) == [True]
+        control.script_flush()
+        assert store.put([message(f"c{n}"), message(f"d{n}")]) == [True, True]
+    control.script_flush()
+    assert len(store.claim(info(), 1, ["mail"], 10).claims) == 7
+
+
+# after the server was stopped: nothing is applied late
+
+
+def test_a_put_abandoned_by_a_stopped_server_is_never_applied(server: Server, control: Control) -> None:
+    store = RedisStore(server.url)
+    store.put([message("warm")], timeout=5.0)
+    server.stop()
+    try:
+        for batch in ([message("one")], [message("two"), message("three")]):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable) as caught:
+                store.put(batch, timeout=0.2)
+            assert time.monotonic() - began < 0.2 + 0.25
+            # the second finds no warm connection and isn't sent at all
+            assert caught.value.reason in ("timeout", "connect_timeout")
+            assert caught.value.maybe_applied == (caught.value.reason == "timeout")
+            assert not caught.value.maybe_applied or abs(caught.value.not_after - time.time()) < 1
+        eventually(lambda: store.now() > caught.value.not_after + 0.05)
+    finally:
+        server.cont()
+    store.ready(5.0)
+    assert control.llen("resque:queue:mail") == 1
+    store.close()
+
+
+def test_without_its_time_the_abandoned_put_would_be_applied(server: Server, control: Control) -> None:
+    """The control of the test above: the same, with a not-after far away."""
+    store = RedisStore(server.url)
+    store.put([message("warm")], timeout=5.0)
+    server.stop()
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([message("zombie")], timeout=0.2, not_after=store.now() + 30)
+        assert caught.value.maybe_applied
+    finally:
+        server.cont()
+    eventually(lambda: control.llen("resque:queue:mail") == 2)
+    store.close()
+
+
+def test_a_claim_abandoned_by_a_stopped_server_takes_nothing(server: Server, control: Control) -> None:
+    store = RedisStore(server.url, deadline=5.0, timeout=5.0)
+    store.put([message("a")])
+    store.register(info())
+    server.stop()
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.claim(info(), 1, ["mail"], 1, timeout=0.2)
+        assert caught.value.maybe_applied
+        eventually(lambda: store.now() > caught.value.not_after + 0.05)
+    finally:
+        server.cont()
+    assert store.heartbeat(info()) == 0
+    assert control.llen("resque:queue:mail") == 1
+    with pytest.raises(StaleCall):
+        _late(store)
+    store.close()
+
+
+def _late(store: RedisStore) -> None:
+    store._clock.offset = (store._clock.offset or 0) - 60  # as if Redis's clock had been set forward by a minute
+    store.claim(info(), 2, ["mail"], 1)
+
+
+def test_a_clock_that_was_set_costs_one_refusal(server: Server) -> None:
+    store = RedisStore(server.url, deadline=1.0)
+    store.put([message("a")], timeout=5.0)
+    store._clock.offset = (store._clock.offset or 0) - 60
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([message("b")])
+    assert (caught.value.reason, caught.value.maybe_applied, caught.value.server_wide) == ("late", False, False)
+    assert store.put([message("b")], not_after=time.time() + 5) == [True]
+    assert store.put([message("c")]) == [True]
+    store.close()
+
+
+# workers in Resque's own view
+
+
+def test_a_worker_is_seen_as_resque_sees_it(store: RedisStore, control: Control) -> None:
+    worker = info(threads=2, queues=("mail", "low"))
+    store.register(worker)
+    assert control.smembers("resque:workers") == {"box:77:mail,low", "box:77+1:mail,low"}
+    assert control.get("resque:worker:box:77:mail,low:started") == "1795511017"
+    assert control.get("resque:worker:box:77:mail,low") is None
+    assert not [key for key in keys(control) if "ping" in key or key == "resque:workers:heartbeat"]
+
+
+def test_what_a_thread_works_on_is_recorded_and_ends_with_the_claim(store: RedisStore, control: Control) -> None:
+    worker = info(threads=2)
+    store.put([message("a"), message("b")])
+    first, second = store.claim(worker, 1, ["mail"], 2).claims
+    since = 1_795_511_017.0
+    assert store.heartbeat(worker, [Working(0, first, since), Working(1, second, since)]) == 2
+    record = json.loads(control.get("resque:worker:box:77:mail"))
+    assert record == {"run_at": record["run_at"], "queue": "mail", "worker": "box:77", "payload": json.loads(payload("a"))}
+    assert json.loads(control.get("resque:worker:box:77+1:mail"))["payload"]["id"] == "b"
+    store.ack([first])
+    assert control.get("resque:worker:box:77:mail") is None
+    assert control.get("resque:worker:box:77+1:mail") is not None
+    assert [working.claim for working in store.workers()[0].working] == [second]
+    assert store.heartbeat(worker) == 1
+    assert control.get("resque:worker:box:77+1:mail") is None
+
+
+def test_a_record_that_somebody_removed_comes_back(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    (claim,) = store.claim(info(), 1, ["mail"], 1).claims
+    for _ in range(2):
+        store.heartbeat(info(), [Working(0, claim, 1.0)])
+        assert control.delete("resque:worker:box:77:mail") == 1
+
+
+def test_an_unreadable_payload_is_claimed_and_has_no_record(store: RedisStore, control: Control) -> None:
+    control.rpush("resque:queue:mail", "no json \xff")
+    (claim,) = store.claim(info(), 1, ["mail"], 1).claims
+    store.heartbeat(info(), [Working(0, claim, 1.0)])
+    assert control.get("resque:worker:box:77:mail") is None
+
+
+def test_an_unregistered_worker_leaves_nothing(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    (claim,) = store.claim(info(), 1, ["mail"], 1).claims
+    names = ("processed", "processed:box:77", "processed:box:77:mail")
+    store.ack([claim], Effects(counters=tuple((name, 1) for name in names)))
+    assert not store.wait(info(), ["mail"], 0.02)
+    store.unregister(info())
+    assert keys(control) == {"resque:queues", "resque:stat:processed", "resque:spoolq:markers"}
+    assert dict(store.counters()) == {"processed": 1}
+
+
+def test_a_dead_worker_is_cleared_away_with_its_rescue(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    dead = info("dead", lease=0.05)
+    (claim,) = store.claim(dead, 1, ["mail"], 1).claims
+    store.heartbeat(dead, [Working(0, claim, 1.0)])
+    rescuer = WorkerInfo("r", "box2", 1, ("mail",))
+    (taken,) = eventually(lambda: store.rescue(rescuer, 10))
+    assert (taken.queue, taken.payload, taken.worker) == ("mail", payload("a"), "r")
+    assert control.smembers("resque:workers") == {"box2:1:mail"}
+    assert not [key for key in keys(control) if "box:77" in key or ":dead" in key]
+
+
+def test_a_queue_of_the_wrong_type_does_not_keep_a_worker_from_the_others(store: RedisStore, control: Control) -> None:
+    control.set("resque:queue:bad", "x")
+    store.put([message("a")])
+    assert len(store.claim(info(), 1, ["bad", "mail"], 5).claims) == 1
+    with pytest.raises(StoreUnavailable, match="wrongtype"):
+        store.claim(info(), 2, ["bad", "mail"], 5)
+
+
+def test_stock_entries_and_payloads_are_claimed_as_they_are(store: RedisStore, control: Control) -> None:
+    texts = [
+        '{"class":"Add","args":[1,{"a":"b\\/c","n":null},1.0]}',
+        '{"class":"add","queue":"other","args":[12345678901234567]}',
+        "[]",
+    ]
+    control.rpush("resque:queue:math", *texts)
+    claims = store.claim(info(queues=("math",)), 1, ["math"], 5).claims
+    assert [claim.payload.decode() for claim in claims] == texts
+    assert {claim.queue for claim in claims} == {"math"}
+    store.release(claims)
+    assert control.lrange("resque:queue:math", 0, -1) == texts
+
+
+def test_a_failure_is_resques_own_entry(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    (claim,) = store.claim(info(), 1, ["mail"], 1).claims
+    failure = Failure("a", "mail", "box:77:mail", "ValueError", "boom", ("line",), 1_795_511_017.0, claim.payload)
+    store.fail(claim, failure)
+    (entry,) = control.lrange("resque:failed", 0, -1)
+    assert json.loads(entry)["payload"] == json.loads(payload("a"))
+    assert store.failures.retry(["a"]) == 1
+    (again,) = control.lrange("resque:queue:mail", 0, -1)
+    assert json.loads(again)["run"] == 1
+    assert control.llen("resque:failed") == 0
+
+
+def test_a_failure_of_a_stock_worker_can_be_retried(store: RedisStore, control: Control) -> None:
+    control.rpush(
+        "resque:failed", '{"worker":"h:1","queue":"math","payload":{"class":"add","args":[1]},"exception":"E","error":"x"}'
+    )
+    (failure,) = store.failures.page()
+    assert store.failures.retry([failure.id]) == 1
+    assert json.loads(control.lindex("resque:queue:math", 0))["class"] == "add"
+    assert control.sismember("resque:queues", "math")
+
+
+# later
+
+
+def test_delayed_jobs_wait_in_our_own_set(store: RedisStore, control: Control) -> None:
+    at = store.now() + 3600
+    store.put([message("a", run_at=at)])
+    assert control.zscore("resque:spoolq:delayed", f"mail\na\n{payload('a').decode()}") == pytest.approx(at, abs=1e-5)
+    assert control.exists("resque:delayed_queue_schedule") == 0
+    assert [(depth.queue, depth.scheduled) for depth in store.depths()] == [("mail", 1)]
+
+
+def test_equal_payloads_under_two_ids_are_two_jobs(store: RedisStore, control: Control) -> None:
+    at = store.now() + 3600
+    store.put([Message("a", "mail", b"{}", at), Message("b", "mail", b"{}", at)])
+    assert control.zcard("resque:spoolq:delayed") == 2
+
+
+def test_with_delayed_resque_they_wait_as_node_writes_them(server: Server, control: Control) -> None:
+    store = RedisStore(server.url, deadline=5.0, delayed="resque")
+    at = int(store.now()) + 100
+    text = payload("a").decode()
+    store.put([message("a", run_at=at - 0.25)])
+    assert control.lrange(f"resque:delayed:{at}", 0, -1) == [text]
+    assert control.smembers(f"resque:timestamps:{text}") == {f"delayed:{at}"}
+    assert control.zrange("resque:delayed_queue_schedule", 0, -1, withscores=True) == [(str(at), at)]
+    store.put([message("now", run_at=store.now() - 1)])
+    assert control.llen("resque:queue:mail") == 1
+    store.close()
+
+
+def delayed(control: Control, at: int, *texts: str) -> None:
+    """As node-resque's enqueueAt."""
+    for text in texts:
+        control.rpush(f"resque:delayed:{at}", text)
+        control.sadd(f"resque:timestamps:{text}", f"delayed:{at}")
+        control.zadd("resque:delayed_queue_schedule", {str(at): at})
+
+
+def test_resques_own_delayed_jobs_are_promoted_as_they_are(store: RedisStore, control: Control) -> None:
+    texts = ['{"class":"add","queue":"math","args":[1,2]}', '{"class":"Add","args":[],"queue":"math","x":12345678901234567}']
+    delayed(control, int(time.time()) - 5, *texts)
+    later = int(time.time()) + 500
+    delayed(control, later, texts[0])
+    assert store.promote(10) == 2
+    assert control.lrange("resque:queue:math", 0, -1) == texts
+    assert control.smembers(f"resque:timestamps:{texts[0]}") == {f"delayed:{later}"}
+    assert control.zrange("resque:delayed_queue_schedule", 0, -1) == [str(later)]
+    assert control.smembers("resque:queues") == {"math"}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"class":"x","args":[]}', '{"queue":""}', '{"queue":7}', "no json", "null", "[1]", '{"queue":"a\\nb"}']
+)
+def test_a_delayed_job_without_a_queue_is_not_lost(store: RedisStore, control: Control, text: str) -> None:
+    delayed(control, 5, text)
+    assert store.promote(10) == 1
+    assert control.lrange("resque:queue:default", 0, -1) == [text]
+
+
+def test_promotion_is_bounded_and_goes_on(store: RedisStore, control: Control) -> None:
+    delayed(control, 5, *(f'{{"queue":"q","n":{n}}}' for n in range(7)))
+    store.put([message(f"d{n}", run_at=store.now() + 0.05) for n in range(7)])
+    eventually(lambda: store.depths()[0].scheduled == 7 and store.now() > 0)
+    eventually(lambda: store.promote(5) + store.promote(5) + store.promote(5) or control.llen("resque:queue:mail") == 7)
+    eventually(lambda: (store.promote(5), control.llen("resque:queue:mail"), control.llen("resque:queue:q"))[1:] == (7, 7))
+    assert control.exists("resque:spoolq:delayed", "resque:delayed_queue_schedule", "resque:delayed:5") == 0
+
+
+def test_a_promotion_into_a_queue_that_cannot_be_written_waits(store: RedisStore, control: Control) -> None:
+    control.set("resque:queue:bad", "x")
+    delayed(control, 5, '{"queue":"bad"}', '{"queue":"good"}')
+    control.zadd("resque:spoolq:delayed", {"bad\nid\n{}": 5, "good\nid\n{}": 6})
+    store.promote(10)
+    assert control.lrange("resque:queue:good", 0, -1) == ["{}", '{"queue":"good"}']
+    assert control.zcard("resque:spoolq:delayed") == 2
+
+
+def test_only_the_leader_promotes_resques_jobs(store: RedisStore, server: Server, control: Control) -> None:
+    control.set("resque:resque_scheduler_leader_lock", "node-host:1", ex=180)
+    delayed(control, 5, '{"queue":"q"}')
+    assert store.promote(10) == 0
+    control.delete("resque:resque_scheduler_leader_lock")
+    assert store.promote(10) == 1
+    assert 0 < control.ttl("resque:resque_scheduler_leader_lock") <= 180
+    other = RedisStore(server.url, deadline=5.0)
+    delayed(control, 6, '{"queue":"q"}')
+    assert other.promote(10) == 0
+    other.close()
+    assert control.exists("resque:resque_scheduler_leader_lock")
+    control.expire("resque:resque_scheduler_leader_lock", 5)
+    assert store.promote(10) == 1
+    assert control.ttl("resque:resque_scheduler_leader_lock") > 5
+    store.close()
+    assert not control.exists("resque:resque_scheduler_leader_lock")
+
+
+def test_a_lock_that_is_no_longer_ours_is_left_alone(store: RedisStore, control: Control) -> None:
+    store.promote(1)
+    control.set("resque:resque_scheduler_leader_lock", "node-host:1")
+    store.close()
+    assert control.get("resque:resque_scheduler_leader_lock") == "node-host:1"
+
+
+def test_dangling_timestamps_are_swept(store: RedisStore, control: Control) -> None:
+    later = int(time.time()) + 500
+    delayed(control, later, '{"queue":"q"}')
+    control.sadd('resque:timestamps:{"queue":"q"}', "delayed:1", "delayed:2")
+    control.sadd("resque:timestamps:gone", "delayed:1")
+    store.promote(1)
+    assert control.smembers('resque:timestamps:{"queue":"q"}') == {f"delayed:{later}"}
+    assert not control.exists("resque:timestamps:gone")
+
+
+def test_markers_past_the_horizon_are_swept(server: Server, control: Control) -> None:
+    store = RedisStore(server.url, deadline=5.0, horizon=3600)
+    control.zadd("resque:spoolq:markers", {f"old{n}": time.time() - 3700 for n in range(450)})
+    control.zadd("resque:spoolq:markers", {"young": time.time() - 3500})
+    store.promote(1)
+    assert control.zrange("resque:spoolq:markers", 0, -1) == ["young"]
+    store.close()
+
+
+# waiting
+
+
+def test_one_idle_worker_is_woken_for_one_job(server: Server, control: Control) -> None:
+    store = RedisStore(server.url, deadline=5.0)
+    woken: list[str] = []
+
+    def wait(key: str) -> None:
+        if store.wait(info(key), ["mail"], 0.9):
+            store.claim(info(key), 1, ["mail"], 1)
+            woken.append(key)
+
+    threads = [threading.Thread(target=wait, args=(f"w{n}",)) for n in range(3)]
+    for n in range(3):
+        store.register(info(f"w{n}"))
+        threads[n].start()
+    eventually(lambda: control.scard("resque:spoolq:idle:mail") == 3 and control.info("clients")["blocked_clients"] == 3)
+    store.put([message("a")])
+    eventually(lambda: len(woken) == 1)
+    for thread in threads:
+        thread.join()
+    assert len(woken) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("way", ["put", "put_many", "retry", "release", "promote", "failures"])
+def test_every_way_into_a_queue_wakes(store: RedisStore, control: Control, way: str) -> None:
+    other = info("other")
+    store.put([message("a"), message("b")])
+    claims = store.claim(other, 1, ["mail"], 2).claims
+    store.fail(claims[1], Failure("b", "mail", "w", "E", "x", (), 1.0, claims[1].payload))
+    control.zadd("resque:spoolq:delayed", {"mail\nid\n{}": 5})
+    store.register(info("sleeper"))
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(store.wait(info("sleeper"), ["low", "mail"], 0.9)))
+    thread.start()
+    eventually(lambda: control.info("clients")["blocked_clients"] == 1)
+    {
+        "put": lambda: store.put([message("x")]),
+        "put_many": lambda: store.put([message("x"), message("y")]),
+        "retry": lambda: store.retry(claims[0], claims[0].payload, 0.0),
+        "release": lambda: store.release([claims[0]]),
+        "promote": lambda: store.promote(1),
+        "failures": lambda: store.failures.retry(["b"]),
+    }[way]()
+    thread.join()
+    assert answers == [True]
+
+
+def test_what_a_stock_producer_pushes_is_seen_within_a_second_or_so(store: RedisStore, control: Control) -> None:
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(store.wait(info(), ["mail"], 5.0)))
+    thread.start()
+    eventually(lambda: control.info("clients")["blocked_clients"] == 1)
+    control.rpush("resque:queue:mail", "{}")
+    thread.join(2.0)
+    assert answers == [True]
+
+
+def test_wake_lists_never_grow(store: RedisStore, control: Control) -> None:
+    """Of a worker that is idle by its word only: it died, or is busy again."""
+    store.register(info())
+    store.wait(info(), ["mail", "low"], 0.01)
+    for n in range(20):
+        store.put([message(f"m{n}")])
+        store.put([message(f"l{n}", queue="low"), message(f"k{n}", queue="low")])
+    assert control.llen("resque:spoolq:wake:k1") == 1
+    assert 0 < control.ttl("resque:spoolq:wake:k1") <= 60
+    assert control.exists("resque:spoolq:idle:mail", "resque:spoolq:idle:low") == 0
+
+
+def test_a_dead_worker_swallows_no_wake(store: RedisStore, control: Control) -> None:
+    control.sadd("resque:spoolq:idle:mail", *(f"ghost{n}" for n in range(10)))
+    store.register(info("alive"))
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(store.wait(info("alive"), ["mail"], 0.9)))
+    thread.start()
+    eventually(lambda: control.info("clients")["blocked_clients"] == 1)
+    store.put([message("a")])
+    thread.join()
+    assert answers == [True]
+    assert not [key for key in keys(control) if "wake:ghost" in key]
+
+
+def test_a_claim_ends_the_idleness(store: RedisStore, control: Control) -> None:
+    store.register(info())
+    store.wait(info(), ["mail", "low"], 0.01)
+    assert control.exists("resque:spoolq:idle:low") == 1
+    store.claim(info(), 1, ["mail", "low"], 1)
+    assert control.exists("resque:spoolq:idle:mail", "resque:spoolq:idle:low") == 0
+
+
+# namespaces
+
+
+@pytest.mark.parametrize("namespace", ["{resque}", "a:b", "odd*[x]?"])
+def test_any_namespace(server: Server, control: Control, namespace: str) -> None:
+    store = RedisStore(server.url, namespace=namespace, deadline=5.0)
+    control.sadd(f"{namespace}:timestamps:x", "delayed:1")
+    store.put([message("a")], Effects(counters=(("seen", 1),)))
+    store.put([message("b")])
+    store.promote(1)
+    assert dict(store.counters()) == {"seen": 1}
+    assert len(store.claim(info(), 1, ["mail"], 5).claims) == 2
+    store.close()
+    assert {key for key in keys(control) if not key.startswith(f"{namespace}:")} == set()
+    assert not control.exists(f"{namespace}:timestamps:x")
