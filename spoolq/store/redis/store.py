@@ -259,7 +259,7 @@ class RedisStore:
         if self._closed:
             return
         self._closed = True
-        deadline = self._until(timeout)
+        deadline = self._clock.monotonic() + timeout
         try:
             self._putter.flush(deadline)
             if self._leads:

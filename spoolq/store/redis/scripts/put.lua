@@ -10,7 +10,7 @@ local pushed = redis.pcall('RPUSH', KEYS[1], ARGV[5])
 if type(pushed) == 'table' then return redis.error_reply(pushed.err) end
 
 local failed
-local marked = redis.pcall('ZADD', KEYS[2], 'NX', string.format('%.6f', now), ARGV[4])
+local marked = redis.pcall('ZADD', KEYS[2], 'NX', clock[1], ARGV[4])
 if marked == 1 then
   -- a queue that holds more than this message was made known by whoever pushed the first, but some are pushed by hand
   local known = redis.pcall('SADD', KEYS[3], ARGV[2])

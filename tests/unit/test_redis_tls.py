@@ -1,0 +1,147 @@
+"""The same connection inside TLS, which Redis's wheels for tests don't speak: a small end of TLS stands before a server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolq.errors import StoreUnavailable
+from spoolq.job import Message
+from spoolq.store.redis import RedisStore
+from tests.servers import Server
+
+CERTS = Path(__file__).parent / "certs"  # self-signed for localhost, valid until 2126, of use to nobody
+TRUSTED = f"?ssl_ca_certs={CERTS / 'localhost.crt'}"
+
+
+class TlsEnd:
+    """Takes TLS on a port of 127.0.0.1 and passes the plain bytes on. `frozen`: it goes on taking, and says nothing."""
+
+    def __init__(self, upstream: int) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(CERTS / "localhost.crt", CERTS / "localhost.key")
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.frozen = False
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        try:
+            with self._context.wrap_socket(raw, server_side=True) as client:
+                server = socket.create_connection(("127.0.0.1", self._upstream))
+                self._open += [client, server]
+                back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+                back.start()
+                self._pump(client, server)
+                server.close()
+                back.join()
+        except OSError:
+            raw.close()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                if not self.frozen:
+                    target.sendall(data)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._listener.close()
+        for link in self._open:
+            link.close()
+
+
+@pytest.fixture
+def end(server: Server) -> Iterator[TlsEnd]:
+    one = TlsEnd(server.port)
+    yield one
+    one.close()
+
+
+def opened(port: int, options: str = TRUSTED) -> RedisStore:
+    return RedisStore(f"rediss://localhost:{port}/0{options}", deadline=5.0)
+
+
+def test_puts_and_claims_inside_tls(server: Server, end: TlsEnd) -> None:
+    store = opened(end.port)
+    big = Message("big", "q", b"x" * (3 << 20))
+    for n in range(20):
+        assert store.put([Message(f"{n}", "q", b"{}")]) == [True]
+    assert store.put([big]) == [True]
+    with server.client() as control:
+        assert control.llen("resque:queue:q") == 21
+        assert control.lindex("resque:queue:q", -1) == big.payload
+    from spoolq.store.base import WorkerInfo
+
+    claims = store.claim(WorkerInfo("k", "h", 1, ("q",)), 1, ["q"], 50).claims
+    assert claims[-1].payload == big.payload
+    store.close()
+
+
+def test_silence_inside_tls_ends_at_the_deadline(end: TlsEnd) -> None:
+    store = opened(end.port)
+    store.put([Message("warm", "q", b"{}")])
+    end.frozen = True
+    for payload in (b"{}", b"x" * (16 << 20)):
+        end.frozen = False
+        store.put([Message(f"warm{len(payload)}", "q", b"{}")])
+        end.frozen = True
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([Message(f"a{len(payload)}", "q", payload)], timeout=0.3)
+        assert (caught.value.reason, caught.value.maybe_applied) == ("timeout", True)
+        assert time.monotonic() - began < 0.3 + 0.3
+    store.close()
+
+
+def test_a_certificate_that_is_not_trusted(end: TlsEnd) -> None:
+    store = opened(end.port, options="")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([Message("a", "q", b"{}")])
+    assert (caught.value.reason, caught.value.maybe_applied) == ("tls", False)
+    store.close()
+
+
+def test_a_server_without_tls(server: Server) -> None:
+    store = RedisStore(f"rediss://localhost:{server.port}/0{TRUSTED}", deadline=0.5, timeout=1.0)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.put([Message("a", "q", b"{}")])
+    assert caught.value.reason in ("tls", "cut", "connect_timeout")
+    assert not caught.value.maybe_applied
+    store.close()
+
+
+def test_a_child_does_not_end_the_parents_session(end: TlsEnd) -> None:
+    store = opened(end.port)
+    store.put([Message("a", "q", b"{}")])
+    (channel,) = store._transport._idle  # type: ignore[attr-defined]
+    pid = os.fork()
+    if pid == 0:
+        try:
+            done = store.put([Message("b", "q", b"{}")]) == [True]
+            store.close()
+        except BaseException:
+            done = False
+        os._exit(0 if done else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert store.put([Message("c", "q", b"{}")]) == [True]
+    assert list(store._transport._idle) == [channel]  # type: ignore[attr-defined]
+    store.close()
