@@ -15,10 +15,12 @@ PATIENT = 5.0
 
 @dataclass
 class Backend:
-    """`open` gives a new store on the same data each time; `spec` opens one in another process by `open_spec`."""
+    """`open` gives a new store on the same data each time, `anew` one on data of its own; `spec` opens one in another process
+    by `open_spec`."""
 
     id: str
     open: Callable[[], Store]
+    anew: Callable[[int], Store]
     spec: tuple[str, str] | None
 
 
@@ -35,7 +37,7 @@ def open_spec(kind: str, where: str) -> Store:
 
 def sqlite_backend(folder: Path) -> Backend:
     spec = ("sqlite", str(folder / "jobs.db"))
-    return Backend("sqlite", lambda: open_spec(*spec), spec)
+    return Backend("sqlite", lambda: open_spec(*spec), lambda n: open_spec("sqlite", str(folder / f"jobs-{n}.db")), spec)
 
 
 def fake_backend() -> Backend:
@@ -49,8 +51,17 @@ def fake_backend() -> Backend:
         client: Any = fakeredis.FakeRedis(server=server)
         return RedisStore("redis://fake", client=client, deadline=PATIENT)
 
-    return Backend("fakeredis", opened, None)
+    def anew(n: int) -> Store:
+        client: Any = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+        return RedisStore("redis://fake", client=client, deadline=PATIENT)
+
+    return Backend("fakeredis", opened, anew, None)
 
 
 def redis_backend(id: str, url: str) -> Backend:
-    return Backend(id, lambda: open_spec("redis", url), ("redis", url))
+    from spoolq.store.redis import RedisStore
+
+    def anew(n: int) -> Store:
+        return RedisStore(url, namespace=f"model-{n}", deadline=PATIENT)
+
+    return Backend(id, lambda: open_spec("redis", url), anew, ("redis", url))
