@@ -5,6 +5,7 @@ Importing this package connects to nothing and loads the standard library only.
 
 from __future__ import annotations
 
+from spoolq.app import SpoolQ
 from spoolq.errors import (
     ConfigError,
     Discard,
@@ -18,6 +19,7 @@ from spoolq.errors import (
     UnknownTask,
 )
 from spoolq.job import Job, Receipt
+from spoolq.runner import current as current_job
 
 __all__ = [
     "ConfigError",
@@ -30,7 +32,9 @@ __all__ = [
     "Receipt",
     "Retry",
     "SpoolFull",
+    "SpoolQ",
     "SpoolqError",
     "UnknownTask",
+    "current_job",
 ]
 __version__ = "0.1.0"

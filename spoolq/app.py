@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from spoolq import config, wire
+from spoolq import wire
 from spoolq.breaker import Breaker
 from spoolq.client import Client
 from spoolq.errors import ConfigError, PayloadError
@@ -56,6 +56,8 @@ class SpoolQ:
         config_file: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
+        from spoolq import config  # tomllib and urllib, for who makes a queue, not for who imports the package
+
         given: Mapping[str, Any] = {"url": url, "spool": spool, "namespace": namespace, **settings}
         self.settings, self.origins = config.load(
             config_file, **{name: value for name, value in given.items() if value is not None}
@@ -285,16 +287,12 @@ class SpoolQ:
         return Worker(
             self.primary,
             self.tasks,
-            queues=tuple(queues) or self.tasks.queues() or ("default",),
-            threads=threads,
+            self.worker_info(tuple(queues) or self.tasks.queues() or ("default",), threads),
             spool=spool,
-            breaker=self.breaker,
             drainer=self.drainer() if drain and spool is not None else None,
             local=local,
-            lease=self.settings.lease,
             grace=self.settings.grace if grace is None else grace,
             burst=burst,
-            encode=lambda job: wire.encode(job, self.settings.wire, max(self.settings.max_payload, 1 << 26)),
         )
 
     def close(self, timeout: float = 1.0) -> None:

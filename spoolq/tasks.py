@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -209,6 +208,8 @@ class Task(Launch[P], Generic[P, R]):
         function = cast(Callable[..., Any], self.function)
         result = function(*job.args, **job.kwargs)
         if inspect.iscoroutine(result):
+            import asyncio  # 60 ms that a webhead may never need
+
             return asyncio.run(result)
         return result
 

@@ -22,7 +22,10 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "store.base breaker service",  # 3
     "store.sqlite store.redis",  # 4
     "client",  # 5
-    "drain tasks runner worker scheduler rescuer stats",
+    "drain tasks scheduler stats",
+    "runner",
+    "consumer rescuer",
+    "worker",
     "autoscale pool",  # 6
     "config",  # 7
     "app",

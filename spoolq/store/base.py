@@ -124,7 +124,9 @@ class FailureLog(Protocol):
 class Store(Protocol):
     """Where jobs are kept: Redis, or an SQLite file."""
 
-    failures: FailureLog
+    @property
+    def failures(self) -> FailureLog:
+        """The failure log of this store."""
 
     # putting
 

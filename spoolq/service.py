@@ -1,0 +1,85 @@
+"""A background loop, written once: a turn does its work and returns the seconds to the next one."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from spoolq.errors import StoreUnavailable
+
+log = logging.getLogger("spoolq")
+
+_FIRST, _MOST = 0.5, 10.0
+
+
+class Service:
+    """Calls `turn` on a daemon thread until it returns None or `stop` is called.
+
+    A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
+    is back.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], float | None], *, rng: random.Random | None = None) -> None:
+        self.name = name
+        self._turn = turn
+        self._rng = rng or random.Random()
+        self._bell = threading.Event()
+        self._stopping = False
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin. The first turn comes at once."""
+        self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop goes on. False in a forked child: threads don't outlive a fork."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Have the next turn now."""
+        self._bell.set()
+
+    def stop(self, timeout: float) -> bool:
+        """End after the turn under way; wait for it up to `timeout` seconds. Returns whether it has ended."""
+        self._stopping = True
+        self._bell.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            return not thread.is_alive()
+        return True
+
+    def once(self) -> float | None:
+        """One turn, its errors turned into a pause."""
+        try:
+            delay = self._turn()
+        except StoreUnavailable as error:
+            if self._failures == 0 and not self._stopping:
+                log.warning("%s: %s", self.name, error)
+            return self._pause()
+        except Exception:
+            if not self._stopping:
+                log.exception("%s: an error of our own; it is tried again", self.name)
+            return self._pause()
+        if self._failures:
+            log.info("%s: goes on again", self.name)
+            self._failures = 0
+        return delay
+
+    def _pause(self) -> float:
+        self._failures += 1
+        return self._rng.uniform(_FIRST / 2, min(_MOST, _FIRST * 2.0 ** min(self._failures, 10)))
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            delay = self.once()
+            if delay is None:
+                return
+            if delay > 0:
+                self._bell.wait(delay)
+            self._bell.clear()
