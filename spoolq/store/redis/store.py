@@ -31,7 +31,7 @@ MOST = 1000  # of one claim or rescue: a script of more would hold up the server
 
 
 class RedisStore:
-    """Jobs in Redis, as Resque keeps them.
+    """Jobs in Redis, as Resque keeps them. What each verb promises stands in `spoolq.store.base.Store`.
 
     `deadline` is what a put gets, in seconds, `timeout` any other verb. `horizon` is how long an id is remembered. With
     `delayed="resque"` a put for later goes to Resque's own delayed keys, where a stock scheduler drops its id. `client` is a
