@@ -25,6 +25,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("binary", found or [None], ids=[b.id for b in found] or ["no-server"], indirect=True)
 
 
+@pytest.fixture(autouse=True)
+def no_settings_from_outside() -> Iterator[None]:
+    """No test sees the developer's own settings, or what another test left behind."""
+
+    def settings() -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if name.startswith("SPOOLQ_") or name == "REDIS_URL"}
+        return {name: value for name, value in own.items() if not name.startswith("SPOOLQ_TEST_")}
+
+    before = settings()
+    for name in before:
+        del os.environ[name]
+    yield
+    for name in settings():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def binary(request: pytest.FixtureRequest) -> Binary:
     """Each server binary that this machine has, in turn."""
