@@ -55,7 +55,7 @@ class Drainer:
         *,
         batch: int = MAX_ROWS,
         rate: float | None = None,
-        timeout: float = 5.0,
+        timeout: float = 2.0,
         horizon: float = 7 * DAY,
         idle: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -74,12 +74,14 @@ class Drainer:
         self._refusals = 0
         self._cut = ("", 0)
         self._proved = float("-inf")
+        self._last_not_after = 0.0
         self._stopping = False
         self.progress = Drained()
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
         if not self._spool.waiting(1):
+            self._primary.forget(())
             return self._idle
         began = self._clock()
         if not self._breaker.allows() or began - self._proved > 1.0:
@@ -136,12 +138,19 @@ class Drainer:
         """End `run_once` after the batch under way. Safe in a signal handler."""
         self._stopping = True
 
-    def close(self) -> None:
-        """Unregister: rows that this drainer still holds may be taken over at once."""
+    def close(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """Unregister: rows that this drainer still holds may be taken over at once. Unless it was stopped, wait until the ids of its
+        last puts may be forgotten (`timeout` seconds at most), so that nothing of what was drained is left in the primary."""
         try:
             self._spool.unregister(self._worker)
+            if self.progress.moved and not self._stopping and self.progress.error is None:
+                left = (
+                    self._last_not_after - self._primary.now() + 0.6
+                )  # the store allows for a clock that is off by half a second
+                wait(max(0.0, min(self._timeout + 1.0, left)))
+            self._primary.forget(())
         except StoreUnavailable as error:
-            log.warning("could not unregister the drainer; its rows are free in %.0f s: %s", self._worker.lease, error)
+            log.info("the drainer ends, and leaves what time will clear: %s", error)
 
     # one batch
 
@@ -174,6 +183,7 @@ class Drainer:
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
             return
+        self._last_not_after = not_after
         self._delete(handoffs)
         self.progress.moved += sum(new)
         self.progress.already_there += len(new) - sum(new)

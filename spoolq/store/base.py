@@ -153,8 +153,8 @@ class Store(Protocol):
         """
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
-        """Each (id, time): the id need not be remembered once the store's clock is past the time. Sent along with a later
-        call."""
+        """Each (id, time): the id need not be remembered once the store's clock is past the time. It is sent along with a later
+        put; called with no ids, all that may go by now goes at once (`StoreUnavailable` when it can't)."""
 
     def ready(self, timeout: float) -> float:
         """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises

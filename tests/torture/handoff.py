@@ -2,8 +2,8 @@
 
     python -m tests.torture.handoff [--jobs 100000] [--producers 4] [--drainers 2] [--every 3.0] [--seed 1]
 
-The server keeps an append-only file synced at every write, so that what it acknowledged survives the kill. With `--no-markers` the
-drainers and producers lose their memory of ids (a control: it must end with jobs queued twice).
+The server keeps an append-only file synced at every write, so that what it acknowledged survives the kill. `--no-markers` is the
+control: ids are forgotten at each restart, and jobs must end up queued twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(
             )
             for path in logs
         ]
-        command = [sys.executable, "-m", "spoolq", "-q", "drain"]
+        command = [sys.executable, "-m", "spoolq", "drain", "-q"]
         draining = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors) for _ in range(drainers)]
         kills = 0
         try:
@@ -50,8 +50,6 @@ def run(
                 eventually(lambda until=pause: time.monotonic() > until, within=60)
                 server.kill()
                 kills += 1
-                if forget:
-                    _forget(server)
                 pause = time.monotonic() + rng.uniform(0.05, 0.8)
                 eventually(lambda until=pause: time.monotonic() > until, within=60)
                 server.start()
@@ -85,10 +83,6 @@ def run(
             "stderr": Path(folder, "stderr.log").read_text(errors="replace")[-2000:],
             "broken": {rule: ids for rule, ids in verdict(log, arrived).items() if ids},
         }
-
-
-def _forget(server: Server) -> None:
-    """Nothing to do while it is down; the markers go when it is back."""
 
 
 def main() -> int:

@@ -51,7 +51,7 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
         with SpoolQ(url, spool_min_free=0) as q:
             task = q.remote("note", queue="torture")
             ids = [receipt.id for receipt in q.enqueue_many([task.job(number) for number in range(jobs)])]
-        command = [sys.executable, "-m", "spoolq", "-q", "worker", "app_under_torture:q", "--threads", str(threads), "--burst"]
+        command = [sys.executable, "-m", "spoolq", "worker", "app_under_torture:q", "--threads", str(threads)]
 
         def size() -> int:
             return journal.stat().st_size
@@ -67,8 +67,14 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
                     process.kill()
                     process.wait()
                 if process.returncode == 0:
-                    raise AssertionError(f"the worker was done before kill {kill + 1}: give it more jobs")
-            last = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder, check=False)
+                    raise AssertionError(f"the worker ended before kill {kill + 1}")
+            last = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder)
+            try:
+                with SpoolQ(url) as q:
+                    eventually(lambda: not any(d.ready or d.claimed or d.scheduled for d in q.primary.depths()), within=120)
+            finally:
+                last.terminate()
+                last.wait(30)
         lines = [line.split() for line in journal.read_text().splitlines()]
         runs, fresh = Counter(id for id, _ in lines), Counter(id for id, is_fresh in lines if is_fresh == "1")
         with SpoolQ(url) as q:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -60,7 +60,7 @@ class Primary:
         self.markers |= ids
         return new
 
-    def forget(self, ids: list[tuple[str, float]]) -> None:
+    def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         self.forgotten += ids
 
 
@@ -255,6 +255,18 @@ def test_stop_ends_it_between_batches(spool, primary):
     one.run_once(wait=no_wait, report=lambda progress: one.stop())
     assert len(primary.has) == 50
     assert spool.info().claimed == 0
+
+
+def test_closing_waits_until_the_ids_of_the_last_puts_may_go_unless_it_was_stopped(spool, primary):
+    fill(spool, 3)
+    waits: list[float] = []
+    one = drainer(spool, primary, timeout=2.0)
+    one.run_once(wait=no_wait)
+    one.close(waits.append)
+    assert waits == [pytest.approx(2.6, abs=0.2)]
+    one.stop()
+    one.close(waits.append)
+    assert len(waits) == 1
 
 
 @pytest.mark.parametrize("options", [{"batch": 0}, {"batch": 10_001}, {"rate": 0.0}, {"rate": -1.0}])

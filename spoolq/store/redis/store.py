@@ -96,7 +96,10 @@ class RedisStore:
         return self._putter.put(messages, effects, deadline, not_after, hold)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
-        self._putter.forget(ids)
+        if ids:
+            self._putter.forget(ids)
+        else:
+            self._putter.flush(self._by())
 
     def ready(self, timeout: float) -> float:
         deadline = self._until(timeout)
