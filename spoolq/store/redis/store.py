@@ -75,7 +75,7 @@ class RedisStore:
         self._leader = ""
         self._leads = False
         self._sweep_at, self._cursor = 0.0, b"0"
-        self._closed = self._loaded = False
+        self._closed = False
         self.failures = RedisFailures(self._command, self._number, self._names)
 
     def __repr__(self) -> str:
@@ -274,10 +274,6 @@ class RedisStore:
     # asking
 
     def _until(self, seconds: float) -> float:
-        if not self._loaded:
-            import redis  # noqa: F401 - its 70 ms (300 on a busy host) are no fault of the server: not out of a deadline
-
-            self._loaded = True
         return self._clock.monotonic() + seconds
 
     def _by(self) -> float:
