@@ -48,6 +48,7 @@ def main() -> int:
     rows: list[Row] = []
     for measure in (enqueue_up, enqueue_many, enqueue_gone, enqueue_gone_threads, drain, work_redis, work_sqlite):
         if options.only in measure.__name__:
+            print(f"… {(measure.__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
                 server = servers.Server(program, Path(folder), durable=False)
                 server.start()
@@ -57,7 +58,6 @@ def main() -> int:
                     rows += measure(server, Path(folder), options.jobs)
                 finally:
                     server.kill()
-            print(table(rows[-1:]), flush=True)
     about = {
         "python": platform.python_version(),
         "redis_py": redis.__version__,
@@ -65,7 +65,6 @@ def main() -> int:
         "server": Path(program).name,
         "cores": os.cpu_count(),
     }
-    print()
     print(table(rows))
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     Path(options.json).write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
