@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import textwrap
 import time
@@ -32,22 +33,21 @@ def status(given: Given, as_json: bool, watch: bool, every: float) -> None:
     Only looks: makes no file and changes nothing. Exit 0 whatever it finds; a monitor asks `spoolq health`.
     """
     q = given.open()
-    while True:
-        facts = looking.gather(q)
-        verdict = judge(facts)
-        if as_json:
-            emit(_document(facts, verdict))
-        else:
-            if watch and terminal():
-                click.clear()
-            _print(facts, verdict)
-        if not watch:
-            return
-        sys.stdout.flush()
-        try:
+    # interrupted anywhere, also while it looks: that is how a watch ends
+    with contextlib.suppress(KeyboardInterrupt) if watch else contextlib.nullcontext():
+        while True:
+            facts = looking.gather(q)
+            verdict = judge(facts)
+            if as_json:
+                emit(_document(facts, verdict))
+            else:
+                if watch and terminal():
+                    click.clear()
+                _print(facts, verdict)
+            if not watch:
+                return
+            sys.stdout.flush()
             time.sleep(every)
-        except KeyboardInterrupt:
-            return
 
 
 @click.command()

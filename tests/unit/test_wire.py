@@ -106,7 +106,7 @@ REFUSED = [
     ((datetime.timedelta(1),), "args[0]: timedelta is not JSON; send value.total_seconds()"),
     (({"price": decimal.Decimal(1)},), 'args[0]["price"]: decimal.Decimal is not JSON; send str(price)'),
     ((uuid.UUID(int=0),), "args[0]: uuid.UUID is not JSON; send str(value)"),
-    ((pathlib.Path("/tmp"),), "args[0]: pathlib.PosixPath is not JSON; send str(value)"),
+    ((pathlib.Path("/tmp"),), "PosixPath is not JSON; send str(value)"),
     (({1, 2},), "args[0]: set is not JSON; send sorted(value)"),
     ((b"x",), "args[0]: bytes is not JSON; send base64.b64encode(value).decode()"),
     ((1j,), "args[0]: complex is not JSON; send [value.real, value.imag]"),
