@@ -139,8 +139,9 @@ class Drainer:
         self._stopping = True
 
     def close(self, wait: Callable[[float], object] = time.sleep) -> None:
-        """Unregister: rows that this drainer still holds may be taken over at once. Unless it was stopped, wait until the ids of its
-        last puts may be forgotten (`timeout` seconds at most), so that nothing of what was drained is left in the primary."""
+        """Unregister: rows that this drainer still holds may be taken over at once. Unless it was stopped, wait until the ids
+        of its last puts may be forgotten (`timeout` seconds at most), so that nothing of what was drained is left in the
+        primary."""
         try:
             self._spool.unregister(self._worker)
             if self.progress.moved and not self._stopping and self.progress.error is None:

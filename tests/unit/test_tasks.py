@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from spoolq.retry import RetryPolicy
 
 from spoolq.errors import ConfigError, PayloadError, UnknownTask
 from spoolq.job import Job, Receipt
+from spoolq.retry import RetryPolicy
 from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name
 
 
