@@ -70,19 +70,19 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
 
 
 def _rich(headers: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> bool:
-    context = click.get_current_context(silent=True)
+    plain = click.get_current_context().color is False  # click then leaves out bold too
     try:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ImportError:
         return False
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    shown = Table(box=None, pad_edge=False, header_style="" if plain else "bold", padding=(0, 2, 0, 0))
     for header in headers:
         shown.add_column(
             header, justify="right" if header in right else "left", no_wrap=header != headers[-1], overflow="ellipsis"
         )
     for row in cells:
         shown.add_row(*map(Text, row))
-    Console(no_color=context is not None and context.color is False, highlight=False).print(shown)
+    Console(no_color=plain, highlight=False).print(shown)
     return True
