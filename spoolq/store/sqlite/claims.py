@@ -1,4 +1,4 @@
-"""Taking jobs and settling them, each within the transaction of its caller."""
+"""Taking jobs, each verb within the transaction of its caller."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from spoolq.errors import StaleCall
 from spoolq.job import Claim
 from spoolq.store.base import Claimed, WorkerInfo
-from spoolq.store.sqlite import effects, workers
-from spoolq.store.sqlite.rows import FORGET, SQL, checksum
+from spoolq.store.sqlite import effects, settling, workers
+from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
-from spoolq.store.sqlite.statements import statements
-from spoolq.store.sqlite.tokens import join, split
+from spoolq.store.sqlite.tokens import join
 
 log = logging.getLogger("spoolq.sqlite")
 
-_FAILURES = statements("failures")
 _PROMOTED_AT_ONCE = 500
 _SWEPT_AT_ONCE = 500
 BAD_CHECKSUM = "its checksum does not fit: the disk or the file system changed it"
@@ -39,7 +37,7 @@ def claim(
         raise StaleCall(f"worker {worker.key} called with number {call} after {last}: nothing was claimed or settled")
     if call == last:
         return Claimed(_claimed_by(session, worker, number, fence, queues), tuple(json.loads(lost)))
-    missed = ack_all(session, ack, also)
+    missed = settling.ack(session, ack, also)
     fence = session.fence()
     claims: list[Claim] = []
     for queue in dict.fromkeys(queues):
@@ -89,57 +87,6 @@ def reconcile(session: Session, worker: WorkerInfo, call: int) -> tuple[Claim, .
         session.execute(workers.SQL["called"], (number, session.now + micros(worker.lease), call, session.fence(), "[]"))
     rows = session.all(SQL["claimed_by_worker"], (number,))
     return tuple(Claim(join(seq, fence), worker.key, queue, payload) for seq, fence, queue, payload in rows)
-
-
-def ack_all(session: Session, claims: Sequence[Claim], also: effects.Prepared) -> tuple[str, ...]:
-    """These are done. Returns the tokens no longer held. When that is all of them, the effects don't happen."""
-    lost = tuple(claim.token for claim in claims if not _delete(session, claim.token))
-    if len(lost) < len(claims) or not claims:
-        effects.apply(session, also)
-    return lost
-
-
-def _delete(session: Session, token: str) -> bool:
-    """The row, gone; its id remembered where that is due."""
-    rows = session.all(SQL["delete"], split(token))
-    if not rows:
-        return False
-    id, keep = rows[0]
-    settings = session.settings
-    if keep != FORGET or settings.role == "spool":
-        session.execute(SQL["remember"], (id, keep, session.now + micros(settings.remember)))
-    return True
-
-
-def fail(session: Session, claim: Claim, failed: tuple[str, int, bytes], also: effects.Prepared) -> bool:
-    """Out of the queue and into the log (id, time, entry). Returns False, and does nothing, when it is no longer held."""
-    if not _delete(session, claim.token):
-        return False
-    session.execute(_FAILURES["add"], failed)
-    effects.apply(session, also)
-    return True
-
-
-def retry(session: Session, claim: Claim, payload: bytes, at: float, also: effects.Prepared) -> bool:
-    """Back into its queue with this payload. Returns False, and does nothing, when it is no longer held."""
-    seq, fence = split(claim.token)
-    held = session.one(SQL["held"], (seq, fence))
-    if held is None:
-        return False
-    run_at = max(0, micros(at))
-    session.execute(SQL["retry"], (seq, fence, payload, checksum(held[0], held[1], payload), run_at, session.now))
-    session.woke = session.woke or run_at <= session.now
-    effects.apply(session, also)
-    return True
-
-
-def release(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
-    """Back where they were: their number in the order of arrival puts them at the front. Returns the tokens no longer held."""
-    lost = tuple(
-        claim.token for claim in claims if not session.execute(SQL["release"], (*split(claim.token), session.now)).rowcount
-    )
-    session.woke = session.woke or len(lost) < len(claims)
-    return lost
 
 
 def rescue(session: Session, worker: WorkerInfo, limit: int) -> list[Claim]:

@@ -7,8 +7,9 @@ from typing import Literal
 
 from spoolq.job import Claim, Handoff, Message
 from spoolq.store.base import WorkerInfo
-from spoolq.store.sqlite import claims, workers
-from spoolq.store.sqlite.rows import GIVEN, checksum
+from spoolq.store.sqlite import claims, settling, workers
+from spoolq.store.sqlite.rows import GIVEN, checksum, later
+from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.tokens import join, split
@@ -31,50 +32,54 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
     for dead, kind in session.all(workers.SQL["expired"], (session.now, worker.key)):
         claims.free(session, dead, kind, 10 * limit)
         session.execute(workers.SQL["remove"], (dead,))
-    attempt = int(not_after * 1_000_000)
+    attempt = later(not_after)
     taken: list[Handoff] = []
-    size, seq = 0, 0
-    while len(taken) < limit:
-        rows = session.all(SQL["next"], (seq, min(_PAGE, limit - len(taken))))
+    for row in _next(session, limit, max_bytes):
+        seq, id, queue, payload, _, run_at, keep, doubt, known, created_at = row
+        taken.append(
+            Handoff(
+                Claim(join(seq, fence), worker.key, queue, payload),
+                Message(id, queue, payload, run_at / 1e6, keep == GIVEN),
+                bool(doubt),
+                max(known, attempt) / 1e6,
+                (session.now - created_at) / 1e6,
+            )
+        )
+    if taken:
+        first, last = split(taken[0].claim.token)[0], split(taken[-1].claim.token)[0]
+        session.execute(SQL["take"], (first, last, attempt, number, fence))
+    return taken
+
+
+def _next(session: Session, limit: int, max_bytes: int) -> list[tuple[int, str, str, bytes, int, int, int, int, int, int]]:
+    """The oldest rows that can be taken; those whose checksum doesn't fit are set aside."""
+    found: list[tuple[int, str, str, bytes, int, int, int, int, int, int]] = []
+    size = seq = 0
+    while len(found) < limit:
+        rows = session.all(SQL["next"], (seq, min(_PAGE, limit - len(found))))
         if not rows:
             break
         for row in rows:
-            seq, id, queue, payload, crc, run_at, keep, doubt, known, created_at = row
+            seq, id, queue, payload, crc = row[:5]
             if checksum(id, queue, payload) != crc:
                 claims.set_aside(session, seq, id, claims.BAD_CHECKSUM)
                 continue
             size += len(payload)
-            if taken and size > max_bytes:
-                return taken
-            session.execute(SQL["take"], (seq, attempt, number, fence))
-            taken.append(
-                Handoff(
-                    Claim(join(seq, fence), worker.key, queue, payload),
-                    Message(id, queue, payload, run_at / 1e6, keep == GIVEN),
-                    bool(doubt),
-                    max(known, attempt) / 1e6,
-                    (session.now - created_at) / 1e6,
-                )
-            )
-    return taken
+            if found and size > max_bytes:
+                return found
+            found.append(row)
+    return found
 
 
 def handed_over(session: Session, handoffs: Sequence[Handoff]) -> tuple[str, ...]:
     """The primary has them. Returns the tokens no longer held. No id is remembered: the primary does that."""
-    return tuple(
-        handoff.claim.token
-        for handoff in handoffs
-        if not session.execute(SQL["handed_over"], split(handoff.claim.token)).rowcount
-    )
+    return settling.each(session, [handoff.claim.token for handoff in handoffs], (JOBS["delete"], ()))
 
 
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:
     """The primary has not, or perhaps. Returns the tokens no longer held."""
-    lost = tuple(
-        handoff.claim.token
-        for handoff in handoffs
-        if not session.execute(SQL["give_back"], (*split(handoff.claim.token), session.now, int(applied == "no"))).rowcount
-    )
+    tokens = [handoff.claim.token for handoff in handoffs]
+    lost = settling.each(session, tokens, (SQL["give_back"], (session.now, int(applied == "no"))))
     session.woke = session.woke or len(lost) < len(handoffs)
     return lost
 

@@ -25,6 +25,11 @@ _LATEST = 1e12
 FORGET, GIVEN, HELD = 0, 1, 2
 
 
+def later(not_after: float) -> int:
+    """Microseconds, rounded up: the primary may apply the attempt until the very end of it."""
+    return math.ceil(not_after * 1_000_000)
+
+
 class Row(NamedTuple):
     """A message as the table holds it, but for what the time decides."""
 
@@ -68,7 +73,7 @@ def insert(
     there already comes into doubt. Not `remembered`: ids that were settled don't count as there.
     """
     now, new = session.now, []
-    attempt = None if not_after is None else int(not_after * 1_000_000)
+    attempt = None if not_after is None else later(not_after)
     for row in rows:
         id, queue, payload, crc, run_at, keep = row
         doubt = int(attempt is not None or (in_doubt and keep == GIVEN))

@@ -15,7 +15,7 @@ from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
-from spoolq.store.sqlite import views, workers
+from spoolq.store.sqlite import settling, views, workers
 from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
@@ -171,23 +171,23 @@ class SQLiteStore:
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         """See `Store.ack`. Where all are lost, the effects don't happen."""
         more = also.prepare_effects(effects, self._largest)
-        _raise_lost(self._run(lambda session: taking.ack_all(session, claims, more), guarded=more.guarded))
+        _raise_lost(self._run(lambda session: settling.ack(session, claims, more), guarded=more.guarded))
 
     def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
         """See `Store.retry`."""
         more = also.prepare_effects(effects, self._largest)
-        if not self._run(lambda session: taking.retry(session, claim, payload, at, more), guarded=more.guarded):
+        if not self._run(lambda session: settling.retry(session, claim, payload, at, more), guarded=more.guarded):
             raise LeaseLost([claim.token])
 
     def fail(self, claim: Claim, failure: Failure, effects: Effects = NONE) -> None:
         """See `Store.fail`."""
         entry, more = log.entry(failure), also.prepare_effects(effects, self._largest)
-        if not self._run(lambda session: taking.fail(session, claim, entry, more), guarded=more.guarded):
+        if not self._run(lambda session: settling.fail(session, claim, entry, more), guarded=more.guarded):
             raise LeaseLost([claim.token])
 
     def release(self, claims: Sequence[Claim]) -> None:
         """See `Store.release`."""
-        _raise_lost(self._run(lambda session: taking.release(session, claims)))
+        _raise_lost(self._run(lambda session: settling.release(session, claims)))
 
     def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
         """See `Store.rescue`."""

@@ -16,7 +16,7 @@ HOT = {
         "insert promote scheduled_queues claim held delete remember retry release rescue free set_aside "
         "purge_remember purge forget_settled forget_row sweep_settled"
     ),
-    "spool": "doubt recall known ran next take handed_over give_back quarantine",
+    "spool": "doubt recall known ran next take give_back quarantine",
     "workers": "find register extend heartbeat called held expire remove working",
     "views": "any_waiting any_ready next_due since oldest span about set_about",
     "effects": "acquire holder release set_value value count sweep_guards sweep_values meta set_meta delete_meta",

@@ -34,10 +34,11 @@ SELECT seq, token, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 OR
 SELECT id, queue FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: delete
-DELETE FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c' RETURNING id, keep;
+DELETE FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: remember
-INSERT OR REPLACE INTO settled (id, keep, until) VALUES (?1, ?2, ?3);
+INSERT OR REPLACE INTO settled (id, keep, until)
+SELECT id, keep, ?3 FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c' AND (keep <> 0 OR ?4);
 
 -- name: retry
 UPDATE jobs

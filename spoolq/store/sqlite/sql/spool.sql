@@ -18,10 +18,8 @@ SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at 
 WHERE seq > ?1 AND state IN ('r', 's') ORDER BY seq LIMIT ?2;
 
 -- name: take
-UPDATE jobs SET state = 'c', was = doubt, doubt = 1, not_after = max(not_after, ?2), worker = ?3, token = ?4 WHERE seq = ?1;
-
--- name: handed_over
-DELETE FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
+UPDATE jobs SET state = 'c', was = doubt, doubt = 1, not_after = max(not_after, ?3), worker = ?4, token = ?5
+WHERE seq BETWEEN ?1 AND ?2 AND state IN ('r', 's');
 
 -- name: give_back
 UPDATE jobs
