@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +45,7 @@ def test_everything_spoolq_offers_can_be_had() -> None:
 
 ENQUEUE = """
 from spoolq import SpoolQ
-q = SpoolQ(sys.argv[1], spool=sys.argv[2])
+q = SpoolQ(sys.argv[1], spool=sys.argv[2], deadline=5.0)
 @q.task(queue="mail")
 def send(to): ...
 receipt = send.enqueue("a@example.com")
@@ -63,7 +61,6 @@ def test_declaring_tasks_connects_to_nothing_and_loads_no_driver(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("binary")
 def test_an_enqueue_to_redis_loads_no_spool(server: Server, tmp_path: Path) -> None:
     loaded = loaded_after(ENQUEUE, server.url, str(tmp_path / "spool.db"), "primary")
     assert loaded & (NEVER | {"sqlite3"}) == set()
