@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spoolq.breaker import Breaker
-from spoolq.errors import EnqueueError, MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
+from spoolq.errors import (
+    ConfigError,
+    EnqueueError,
+    MaybeStored,
+    NotStored,
+    SpoolFull,
+    SpoolqError,
+    StoreFull,
+    StoreUnavailable,
+)
 from spoolq.job import Message, Receipt, Route
 from spoolq.service import Service
 from spoolq.store.base import MAX_BYTES, MAX_ROWS, Spool, Store
@@ -95,9 +104,10 @@ class Client:
         not_after = refusal.not_after if refusal is not None and in_doubt else None
         try:
             new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConfigError) as error:  # a directory that is missing is found out here, in the outage
             why = refusal or f"{self._address} is out of reach ({self.breaker.reason or 'unknown'})"
-            raise _refused(messages, f"{why}; the spool: {error}", error, unknown=in_doubt or error.maybe_applied) from error
+            unknown = in_doubt or (isinstance(error, StoreUnavailable) and error.maybe_applied)
+            raise _refused(messages, f"{why}; the spool: {error}", error, unknown=unknown) from error
         return _receipts(messages, "spool", new)
 
     def _only(self, messages: Sequence[Message]) -> list[Receipt]:
@@ -200,7 +210,7 @@ def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) ->
     return [Receipt(message.id, route, fresh) for message, fresh in zip(messages, new, strict=True)]
 
 
-def _refused(messages: Sequence[Message], why: str, error: StoreUnavailable, *, unknown: bool) -> EnqueueError:
+def _refused(messages: Sequence[Message], why: str, error: SpoolqError, *, unknown: bool) -> EnqueueError:
     ids = [message.id for message in messages]
     name = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids)} jobs, from {ids[0]} on,"
     if unknown:

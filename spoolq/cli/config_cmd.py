@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from spoolq.cli import opening
 from spoolq.cli.faults import BAD_CONFIG, PROBLEM
 from spoolq.cli.opening import Given, command_options, json_option, load
 from spoolq.cli.output import emit, hint, table
@@ -65,9 +66,7 @@ def _settings(given: Given) -> tuple[Settings, Origins]:
 def _folder(settings: Settings, origins: Origins) -> list[str]:
     """What is wrong with the directory of the spool, or of the queue where that is an SQLite file."""
     path, what = (settings.spool_path, "spool") if settings.sqlite_path is None else (settings.sqlite_path, "queue")
-    folder = path.parent
-    while what == "spool" and origins["spool"] == "default" and not folder.exists() and folder != folder.parent:
-        folder = folder.parent  # the default's own folders are made when they are needed
+    folder = opening.folder(path, default=what == "spool" and origins["spool"] == "default")
     if not folder.is_dir():
         return [f"the {what} {path} can't be made: there is no directory {folder}; make it, for the user who enqueues"]
     if not os.access(folder, os.W_OK | os.X_OK):

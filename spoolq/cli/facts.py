@@ -7,9 +7,9 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spoolq.cli import opening
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import spool_of, there
 from spoolq.cli.output import when
@@ -80,9 +80,7 @@ def _spool(q: SpoolQ, timeout: float) -> Side:
     name = str(path)
     try:
         if not there(path):
-            return Side(
-                "spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(path, q.settings.spool_min_free)
-            )
+            return Side("spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(q))
         spool = spool_of(q)
         info = spool.info()
         return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool))
@@ -109,14 +107,14 @@ def _refusal(store: Store, timeout: float) -> str | None:
     return None
 
 
-def _cannot_make(path: Path, min_free: int) -> str | None:
+def _cannot_make(q: SpoolQ) -> str | None:
     """Why a spool that isn't there yet couldn't be made, None when it could."""
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = opening.folder(q.settings.spool_path, default=q.origins["spool"] == "default")
+    if not folder.is_dir():
+        return f"there is no directory {folder}"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} isn't writable for this user"
-    if shutil.disk_usage(folder).free < min_free:
+    if shutil.disk_usage(folder).free < q.settings.spool_min_free:
         return "the disk has less free than spool_min_free"
     return None
 

@@ -145,6 +145,15 @@ def there(path: Path) -> bool:
     return True
 
 
+def folder(path: Path, *, default: bool) -> Path:
+    """The directory that must be there for that file to be made. A default's own directories are made when they are needed,
+    so there it is the nearest one that exists."""
+    parent = path.parent
+    while default and not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    return parent
+
+
 def no_spool(q: SpoolQ) -> str:
     """What to say of a spool that isn't there."""
     return f"no spool at {q.settings.spool_path}: nothing was ever spooled there, or this isn't the path that the producers use"

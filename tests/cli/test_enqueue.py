@@ -114,6 +114,15 @@ def test_when_neither_takes_it_the_error_has_the_id(spoolq: Run, nowhere: str) -
     assert "Traceback" not in said.err
 
 
+def test_a_spool_whose_directory_is_missing_is_found_out_with_the_id_in_hand(spoolq: Run, nowhere: str) -> None:
+    said = spoolq("enqueue", "send", "--id", "mine", "--url", nowhere, "--spool", "missing/spool.db")
+    assert said.code == 78  # a given id asks the spool first: nothing was begun
+    assert "there is no directory" in said.err
+    said = spoolq("enqueue", "send", "--url", nowhere, "--spool", "missing/spool.db")
+    assert said.code == 73
+    assert "could not be stored: " in said.err
+
+
 def test_a_spool_that_is_no_database_is_a_named_fault(spoolq: Run, nowhere: str, tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_bytes(b"holiday pictures " * 1000)
     said = spoolq("enqueue", "send", "--url", nowhere, "--spool", "spool.db")

@@ -62,6 +62,13 @@ def test_a_spool_that_is_no_database(run: Run, nowhere: str) -> None:
     assert run("status", "--url", nowhere, "--spool", "spool.db").code == 0
 
 
+def test_a_spool_that_could_not_be_made_is_critical_before_it_is_needed(run: Run, nowhere: str) -> None:
+    said = run("health", "--url", nowhere, "--spool", "missing/spool.db")
+    assert said.code == 2
+    assert "new jobs are refused" in said.out
+    assert "there is no directory" in said.out
+
+
 def test_a_wrong_setting_is_unknown_to_a_monitor(run: Run) -> None:
     said = run("health", "--url", "amqp://h")
     assert said.code == 3
