@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -19,7 +20,9 @@ from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-State = Literal["up", "away", "absent", "unreadable"]
+State = Literal["up", "refusing", "away", "absent", "forbidden", "unreadable"]
+ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
+"""Reasons with which Redis takes no job, and still tells what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,14 @@ def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
         latency = clock() - began
         return Side(kind, name, "up", latency=latency, **_contents(q.primary))
     except StoreUnavailable as error:
+        if error.reason in ANSWERS:
+            with contextlib.suppress(StoreUnavailable):
+                return Side(kind, name, "refusing", str(error), error.reason, **_contents(q.primary))
         return Side(kind, name, "unreadable" if isinstance(error, SpoolDamaged) else "away", str(error), error.reason)
-    except (SpoolqError, Fault) as error:
-        return Side(kind, name, "unreadable", _words(error))
+    except Fault as error:
+        return Side(kind, name, "forbidden", error.message)
+    except SpoolqError as error:
+        return Side(kind, name, "unreadable", str(error))
 
 
 def _spool(q: SpoolQ, timeout: float) -> Side:
@@ -86,12 +94,10 @@ def _spool(q: SpoolQ, timeout: float) -> Side:
         return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool))
     except StoreUnavailable as error:
         return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
-    except (SpoolqError, Fault) as error:
-        return Side("spool", name, "unreadable", _words(error), refuses=_words(error))
-
-
-def _words(error: Exception) -> str:
-    return error.message if isinstance(error, Fault) else str(error)
+    except Fault as error:
+        return Side("spool", name, "forbidden", error.message)
+    except SpoolqError as error:
+        return Side("spool", name, "unreadable", str(error), refuses=str(error))
 
 
 def _contents(store: Store) -> dict[str, Any]:

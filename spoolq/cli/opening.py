@@ -135,13 +135,15 @@ def _lay_over(q: SpoolQ, arguments: dict[str, Any]) -> None:
 
 
 def there(path: Path) -> bool:
-    """Whether that file is there. Raises Fault where it may not even be looked for."""
+    """Whether that file is there. Raises Fault where this user may not use it, or not even look for it."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError as error:
-        raise Fault(f"{path} can't be read: {error.strerror}; run this as the user whose jobs they are", CANT_CREATE) from error
+    except PermissionError as error:
+        raise Fault(f"{path}: this user may not look there; run this as the user whose jobs they are", CANT_CREATE) from error
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise Fault(f"{path}: this user may not read and write it; run this as the user whose jobs they are", CANT_CREATE)
     return True
 
 

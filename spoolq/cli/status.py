@@ -102,7 +102,11 @@ def _primary(side: Side) -> list[str]:
     if side.state != "up":
         if side.state == "absent":
             return ["no file there"]
-        held = ["what it held is as safe as it was set to keep it (appendonly, save)"] if side.kind == "redis" else []
+        held = (
+            ["what it held is as safe as it was set to keep it (appendonly, save)"]
+            if side.kind == "redis" and side.state == "away"
+            else []
+        )
         return [side.error or side.state, *held]
     words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms"]
     return [*words, f"{jobs(side.failures)} in the failure log"] if side.failures else words

@@ -30,11 +30,14 @@ class Verdict(NamedTuple):
 
 def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
+    for side in (facts.primary, facts.spool):
+        if side is not None and side.state == "forbidden":
+            return Verdict(UNKNOWN, "Not known", f"{side.error}.")
     if facts.spool is None:
         return _single(facts.primary)
     if facts.primary.state == "up":
         return _reachable(facts.primary, facts.spool)
-    if facts.primary.state == "away":
+    if facts.primary.state in ("away", "refusing"):
         return _away(facts.primary, facts.spool)
     return Verdict(UNKNOWN, "Not known", f"{facts.primary.error}.")
 
@@ -44,12 +47,12 @@ def _single(primary: Side) -> Verdict:
         return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
         return Verdict(UNKNOWN, "Not known", f"{primary.error}.")
-    return Verdict(CRITICAL, "Not known", f"the queue {primary.name}: {primary.error}.")
+    return Verdict(CRITICAL, "Not known", f"{_named(primary)}.")
 
 
 def _reachable(primary: Side, spool: Side) -> Verdict:
     if spool.state == "unreadable":
-        return Verdict(DEGRADED, "Not known", f"Redis answers, but the spool {spool.name}: {spool.error}.")
+        return Verdict(DEGRADED, "Not known", f"Redis answers, but {_named(spool)}.")
     waiting, oldest, aside = _rows(spool)
     if aside:
         verb = "is" if aside == 1 else "are"
@@ -72,11 +75,11 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
 
 
 def _away(primary: Side, spool: Side) -> Verdict:
-    gone = f"Redis is away ({primary.reason or 'unknown'})"
+    gone = f"Redis {'takes no jobs' if primary.state == 'refusing' else 'is away'} ({primary.reason or 'unknown'})"
     waiting, oldest, aside = _rows(spool)
     kept = f"{safe(waiting)} in the spool" if waiting else "none in the spool"
     if spool.state == "unreadable":
-        return Verdict(CRITICAL, "Not known", f"{gone} and the spool {spool.name}: {spool.error}.")
+        return Verdict(CRITICAL, "Not known", f"{gone}, and {_named(spool)}.")
     if spool.refuses:
         return Verdict(CRITICAL, "New jobs are refused", f"{gone}, and the spool takes none: {spool.refuses}; {kept}.")
     if spool.state == "absent":
@@ -90,6 +93,11 @@ def _rows(spool: Side) -> tuple[int, float | None, int]:
     if spool.info is None:
         return 0, None, 0
     return spool.info.rows, spool.info.oldest, spool.info.quarantined
+
+
+def _named(side: Side) -> str:
+    what = "spool" if side.kind == "spool" else "queue"
+    return f"the {what} can't be used: {'' if side.name in (side.error or '') else f'{side.name}: '}{side.error}"
 
 
 def _wait(count: int) -> str:

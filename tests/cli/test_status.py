@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -74,6 +75,17 @@ def test_a_wrong_setting_is_unknown_to_a_monitor(run: Run) -> None:
     assert said.code == 3
     assert said.out.startswith("unknown: url = 'amqp://h': unknown scheme")
     assert run("health", "--url", "amqp://h", "--json").json["state"] == "unknown"
+
+
+def test_a_full_redis_is_not_an_absent_one(run: Run, start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    fill(server.url, 2)
+    server.client().config_set("maxmemory", 1)
+    said = run("status", "--url", server.url)
+    assert said.out.startswith("Nothing is ")
+    assert "Redis takes no jobs (oom); no spool at" in said.out
+    assert "mail   redis      2" in said.out
+    assert run("health", "--url", server.url).code == 1
 
 
 def test_a_single_box(run: Run) -> None:

@@ -37,6 +37,8 @@ def spool(refuses: str | None = None, **changes: Any) -> Side:
     return Side("spool", "/s.db", "up", info=replace(INFO, **changes), refuses=refuses)
 
 
+FULL = replace(UP, state="refusing", error="Redis at h:6379: oom", reason="oom")
+FORBIDDEN = Side("spool", "/s.db", "forbidden", "/s.db: this user may not read and write it")
 BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a database")
 
 
@@ -55,7 +57,7 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
             SAFE,
             "the spool would take no job now: it has reached",
         ),
-        (UP, BROKEN, DEGRADED, "Not known", "the spool /s.db: not a database"),
+        (UP, BROKEN, DEGRADED, "Not known", "the spool can't be used: /s.db: not a database"),
         (AWAY, NO_SPOOL, DEGRADED, "Nothing is known to be lost", "Redis is away (refused); no spool at /s.db so far."),
         (AWAY, spool(rows=312, oldest=252.0), DEGRADED, SAFE, "312 jobs are safe in the spool, oldest 4 min 12 s."),
         (
@@ -67,7 +69,11 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
         ),
         (AWAY, spool("it is full", rows=9, oldest=1.0), CRITICAL, "New jobs are refused", "it is full; 9 jobs are safe in the"),
         (AWAY, replace(NO_SPOOL, refuses="/ isn't writable"), CRITICAL, "New jobs are refused", "/ isn't writable; none in"),
-        (AWAY, BROKEN, CRITICAL, "Not known", "Redis is away .* and the spool /s.db: not a database"),
+        (AWAY, BROKEN, CRITICAL, "Not known", "Redis is away (refused), and the spool can't be used: /s.db: not a database"),
+        (AWAY, replace(BROKEN, error="/s.db is no database"), CRITICAL, "Not known", "can't be used: /s.db is no database."),
+        (FULL, spool(rows=2, oldest=1.0), DEGRADED, SAFE, "Redis takes no jobs (oom); 2 jobs are safe in the spool"),
+        (UP, FORBIDDEN, UNKNOWN, "Not known", "/s.db: this user may not read"),
+        (AWAY, FORBIDDEN, UNKNOWN, "Not known", "/s.db: this user may not read"),
         (replace(UP, state="unreadable", error="odd"), spool(), UNKNOWN, "Not known", "odd"),
     ],
 )
@@ -77,7 +83,9 @@ def test_verdicts_beside_redis(primary: Side, side: Side, level: int, lost: str,
     assert re.search(re.escape(says).replace(r"\.\*", ".*"), verdict.sentence), verdict.sentence
 
 
-@pytest.mark.parametrize(("state", "level"), [("up", OK), ("absent", UNKNOWN), ("away", CRITICAL), ("unreadable", CRITICAL)])
+@pytest.mark.parametrize(
+    ("state", "level"), [("up", OK), ("absent", UNKNOWN), ("forbidden", UNKNOWN), ("away", CRITICAL), ("unreadable", CRITICAL)]
+)
 def test_verdicts_of_a_single_box(state: Any, level: int) -> None:
     side = Side("sqlite", "/q.db", state, None if state == "up" else f"{state} at /q.db")
     assert judge(Facts(side, None)).level == level
