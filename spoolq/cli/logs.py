@@ -47,7 +47,6 @@ def _json() -> logging.Formatter:
     except ImportError:
         raise ConfigError("--log-format json needs: pip install 'spoolq[worker]'") from None
     formatter: logging.Formatter = JsonFormatter(
-        "%(asctime)s %(levelname)s %(name)s %(message)s",
-        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        "%(levelname)s %(name)s %(message)s", rename_fields={"levelname": "level", "name": "logger"}, timestamp="time"
     )
     return formatter

@@ -151,20 +151,20 @@ def _queues(facts: Facts) -> None:
 
 def _workers(facts: Facts) -> None:
     sides = [facts.primary] if facts.spool is None else [facts.primary, facts.spool]
-    rows = [_worker(view) for side in sides for view in side.workers]
+    rows = [_worker(view, side.kind) for side in sides for view in side.workers]
     if not rows:
         return
     click.echo()
-    table(("WORKER", "KIND", "BUSY", "HEARD", "QUEUES"), rows[:SHOWN], right=("BUSY",))
+    table(("WORKER", "IN", "KIND", "BUSY", "HEARD", "QUEUES"), rows[:SHOWN], right=("BUSY",))
     _more(len(rows), "workers", "spoolq status --json")
 
 
-def _worker(view: WorkerView) -> tuple[str, ...]:
+def _worker(view: WorkerView, where: str) -> tuple[str, ...]:
     info = view.info
     heard = "alive" if view.lease_left >= 0 else f"gone for {say_age(-view.lease_left)}"
     queues = ",".join(info.queues) or "*"
     busy = f"{len(view.working)}/{info.threads}" if info.kind == "worker" else f"{view.claims}"
-    return f"{info.host}:{info.pid}", info.kind, busy, heard, queues if info.kind == "worker" else "spool to Redis"
+    return f"{info.host}:{info.pid}", where, info.kind, busy, heard, queues if info.kind == "worker" else "spool to Redis"
 
 
 def _more(count: int, what: str, command: str) -> None:
