@@ -49,6 +49,12 @@ _REASONS = {
     _IOERR: "io",
     _CANTOPEN: "cantopen",
 }
+_HINTS = {
+    "locked": "; another program writes to it, or a reader keeps it (a sqlite3 shell, a backup?)",
+    "readonly": "; the file and its directory must be writable for the user that runs this",
+    "cantopen": "; the file and its directory must be readable and writable for the user that runs this",
+    "io": "; look at the disk (the kernel's log), and at the limits of this process",
+}
 # A driver that doesn't tell the code (pysqlite3 before 0.6, Python's before 3.11) still tells SQLite's own text.
 _TEXTS = (
     ("locked", _BUSY),
@@ -118,6 +124,7 @@ def translate(error: Error, path: str, *, maybe_applied: bool = False, not_after
     if isinstance(error, sqlite.IntegrityError | sqlite.ProgrammingError | sqlite.InterfaceError):
         return StoreUnavailable(f"{path}: {error}", reason="error", maybe_applied=maybe_applied, server_wide=False)
     certain = "It is not known whether it was stored" if maybe_applied else "Nothing was stored"
+    reason = _REASONS.get(number, "error")
     return StoreUnavailable(
-        f"{path}: {error}. {certain}", reason=_REASONS.get(number, "error"), maybe_applied=maybe_applied, not_after=not_after
+        f"{path}: {error}. {certain}{_HINTS.get(reason, '')}", reason=reason, maybe_applied=maybe_applied, not_after=not_after
     )

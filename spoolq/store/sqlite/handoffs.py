@@ -42,7 +42,7 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
                 Message(id, queue, payload, run_at / 1e6, keep == GIVEN),
                 bool(doubt),
                 max(known, attempt) / 1e6,
-                (session.now - created_at) / 1e6,
+                max(0.0, (session.now - created_at) / 1e6),
             )
         )
     if taken:

@@ -86,7 +86,7 @@ class Operation:
             certain = "It is not known whether this was stored" if self.maybe else "Nothing was stored"
             self.error = StoreUnavailable(
                 f"{path}: {error.strerror or error}. {certain}",
-                reason="missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "io",
+                reason=_REASONS.get(error.errno or 0, "io"),
                 maybe_applied=self.maybe,
                 not_after=self.not_after,
             )
@@ -99,6 +99,11 @@ class Operation:
                     maybe_applied=True,
                     not_after=self.not_after,
                 )
+
+
+_REASONS = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "missing") | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), "readonly"
+)
 
 
 def _copy(error: Exception) -> Exception:

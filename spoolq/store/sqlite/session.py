@@ -92,11 +92,11 @@ class Session:
         return _identity(self.settings.path) != self._identity
 
     def close(self, *, checkpoint: bool = False) -> None:
-        """Close, quietly: what was committed stays committed. Under the commit lock."""
+        """Close, quietly: what was committed stays committed. Under the commit lock, so it waits for no foreign reader."""
         self.rollback()
         with suppress(driver.Error):
             if checkpoint:
-                self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         with suppress(driver.Error):
             self._connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -72,6 +73,8 @@ class SQLiteStore:
         self._largest = max_bytes - self._settings.headroom
         self._forgettable: deque[tuple[str, float]] = deque()
         self.failures = log.SQLiteFailures(self._writer, self._largest)
+        # The thread of a store that was dropped unclosed ends with it
+        weakref.finalize(self, self._writer.close, 0.0).atexit = False
 
     @property
     def path(self) -> str:

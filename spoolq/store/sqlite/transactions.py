@@ -95,7 +95,7 @@ class Transactions:
             if session.in_transaction:
                 committing = True
                 session.commit()
-                self._check_place(session)
+            self._check_place(session)
         except Exception as error:
             session.rollback()
             again = self._look_again(error) or len(operations) > 1
@@ -130,7 +130,7 @@ class Transactions:
     def _check_place(self, session: Session) -> None:
         if session.moved():
             raise StoreUnavailable(
-                f"{self.settings.path} was deleted or replaced while jobs were written to it", reason="moved", maybe_applied=True
+                f"{self.settings.path} was deleted or replaced while it was in use", reason="moved", maybe_applied=True
             )
 
     def _opened(self) -> Session:

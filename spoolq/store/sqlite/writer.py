@@ -11,8 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TypeVar
 
 from spoolq.errors import StoreUnavailable
@@ -158,9 +157,8 @@ class Writer:
         """Wait for operations and do them. Returns whether to go on."""
 
         def gather(operations: list[Operation]) -> None:
-            with suppress(Empty):
-                while len(operations) < _MOST:
-                    operations.append(queue.get_nowait())
+            while len(operations) < _MOST and not queue.empty():  # nobody else takes from it
+                operations.append(queue.get_nowait())
 
         operations = [queue.get()]
         gather(operations)

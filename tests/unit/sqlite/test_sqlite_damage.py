@@ -93,3 +93,5 @@ def test_a_file_damaged_in_the_middle_is_left_as_it_is(path: Path, store: SQLite
     with pytest.raises(SpoolDamaged, match=r"is damaged .*left as it is"):
         claim(damaged, 1)
     assert path.read_bytes() == content
+    path.rename(path.with_name("damaged.db"))
+    assert damaged.put([message("new")]) == [True]

