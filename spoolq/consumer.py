@@ -1,8 +1,7 @@
 """The loop over one store: settle what is done, claim what can soon run, and keep asking while the store is away.
 
-One thread does all of it, so that the calls of a worker have an order and a number. Done jobs are acknowledged together with
-the
-next claim, in one round trip.
+One thread makes all numbered calls, so that they have an order. Done jobs are acknowledged together with the next claim, in one
+round trip; after a lost answer the same call is made again, before anything else.
 """
 
 from __future__ import annotations
@@ -10,49 +9,48 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
-from queue import Empty, SimpleQueue
 
-from spoolq.errors import LeaseLost, StaleCall, StoreUnavailable
+from spoolq.crew import Crew, Hold, Report
+from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.job import Claim
-from spoolq.runner import Done, Failed, Outcome, RetryLater, Runner
+from spoolq.runner import Done, Runner
+from spoolq.settler import Settler
 from spoolq.store.base import Effects, Store, WorkerInfo, Working
 
 log = logging.getLogger("spoolq.worker")
 
-_LOOK_AHEAD = 0.02  # seconds of work that may be claimed beyond what is running: what a slow job holds, nobody else can run
+_LOOK_AHEAD = 0.02  # seconds of work that may be claimed beyond what is running: what a slow job holds up, nobody else can run
 _HAND_OUT = 0.005  # seconds of work that one thread is given at a time
-_GATHER = 0.01  # seconds: a job that took longer is acknowledged at once, shorter ones wait for each other
-_BUSY = 0.05  # seconds for which they may wait
+_STALLED = 0.1  # seconds after which what no thread has begun is put back, for others to run
+_BUSY = 0.05  # seconds for which acknowledgements may wait for each other
+_SOON = 0.005  # seconds to the next turn where something came between
 _LOOK = 1.0  # seconds that one idle wait lasts
 _MOST = 1000  # of one claim
+_COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its claims with the store's
 
 
 @dataclass(slots=True)
 class _Call:
-    """A claim that was sent, kept until it is answered: after a lost reply it is sent again as it was."""
+    """A claim that is sent until it is answered: after a lost reply again, as it was."""
 
     number: int
     acks: list[Claim]
+    counts: Counter[str]
     effects: Effects
     limit: int
-    sent: bool = False
-
-
-Batch = tuple["Consumer", list[Claim]]
 
 
 class Consumer:
-    """Claims from `store` for the threads that take batches from `todo`, and settles what they report.
+    """Claims from `store` for the threads of `crew`, and settles what they report.
 
-    `wanted` says whether it should claim now (an outage's local work is wanted only during one). `max_prefetch` bounds the
-    claims
-    held beyond one for each thread; it is reached only by jobs of microseconds, slow ones are claimed one for each thread.
+    wanted         whether it should claim now (an outage's local work is wanted only during one)
+    max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
+                   each thread
+    changed        called when the store goes away or comes back
+    hook           called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
     def __init__(
@@ -60,44 +58,46 @@ class Consumer:
         store: Store,
         worker: WorkerInfo,
         runner: Runner,
-        todo: SimpleQueue[Batch | None],
+        crew: Crew,
         *,
         name: str,
         max_prefetch: int = 100,
         wanted: Callable[[], bool] = lambda: True,
+        changed: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
         hook: Callable[[str], None] = lambda point: None,
     ) -> None:
         self.store = store
         self.worker = worker
-        self.runner = runner
         self.name = name
         self.available: bool | None = None  # None: not asked yet
-        self.why: StoreUnavailable | None = None
-        self.empty = False  # the last claim that had room came back with nothing
-        self.paused = False
-        self._todo = todo
+        self.known = False  # whether the store may have heard of this worker
+        self.failures = 0  # calls running that found the store away
+        self.broken: ConfigError | None = None
+        self.empty = False  # the last claim that had room came back with less
+        self._runner = runner
+        self._crew = crew
+        self._clock = crew.clock
         self._wanted = wanted
+        self._changed = changed
         self._max_prefetch = max_prefetch
         self._rng = rng or random.Random()
         self._hook = hook
-        self._bell = threading.Event()
-        self._nothing = threading.Event()  # nothing to claim: the waiter's turn
-        self._stopping = self._ended = False
-        self._held: dict[str, Claim] = {}
-        self._handed = self._begun = self._low = 0
-        self._begin = count(1)
-        self._working: dict[int, Working] = {}
-        self._done: deque[tuple[Claim, Outcome | None, float]] = deque()  # None: put it back
-        self._unsent: deque[tuple[Claim, Outcome | None]] = deque()
+        self._bell, self._urgent, self._nothing = threading.Event(), threading.Event(), threading.Event()
+        self._paused = self._stopping = self._ended = False
+        self._hold = Hold(crew, runner, self._ring)
+        self._settler = Settler(store, worker, name, crew.clock)
         self._acks: list[Claim] = []
         self._counts: Counter[str] = Counter()
         self._call: _Call | None = None
-        self._number = 0
-        self._failures = 0
-        self._mismatch = 0
-        self._reconcile = False
-        self._mean = 1.0  # seconds that a job takes
+        self._number = self._looked = 0
+        self._mean: float | None = None  # seconds that a job takes
+        self._away_since = self._hold_off_until = 0.0
+        self._complained = False
+        self._reconcile = self._rescue_in_doubt = False
+        self._rescuing = threading.Lock()
+        self._turns = self._rescues = 0  # odd: under way
+        self._mismatches = self._uncompared = 0
         self._threads = [
             threading.Thread(target=self._loop, name=f"spoolq-{name}", daemon=True),
             threading.Thread(target=self._await_work, name=f"spoolq-{name}-wait", daemon=True),
@@ -112,151 +112,201 @@ class Consumer:
 
     def wake(self) -> None:
         """Look again now."""
+        self.empty = False
         self._bell.set()
+
+    def look(self) -> int:
+        """Have a look that begins after this; `looked` tells of it by the number returned."""
+        number = self._number
+        self.wake()
+        return number
+
+    def looked(self, number: int) -> bool:
+        """Whether such a look has found nothing, and nothing is held."""
+        return self._looked > number and self.idle
+
+    def pause(self, paused: bool) -> None:
+        """Take no more jobs until resumed; running ones go on."""
+        self._paused = paused
+        self.wake()
+
+    @property
+    def count(self) -> int:
+        """How many claims the worker holds here."""
+        call = self._call
+        return self._hold.count + self._settler.count + len(self._acks) + (len(call.acks) if call else 0)
 
     @property
     def idle(self) -> bool:
         """Whether there was nothing to claim at the last look, and nothing is held."""
-        return self.empty and not self._held and self._call is None
+        return self._turns % 2 == 0 and self.empty and self._call is None and self.count == 0
+
+    @property
+    def active(self) -> bool:
+        """Whether it claims, or holds something."""
+        return self._wanted() or self.count > 0
+
+    @property
+    def owes(self) -> bool:
+        """Whether a job has run whose outcome the store doesn't know yet."""
+        call = self._call
+        return bool(self._acks or (call and call.acks) or self._settler.results)
 
     @property
     def working(self) -> list[Working]:
         """What the threads are doing for this store."""
-        return list(self._working.values())
+        return self._hold.working
+
+    @property
+    def hold_off(self) -> float:
+        """Seconds for which claims of others may not be taken over: they could not be heard while the store was away."""
+        return 1.0 if self.available is not True else self._hold_off_until - self._clock()
 
     def stop_claiming(self) -> None:
-        """Take no more, and give back what no thread has begun."""
+        """Take no more, and put back what no thread has begun."""
         self._stopping = True
-        self._bell.set()
+        for event in (self._bell, self._urgent, self._nothing):
+            event.set()
 
-    def settle_rest(self, until: float) -> bool:
-        """After `stop_claiming`: wait for running jobs until `until` (monotonic), then put back what still runs. Returns
-        whether
-        everything could be settled; what could not is left to the lease."""
-        pause = threading.Event()
-        while self._held and time.monotonic() < until and not self._ended:
-            self._bell.set()
-            pause.wait(0.02)
-        self._ended = True
-        self._bell.set()
-        self._threads[0].join(min(5.0, self.worker.lease / 3))
-        return not self._held
+    def end(self) -> None:
+        """Put back what still runs, and end. What can't be settled now is left to the lease."""
+        self._stopping = self._ended = True
+        for event in (self._bell, self._urgent, self._nothing):
+            event.set()
 
-    def adopt(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
-        """Settle these claims, rescued under this worker's name, as if its threads had reported them."""
-        self._held.update((claim.token, claim) for claim, _ in settled)
-        self._done.extend((claim, outcome, 0.0) for claim, outcome in settled)
-        self._bell.set()
+    def join(self, timeout: float) -> bool:
+        """After `end`: wait for it. Returns whether everything could be settled."""
+        self._threads[0].join(max(0.0, timeout))
+        return self.count == 0 and self._call is None
+
+    def rescue(self, limit: int) -> int:
+        """Take over up to `limit` claims of workers whose lease ran out, to be settled as the retry policy has it. Returns how
+        many. Raises StoreUnavailable."""
+        with self._rescuing:  # a comparison meanwhile would take them for claims that nobody knows of
+            self._rescues += 1
+            try:
+                claims = self.store.rescue(self.worker, limit)
+                for claim in claims:
+                    self._settler.add(claim, self._runner.died(claim))
+            except StoreUnavailable as error:
+                if error.maybe_applied:
+                    self._rescue_in_doubt = self._reconcile = True
+                raise
+            finally:
+                self._rescues += 1
+                self._bell.set()
+        return len(claims)
 
     def heartbeat(self) -> None:
         """Keep the leases. Raises StoreUnavailable."""
-        before = self._number, len(self._held)
-        count = self.store.heartbeat(self.worker, self.working)
-        if (self._number, len(self._held)) != before or self._call is not None:
-            self._mismatch = 0  # a call came between: the two numbers can't be compared
-        elif count == before[1]:
-            self._mismatch = 0
-        else:
-            self._mismatch += 1
-            if self._mismatch >= 2:  # a lost answer: the store holds claims that we don't know, or no longer those that we do
-                self._mismatch, self._reconcile = 0, True
-                self._bell.set()
-
-    # for the threads
-
-    def begin(self, slot: int, claim: Claim) -> bool:
-        """A thread begins a claim; False: it must not, the claim was given back."""
-        if self._stopping:
-            self._done.append((claim, None, 0.0))
-            self._bell.set()
-            return False
-        self._working[slot] = Working(slot, claim, time.time())
-        self._begun = next(self._begin)
-        return True
-
-    def finish(self, slot: int, claim: Claim, outcome: Outcome, took: float) -> None:
-        """A thread is done with a claim after `took` seconds."""
-        self._working.pop(slot, None)
-        self._done.append((claim, outcome, took))
-        if took > _GATHER or self._handed - self._begun <= self._low:
+        before, ours, sent = (self._turns, self._rescues), self.count, self._clock()
+        theirs = self.store.heartbeat(self.worker, self.working)
+        self._prolong(sent)
+        if before != (self._turns, self._rescues) or before[0] % 2 or before[1] % 2 or self._call is not None:
+            self._uncompared += 1  # something was on its way: the two numbers can't be compared
+            self._reconcile = self._reconcile or self._uncompared >= _COMPARE_AFTER
+            return
+        self._uncompared = 0
+        self._mismatches = 0 if ours == theirs else self._mismatches + 1
+        if self._mismatches >= 2:  # the store holds claims that we don't know of, or no longer those that we do
+            self._mismatches, self._reconcile = 0, True
             self._bell.set()
 
     # the loop
 
+    def _ring(self) -> None:
+        if not self._bell.is_set():
+            self._bell.set()
+
     def _loop(self) -> None:
         while True:
+            self._turns += 1
+            bell = self._bell
             try:
                 delay = self._turn()
             except StoreUnavailable as error:
-                delay = self._away(error)
+                delay, bell = self._away(error), self._urgent
+            except ConfigError as error:
+                self.broken, self._stopping = error, True
+                self._nothing.set()
+                self._changed()
+                return
             except Exception:
                 log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
-                delay = 1.0
-            if self._ended and not (self._done or self._unsent or self._acks or self._held):
-                break
-            if self._ended and delay and self.available is False:
-                break  # what can't be settled now is left to the lease
-            if delay is None:
-                delay = _BUSY if self._held else _LOOK
+                delay, bell = 1.0, self._urgent
+            self._turns += 1
+            if self._ended and (bell is self._urgent or (self._call is None and (self.count == 0 or self._settler.parked))):
+                return
             if delay > 0:
-                self._bell.wait(delay)
+                bell.wait(delay)
+            self._urgent.clear()
             self._bell.clear()
 
-    def _turn(self) -> float | None:
-        """Settle, then claim. Returns the seconds until the next turn makes sense, None for when the bell rings."""
-        if self._stopping:
-            self._give_back_unbegun()
-        if self._ended:
-            for working in self.working:
-                log.warning("%s: a job is still running after the grace; it is put back and will run again", self.name)
-                self._done.append((working.claim, None, 0.0))
-            self._working.clear()
+    def _turn(self) -> float:
+        """Settle, then claim. Returns the seconds until the next turn makes sense, unless the bell rings before."""
+        if self._call is not None:
+            self._exchange(self._call)
+        self._take_back()
         if self._reconcile:
             self._compare()
         self._collect()
-        self._send()
-        if self._call is None and not self._worth_calling():
-            return None
-        return self._claim()
-
-    def _worth_calling(self) -> bool:
-        if self._acks:
-            return True
-        return self._may_claim() and self._room() > 0 and not self.empty
+        self._settler.send()
+        room = self._room() if self._may_claim() and not self.empty else 0
+        if room > 0 or self._acks:
+            counters = [counter for name, by in self._counts.items() for counter in self._settler.counters(name, by)]
+            self._number += 1
+            self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room)
+            self._acks, self._counts = [], Counter()
+            self._exchange(self._call)
+        if self._reconcile:
+            return _SOON
+        more = self._may_claim() and not self.empty
+        if more and self._room() > 0:
+            return 0.0
+        self._hold.hungry = more
+        return _BUSY if self._hold.unbegun else _LOOK
 
     def _may_claim(self) -> bool:
-        return not (self._stopping or self.paused) and self._wanted()
+        return not (self._stopping or self._paused) and self._wanted()
 
     def _room(self) -> int:
-        return max(0, min(_MOST, self.worker.threads + self._prefetch() - len(self._held) + len(self._acks)))
+        ahead = 0
+        if self._mean is not None:
+            ahead = min(self._max_prefetch, int(_LOOK_AHEAD / max(self._mean, 1e-7)) * self._crew.size)
+        return max(0, min(_MOST, self._crew.room + ahead))
 
-    def _prefetch(self) -> int:
-        return min(self._max_prefetch, int(_LOOK_AHEAD / max(self._mean, 1e-7)) * self.worker.threads)
+    def _take_back(self) -> None:
+        """Put back what no thread shall begin: all when stopping or when the lease may be over; else what waits for too long."""
+        now = self._clock()
+        if self._stopping or now > self._hold.good_until:
+            self._settler.put_back(self._hold.take_back())
+        elif self._hold.unbegun and self.available and (late := self._hold.take_back(now - _STALLED)):
+            self._mean = max(self._mean or 0.0, _STALLED)
+            self._settler.put_back(late)
+        if self._ended and (running := self._hold.take_back_running()):
+            log.warning("%s: %d job(s) still run after the grace; they are put back and run again", self.name, len(running))
+            self._settler.put_back(running)
 
-    def _claim(self) -> float | None:
-        call = self._call
-        if call is None:
-            self._number += 1
-            limit = self._room() if self._may_claim() else 0
-            effects = Effects(counters=tuple(self._counts.items()))
-            call = self._call = _Call(self._number, self._acks, effects, limit)
-            self._acks, self._counts = [], Counter()
+    def _exchange(self, call: _Call) -> None:
+        """Make the numbered call."""
+        sent = self._clock()
+        self.known = True
         try:
             claimed = self.store.claim(
                 self.worker, call.number, self.worker.queues, call.limit, ack=call.acks, effects=call.effects
             )
         except StaleCall as error:
-            # The store went on without us: find out where we stand. The acks of this call are sent anew, fenced by their
-            # tokens.
             log.info("%s: %s", self.name, error)
-            self._call, self._acks = None, [*call.acks, *self._acks]
-            self._counts.update(dict(call.effects.counters))
-            self._compare()
-            return 0.0
+            self._reconcile = True
+            self._withdraw(call)
+            return
+        except StoreUnavailable as error:
+            if not (error.server_wide or error.maybe_applied):
+                self._withdraw(call)
+            raise
         self._call = None
+        self._prolong(sent)
         self._back()
-        for claim in call.acks:
-            self._held.pop(claim.token, None)
         if claimed.lost:
             log.warning(
                 "%s: %d done job(s) had been taken over before they were acknowledged; they run again: %s",
@@ -266,140 +316,120 @@ class Consumer:
             )
         if claimed.claims:
             self._hand_out(claimed.claims)
+            self._hook("claimed")
         if call.limit:
             self.empty = len(claimed.claims) < call.limit
             if self.empty:
+                self._looked = call.number
                 self._nothing.set()
                 self._hook("idle")
-        return None if self.empty or not self._worth_calling() else 0.0
+
+    def _withdraw(self, call: _Call) -> None:
+        """Nothing of it took effect, and never will: its acks go with the next one, fenced by their tokens."""
+        self._call, self._acks = None, [*call.acks, *self._acks]
+        self._counts += call.counts
 
     def _hand_out(self, claims: Sequence[Claim]) -> None:
-        self._held.update((claim.token, claim) for claim in claims)
-        self._handed += len(claims)
-        self._low = len(claims) // 2 if len(claims) > self.worker.threads else 0
-        size = max(1, min(len(claims) // self.worker.threads, int(_HAND_OUT / max(self._mean, 1e-7))))
-        for start in range(0, len(claims), size):
-            self._todo.put((self, list(claims[start : start + size])))
-        self._hook("claimed")
+        size = 1
+        if self._mean is not None:
+            size = max(1, min(len(claims) // self._crew.size, int(_HAND_OUT / max(self._mean, 1e-7))))
+        self._hold.low = len(claims) // 2 if len(claims) > self._crew.size else 0
+        self._hold.hand_out(claims, size)
 
     def _collect(self) -> None:
         """Sort what the threads reported."""
-        spent, ran = 0.0, 0
-        while self._done:
-            claim, outcome, took = self._done.popleft()
-            spent, ran = spent + took, ran + 1
-            if claim.token not in self._held:
-                continue  # put back meanwhile, or known to be lost
+        reports: list[Report] = self._hold.reports()
+        if not reports:
+            return
+        for claim, outcome, _ in reports:
             if isinstance(outcome, Done):
                 self._acks.append(claim)
-                self._counts.update(dict(self._counters(outcome.counter)))
+                self._counts[outcome.counter] += 1
             else:
-                self._unsent.append((claim, outcome))
-        if ran:
-            self._mean += (spent / ran - self._mean) * (0.5 if self._mean < 1.0 else 1.0)
-
-    def _send(self) -> None:
-        """Settle, one by one, what isn't done. Raises StoreUnavailable, and keeps the rest."""
-        while self._unsent:
-            claim, outcome = self._unsent[0]
-            try:
-                self._settle(claim, outcome)
-            except LeaseLost:
-                log.info("%s: a claim of queue %s was taken over before it could be settled", self.name, claim.queue)
-            self._unsent.popleft()
-            self._held.pop(claim.token, None)
-            self._back()
-
-    def _settle(self, claim: Claim, outcome: Outcome | None) -> None:
-        if outcome is None:
-            self.store.release([claim])
-        elif isinstance(outcome, RetryLater):
-            log.info("%s: a job of queue %s is tried again: %s", self.name, claim.queue, outcome.reason)
-            self.store.retry(claim, outcome.payload, outcome.at, Effects(counters=self._counters("retried")))
-        elif isinstance(outcome, Failed):
-            failure = outcome.failure
-            log.error(
-                "job %s of queue %s failed for good after %d attempt(s), it is in the failure log: %s",
-                failure.id,
-                failure.queue,
-                failure.attempts,
-                failure.exception,
-            )
-            self.store.fail(claim, failure, Effects(counters=self._counters("failed")))
-
-    def _counters(self, name: str) -> tuple[tuple[str, int], ...]:
-        """Resque counts by worker beside the whole; node-resque's names: successes and failures, `host:pid`."""
-        if name in ("processed", "failed"):
-            return (name, 1), (f"{name}:{self.worker.host}:{self.worker.pid}", 1)
-        return ((name, 1),)
-
-    def _give_back_unbegun(self) -> None:
-        """What no thread has taken, in one step and in order."""
-        mine: list[Claim] = []
-        others: list[Batch | None] = []
-        with suppress(Empty):
-            while True:
-                batch = self._todo.get_nowait()
-                if batch is not None and batch[0] is self:
-                    mine += batch[1]
-                else:
-                    others.append(batch)
-        for batch in others:
-            self._todo.put(batch)
-        self._handed = self._begun
-        self._done.extend((claim, None, 0.0) for claim in reversed(mine))  # each goes to the front: the last one first
+                self._settler.add(claim, outcome)
+        mean = sum([report.took for report in reports]) / len(reports)
+        self._mean = mean if self._mean is None else (self._mean + mean) / 2
 
     def _compare(self) -> None:
-        """Reconcile: what the store holds for us and we don't know is put back; what it no longer holds is not ours."""
-        self._number += 1
-        theirs = {claim.token: claim for claim in self.store.reconcile(self.worker, self._number)}
-        self._reconcile = False
-        self._back()
-        if unknown := [claim for token, claim in theirs.items() if token not in self._held]:
-            log.warning("%s: %d claim(s) whose answer was lost are put back", self.name, len(unknown))
-            with suppress(LeaseLost):
-                self.store.release(unknown)
-        if gone := [token for token in list(self._held) if token not in theirs]:
-            log.warning("%s: %d claim(s) were taken over; they run again", self.name, len(gone))
-            running = {working.claim.token for working in self.working}
-            for token in gone:
-                if token not in running:
-                    self._held.pop(token, None)
+        """Reconcile: what the store holds for us and we don't know of is settled; what it no longer holds isn't ours."""
+        with self._rescuing:
+            self._number += 1
+            sent = self._clock()
+            try:
+                theirs = {claim.token: claim for claim in self.store.reconcile(self.worker, self._number)}
+            except StaleCall as error:
+                log.info("%s: %s", self.name, error)
+                return
+            self._reconcile, rescued, self._rescue_in_doubt = False, self._rescue_in_doubt, False
+            self._uncompared = 0
+            self._hold.good_until = sent + self.worker.lease
+            self._back()
+            held = self._hold.tokens
+            known = held | self._settler.tokens | {claim.token for claim in self._acks}
+            unknown = [claim for token, claim in theirs.items() if token not in known]
+            if unknown and rescued:
+                for claim in unknown:
+                    self._settler.add(claim, self._runner.died(claim))
+            elif unknown:
+                log.warning("%s: %d claim(s) that nobody here knows of are put back", self.name, len(unknown))
+                self._settler.put_back(unknown)
+            if lost := self._hold.forget(held - theirs.keys()):
+                log.warning("%s: %d job(s) were taken over while they could not be kept; they run again", self.name, lost)
+
+    def _prolong(self, sent: float) -> None:
+        """The store has heard of us. After a lease has lapsed that isn't enough: others may have what is here."""
+        if sent <= self._hold.good_until:
+            self._hold.good_until = sent + self.worker.lease
+        elif not self._reconcile:
+            self._reconcile = True
+            self._bell.set()
 
     def _away(self, error: StoreUnavailable) -> float:
+        if not error.server_wide:  # one key is wrong: the store is there, for everything else
+            if not self._complained:
+                log.error("%s: %s; it is asked again", self.name, error)
+            self._complained = True
+            return self._rng.uniform(0.5, 1.0)
+        self.failures += 1
+        self.empty = False
         if self.available is not False:
             log.warning("%s: %s; claims and results are kept, it is asked again", self.name, error)
+            self.available, self._away_since = False, self._clock()
+            self._changed()
             self._hook("away")
-        self.available, self.why, self.empty = False, error, False
-        self._failures += 1
-        return self._rng.uniform(0.05, min(2.0, 0.1 * 2.0 ** min(self._failures, 10)))
+        return self._rng.uniform(0.05, min(2.0, 0.1 * 2.0 ** min(self.failures, 10)))
 
     def _back(self) -> None:
+        self._complained = False
         if self.available is not True:
             if self.available is False:
                 log.warning("%s: the store answers again", self.name)
-            self.available, self.why, self._failures = True, None, 0
+                self._reconcile = True
+                if self._clock() - self._away_since > self.worker.lease / 3:
+                    self._hold_off_until = self._clock() + self.worker.lease
+            self.available, self.failures = True, 0
+            self._changed()
             self._hook("registered")
 
     # waiting for work
 
     def _await_work(self) -> None:
         """Waits in the store while there is nothing to claim, so that the loop stays free to settle."""
-        pause = threading.Event()
-        while not self._stopping:
-            if not self._nothing.wait(_LOOK):
-                continue
-            if not self._may_claim():
-                pause.wait(0.1)
-                continue
+        while True:
+            self._nothing.wait()
+            if self._stopping:
+                return
             self._nothing.clear()
+            pause = 0.0
             try:
-                self.store.wait(self.worker, self.worker.queues, _LOOK)
+                while self._may_claim() and not self.store.wait(self.worker, self.worker.queues, _LOOK):
+                    pass
             except StoreUnavailable:
-                pause.wait(0.5)
+                pause = 0.5  # the loop finds out what it is
             except Exception:
                 if not self._stopping:
-                    log.exception("%s: waiting for work failed; the queues are looked at once a second", self.name)
-                pause.wait(1.0)
-            self.empty = False
-            self._bell.set()
+                    log.exception("%s: waiting for work failed; the queues are looked at every few seconds", self.name)
+                pause = 3.0
+            if pause:
+                self._nothing.wait(self._rng.uniform(pause / 2, pause))
+            self.wake()

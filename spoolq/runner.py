@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from spoolq.job import Claim, Failure, Job, new_id
 from spoolq.retry import Dropped, GiveUp, RetryAt, RetryPolicy, decide
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Tasks
+
+log = logging.getLogger("spoolq.worker")
 
 UNKNOWN_POLICY = RetryPolicy()
 
@@ -91,6 +94,13 @@ class Runner:
     def run(self, claim: Claim, slot: int = 0) -> Outcome:
         """Run the job; `slot` is the number of the thread."""
         try:
+            return self._run(claim, slot)
+        except BaseException as error:  # a mistake of ours ends one job's attempt, never a thread
+            log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
+            return self._failed(claim, new_id(), error, [], 1, slot)
+
+    def _run(self, claim: Claim, slot: int) -> Outcome:
+        try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
             return self._unreadable(claim, error, slot)
@@ -130,8 +140,7 @@ class Runner:
             case Dropped():
                 return DISCARDED
             case GiveUp(reason):
-                lines = traceback.format_exception(error) if error.__traceback__ else []
-                return self._failed(claim, job.id, error, [*"".join(lines).splitlines(), reason], job.attempt + 1, slot)
+                return self._failed(claim, job.id, error, [*_trace(error), reason], job.attempt + 1, slot)
 
     def _unreadable(self, claim: Claim, error: PayloadError, slot: int) -> Outcome:
         return self._failed(claim, new_id(), error, [], 1, slot)
@@ -150,6 +159,16 @@ class Runner:
                 attempts=attempts,
             )
         )
+
+
+def _trace(error: BaseException) -> list[str]:
+    """Its traceback, line by line."""
+    if error.__traceback__ is None:
+        return []
+    try:
+        return "".join(traceback.format_exception(error)).splitlines()
+    except Exception as broken:  # notes, texts and lazy sources may be the user's own code
+        return [f"(its traceback can't be had: {type(broken).__name__})"]
 
 
 def _text(error: BaseException) -> str:

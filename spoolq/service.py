@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from spoolq.errors import StoreUnavailable
+from spoolq.errors import ConfigError, StoreUnavailable
 
 log = logging.getLogger("spoolq")
 
@@ -18,12 +18,15 @@ class Service:
     """Calls `turn` on a daemon thread until it returns None or `stop` is called.
 
     A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
-    is back.
+    is back (not at all when `quiet`: somebody else tells). A wrong setting is told, and ends the loop: it doesn't mend itself.
     """
 
-    def __init__(self, name: str, turn: Callable[[], float | None], *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, name: str, turn: Callable[[], float | None], *, quiet: bool = False, rng: random.Random | None = None
+    ) -> None:
         self.name = name
         self._turn = turn
+        self._level = logging.DEBUG if quiet else logging.WARNING
         self._rng = rng or random.Random()
         self._bell = threading.Event()
         self._stopping = False
@@ -60,14 +63,17 @@ class Service:
             delay = self._turn()
         except StoreUnavailable as error:
             if self._failures == 0 and not self._stopping:
-                log.warning("%s: %s", self.name, error)
+                log.log(self._level, "%s: %s", self.name, error)
             return self._pause()
+        except ConfigError as error:
+            log.log(logging.ERROR, "%s: %s; nothing is done here until the next start", self.name, error)
+            return None
         except Exception:
             if not self._stopping:
                 log.exception("%s: an error of our own; it is tried again", self.name)
             return self._pause()
         if self._failures:
-            log.info("%s: goes on again", self.name)
+            log.log(min(self._level, logging.INFO), "%s: goes on again", self.name)
             self._failures = 0
         return delay
 

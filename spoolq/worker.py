@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import random
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import Literal
 
-from spoolq.consumer import Batch, Consumer
+from spoolq.burst import Burst
+from spoolq.consumer import Consumer
+from spoolq.crew import Crew
 from spoolq.drain import Drainer
-from spoolq.errors import StoreUnavailable
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.rescuer import Rescuer
 from spoolq.runner import Runner
 from spoolq.scheduler import Scheduler
@@ -25,9 +29,13 @@ from spoolq.tasks import Tasks
 
 log = logging.getLogger("spoolq.worker")
 
-OUT_OF_REACH = 69
+Order = Literal["stop", "pause", "resume", "look"]
+
 _SHOWN_AFTER = 0.05  # seconds that a job must have run before others are told what the worker does
 _SHOWN_EVERY = 0.25
+_SETTLING = 5.0  # seconds for telling a store that answers what became of the last jobs
+_AWAY = 2.0  # seconds for which a store that doesn't answer is waited for, when no result would be lost
+_GOODBYE = 2.0
 
 
 class Worker:
@@ -56,91 +64,94 @@ class Worker:
         burst: bool = False,
         max_prefetch: int = 100,
         hook: Callable[[str], None] = lambda point: None,
+        rng: random.Random | None = None,
     ) -> None:
         self.info = info
-        self._primary_store = primary
         self._spool = spool
         self._drainer = drainer
         self._grace = grace
-        self._burst = burst
-        self._stop = threading.Event()
         self._now = False
-        self._todo: SimpleQueue[Batch | None] = SimpleQueue()
-        self.primary = Consumer(
-            primary, info, Runner(tasks, info, "primary"), self._todo, name="worker", max_prefetch=max_prefetch, hook=hook
-        )
-        self.local: Consumer | None = None
-        if spool is not None:
-            self.local = Consumer(
-                spool,
+        self._rng = rng or random.Random()
+        self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+        self._crew = Crew(info.threads)
+
+        def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool]) -> Consumer:
+            runner = Runner(tasks, info, says)
+            return Consumer(
+                store,
                 info,
-                Runner(tasks, info, "spool"),
-                self._todo,
-                name="local-worker",
+                runner,
+                self._crew,
+                name=name,
                 max_prefetch=max_prefetch,
-                wanted=lambda: local and self.primary.available is False,
+                wanted=wanted,
+                changed=self._changed,
+                hook=hook,
             )
-        self._consumers = [consumer for consumer in (self.primary, self.local) if consumer is not None]
-        self._services = [self._heartbeats(consumer) for consumer in self._consumers]
-        for consumer in self._consumers:
-            self._services += [
-                Service(f"{consumer.name}-scheduler", Scheduler(consumer.store).turn),
-                Service(f"{consumer.name}-rescuer", Rescuer(consumer.store, info, consumer.runner, consumer.adopt).turn),
-            ]
+
+        self.primary = consumer(primary, "worker", "primary", lambda: True)
+        self.local: Consumer | None = None
+        if spool is not None and local:
+            self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.available is False)
+        self._consumers = [one for one in (self.primary, self.local) if one is not None]
+        self._services: list[Service] = []
+        for one in self._consumers:
+            tidy = self._tidying(one)
+            self._services += [Service(f"{one.name}-heartbeat", self._heartbeats(one), quiet=True)]
+            self._services += [Service(f"{one.name}-{what}", turn, quiet=True) for what, turn in tidy.items()]
+            if one is self.primary:
+                drained = (spool, drainer) if spool is not None and drainer is not None else None
+                self._burst = Burst(one, self.local, drained, tuple(tidy.values())) if burst else None
         if drainer is not None:
             self._services.append(Service("drainer", drainer.turn))
 
     def run(self) -> int:
-        """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0, or 69 when a burst could
-        not reach
-        the primary. Safe to start while Redis is away."""
-        self._title()
-        threads = [
-            threading.Thread(target=self._work, args=(slot,), name=f"spoolq-job-{slot}", daemon=True)
-            for slot in range(self.info.threads)
-        ]
-        for thread in threads:
-            thread.start()
+        """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; of a burst also 69 when the
+        primary was out of reach, 75 when jobs are left in the spool that it doesn't take. Safe to start while Redis is away.
+
+        Raises ConfigError when one of the stores can't be used as it is set up.
+        """
+        if self._spool is not None:
+            with suppress(StoreUnavailable):  # without its spool it goes on with Redis alone
+                self._spool.waiting(1)
+        self._crew.start()
         for consumer in self._consumers:
             consumer.start()
         for service in self._services:
             service.start()
-        log.info(
-            "worker %s runs, %d thread(s), queues %s", self.info.resque_id(0), self.info.threads, ", ".join(self.info.queues)
-        )
-        code = 0
-        while not self._stop.wait(0.02 if self._burst else 1.0):
-            if self.local is not None and self.primary.available is False:
-                self.local.wake()
-            if self._burst and (found := self._finished()) is not None:
-                code = found
-                break
-        self._finish()
+        info = self.info
+        log.info("worker %s runs, %d thread(s), queues %s", info.resque_id(0), info.threads, ", ".join(info.queues))
+        try:
+            code = self._watch()
+        finally:
+            self._finish()
+        if (broken := self._broken()) is not None:
+            raise broken
         return code
 
     def stop(self, *, now: bool = False) -> None:
         """Take no more, finish what runs within the grace, put the rest back. `now`: put it back at once. Safe in a signal
         handler."""
         self._now = self._now or now
-        self._stop.set()
+        self._orders.put("stop")
 
     def pause(self, paused: bool = True) -> None:
-        """Take no more jobs until resumed; running ones go on."""
-        for consumer in self._consumers:
-            consumer.paused = paused
-            consumer.wake()
-        log.info("paused" if paused else "resumed")
+        """Take no more jobs until resumed; running ones go on. Safe in a signal handler."""
+        self._orders.put("pause" if paused else "resume")
 
     def install_signals(self) -> None:
-        """TERM, INT: stop, the second one at once. QUIT: stop, without a limit. TSTP, USR2: pause, CONT: resume. TTIN:
-        stacks to
-        standard error. Only from the main thread."""
+        """TERM, INT: stop, the second one at once. QUIT: stop, without a limit. TSTP, USR2: pause, CONT: resume. TTIN: stacks to
+        standard error. And a title for the process. Only from the main thread."""
+        told = False
 
         def end(number: int, frame: FrameType | None) -> None:
-            self.stop(now=self._stop.is_set())
+            nonlocal told
+            self.stop(now=told)
+            told = True
 
         def quit(number: int, frame: FrameType | None) -> None:
-            self._grace = None
+            nonlocal told
+            self._grace, told = None, True
             self.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,84 +161,133 @@ class Worker:
             signal.signal(number, lambda number, frame: self.pause())
         signal.signal(signal.SIGCONT, lambda number, frame: self.pause(False))
         faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True)
+        with suppress(ImportError):  # Ruby's Resque on the same host knows by the title (`resque-0:`) that this process is alive
+            from setproctitle import setproctitle
 
-    def _work(self, slot: int) -> None:
-        """One thread: runs the batches that it is given, until None."""
-        while (batch := self._todo.get()) is not None:
-            consumer, claims = batch
-            for claim in claims:
-                if consumer.begin(slot, claim):
-                    began = time.perf_counter()
-                    outcome = consumer.runner.run(claim, slot)
-                    consumer.finish(slot, claim, outcome, time.perf_counter() - began)
+            setproctitle(f"resque-0: spoolq worker on {','.join(self.info.queues)}")
 
-    def _finished(self) -> int | None:
-        """In a burst: the exit code when nothing is left to do here, else None."""
-        if self.primary.available is False:
-            if self.local is None:
-                return OUT_OF_REACH
-            return OUT_OF_REACH if self.local.idle else None
-        if not self.primary.idle or (self.local is not None and self.local.working):
+    def _watch(self) -> int:
+        """Until the end. Returns the exit code."""
+        while True:
+            match self._next_order(0.02 if self._burst is not None else 1.0):
+                case "stop":
+                    return 0
+                case "pause" | "resume" as order:
+                    for consumer in self._consumers:
+                        consumer.pause(order == "pause")
+                    log.info("paused: running jobs go on, no more are taken" if order == "pause" else "resumed")
+                case _:
+                    if self._broken() is not None:
+                        return 0
+                    if self._burst is not None and (code := self._burst.turn()) is not None:
+                        return code
+
+    def _next_order(self, timeout: float) -> Order | None:
+        try:
+            return self._orders.get(timeout=timeout)
+        except Empty:
             return None
-        if self._drainer is None or self._spool is None:
-            return 0
-        with suppress(StoreUnavailable):
-            if self._spool.waiting(1):
-                return None
-        # A look once more: the drainer may have put something into the primary since it was found empty.
-        self.primary.empty = False
-        self.primary.wake()
-        until = time.monotonic() + 2.0
-        while time.monotonic() < until and not self.primary.empty:
-            time.sleep(0.002)
-        return 0 if self.primary.idle else None
+
+    def _changed(self) -> None:
+        """A store went away or came back: local work begins or ends."""
+        if self.local is not None:
+            self.local.wake()
+        self._orders.put("look")
+
+    def _broken(self) -> ConfigError | None:
+        return next((one.broken for one in self._consumers if one.broken is not None), None)
+
+    # the end
 
     def _finish(self) -> None:
-        """Stop claiming, wait for what runs, put back the rest, say good-bye."""
+        """Stop claiming, wait for what runs, put back the rest, say good-bye. Nothing here waits without a limit but a grace of
+        None."""
         for consumer in self._consumers:
             consumer.stop_claiming()
         if self._drainer is not None:
             self._drainer.stop()
-        if any(consumer.working for consumer in self._consumers):
-            log.info("waiting for running jobs: %s", "no limit" if self._grace is None else f"{self._grace:g} s at most")
+        for service in self._services:
+            if not service.name.endswith("heartbeat"):
+                service.stop(0.0)
         began = time.monotonic()
+        until = float("inf") if self._grace is None else began + self._grace
+        if self._crew.busy:
+            log.info("waiting for running jobs: %s", "no limit" if self._grace is None else f"{self._grace:g} s at most")
+        self._wait(lambda: not self._crew.busy, until)
         for consumer in self._consumers:
-            while consumer.working and not self._now and (self._grace is None or time.monotonic() < began + self._grace):
-                time.sleep(0.01)
-            if not consumer.settle_rest(time.monotonic() + (0.0 if self._now or consumer.working else 2.0)):
-                log.warning("%s: not everything could be settled; it is run again when the lease is over", consumer.name)
+            self._wait(lambda one=consumer: one.count == 0, self._settled_by(consumer, until))  # type: ignore[misc]
+        self._crew.end()
+        for consumer in self._consumers:
+            consumer.end()
+        limit = time.monotonic() + _GOODBYE
+        for consumer in self._consumers:
+            if not consumer.join(limit - time.monotonic()):
+                log.warning("%s: %d claim(s) could not be settled; they run again elsewhere", consumer.name, consumer.count)
         for service in self._services:
             service.stop(0.0)
         for service in self._services:
-            service.stop(2.0)
-        for _ in range(self.info.threads):
-            self._todo.put(None)
-        for consumer in self._consumers:
-            with suppress(StoreUnavailable):
-                consumer.store.unregister(self.info)
-        if self._drainer is not None:
-            self._drainer.close()
+            service.stop(max(0.0, limit - time.monotonic()))
+        self._say_goodbye()
         log.info("worker %s has ended", self.info.resque_id(0))
 
-    def _heartbeats(self, consumer: Consumer) -> Service:
+    def _wait(self, over: Callable[[], bool], until: float) -> None:
+        """Until it is over, or that time, or a second order to stop."""
+        while not (over() or self._now or time.monotonic() >= until):
+            self._next_order(0.01)
+
+    def _settled_by(self, consumer: Consumer, until: float) -> float:
+        """Until when to wait for the last settling: within the grace for results, which would be run again."""
+        now = time.monotonic()
+        if consumer.available is not False:
+            return now + _SETTLING
+        return min(max(now, until), now + self.info.lease) if consumer.owes else now + _AWAY
+
+    def _say_goodbye(self) -> None:
+        """Unregister: what is still held may be taken over at once. A store that hangs is not waited for."""
+
+        def words() -> None:
+            for consumer in self._consumers:
+                if consumer.known:
+                    with suppress(StoreUnavailable, ConfigError):
+                        consumer.store.unregister(self.info)
+            if self._drainer is not None:
+                with suppress(ConfigError):
+                    self._drainer.close()
+
+        thread = threading.Thread(target=words, name="spoolq-goodbye", daemon=True)
+        thread.start()
+        thread.join(_GOODBYE)
+
+    # the services
+
+    def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
+        scheduler = Scheduler(consumer.store)
+        rescuer = Rescuer(consumer.rescue, self.info.lease, hold_off=lambda: consumer.hold_off)
+
+        def when_active(turn: Callable[[], float]) -> Callable[[], float]:
+            return lambda: turn() if consumer.active else 1.0  # a spool that nothing is run from is left alone
+
+        return {"scheduler": when_active(scheduler.turn), "rescuer": when_active(rescuer.turn)}
+
+    def _heartbeats(self, consumer: Consumer) -> Callable[[], float]:
         every = self.info.lease / 3
-        last = [0.0]
-        shown: list[frozenset[str]] = [frozenset()]
+        last = float("-inf")
+        shown: frozenset[str] = frozenset()
 
         def turn() -> float:
             """The leases, three times a lease; and what is worked on, soon after it has begun."""
+            nonlocal last, shown
+            if not consumer.active:
+                return 0.5
             now, clock = time.monotonic(), time.time()
-            running = frozenset(w.claim.token for w in consumer.working if clock - w.since > _SHOWN_AFTER)
-            if now - last[0] >= every or (running - shown[0] and now - last[0] >= _SHOWN_EVERY):
-                last[0], shown[0] = now, running
-                consumer.heartbeat()
-            return min(every, 0.1 if consumer.working else 0.5)
+            working = consumer.working
+            running = frozenset(one.claim.token for one in working if clock - one.since > _SHOWN_AFTER)
+            if now - last >= every or (running - shown and now - last >= _SHOWN_EVERY):
+                try:
+                    consumer.heartbeat()
+                except StoreUnavailable:  # the consumer tells; a lease may be short, and is to be saved as soon as it's back
+                    return self._rng.uniform(0.5, 1.0) * min(1.0, every)
+                last, shown = now, running
+            return min(every, 0.1 if working else 0.5)
 
-        return Service(f"{consumer.name}-heartbeat", turn)
-
-    def _title(self) -> None:
-        """A title by which Ruby's Resque on the same host knows that this process is alive (it looks for `resque-0:`)."""
-        with suppress(ImportError):
-            from setproctitle import setproctitle
-
-            setproctitle(f"resque-0: spoolq worker on {','.join(self.info.queues)}")
+        return turn

@@ -24,7 +24,9 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client",  # 5
     "drain tasks scheduler stats",
     "runner",
-    "consumer rescuer",
+    "crew settler rescuer",
+    "consumer",
+    "burst",
     "worker",
     "autoscale pool",  # 6
     "config",  # 7

@@ -147,7 +147,7 @@ class RedisStore:
             b"%d" % call,
             encoding.moment(not_after),
             b"%d" % max(0, min(limit, MOST)),
-            b"1" if worker.key in self._idle else b"0",
+            b"1" if limit > 0 and worker.key in self._idle else b"0",
             b"%d" % len(queues),
             *(queue.encode() for queue in queues),
             *encoding.claims(ack),
@@ -158,7 +158,8 @@ class RedisStore:
         except StoreUnavailable as error:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
-        self._idle.discard(worker.key)
+        if limit > 0:  # who only acknowledges may go on waiting
+            self._idle.discard(worker.key)
         return Claimed(views.claims(taken, worker.key), tuple(token.decode() for token in lost))
 
     def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:

@@ -1,0 +1,145 @@
+"""Claims whose outcome a store has yet to be told, one after the other: retries, failures and what is put back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from spoolq.errors import LeaseLost, StoreUnavailable
+from spoolq.job import Claim
+from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.store.base import Effects, Store, WorkerInfo
+
+log = logging.getLogger("spoolq.worker")
+
+_PARKED = 5.0  # seconds until a claim that the store refused for its own sake is tried again
+
+
+@dataclass(slots=True)
+class _Entry:
+    """`outcome` None: put back at the front, in this order."""
+
+    claims: Sequence[Claim]
+    outcome: Outcome | None
+    again_at: float = 0.0
+
+
+class Settler:
+    """Tells `store` what became of claims, and keeps what it can't tell yet: the verb and its arguments, never a job.
+
+    What the store refuses for its own sake (a key that holds something else, a queue that may not be written) is set apart and
+    tried again every few seconds; it holds up nobody.
+    """
+
+    def __init__(self, store: Store, worker: WorkerInfo, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._worker, self._name, self._clock = store, worker, name, clock
+        self._entries: deque[_Entry] = deque()
+        self._parked: list[_Entry] = []
+        self._lock = threading.Lock()  # others add and look; `send` is for one thread
+
+    def add(self, claim: Claim, outcome: Outcome) -> None:
+        """To be settled as this."""
+        with self._lock:
+            self._entries.append(_Entry((claim,), outcome))
+
+    def put_back(self, claims: Sequence[Claim]) -> None:
+        """To be released, together and in this order."""
+        if claims:
+            with self._lock:
+                self._entries.append(_Entry(tuple(claims), None))
+
+    @property
+    def count(self) -> int:
+        """How many claims are not settled yet."""
+        return sum([len(entry.claims) for entry in self._all()])
+
+    @property
+    def results(self) -> bool:
+        """Whether one of them was run: if its outcome is never told, it runs again."""
+        return any(entry.outcome is not None for entry in self._all())
+
+    @property
+    def tokens(self) -> set[str]:
+        """Of the claims that are not settled yet."""
+        return {claim.token for entry in self._all() for claim in entry.claims}
+
+    @property
+    def parked(self) -> bool:
+        """Whether something was refused and waits for its next try."""
+        return bool(self._parked)
+
+    def send(self) -> None:
+        """Settle what is due. Raises StoreUnavailable when the store is away for all, and keeps the rest."""
+        if self._parked:
+            now = self._clock()
+            with self._lock:
+                self._entries.extend([entry for entry in self._parked if entry.again_at <= now])
+                self._parked = [entry for entry in self._parked if entry.again_at > now]
+        while self._entries:
+            entry = self._entries[0]
+            try:
+                self._tell(entry)
+            except LeaseLost as error:
+                log.warning(
+                    "%s: %d claim(s) of queue %s were settled before, or taken over by somebody else who runs them again",
+                    self._name,
+                    len(error.tokens),
+                    entry.claims[0].queue,
+                )
+            except StoreUnavailable as error:
+                if error.server_wide:
+                    raise
+                self._park(entry, error)
+                continue
+            except Exception as error:
+                self._park(entry, error)
+                continue
+            with self._lock:
+                self._entries.popleft()
+
+    def _all(self) -> list[_Entry]:
+        with self._lock:
+            return [*self._entries, *self._parked]
+
+    def _park(self, entry: _Entry, error: Exception) -> None:
+        if not entry.again_at:
+            log.error(
+                "%s: a claim of queue %s can't be settled, it is kept and tried again: %s: %s",
+                self._name,
+                entry.claims[0].queue,
+                type(error).__name__,
+                error,
+            )
+        entry.again_at = self._clock() + _PARKED
+        with self._lock:
+            self._parked.append(self._entries.popleft())
+
+    def _tell(self, entry: _Entry) -> None:
+        outcome, claim = entry.outcome, entry.claims[0]
+        match outcome:
+            case None:
+                self._store.release(entry.claims)
+            case Done(counter):
+                self._store.ack(entry.claims, Effects(counters=self.counters(counter)))
+            case RetryLater(payload, at, reason):
+                self._store.retry(claim, payload, at, Effects(counters=self.counters("retried")))
+                log.info("%s: a job of queue %s is tried again: %s", self._name, claim.queue, reason)
+            case Failed(failure):
+                self._store.fail(claim, failure, Effects(counters=self.counters("failed")))
+                log.error(
+                    "job %s of queue %s failed for good after %d attempt(s), it is in the failure log: %s",
+                    failure.id,
+                    failure.queue,
+                    failure.attempts,
+                    failure.exception,
+                )
+
+    def counters(self, name: str, by: int = 1) -> tuple[tuple[str, int], ...]:
+        """Resque counts by worker beside the whole; node-resque's names: successes and failures, `host:pid`."""
+        if name in ("processed", "failed"):
+            return (name, by), (f"{name}:{self._worker.host}:{self._worker.pid}", by)
+        return ((name, by),)
