@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -82,7 +83,7 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     SQLite's closing (a checkpoint, the -wal's deletion) on what others use. Hence the extra reference.
     """
     connection = sqlite.connect(
-        f"file:{quote(path)}?mode={'ro' if readonly else 'rw'}",
+        f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}",
         uri=True,
         isolation_level=None,
         timeout=busy,

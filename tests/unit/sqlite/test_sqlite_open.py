@@ -221,6 +221,12 @@ def test_what_was_acknowledged_is_there_after_closing(path: Path, store: SQLiteS
     assert len(claim(open_store(), 1)) == 1
 
 
+@pytest.mark.parametrize("name", ["a b.db", "50%25.db", "q?mode=memory#x.db", "é.db", os.fsdecode(b"\xff.db")])
+def test_a_path_is_taken_as_it_is(tmp_path: Path, open_store: Open, name: str) -> None:
+    assert open_store(tmp_path / name).put([message("1")]) == [True]
+    assert (tmp_path / name).is_file()
+
+
 def test_closing_twice_and_calling_after_it(store: SQLiteStore) -> None:
     store.put([message("1")])
     store.close()
