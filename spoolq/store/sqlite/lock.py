@@ -7,6 +7,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
+
+
+def give_to_owner(fd: int, database: str) -> None:
+    """What root makes beside a database belongs to the database's owner, as SQLite does with its own files: or an operator's look
+    at a spool would shut out the application that it belongs to."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = os.stat(database)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 class CommitLock:
@@ -22,6 +32,7 @@ class CommitLock:
         while True:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                give_to_owner(self._fd, self._path.removesuffix("-lock"))
                 ours = os.fstat(self._fd)
                 self._identity = ours.st_ino, ours.st_dev
             fcntl.flock(self._fd, fcntl.LOCK_EX)

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from spoolq.store.sqlite.lock import give_to_owner
+
 POLL = 0.05
 """Seconds between looks where there can be no FIFO or no epoll."""
 
@@ -138,6 +140,7 @@ def _open(path: str) -> int | None:
     except OSError:
         return None
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        give_to_owner(fd, path.removesuffix("-wake"))
         return fd
     os.close(fd)
     return None
