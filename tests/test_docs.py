@@ -14,9 +14,11 @@ import inspect
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,8 @@ import pytest
 from spoolq.app import SpoolQ
 from spoolq.cli import main
 from spoolq.config import KINDS, Settings, load
+from spoolq.job import Job
+from spoolq.runner import Current, _current
 from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent
@@ -151,6 +155,20 @@ def test_both_jobs_of_the_readme_arrive_and_run(reader: Callable[[Path], Reader]
     said = readme.shell("spoolq worker app:q --burst")
     assert "hi, a@example.com" in said
     assert "hello, b@example.com" in said
+
+
+def test_the_idempotent_task_of_the_guarantees_charges_once(reader: Callable[[Path], Reader]) -> None:
+    page = reader(PAGES["guarantees.md"])
+    page.follow()
+    page.python(Step("python", 'charge.using(id="order-7").enqueue("ann", 500)', 1))
+    page.shell("spoolq worker ledger:q --burst")
+    token = _current.set(Current(Job("order-7", "charge", "default"), "primary"))  # a second run of the same job
+    try:
+        page.names["charge"]("ann", 500)
+    finally:
+        _current.reset(token)
+    with closing(sqlite3.connect(page.folder / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT job, customer, cents FROM charges").fetchall() == [("order-7", "ann", 500)]
 
 
 # Commands
