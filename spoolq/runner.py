@@ -95,7 +95,7 @@ class Runner:
         """Run the job; `slot` is the number of the thread."""
         try:
             return self._run(claim, slot)
-        except BaseException as error:  # a mistake of ours ends one job's attempt, never a thread
+        except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._failed(claim, new_id(), error, [], 1, slot)
 
@@ -121,6 +121,15 @@ class Runner:
 
     def died(self, claim: Claim) -> Outcome:
         """The outcome of a claim whose worker died: an attempt, to be followed by another as the task's policy has it."""
+        try:
+            return self._died(claim)
+        except BaseException as error:
+            log.exception(
+                "what becomes of a job of queue %s, whose worker died, can't be told; it goes to the failure log", claim.queue
+            )
+            return self._failed(claim, new_id(), error, [], 1, 0)
+
+    def _died(self, claim: Claim) -> Outcome:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:

@@ -1,0 +1,638 @@
+"""The loop over one store, against everything that can come between: lost answers, outages, leases that end, slow jobs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolq.errors import ConfigError
+from spoolq.store.base import Working
+from tests.unit.hands import Rig, held, id_of, info, job, jobs, left
+from tests.waiting import eventually
+
+Make = Callable[..., Rig]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Rig] = []
+
+    def one(**options: Any) -> Rig:
+        made.append(Rig(tmp_path, **options))
+        return made[-1]
+
+    yield one
+    for rig in made:
+        rig.close()
+
+
+def gone(rig: Rig) -> bool:
+    """Nothing is left in the store, and nothing in our hands."""
+    return rig.consumer.idle and not any(d.ready or d.claimed or d.scheduled for d in rig.real.depths())
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and text in r.getMessage()]
+
+
+def settled(rig: Rig) -> None:
+    """All jobs ran once and are acknowledged."""
+    eventually(lambda: gone(rig), what="everything acknowledged")
+    assert Counter(rig.ran).most_common(1)[0][1] == 1
+
+
+class Gate:
+    """A task that says when it runs and waits until it may end."""
+
+    def __init__(self) -> None:
+        self.running, self.open = threading.Semaphore(0), threading.Event()
+        self.count = 0
+
+    def __call__(self, *args: Any) -> None:
+        self.count += 1
+        self.running.release()
+        assert self.open.wait(30)
+
+    def entered(self) -> None:
+        assert self.running.acquire(timeout=10)
+
+
+# the plain way
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_job_runs_once_in_order_and_is_counted(make: Make, threads: int) -> None:
+    rig = make(threads=threads)
+    rig.store.put(jobs(300))
+    rig.start()
+    settled(rig)
+    assert sorted(rig.ran) == list(range(300))
+    if threads == 1:
+        assert rig.ran == list(range(300))
+    assert dict(rig.real.counters()) == {"processed": 300, "processed:host:4242": 300}
+    assert rig.points[:2] == ["registered", "claimed"]
+
+
+def test_an_idle_one_is_woken_by_a_job(make: Make) -> None:
+    rig = make()
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] == 1)
+    for number in range(5):
+        rig.store.put([job(f"j{number}", args=(number,))])
+        eventually(lambda n=number: rig.ran[-1:] == [n], within=0.9)
+    settled(rig)
+
+
+def test_an_idle_one_asks_about_once_a_second(make: Make) -> None:
+    rig = make()
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] == 1)
+    before = rig.store.calls["claim"]
+    eventually(lambda: rig.store.calls["wait"] == 3, within=5)
+    assert rig.store.calls["claim"] == before
+
+
+def test_queues_in_their_order(make: Make) -> None:
+    rig = make(queues=("high", "low"))
+    rig.store.put([job(f"l{n}", queue="low", args=(f"l{n}",)) for n in range(3)])
+    rig.store.put([job(f"h{n}", queue="high", args=(f"h{n}",)) for n in range(3)])
+    rig.start()
+    eventually(lambda: len(rig.ran) == 6)
+    assert rig.ran == ["h0", "h1", "h2", "l0", "l1", "l2"]
+
+
+def test_a_failing_job_is_tried_again_and_then_logged(make: Make) -> None:
+    rig = make()
+    attempts = []
+
+    def broken() -> None:
+        attempts.append(1)
+        raise ValueError("no luck")
+
+    rig.task("broken", broken, retries=1, backoff=lambda state: 0)
+    rig.store.put([job("j1", "broken")])
+    rig.start()
+    eventually(lambda: rig.real.failures.count() == 1)
+    assert len(attempts) == 2
+    [failure] = rig.real.failures.page()
+    assert (failure.id, failure.attempts, failure.error) == ("j1", 2, "no luck")
+    eventually(lambda: gone(rig))
+
+
+def test_an_unreadable_payload_at_the_head_blocks_nobody(make: Make) -> None:
+    rig = make()
+    rig.store.put([job("bad")._replace(payload=b"\xff{"), *jobs(3)])
+    rig.start()
+    eventually(lambda: len(rig.ran) == 3)
+    eventually(lambda: rig.real.failures.count() == 1)
+    assert rig.real.failures.page()[0].payload == b"\xff{"
+
+
+# lost answers
+
+
+def test_a_claim_whose_answer_is_lost_is_asked_for_again_under_its_number(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make(threads=2)
+    rig.store.put(jobs(50))
+    rig.store.inject("lost", "claim", times=3)
+    rig.start()
+    settled(rig)
+    assert sorted(rig.ran) == list(range(50))
+    assert dict(rig.real.counters())["processed"] == 50
+    assert not said(caplog, "taken over")
+    assert not said(caplog, "nobody here knows of")
+
+
+def test_an_acknowledgement_whose_answer_is_lost_is_no_second_run(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("lost", "claim")
+    gate.open.set()
+    eventually(lambda: gone(rig))
+    assert gate.count == 1
+    assert dict(rig.real.counters())["processed"] == 1
+    assert not said(caplog, "taken over")
+
+
+def test_random_lost_answers_of_every_verb_lose_and_repeat_nothing(make: Make) -> None:
+    rig = make(threads=3)
+    tried: Counter[int] = Counter()
+
+    def sometimes(number: int) -> None:
+        tried[number] += 1
+        if number % 7 == 0 and tried[number] == 1:
+            raise ValueError
+
+    rig.task("sometimes", sometimes, retries=3, backoff=lambda state: 0)
+    rig.store.put(jobs(200, "sometimes"))
+    rig.start()
+    for _ in range(4):
+        rig.store.inject("lost", "claim", "retry", "reconcile", "release")
+        eventually(lambda: rig.store.faults("claim") == 0)
+    eventually(lambda: gone(rig), within=20)
+    assert tried == {n: 2 if n % 7 == 0 else 1 for n in range(200)}
+
+
+def test_a_call_that_came_too_late_is_made_anew(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    rig.store.inject("late", "claim", times=2)
+    rig.store.put(jobs(10))
+    rig.start()
+    settled(rig)
+    assert sorted(rig.ran) == list(range(10))
+
+
+def test_acknowledgements_of_a_late_call_are_not_lost(make: Make) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("late", "claim", times=3)
+    gate.open.set()
+    eventually(lambda: gone(rig))
+    assert dict(rig.real.counters()) == {"processed": 1, "processed:host:4242": 1}
+
+
+def test_a_clock_that_is_off_for_good_makes_no_spin(make: Make) -> None:
+    rig = make()
+    rig.store.inject("late", "claim", times=-1)
+    rig.start()
+    began = time.monotonic()
+    eventually(lambda: rig.store.calls["claim"] >= 10)
+    assert time.monotonic() - began > 0.04
+
+
+# outages
+
+
+def test_results_are_kept_through_an_outage(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make(threads=2)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate"), job("j2", "gate")])
+    rig.start()
+    gate.entered()
+    gate.entered()
+    rig.store.inject("refused", "claim", "retry", "fail", "release", "reconcile", "wait", times=-1)
+    gate.open.set()
+    eventually(lambda: rig.consumer.available is False)
+    eventually(lambda: rig.consumer.failures >= 3)
+    assert rig.consumer.owes
+    assert rig.consumer.count == 2
+    rig.store.inject("fit", "claim", "retry", "fail", "release", "reconcile", "wait")
+    eventually(lambda: gone(rig))
+    assert gate.count == 2
+    assert rig.consumer.available is True
+    assert len(said(caplog, "nobody listens")) == 1
+    assert len(said(caplog, "answers again")) == 1
+
+
+def test_it_may_be_started_in_an_outage(make: Make) -> None:
+    rig = make()
+    rig.store.inject("refused", "claim", "wait", "reconcile", times=-1)
+    rig.start()
+    eventually(lambda: rig.consumer.failures >= 2)
+    rig.store.put(jobs(3))
+    rig.store.inject("fit", "claim", "wait", "reconcile")
+    settled(rig)
+    assert "away" in rig.points
+
+
+def test_after_an_outage_others_get_a_lease_s_time_before_they_are_rescued(make: Make) -> None:
+    rig = make(lease=0.3)
+    rig.store.inject("refused", "claim", times=-1)
+    rig.start()
+    eventually(lambda: rig.consumer.available is False)
+    assert rig.consumer.hold_off > 0
+    eventually(lambda: rig.consumer.failures >= 4)
+    rig.store.inject("fit", "claim")
+    eventually(lambda: rig.consumer.available is True)
+    assert 0 < rig.consumer.hold_off <= 0.3
+    eventually(lambda: rig.consumer.hold_off <= 0)
+
+
+def test_one_key_that_is_wrong_is_no_outage(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("own", "claim", times=2)
+    gate.open.set()
+    eventually(lambda: gone(rig))
+    assert rig.consumer.available is True
+    assert len(said(caplog, "holds something else")) == 1
+    rig.store.put(jobs(3))
+    eventually(lambda: len(rig.ran) == 3)
+
+
+def test_a_claim_that_can_not_be_settled_holds_up_nobody(make: Make) -> None:
+    rig = make()
+
+    def broken() -> None:
+        raise ValueError
+
+    rig.task("broken", broken)
+    rig.store.put([job("bad", "broken")])
+    rig.store.inject("own", "retry", times=-1)
+    rig.start()
+    eventually(lambda: rig.store.calls["retry"] == 1)
+    rig.store.put(jobs(20))
+    eventually(lambda: len(rig.ran) == 20, within=3)
+    eventually(lambda: held(rig.real) == 1)
+    assert rig.consumer.count == 1
+
+
+def test_waiting_that_fails_neither_stops_nor_spins(make: Make) -> None:
+    for how in ("refused", "broken"):
+        rig = make()
+        rig.store.inject(how, "wait", times=-1)
+        rig.start()
+        eventually(lambda r=rig: r.store.calls["wait"] >= 1)
+        rig.store.put([job(f"after-{how}", args=(how,))])
+        eventually(lambda r=rig, h=how: r.ran == [h], within=5)
+        assert rig.store.calls["wait"] < 6
+        assert rig.store.calls["claim"] < 12
+        rig.close()
+
+
+def test_an_error_of_our_own_is_shown_and_survived(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    rig.store.inject("broken", "claim", times=1)
+    rig.store.put(jobs(3))
+    rig.start()
+    settled(rig)
+    assert "a mistake of ours" in caplog.text
+
+
+def test_a_store_that_is_set_up_wrongly_ends_it(make: Make) -> None:
+    rig = make()
+
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        raise ConfigError("made by a newer spoolq")
+
+    rig.store.claim = wrong  # type: ignore[method-assign]
+    rig.start()
+    eventually(lambda: rig.consumer.broken is not None)
+    for thread in rig.consumer._threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+# leases
+
+
+def test_the_heartbeat_shows_what_runs_and_keeps_the_lease(make: Make) -> None:
+    rig = make(lease=1.0)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.consumer.heartbeat()
+    [view] = rig.real.workers()
+    [working] = view.working
+    assert isinstance(working, Working)
+    assert (working.slot, id_of(working.claim)) == (0, "j1")
+    assert abs(working.since - time.time()) < 5
+    assert 0 < view.lease_left <= 1.0
+    gate.open.set()
+    eventually(lambda: gone(rig))
+
+
+def test_a_late_acknowledgement_is_fenced_with_one_line(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make(lease=0.1)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    other = info("other")
+    [claim] = eventually(lambda: rig.real.rescue(other, 10))
+    gate.open.set()
+    eventually(lambda: said(caplog, "taken over"))
+    eventually(lambda: rig.consumer.idle)
+    rig.consumer.heartbeat()
+    assert len(said(caplog, "taken over")) == 1
+    rig.real.ack([claim])
+    assert "processed" not in rig.real.counters()
+
+
+def test_a_heartbeat_finds_out_what_was_taken_over_and_the_late_result_is_dropped(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = make(lease=0.1)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    other = info("other")
+    [claim] = eventually(lambda: rig.real.rescue(other, 10))
+    eventually(lambda: rig.consumer.heartbeat() or said(caplog, "taken over"))
+    assert rig.consumer.count == 0
+    assert rig.consumer.working == []
+    before = rig.store.calls["reconcile"]
+    for _ in range(5):
+        rig.consumer.heartbeat()
+    assert rig.store.calls["reconcile"] == before, "what is lost is known, and compared no more"
+    gate.open.set()
+    rig.store.put(jobs(1))
+    eventually(lambda: rig.ran == [0])
+    assert len(said(caplog, "taken over")) == 1
+    rig.real.ack([claim])
+
+
+def test_claims_that_nobody_knows_of_are_found_and_put_back(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    rig.start()
+    eventually(lambda: rig.consumer.idle and rig.store.calls["wait"])
+    rig.store.put([job("j1", queue="other")])
+    [orphan] = rig.real.claim(rig.info, 1_000_000, ["other"], 1).claims
+    rig.consumer._number = 1_000_000
+    eventually(lambda: rig.consumer.heartbeat() or said(caplog, "nobody here knows of"))
+    eventually(lambda: held(rig.real) == 0)
+    assert left(rig.real, "other") == ["j1"]
+    assert orphan.worker == "w"
+
+
+def test_a_busy_worker_compares_its_claims_too(make: Make) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.consumer._turns += 1  # as if every heartbeat came in the middle of a turn
+    for _ in range(10):
+        rig.consumer.heartbeat()
+    rig.consumer._turns -= 1
+    rig.consumer.wake()
+    eventually(lambda: rig.store.calls["reconcile"] == 1)
+    gate.open.set()
+    eventually(lambda: gone(rig))
+
+
+def test_what_was_claimed_before_the_lease_ended_is_not_begun_after_it(make: Make) -> None:
+    """As after a SIGSTOP: somebody else may run those by now."""
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate"), *jobs(5)])
+    rig.consumer._mean = 0.0001  # it was fast until now: more is claimed than can be begun
+    rig.start()
+    gate.entered()
+    eventually(lambda: rig.consumer._hold.unbegun or held(rig.real) == 1)
+    rig.consumer._hold.good_until = time.monotonic() - 1
+    rig.consumer.wake()
+    eventually(lambda: held(rig.real) == 1)
+    assert rig.ran == []
+    gate.open.set()
+    settled(rig)
+    assert sorted(rig.ran) == [0, 1, 2, 3, 4]
+
+
+# fairness
+
+
+def test_a_slow_job_holds_up_no_claims(make: Make) -> None:
+    rig = make(threads=2)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([*jobs(40), job("slow", "gate"), *[job(f"k{n}", args=(100 + n,)) for n in range(60)]])
+    rig.start()
+    gate.entered()
+    eventually(lambda: len(rig.ran) == 100, within=5)
+    eventually(lambda: held(rig.real) == 1, what="only the slow job is still held")
+    gate.open.set()
+    settled(rig)
+
+
+def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> None:
+    rig = make(threads=2)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([*jobs(40), job("s1", "gate"), job("s2", "gate"), *[job(f"k{n:02}", args=(100 + n,)) for n in range(60)]])
+    rig.start()
+    gate.entered()
+    gate.entered()
+    eventually(lambda: held(rig.real) == 2, within=5)
+    others = left(rig.real)
+    assert others == sorted(others)
+    claims = rig.store.calls["claim"]
+    eventually(lambda: rig.store.calls["heartbeat"] or rig.consumer.heartbeat() or True)
+    assert rig.store.calls["claim"] - claims < 5, "what was put back is not fetched again for busy threads"
+    gate.open.set()
+    settled(rig)
+    assert len(rig.ran) == 100
+
+
+def test_slow_jobs_are_claimed_one_for_each_thread(make: Make) -> None:
+    rig = make(threads=2)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put(jobs(10, "gate"))
+    rig.start()
+    gate.entered()
+    gate.entered()
+    assert held(rig.real) == 2
+    gate.open.set()
+    eventually(lambda: gone(rig))
+
+
+# pauses and the end
+
+
+def test_paused_it_takes_nothing_and_resumed_it_goes_on(make: Make) -> None:
+    rig = make()
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"])
+    rig.consumer.pause(True)
+    rig.store.put(jobs(3))
+    eventually(lambda: rig.store.calls["wait"] and not rig.consumer._nothing.is_set())
+    before = rig.store.calls["claim"]
+    rig.consumer.wake()
+    assert rig.store.calls["claim"] == before
+    rig.consumer.pause(False)
+    settled(rig)
+
+
+def test_at_the_end_what_was_not_begun_is_back_in_order_and_not_counted(make: Make) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("a1", "gate"), *jobs(50)])
+    rig.consumer._mean = 0.0001
+    rig.start()
+    gate.entered()
+    rig.consumer.stop_claiming()
+    eventually(lambda: held(rig.real) == 1)
+    assert left(rig.real) == [f"j{n:04}" for n in range(50)]
+    gate.open.set()
+    eventually(lambda: rig.consumer.count == 0)
+    rig.consumer.end()
+    assert rig.consumer.join(5)
+    claims = rig.real.claim(info("next"), 1, ["q"], 100).claims
+    assert [json.loads(claim.payload).get("attempt", 0) for claim in claims] == [0] * 50
+    assert rig.ran == []
+
+
+def test_at_the_end_what_still_runs_is_put_back_and_its_late_result_counts_for_nothing(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = make(threads=2)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("a1", "gate"), job("a2", "gate")])
+    rig.start()
+    gate.entered()
+    gate.entered()
+    rig.consumer.stop_claiming()
+    rig.consumer.end()
+    assert rig.consumer.join(5)
+    assert left(rig.real) == ["a1", "a2"]
+    assert len(said(caplog, "still run after the grace")) == 1
+    gate.open.set()
+    eventually(lambda: not rig.crew.runs)
+    assert rig.consumer.count == 0
+    assert left(rig.real) == ["a1", "a2"]
+
+
+def test_an_end_in_the_middle_of_an_outage_hangs_on_nothing(make: Make) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("a1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("refused", "claim", "release", "reconcile", times=-1)
+    rig.consumer.stop_claiming()
+    rig.consumer.end()
+    assert not rig.consumer.join(5)
+    assert not rig.consumer._threads[0].is_alive()
+    gate.open.set()
+
+
+def test_a_claim_with_a_lost_answer_is_asked_for_and_put_back_at_the_end(make: Make) -> None:
+    rig = make()
+    rig.store.inject("lost", "claim", times=4)
+    rig.store.put(jobs(5))
+    rig.start()
+    eventually(lambda: rig.store.calls["claim"] >= 1)
+    rig.consumer.stop_claiming()
+    eventually(lambda: held(rig.real) == 0)
+    eventually(lambda: rig.consumer._call is None)
+    assert left(rig.real) == [f"j{n:04}" for n in range(5)]
+
+
+# rescued claims
+
+
+def abandoned(rig: Rig, count: int) -> None:
+    """A worker claims so many and dies."""
+    dead = info("dead", lease=0.05)
+    rig.real.put(jobs(count))
+    assert len(rig.real.claim(dead, 1, ["q"], count).claims) == count
+
+
+def test_rescued_claims_run_again_with_an_attempt_counted(make: Make) -> None:
+    rig = make()
+    attempts: list[int] = []
+    abandoned(rig, 3)
+    rig.start()
+    eventually(lambda: rig.consumer.rescue(10))
+    eventually(lambda: sum(depth.scheduled for depth in rig.real.depths()) == 3)
+    assert dict(rig.real.counters()) == {"retried": 3}
+    assert rig.consumer._mean is None, "they say nothing of how long jobs take"
+    assert attempts == []
+
+
+def test_a_rescue_whose_answer_is_lost_still_counts_as_an_attempt(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    abandoned(rig, 3)
+    rig.start()
+    eventually(lambda: rig.consumer.idle)
+    rig.store.inject("lost", "rescue", times=-1)
+    eventually(lambda: rescued(rig) and held(rig.real) == 0)
+    rig.store.inject("fit", "rescue")
+    eventually(lambda: sum(depth.scheduled for depth in rig.real.depths()) == 3)
+    assert rig.ran == []
+
+
+def rescued(rig: Rig) -> bool:
+    from spoolq.errors import StoreUnavailable
+
+    try:
+        rig.consumer.rescue(10)
+    except StoreUnavailable:
+        return True
+    return False
+
+
+def test_rescuing_beside_heartbeats_and_comparisons_confuses_nobody(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make(threads=2)
+    rig.start()
+    for turn in range(10):
+        dead = info(f"dead-{turn}", lease=0.01)
+        rig.real.put([job(f"d{turn}-{n}", "unknown") for n in range(3)])
+        rig.real.claim(dead, 1, ["q"], 3)
+        rig.consumer._reconcile = True
+        eventually(lambda: rig.consumer.rescue(10) or rig.consumer.heartbeat())
+        rig.consumer.heartbeat()
+    eventually(lambda: rig.consumer.count == 0 and held(rig.real) == 0)
+    assert not said(caplog, "nobody here knows of")

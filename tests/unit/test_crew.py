@@ -1,0 +1,181 @@
+"""Threads and the claims in their hands: each claim is begun once or not at all, and its report counts once or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from spoolq.crew import Crew, Hold
+from spoolq.job import Claim
+from spoolq.runner import Done, Runner
+from spoolq.tasks import Tasks
+from tests.unit.hands import info
+from tests.waiting import eventually
+
+
+class Fixed(Runner):
+    """Runs a claim by calling a function with its token."""
+
+    def __init__(self, function: object = None) -> None:
+        super().__init__(Tasks(), info(), "primary")
+        self.function = function
+        self.ran: list[str] = []
+
+    def run(self, claim: Claim, slot: int = 0) -> Done:
+        if callable(self.function):
+            self.function(claim.token)
+        self.ran.append(claim.token)
+        return Done()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def claims(*tokens: str) -> list[Claim]:
+    return [Claim(token, "w", "q", b"{}") for token in tokens]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def crew(clock: Clock) -> Iterator[Crew]:
+    made = Crew(2, clock=clock, wall=lambda: 1_800_000_000.0)
+    yield made
+    made.end()
+
+
+def tokens(found: list[Claim]) -> list[str]:
+    return [claim.token for claim in found]
+
+
+def test_what_is_handed_out_is_run_and_reported_once(crew: Crew) -> None:
+    rung = threading.Event()
+    hold = Hold(crew, runner := Fixed(), rung.set)
+    crew.start()
+    hold.hand_out(claims("a", "b", "c"), 2)
+    eventually(lambda: len(runner.ran) == 3 and not crew.runs)
+    assert rung.is_set()
+    assert hold.count == 3
+    assert hold.tokens == {"a", "b", "c"}
+    assert sorted(report.claim.token for report in hold.reports()) == ["a", "b", "c"]
+    assert hold.reports() == []
+    assert hold.count == 0
+
+
+def test_what_is_taken_back_is_never_begun(crew: Crew) -> None:
+    hold = Hold(crew, runner := Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b", "c"), 1)
+    assert hold.begin(0, claims("b")[0]) is not None
+    assert tokens(hold.take_back()) == ["a", "c"]
+    assert hold.begin(1, claims("a")[0]) is None
+    assert hold.take_back() == []
+    crew.start()
+    crew.end()
+    eventually(lambda: crew.todo.empty())
+    assert runner.ran == []
+
+
+def test_only_what_waits_for_long_is_taken_back_in_its_order(crew: Crew, clock: Clock) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("d", "a"), 1)
+    clock.now += 5
+    hold.hand_out(claims("b"), 1)
+    assert tokens(hold.take_back(clock.now - 1)) == ["d", "a"]
+    assert hold.tokens == {"b"}
+
+
+def test_after_the_lease_nothing_is_begun(crew: Crew, clock: Clock) -> None:
+    rung = threading.Event()
+    hold = Hold(crew, Fixed(), rung.set)
+    hold.hand_out(claims("a", "b"), 1)
+    hold.good_until = clock.now + 10
+    clock.now += 9
+    assert hold.begin(0, claims("a")[0]) is not None
+    clock.now += 2
+    assert hold.begin(1, claims("b")[0]) is None
+    assert rung.is_set()
+    assert tokens(hold.take_back()) == ["b"]
+
+
+def test_a_report_on_what_was_taken_back_while_it_ran_does_not_count(crew: Crew) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b"), 1)
+    for slot, claim in enumerate(claims("a", "b")):
+        hold.begin(slot, claim)
+    assert crew.busy
+    assert tokens(hold.take_back_running()) == ["a", "b"]
+    assert (hold.count, hold.working, crew.busy) == (0, [], False)
+    assert crew.room == 0, "its thread is still occupied"
+    hold.finish(0, Done(), 1.0)
+    assert hold.reports() == []
+    assert crew.room == 1
+
+
+def test_what_is_forgotten_is_neither_begun_nor_reported(crew: Crew) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b", "c"), 1)
+    hold.begin(0, claims("a")[0])
+    assert hold.forget(["a", "b", "unknown"]) == 2
+    assert hold.begin(1, claims("b")[0]) is None
+    hold.finish(0, Done(), 1.0)
+    assert hold.tokens == {"c"}
+
+
+def test_each_hold_sees_its_own_and_all_share_the_room(crew: Crew, clock: Clock) -> None:
+    one, two = Hold(crew, Fixed(), lambda: None), Hold(crew, Fixed(), lambda: None)
+    assert crew.room == 2
+    one.hand_out(claims("a"), 1)
+    one.begin(1, claims("a")[0])
+    two.hand_out(claims("b", "c"), 1)
+    assert crew.room == -1
+    assert [(working.slot, working.claim.token, working.since) for working in one.working] == [(1, "a", 1_800_000_000.0)]
+    assert two.working == []
+    assert (one.count, two.count) == (1, 2)
+
+
+def test_a_thread_that_is_free_again_is_told_to_whoever_could_use_it(crew: Crew) -> None:
+    rung: list[str] = []
+    one, two = Hold(crew, Fixed(), lambda: rung.append("one")), Hold(crew, Fixed(), lambda: rung.append("two"))
+    one.hand_out(claims("a", "b"), 1)
+    one.begin(0, claims("a")[0])
+    one.finish(0, Done(), 5.0)
+    assert rung == ["one"]
+    two.hungry = True
+    one.begin(0, claims("b")[0])
+    one.finish(0, Done(), 5.0)
+    assert rung == ["one", "one", "two"]
+
+
+def test_short_jobs_wait_for_each_other(crew: Crew) -> None:
+    rung: list[str] = []
+    hold = Hold(crew, Fixed(), lambda: rung.append("x"))
+    hold.low = 1
+    hold.hand_out(claims("a", "b", "c"), 1)
+    for token, expected in (("a", 0), ("b", 1), ("c", 2)):
+        hold.begin(0, claims(token)[0])
+        hold.finish(0, Done(), 0.0001)
+        assert len(rung) == expected
+
+
+def test_claims_taken_back_while_threads_race_for_them_are_run_or_returned_never_both() -> None:
+    crew = Crew(4)
+    hold = Hold(crew, runner := Fixed(), lambda: None)
+    crew.start()
+    back: list[str] = []
+    for turn in range(200):
+        hold.hand_out(claims(*(f"{turn}-{n}" for n in range(20))), 5)
+        back += tokens(hold.take_back())
+    eventually(lambda: not crew.runs and not hold.unbegun and crew.todo.empty())
+    assert sorted(runner.ran + back) == sorted(f"{turn}-{n}" for turn in range(200) for n in range(20))
+    eventually(lambda: hold.count == len(runner.ran))
+    crew.end()

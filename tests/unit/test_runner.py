@@ -1,0 +1,224 @@
+"""Every way in which a job can end is an outcome, never an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spoolq import wire
+from spoolq.errors import Discard, Retry
+from spoolq.job import Claim
+from spoolq.retry import RetryPolicy
+from spoolq.runner import Done, Failed, Outcome, RetryLater, Runner, current
+from spoolq.tasks import Task, Tasks
+from tests.unit.hands import info, job
+
+NOW = 1_800_000_000.0
+
+
+def claim(payload: bytes | None = None, **more: Any) -> Claim:
+    return Claim("t1", "w", "q", job("j1", **more).payload if payload is None else payload)
+
+
+def runner(function: Callable[..., Any] | None = None, **policy: Any) -> Runner:
+    tasks = Tasks()
+    if function is not None:
+        tasks.add(Task(function, name="note", queue="q", owner=None, policy=RetryPolicy(**policy)))  # type: ignore[arg-type]
+    return Runner(tasks, info(), "primary", clock=lambda: NOW)
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def task(*args: Any) -> None:
+        raise error
+
+    return task
+
+
+def failure_of(outcome: Outcome) -> Any:
+    assert isinstance(outcome, Failed), outcome
+    return outcome.failure
+
+
+def test_a_job_that_returns_is_done() -> None:
+    ran: list[Any] = []
+    assert runner(ran.append).run(claim(args=(5,))) == Done("processed")
+    assert ran == [5]
+
+
+def test_a_coroutine_is_run_to_its_end() -> None:
+    ran: list[Any] = []
+
+    async def task(x: int) -> None:
+        await asyncio.sleep(0)
+        job = current()
+        ran.append((x, job.id if job else None))
+
+    assert runner(task).run(claim(args=(5,))) == Done("processed")
+    assert ran == [(5, "j1")]
+
+
+def test_the_task_knows_its_job_and_nobody_else_does() -> None:
+    seen: list[Any] = []
+
+    def task() -> None:
+        job = current()
+        assert job is not None
+        seen.append((job.id, job.attempt, job.fresh, job.store))
+
+    one = runner(task)
+    one.run(claim())
+    one.run(claim(attempt=2))
+    one.run(claim(job("j2", run=1).payload))
+    assert seen == [("j1", 0, True, "primary"), ("j1", 2, False, "primary"), ("j2", 0, False, "primary")]
+    assert current() is None
+
+
+def test_it_is_forgotten_after_a_failure_too() -> None:
+    runner(raising(ValueError())).run(claim())
+    assert current() is None
+
+
+def test_an_error_is_tried_again_with_the_attempt_counted() -> None:
+    outcome = runner(raising(ValueError("no"))).run(claim(attempt=1))
+    assert isinstance(outcome, RetryLater)
+    assert json.loads(outcome.payload)["attempt"] == 2
+    assert NOW + 2 <= outcome.at <= NOW + 4
+
+
+def test_at_the_end_it_is_a_failure_with_its_trace() -> None:
+    failure = failure_of(runner(raising(ValueError("no luck")), retries=2).run(claim(attempt=2), 3))
+    assert (failure.id, failure.queue, failure.exception, failure.error) == ("j1", "q", "ValueError", "no luck")
+    assert (failure.attempts, failure.failed_at, failure.worker) == (3, NOW, "host:4242+3:q")
+    assert any("in task" in line for line in failure.backtrace)
+    assert failure.payload == claim(attempt=2).payload
+
+
+def test_the_task_may_say_when_to_try_again_and_that_it_is_of_no_use() -> None:
+    outcome = runner(raising(Retry(7))).run(claim())
+    assert isinstance(outcome, RetryLater)
+    assert outcome.at == NOW + 7
+    assert runner(raising(Discard())).run(claim()) == Done("discarded")
+
+
+def test_an_expired_job_is_not_run() -> None:
+    ran: list[Any] = []
+    one = runner(ran.append)
+    assert one.run(claim(args=(1,), expires_at=NOW)) == Done("expired")
+    assert one.run(claim(args=(2,), expires_at=NOW + 1)) == Done("processed")
+    assert ran == [2]
+
+
+def test_an_unknown_task_is_tried_again_for_a_while_and_then_fails_with_what_to_do() -> None:
+    one = runner()
+    first = one.run(claim())
+    assert isinstance(first, RetryLater)
+    assert first.at >= NOW + 10
+    failure = failure_of(one.run(claim(attempt=3)))
+    assert failure.exception == "UnknownTask"
+    assert "no task named 'note' is registered in this worker" in failure.error
+    assert "import the module that defines it" in failure.error
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"args":[]}', b'{"class":7}', b"\xff\xfe", b"[" * 100_000, b"null"])
+def test_what_is_not_a_job_is_a_failure_with_its_bytes(payload: bytes) -> None:
+    failure = failure_of(runner(lambda: None).run(claim(payload)))
+    assert failure.exception == "PayloadError"
+    assert failure.payload == payload
+    assert wire.decode_failure(wire.encode_failure(failure)).payload == payload
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MemoryError(), RecursionError()])
+def test_no_exception_of_a_task_gets_through(error: BaseException) -> None:
+    assert isinstance(runner(raising(error), retries=0).run(claim()), Failed)
+
+
+def test_a_job_that_calls_itself_for_ever_is_a_failure() -> None:
+    def task() -> None:
+        task()
+
+    failure = failure_of(runner(task, retries=0).run(claim()))
+    assert failure.exception == "RecursionError"
+    assert len(failure.backtrace) < 200
+
+
+class Nasty(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+def test_an_error_whose_text_can_not_be_had() -> None:
+    failure = failure_of(runner(raising(Nasty()), retries=0).run(claim()))
+    assert failure.exception == "Nasty"
+    assert "can't be had" in failure.error
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\0", "é" * 100_000, "\n\r\u2028"])
+def test_any_text_can_be_written_down(text: str) -> None:
+    failure = failure_of(runner(raising(ValueError(text)), retries=0).run(claim()))
+    assert wire.decode_failure(wire.encode_failure(failure)).exception == "ValueError"
+
+
+def test_a_mistake_of_the_policy_s_own_ends_in_an_outcome() -> None:
+    def backoff(state: Any) -> float:
+        raise SystemExit
+
+    one = runner(raising(ValueError()), backoff=backoff)
+    assert isinstance(one.run(claim()), (RetryLater, Failed))
+    assert isinstance(one.died(claim()), (RetryLater, Failed))
+
+
+def test_arguments_that_do_not_fit_are_an_error_like_any_other() -> None:
+    def task(a: int) -> None: ...
+
+    failure = failure_of(runner(task, retries=0).run(claim(args=(1, 2))))
+    assert failure.exception == "TypeError"
+
+
+def test_a_foreign_payload_runs_and_gets_an_id_when_it_is_tried_again() -> None:
+    ran: list[Any] = []
+
+    def task(*args: Any) -> None:
+        ran.append(args)
+        raise ValueError
+
+    one = runner(task)
+    first = one.run(claim(b'{"class":"note","queue":"q","args":[1,{"a":1.0}],"more":12345678901234567890123}'))
+    assert isinstance(first, RetryLater)
+    fields = json.loads(first.payload)
+    assert ran == [(1, {"a": 1.0})]
+    assert fields["attempt"] == 1
+    assert fields["id"]
+    assert b'"more":12345678901234567890123' in first.payload
+    second = one.run(claim(first.payload))
+    assert isinstance(second, RetryLater)
+    assert json.loads(second.payload)["id"] == fields["id"]
+
+
+# a worker that died
+
+
+def test_a_claim_of_a_dead_worker_counts_as_an_attempt() -> None:
+    outcome = runner(lambda: None).died(claim())
+    assert isinstance(outcome, RetryLater)
+    assert json.loads(outcome.payload)["attempt"] == 1
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 4), (5, 6)])
+def test_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(retries: int, attempts: int) -> None:
+    one, at = runner(lambda: None, retries=retries), claim()
+    for _ in range(attempts - 1):
+        outcome = one.died(at)
+        assert isinstance(outcome, RetryLater), outcome
+        at = claim(outcome.payload)
+    failure = failure_of(one.died(at))
+    assert (failure.exception, failure.attempts) == ("WorkerDied", attempts)
+    assert "killed" in failure.error
+
+
+def test_a_dead_worker_s_claim_of_an_unknown_task_or_an_unreadable_payload() -> None:
+    assert isinstance(runner().died(claim()), RetryLater)
+    assert failure_of(runner().died(claim(b"{"))).exception == "PayloadError"

@@ -1,0 +1,124 @@
+"""A background loop: its pauses, its errors, its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.service import Service
+from tests.waiting import eventually
+
+AWAY = StoreUnavailable("nobody listens", reason="refused")
+
+
+class Turns:
+    """A turn that does what the list says, then sleeps for ever."""
+
+    def __init__(self, *answers: float | None | Exception) -> None:
+        self.answers, self.count = list(answers), 0
+
+    def __call__(self) -> float | None:
+        self.count += 1
+        answer = self.answers.pop(0) if self.answers else 3600.0
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [(record.levelno, record.getMessage()) for record in caplog.records]
+
+
+def test_the_first_turn_comes_at_once_and_the_next_without_a_pause_when_there_is_more() -> None:
+    turns = Turns(0.0, 0.0)
+    service = Service("s", turns)
+    service.start()
+    eventually(lambda: turns.count == 3)
+    assert service.running
+    assert service.stop(5.0)
+    assert not service.running
+
+
+def test_none_is_the_end() -> None:
+    service = Service("s", Turns(None))
+    service.start()
+    eventually(lambda: not service.running)
+
+
+def test_it_can_be_woken() -> None:
+    turns = Turns()
+    service = Service("s", turns)
+    service.start()
+    eventually(lambda: turns.count == 1)
+    service.wake()
+    eventually(lambda: turns.count == 2)
+    service.stop(5.0)
+
+
+def test_a_turn_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    service = Service("s", lambda: None if release.wait(30) else None)
+    service.start()
+    assert not service.stop(0.05)
+    release.set()
+    assert service.stop(5.0)
+
+
+def test_it_may_stop_itself() -> None:
+    service: Service
+    done = threading.Event()
+
+    def turn() -> float:
+        service.stop(5.0)
+        done.set()
+        return 0.0
+
+    service = Service("s", turn)
+    service.start()
+    assert done.wait(5.0)
+    eventually(lambda: not service.running)
+
+
+def test_a_store_that_is_away_is_told_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    service = Service("s", Turns(AWAY, AWAY, AWAY, 1.0, 1.0))
+    pauses = [service.once() for _ in range(5)]
+    assert all(pause is not None and 0 < pause <= 10 for pause in pauses)
+    assert lines(caplog) == [(logging.WARNING, "s: nobody listens"), (logging.INFO, "s: goes on again")]
+
+
+def test_a_quiet_one_leaves_the_telling_to_others(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    service = Service("s", Turns(AWAY, 1.0), quiet=True)
+    assert [service.once() is not None for _ in range(2)] == [True, True]
+    assert lines(caplog) == []
+
+
+def test_pauses_grow_and_stay_below_ten_seconds() -> None:
+    class Longest:
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    service = Service("s", Turns(*[AWAY] * 12), rng=Longest())  # type: ignore[arg-type]
+    pauses = [service.once() or 0.0 for _ in range(12)]
+    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert pauses[4:] == [10.0] * 8
+
+
+def test_an_error_of_our_own_is_shown_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service("s", Turns(ValueError("oops"), 1.0))
+    assert service.once() is not None
+    assert "oops" in caplog.text
+    assert service.once() == 1.0
+
+
+def test_a_wrong_setting_ends_it_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service("s", Turns(ConfigError("the file is somebody else's")))
+    assert service.once() is None
+    assert [message for _, message in lines(caplog)] == [
+        "s: the file is somebody else's; nothing is done here until the next start"
+    ]
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,144 @@
+"""What became of claims is told one after the other, kept while the store is away, and holds up nobody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolq.errors import StoreUnavailable
+from spoolq.job import Claim, Failure
+from spoolq.runner import Done, Failed, RetryLater
+from spoolq.settler import Settler
+from tests.unit.hands import Flaky, file, held, id_of, info, jobs, left
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Flaky]:
+    real = file(tmp_path / "jobs.db")
+    yield Flaky(real)
+    real.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settler(store: Flaky, clock: Clock) -> Settler:
+    return Settler(store, info(), "worker", clock)  # type: ignore[arg-type]
+
+
+def claim(store: Flaky, count: int) -> tuple[Claim, ...]:
+    store.put(jobs(count))
+    found: tuple[Claim, ...] = store.claim(info(), 1, ["q"], count).claims
+    assert len(found) == count
+    return found
+
+
+def failed(of: Claim) -> Failed:
+    return Failed(Failure(id_of(of), "q", "w", "ValueError", "no", (), 1.0, of.payload))
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_each_outcome_becomes_its_verb(store: Flaky, settler: Settler) -> None:
+    a, b, c, d = claim(store, 4)
+    settler.add(a, Done("expired"))
+    settler.add(b, RetryLater(b.payload, 0.0, "it raised"))
+    settler.add(c, failed(c))
+    settler.put_back([d])
+    assert (settler.count, settler.results) == (4, True)
+    assert settler.tokens == {one.token for one in (a, b, c, d)}
+    settler.send()
+    assert (settler.count, settler.results, settler.tokens) == (0, False, set())
+    assert sorted(left(store.store)) == ["j0001", "j0003"]
+    assert [failure.id for failure in store.failures.page()] == ["j0002"]
+    counters = dict(store.counters())
+    assert counters == {"expired": 1, "retried": 1, "failed": 1, "failed:host:4242": 1}
+
+
+def test_what_is_put_back_keeps_its_order_at_the_front(store: Flaky, settler: Settler) -> None:
+    claims = claim(store, 5)
+    store.put(jobs(7)[5:])
+    settler.put_back(claims)
+    settler.put_back([])
+    settler.send()
+    assert store.calls["release"] == 1
+    assert left(store.store) == [f"j{n:04}" for n in range(7)]
+
+
+def test_an_outage_keeps_everything_in_its_order(store: Flaky, settler: Settler) -> None:
+    a, b = claim(store, 2)
+    settler.add(a, RetryLater(a.payload, 0.0, "it raised"))
+    settler.add(b, failed(b))
+    store.inject("refused", "retry", times=2)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            settler.send()
+    assert (settler.count, store.calls["fail"]) == (2, 0)
+    settler.send()
+    assert settler.count == 0
+    assert held(store.store) == 0
+
+
+def test_a_lost_answer_is_no_second_settling(store: Flaky, settler: Settler, caplog: pytest.LogCaptureFixture) -> None:
+    a, b = claim(store, 2)
+    settler.add(a, RetryLater(a.payload, 0.0, "it raised"))
+    settler.add(b, failed(b))
+    store.inject("lost", "retry", "fail")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            settler.send()
+    settler.send()
+    assert settler.count == 0
+    assert left(store.store) == ["j0000"]
+    assert store.failures.count() == 1
+    assert dict(store.counters())["retried"] == 1
+    assert len(warnings(caplog)) == 2
+    assert "settled before, or taken over" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize("how", ["own", "broken"])
+def test_what_is_refused_for_its_own_sake_holds_up_nobody(
+    store: Flaky, settler: Settler, clock: Clock, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    a, b = claim(store, 2)
+    settler.add(a, RetryLater(a.payload, 0.0, "it raised"))
+    settler.add(b, failed(b))
+    store.inject(how, "retry", times=2)
+    settler.send()
+    assert (settler.count, settler.parked) == (1, True)
+    assert settler.tokens == {a.token}
+    assert store.failures.count() == 1
+    settler.send()
+    assert store.calls["retry"] == 1, "not before its time"
+    for _ in range(2):
+        clock.now += 6
+        settler.send()
+    assert (settler.count, settler.parked) == (0, False)
+    assert left(store.store) == ["j0000"]
+    assert len([line for line in warnings(caplog) if "can't be settled" in line]) == 1
+
+
+def test_claims_that_somebody_else_has_are_let_go(store: Flaky, settler: Settler, caplog: pytest.LogCaptureFixture) -> None:
+    a, b = claim(store, 2)
+    store.ack([a])
+    settler.put_back([a, b])
+    settler.send()
+    assert settler.count == 0
+    assert left(store.store) == ["j0001"]
+    assert len(warnings(caplog)) == 1
