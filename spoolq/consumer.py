@@ -34,13 +34,14 @@ _COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its 
 
 @dataclass(slots=True)
 class _Call:
-    """A claim that is sent until it is answered: after a lost reply again, as it was."""
+    """A claim that is sent until it is answered: after a lost reply (`doubtful`) again, as it was."""
 
     number: int
     acks: list[Claim]
     counts: Counter[str]
     effects: Effects
     limit: int
+    doubtful: bool = False
 
 
 class Consumer:
@@ -252,7 +253,8 @@ class Consumer:
         self._collect()
         self._settler.send()
         room = self._room() if self._may_claim() and not self.empty else 0
-        if room > 0 or self._acks:
+        # While it is away it is asked also when no thread is free: local work is to end with the outage.
+        if room > 0 or self._acks or (self.available is False and self._wanted() and not self._stopping):
             counters = [counter for name, by in self._counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
             self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room)
@@ -301,7 +303,8 @@ class Consumer:
             self._withdraw(call)
             return
         except StoreUnavailable as error:
-            if not (error.server_wide or error.maybe_applied):
+            call.doubtful = call.doubtful or error.maybe_applied
+            if not call.doubtful:
                 self._withdraw(call)
             raise
         self._call = None

@@ -215,7 +215,8 @@ class Worker:
             log.info("waiting for running jobs: %s", "no limit" if self._grace is None else f"{self._grace:g} s at most")
         self._wait(lambda: not self._crew.busy, until)
         for consumer in self._consumers:
-            self._wait(lambda one=consumer: one.count == 0, self._settled_by(consumer, until))  # type: ignore[misc]
+            if not consumer.working:  # what runs beyond the grace is for `end` to put back
+                self._wait(lambda one=consumer: one.count == 0, self._settled_by(consumer, until))  # type: ignore[misc]
         self._crew.end()
         for consumer in self._consumers:
             consumer.end()
@@ -233,7 +234,10 @@ class Worker:
     def _wait(self, over: Callable[[], bool], until: float) -> None:
         """Until it is over, or that time, or a second order to stop."""
         while not (over() or self._now or time.monotonic() >= until):
-            self._next_order(0.01)
+            try:
+                self._next_order(0.01)
+            except KeyboardInterrupt:  # as TERM, where nobody installed our signals
+                self._now = True
 
     def _settled_by(self, consumer: Consumer, until: float) -> float:
         """Until when to wait for the last settling: within the grace for results, which would be run again."""

@@ -17,7 +17,7 @@ AWAY = StoreUnavailable("nobody listens", reason="refused")
 class Turns:
     """A turn that does what the list says, then sleeps for ever."""
 
-    def __init__(self, *answers: float | None | Exception) -> None:
+    def __init__(self, *answers: float | Exception | None) -> None:
         self.answers, self.count = list(answers), 0
 
     def __call__(self) -> float | None:
@@ -60,7 +60,7 @@ def test_it_can_be_woken() -> None:
 
 def test_a_turn_that_hangs_is_left_behind() -> None:
     release = threading.Event()
-    service = Service("s", lambda: None if release.wait(30) else None)
+    service = Service("s", lambda: float(release.wait(30)) and None)
     service.start()
     assert not service.stop(0.05)
     release.set()
