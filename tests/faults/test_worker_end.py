@@ -1,0 +1,143 @@
+"""How a worker ends: it finishes, or puts back; it never hangs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.working import Place, at
+from tests.servers import Server
+from tests.waiting import eventually
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
+            yield one
+    elif request.config.getoption("--no-real-redis"):
+        pytest.skip("--no-real-redis")
+    else:
+        with Server() as server, at(tmp_path, server.url) as one:
+            yield one
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_what_runs_is_finished_within_the_grace(place: Place, number: signal.Signals) -> None:
+    id = place.enqueue("hold")
+    worker = place.worker(threads=1)
+    place.begun()
+    later = place.enqueue("note")
+    worker.send(number)
+    eventually(lambda: worker.said("waiting for running jobs"))
+    place.open_gate()
+    assert worker.ended() == 0
+    assert place.runs() == {id: 1}
+    assert place.left() == {"ready": 1}, f"{later} waits for another worker"
+    assert place.store.workers() == []
+
+
+def test_at_the_end_of_the_grace_what_runs_is_back_at_once_and_no_attempt_is_counted(place: Place) -> None:
+    ids = {place.enqueue("hold", n) for n in range(2)}
+    worker = place.worker("--grace", "0.2s")
+    place.begun(2)
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
+    assert worker.said("still run after the grace")
+    assert place.left() == {"ready": 2}
+    place.open_gate()
+    place.worker()
+    place.done()
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert {line.attempt for line in place.trace("RUN")} == {0}
+
+
+def test_a_second_term_ends_it_now(place: Place) -> None:
+    place.enqueue("hold")
+    worker = place.worker("--grace", "10m")
+    place.begun()
+    worker.send(signal.SIGTERM)
+    eventually(lambda: worker.said("waiting for running jobs"))
+    worker.send(signal.SIGTERM)
+    assert worker.ended(5.0) == 0
+    assert place.left() == {"ready": 1}
+
+
+def test_an_idle_worker_ends_at_once(place: Place) -> None:
+    worker = place.worker().ready()
+    eventually(place.store.workers)
+    began = time.monotonic()
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
+    assert time.monotonic() - began < 3.0
+    assert place.store.workers() == []
+
+
+def test_paused_by_a_signal_it_takes_nothing_until_it_is_resumed(place: Place) -> None:
+    worker = place.worker().ready()
+    worker.send(signal.SIGUSR2)
+    eventually(lambda: worker.said("paused"))
+    id = place.enqueue("note")
+    worker.send(signal.SIGCONT)
+    eventually(lambda: worker.said("resumed"))
+    place.done()
+    assert place.runs() == {id: 1}
+
+
+def test_it_ends_while_redis_hangs(tmp_path: Path, fresh_server: Server) -> None:
+    """A stopped server accepts and never answers: every call would take its whole time-out."""
+    with at(tmp_path, fresh_server.url) as place:
+        place.enqueue("hold")
+        worker = place.worker("--grace", "0.5s")
+        place.begun()
+        fresh_server.stop()
+        worker.send(signal.SIGTERM)
+        try:
+            assert worker.ended(12.0) == 0
+        finally:
+            fresh_server.cont()
+
+
+def test_it_ends_while_redis_is_gone_and_its_claims_wait_there(tmp_path: Path, start_server: object) -> None:
+    assert callable(start_server)
+    server: Server = start_server(appendonly=True, appendfsync="always")
+    with at(tmp_path, server.url) as place:
+        id = place.enqueue("hold")
+        worker = place.worker("--grace", "0.5s", LEASE="1s")
+        place.begun()
+        server.kill()
+        worker.send(signal.SIGTERM)
+        assert worker.ended(10.0) == 0
+        server.start()
+        place.open_gate()
+        place.worker(LEASE="1s")
+        place.done()
+        assert place.runs() == {id: 1}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_burst_drains_works_and_ends(tmp_path: Path, kind: str, fresh_server: Server) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db" if kind == "sqlite" else fresh_server.url
+    with at(tmp_path, url) as place:
+        if kind == "redis":
+            fresh_server.kill()
+        ids = [place.enqueue("note", n) for n in range(50)]
+        if kind == "redis":
+            fresh_server.start()
+        worker = place.worker("--burst")
+        assert worker.ended(20.0) == 0
+        assert place.runs() == dict.fromkeys(ids, 1)
+
+
+def test_a_burst_without_redis_runs_what_is_here_and_says_69(tmp_path: Path, fresh_server: Server) -> None:
+    fresh_server.kill()
+    with at(tmp_path, fresh_server.url) as place:
+        ids = [place.enqueue("note", n) for n in range(5)]
+        worker = place.worker("--burst")
+        assert worker.ended(20.0) == 69
+        assert place.runs() == dict.fromkeys(ids, 1)
+        assert {line.store for line in place.trace()} == {"spool"}

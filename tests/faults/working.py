@@ -1,0 +1,210 @@
+"""Workers as processes of their own, tasks that leave a trace, and what that trace says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spoolq import SpoolQ
+from spoolq.store.base import Store
+from tests.servers import Server
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+
+APP = """
+import os, signal
+from pathlib import Path
+from spoolq import SpoolQ, current_job
+from spoolq.runner import current
+from tests.waiting import eventually
+
+q = SpoolQ.from_env()
+here = Path(__file__).parent
+trace = os.open(here / "trace", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+def tell(what, value=""):
+    job = current_job()
+    os.write(trace, f"{what} {job.id} {job.attempt} {job.store} {os.getpid()} {value}\\n".encode())
+
+@q.task(queue="work", retries=5, backoff=lambda state: 0)
+def note(value=None, *more):
+    tell("RUN", value)
+
+@q.task(queue="work", retries=5, backoff=lambda state: 0)
+def hold(value=None):
+    tell("BEGIN", value)
+    eventually((here / "gate").exists, within=60)
+    tell("RUN", value)
+
+@q.task(queue="work", retries=0, backoff=lambda state: 0)
+def killer():
+    tell("RUN")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@q.task(queue="work", retries=1, backoff=lambda state: 0)
+def broken(value=None):
+    tell("RUN", value)
+    raise ValueError("no luck")
+"""
+
+
+class Line(NamedTuple):
+    """One line of the trace."""
+
+    what: str
+    id: str
+    attempt: int
+    store: str
+    pid: int
+    value: str
+
+
+class Place:
+    """A folder with an application, its queue, and the workers that were started there."""
+
+    def __init__(self, folder: Path, url: str, **settings: Any) -> None:
+        self.folder, self.url = folder, url
+        (folder / "app_under_test.py").write_text(APP)
+        self.environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "SPOOLQ_URL": url}
+        self.environment |= {"SPOOLQ_SPOOL_MIN_FREE": "0", "SPOOLQ_LEASE": "30s"}
+        self.spool = folder / "spool.db"
+        own = {}
+        if not url.startswith("sqlite:"):
+            own = {"spool": self.spool}
+            self.environment["SPOOLQ_SPOOL"] = str(self.spool)
+        self.q = SpoolQ(url, spool_min_free=0, **(own | settings))
+        self.workers: list[Worker] = []
+
+    @property
+    def store(self) -> Store:
+        return self.q.primary
+
+    def enqueue(self, task: str, *args: Any, queue: str = "work", **options: Any) -> str:
+        """A job's id."""
+        return self.q.remote(task, queue).using(**options).enqueue(*args).id
+
+    def worker(self, *options: str, threads: int = 2, **settings: str) -> Worker:
+        """One more worker process. `settings` such as LEASE="1s"."""
+        own = {f"SPOOLQ_{name}": value for name, value in settings.items()}
+        made = Worker(self, [*options, "--threads", str(threads)], own)
+        self.workers.append(made)
+        return made
+
+    def trace(self, what: str = "RUN") -> list[Line]:
+        """What the jobs left behind, in order."""
+        path = self.folder / "trace"
+        lines = [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
+        found = [Line(kind, id, int(attempt), store, int(pid), value) for kind, id, attempt, store, pid, value in lines]
+        return [line for line in found if line.what == what]
+
+    def runs(self) -> Counter[str]:
+        """How often each job ran to its end."""
+        return Counter(line.id for line in self.trace())
+
+    def begun(self, count: int = 1) -> list[Line]:
+        """Wait until so many jobs `hold` run."""
+        return eventually(lambda: lines if len(lines := self.trace("BEGIN")) >= count else [], what=f"{count} running job(s)")
+
+    def open_gate(self) -> None:
+        """Jobs `hold` may end."""
+        (self.folder / "gate").touch()
+
+    def left(self) -> Counter[str]:
+        """What is left in the primary."""
+        total: Counter[str] = Counter(ready=0, claimed=0, scheduled=0)
+        for depth in self.store.depths():
+            total.update(ready=depth.ready, claimed=depth.claimed, scheduled=depth.scheduled)
+        return +total
+
+    def done(self, within: float = 20.0) -> None:
+        """Wait until nothing is left in the primary."""
+        eventually(lambda: not self.left(), within=within, what="an empty primary")
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self.q.close()
+
+
+class Worker:
+    """`spoolq worker` as a process."""
+
+    def __init__(self, place: Place, options: list[str], settings: dict[str, str]) -> None:
+        self.log = place.folder / f"worker-{len(place.workers)}.log"
+        command = [sys.executable, "-m", "spoolq", "worker", "app_under_test:q", *options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, env={**place.environment, **settings}, cwd=place.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.pid = self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def said(self, text: str) -> list[str]:
+        """The lines of its log that hold this."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if text in line]
+
+    def ready(self) -> Worker:
+        """Wait until it works."""
+        eventually(lambda: self.said(" runs, ") or self.process.poll() is not None)
+        return self
+
+    def ended(self, within: float = 15.0) -> int:
+        """Its exit code."""
+        try:
+            code = self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {within} s:\n{self.log.read_text(errors='replace')[-3000:]}") from None
+        assert "Traceback" not in self.log.read_text(errors="replace"), self.log.read_text(errors="replace")[-3000:]
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def at(folder: Path, url: str, **settings: Any) -> Iterator[Place]:
+    """A place for a test; its workers are killed at the end."""
+    place = Place(folder, url, **settings)
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+def pass_time(seconds: float) -> None:
+    """For measuring what an idle worker costs: time has to pass."""
+    until = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > until, within=seconds + 10)
+
+
+def raw(server: Server, queue: str, *payloads: str | bytes) -> None:
+    """Push as a stock producer does."""
+    with server.client() as control:
+        control.sadd("resque:queues", queue)
+        control.rpush(f"resque:queue:{queue}", *payloads)
+
+
+def failures(server: Server) -> list[Any]:
+    """The entries of Resque's failure log."""
+    with server.client() as control:
+        return [json.loads(entry) for entry in control.lrange("resque:failed", 0, -1)]
