@@ -112,7 +112,8 @@ def test_a_worker_stopped_for_longer_than_its_lease_settles_nothing_in_redis(red
 
 def test_what_it_had_not_begun_when_it_was_stopped_is_not_run_by_it_afterwards(box: Place) -> None:
     """Claims beyond one for each thread: taken over while it slept, and not begun when it wakes."""
-    quick = [box.enqueue("note", n) for n in range(200)]
+    for number in range(200):  # so that it claims ahead
+        box.enqueue("note", number)
     slow = box.enqueue("hold", "slow")
     rest = [box.enqueue("note", 1000 + n) for n in range(200)]
     late = box.worker(threads=1, LEASE="1s")
@@ -127,5 +128,5 @@ def test_what_it_had_not_begun_when_it_was_stopped_is_not_run_by_it_afterwards(b
         worker.send(signal.SIGTERM)
         assert worker.ended() == 0
     runs = box.runs()
-    assert {id: runs[id] for id in quick + rest if runs[id] != 1} == {}
+    assert {id: runs[id] for id in rest if runs[id] != 1} == {}
     assert runs[slow] == 2
