@@ -29,6 +29,7 @@ _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
 _SOON = 0.005  # seconds to the next turn where something came between
 _LOOK = 1.0  # seconds that one idle wait lasts
 _MOST = 1000  # of one claim
+_TRIES = 3  # of a last settling
 _COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its claims with the store's
 
 
@@ -95,7 +96,7 @@ class Consumer:
         self._mean: float | None = None  # seconds that a job takes
         self._away_since = self._hold_off_until = 0.0
         self._complained = False
-        self._reconcile = self._rescue_in_doubt = False
+        self._reconcile = self._rescue_in_doubt = self._suspect = False
         self._rescuing = threading.Lock()
         self._turns = self._rescues = 0  # odd: under way
         self._mismatches = self._uncompared = 0
@@ -190,6 +191,7 @@ class Consumer:
                 for claim in claims:
                     self._settler.add(claim, self._runner.died(claim))
             except StoreUnavailable as error:
+                self._suspect = True
                 if error.maybe_applied:
                     self._rescue_in_doubt = self._reconcile = True
                 raise
@@ -201,7 +203,12 @@ class Consumer:
     def heartbeat(self) -> None:
         """Keep the leases. Raises StoreUnavailable."""
         before, ours, sent = (self._turns, self._rescues), self.count, self._clock()
-        theirs = self.store.heartbeat(self.worker, self.working)
+        try:
+            theirs = self.store.heartbeat(self.worker, self.working)
+        except StoreUnavailable:
+            self._suspect = True  # the loop finds out, also when no thread is free and it would ask for nothing
+            self._bell.set()
+            raise
         self._prolong(sent)
         if before != (self._turns, self._rescues) or before[0] % 2 or before[1] % 2 or self._call is not None:
             self._uncompared += 1  # something was on its way: the two numbers can't be compared
@@ -236,12 +243,18 @@ class Consumer:
                 log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
                 delay, bell = 1.0, self._urgent
             self._turns += 1
-            if self._ended and (bell is self._urgent or (self._call is None and (self.count == 0 or self._settler.parked))):
+            if self._ended and self._over(failed=bell is self._urgent):
                 return
             if delay > 0:
                 bell.wait(delay)
             self._urgent.clear()
             self._bell.clear()
+
+    def _over(self, failed: bool) -> bool:
+        """Whether to end: nothing is left to tell, or it can't be told. An answer that was lost is worth another try."""
+        if failed:
+            return self.available is not False or self.failures >= _TRIES or (self._call is None and self.count == 0)
+        return self._call is None and (self.count == 0 or self._settler.parked)
 
     def _turn(self) -> float:
         """Settle, then claim. Returns the seconds until the next turn makes sense, unless the bell rings before."""
@@ -253,8 +266,9 @@ class Consumer:
         self._collect()
         self._settler.send()
         room = self._room() if self._may_claim() and not self.empty else 0
-        # While it is away it is asked also when no thread is free: local work is to end with the outage.
-        if room > 0 or self._acks or (self.available is False and self._wanted() and not self._stopping):
+        # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
+        suspect = (self._suspect or self.available is False) and self._wanted() and not self._stopping
+        if room > 0 or self._acks or suspect:
             counters = [counter for name, by in self._counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
             self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room)
@@ -307,7 +321,7 @@ class Consumer:
             if not call.doubtful:
                 self._withdraw(call)
             raise
-        self._call = None
+        self._call, self._suspect = None, False
         self._prolong(sent)
         self._back()
         if claimed.lost:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.base import Working
 from tests.unit.hands import Rig, held, id_of, info, job, jobs, left
 from tests.waiting import eventually
@@ -615,8 +615,6 @@ def test_a_rescue_whose_answer_is_lost_still_counts_as_an_attempt(make: Make, ca
 
 
 def rescued(rig: Rig) -> bool:
-    from spoolq.errors import StoreUnavailable
-
     try:
         rig.consumer.rescue(10)
     except StoreUnavailable:
@@ -636,3 +634,38 @@ def test_rescuing_beside_heartbeats_and_comparisons_confuses_nobody(make: Make, 
         rig.consumer.heartbeat()
     eventually(lambda: rig.consumer.count == 0 and held(rig.real) == 0)
     assert not said(caplog, "nobody here knows of")
+
+
+def test_an_outage_is_noticed_though_every_thread_is_busy(make: Make) -> None:
+    """By its heartbeats: it asks for no more jobs meanwhile. Else it would rescue at once when the outage is over."""
+    rig = make(lease=0.3)
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("j1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("refused", "claim", "heartbeat", times=-1)
+    with pytest.raises(StoreUnavailable):
+        rig.consumer.heartbeat()
+    eventually(lambda: rig.consumer.available is False)
+    eventually(lambda: rig.consumer.failures >= 4)
+    rig.store.inject("fit", "claim", "heartbeat")
+    eventually(lambda: rig.consumer.available is True)
+    assert rig.consumer.hold_off > 0
+    gate.open.set()
+    eventually(lambda: gone(rig))
+
+
+def test_a_last_settling_whose_answer_is_lost_is_told_again(make: Make) -> None:
+    rig = make()
+    gate = Gate()
+    rig.task("gate", gate)
+    rig.store.put([job("a1", "gate")])
+    rig.start()
+    gate.entered()
+    rig.store.inject("refused", "release", times=2)
+    rig.consumer.stop_claiming()
+    rig.consumer.end()
+    assert rig.consumer.join(5)
+    assert left(rig.real) == ["a1"]
+    gate.open.set()

@@ -1,0 +1,120 @@
+"""What a worker finds in queues: foreign payloads, unreadable ones, unknown tasks, stale jobs, several queues."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.working import Place, at, failures, raw
+from tests.servers import Server
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def place(tmp_path: Path, server: Server) -> Iterator[Place]:
+    with at(tmp_path, server.url) as one:
+        yield one
+
+
+def values(place: Place) -> list[str]:
+    return [line.value for line in place.trace()]
+
+
+def test_what_stock_producers_push_is_run(place: Place, server: Server) -> None:
+    raw(
+        server,
+        "work",
+        '{"class":"note","queue":"work","args":["ruby"]}',
+        '{ "class" : "note", "args" : ["spaced"], "queue" : "somewhere-else" }',
+        '{"class":"note","args":["\\u00e9"],"x":{"y":[1.0,12345678901234567890]}}',
+        '{"class":"note"}',
+        '{"class":"note","args":"bare"}',
+        '{"class":"note","args":["many",1,null,{"a":[]}]}',
+    )
+    worker = place.worker("--burst", threads=1)
+    assert worker.ended() == 0
+    assert values(place) == ["ruby", "spaced", "é", "None", "bare", "many"]
+    assert place.left() == {}
+    assert failures(server) == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[1]", b"\xff\xfe\x00", b'{"args":[]}', b"null", b"[" * 5000])
+def test_an_unreadable_payload_goes_to_the_failure_log_and_the_next_job_runs(
+    payload: bytes, place: Place, server: Server
+) -> None:
+    raw(server, "work", payload, '{"class":"note","args":["next"]}')
+    worker = place.worker("--burst", threads=1)
+    assert worker.ended() == 0
+    assert values(place) == ["next"]
+    [entry] = failures(server)
+    assert (entry["payload"]["class"], entry["exception"]) == ("(unreadable)", "PayloadError")
+    [failure] = place.store.failures.page()
+    assert failure.payload == payload
+    assert place.left() == {}
+
+
+def test_an_unknown_task_is_tried_again_for_a_while_and_fails_with_what_to_do(place: Place, server: Server) -> None:
+    new = place.enqueue("not-deployed-yet")
+    raw(server, "work", '{"class":"renamed","queue":"work","args":[],"id":"old","attempt":3}')
+    worker = place.worker("--burst")
+    assert worker.ended() == 0
+    [entry] = failures(server)
+    assert entry["payload"]["id"] == "old"
+    assert entry["exception"] == "UnknownTask"
+    assert "import the module that defines it" in entry["error"]
+    with server.client() as control:
+        [(member, at)] = control.zrange("resque:spoolq:delayed", 0, -1, withscores=True)
+    assert json.loads(member.split(b"\n")[2])["id"] == new
+    assert 10 < at - time.time() < 40
+
+
+def test_a_stale_job_is_dropped_and_counted(place: Place) -> None:
+    stale = place.enqueue("note", "stale", expires=0.001)
+    fresh = place.enqueue("note", "fresh", expires=600)
+    worker = place.worker("--burst")
+    assert worker.ended() == 0
+    assert place.runs() == {fresh: 1}
+    assert place.store.counters()["expired"] == 1, stale
+    assert place.left() == {}
+
+
+def test_queues_are_emptied_in_the_order_given(place: Place) -> None:
+    for n in range(20):
+        place.enqueue("note", f"low-{n}", queue="low")
+        place.enqueue("note", f"high-{n}", queue="high")
+        place.enqueue("note", f"not-{n}", queue="not-mine")
+    worker = place.worker("--queues", "high,low", "--burst", threads=1)
+    assert worker.ended() == 0
+    assert values(place) == [f"high-{n}" for n in range(20)] + [f"low-{n}" for n in range(20)]
+    assert place.left() == {"ready": 20}
+
+
+def test_a_queue_that_is_no_list_keeps_nobody_from_the_others(place: Place, server: Server) -> None:
+    with server.client() as control:
+        control.set("resque:queue:high", "no list")
+    worker = place.worker("--queues", "high,work").ready()
+    id = place.enqueue("note")
+    eventually(lambda: place.runs()[id], within=15)
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
+    assert len(worker.said("holds something else")) <= 1
+
+
+def test_a_delayed_job_runs_when_it_is_due_also_one_of_a_stock_producer(place: Place, server: Server) -> None:
+    at = time.time() + 1
+    ours = place.enqueue("note", "ours", at=at)
+    with server.client() as control:
+        second = str(int(at))
+        control.rpush(f"resque:delayed:{second}", '{"class":"note","queue":"work","args":["theirs"]}')
+        control.zadd("resque:delayed_queue_schedule", {second: int(second)})
+    worker = place.worker()
+    eventually(lambda: sorted(values(place)) == ["ours", "theirs"])
+    assert time.time() >= at
+    assert place.runs()[ours] == 1
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
