@@ -166,19 +166,20 @@ class Consumer:
 
     def stop_claiming(self) -> None:
         """Take no more, and put back what no thread has begun."""
-        self._stopping = True
+        self._stopping = self._hold.closed = True
         for event in (self._bell, self._urgent, self._nothing):
             event.set()
 
     def end(self) -> None:
         """Put back what still runs, and end. What can't be settled now is left to the lease."""
-        self._stopping = self._ended = True
+        self._stopping = self._ended = self._hold.closed = True
         for event in (self._bell, self._urgent, self._nothing):
             event.set()
 
     def join(self, timeout: float) -> bool:
         """After `end`: wait for it. Returns whether everything could be settled."""
-        self._threads[0].join(max(0.0, timeout))
+        if self._threads[0].ident is not None:
+            self._threads[0].join(max(0.0, timeout))
         return self.count == 0 and self._call is None
 
     def rescue(self, limit: int) -> int:
@@ -260,9 +261,9 @@ class Consumer:
         """Settle, then claim. Returns the seconds until the next turn makes sense, unless the bell rings before."""
         if self._call is not None:
             self._exchange(self._call)
-        self._take_back()
-        if self._reconcile:
+        if self._reconcile or (self.known and self._clock() > self._hold.good_until and self.active):
             self._compare()
+        self._take_back()
         self._collect()
         self._settler.send()
         room = self._room() if self._may_claim() and not self.empty else 0

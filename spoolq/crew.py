@@ -93,6 +93,7 @@ class Hold:
         self.low = 0  # unbegun claims at which the next ones should be fetched
         self.hungry = False  # could claim more, if a thread were free
         self.good_until = float("inf")  # past it the lease may be over: nothing is begun
+        self.closed = False  # nothing is begun any more
         self._crew = crew
         self._ring = ring
         self._reports: deque[Report] = deque()
@@ -108,11 +109,11 @@ class Hold:
             self._crew.todo.put((self, claims[start : start + size]))
 
     def begin(self, slot: int, claim: Claim) -> float | None:
-        """A thread is about to run a claim. Returns the time; None when it must not, since the claim isn't surely ours."""
+        """A thread is about to run a claim. Returns the time; None when it must not: it isn't surely ours, or it is the end."""
         crew = self._crew
         now = crew.clock()
         with crew.lock:
-            if now <= self.good_until:
+            if now <= self.good_until and not self.closed:
                 if self.unbegun.pop(claim.token, None) is None:
                     return None
                 crew.runs[slot] = _Run(self, claim, now)

@@ -114,14 +114,14 @@ class Worker:
         if self._spool is not None:
             with suppress(StoreUnavailable):  # without its spool it goes on with Redis alone
                 self._spool.waiting(1)
-        self._crew.start()
-        for consumer in self._consumers:
-            consumer.start()
-        for service in self._services:
-            service.start()
         info = self.info
-        log.info("worker %s runs, %d thread(s), queues %s", info.resque_id(0), info.threads, ", ".join(info.queues))
         try:
+            self._crew.start()
+            for consumer in self._consumers:
+                consumer.start()
+            for service in self._services:
+                service.start()
+            log.info("worker %s runs, %d thread(s), queues %s", info.resque_id(0), info.threads, ", ".join(info.queues))
             code = self._watch()
         finally:
             self._finish()

@@ -644,12 +644,12 @@ def test_an_outage_is_noticed_though_every_thread_is_busy(make: Make) -> None:
     rig.store.put([job("j1", "gate")])
     rig.start()
     gate.entered()
-    rig.store.inject("refused", "claim", "heartbeat", times=-1)
+    rig.store.inject("refused", "claim", "heartbeat", "reconcile", times=-1)
     with pytest.raises(StoreUnavailable):
         rig.consumer.heartbeat()
     eventually(lambda: rig.consumer.available is False)
     eventually(lambda: rig.consumer.failures >= 4)
-    rig.store.inject("fit", "claim", "heartbeat")
+    rig.store.inject("fit", "claim", "heartbeat", "reconcile")
     eventually(lambda: rig.consumer.available is True)
     assert rig.consumer.hold_off > 0
     gate.open.set()
@@ -669,3 +669,15 @@ def test_a_last_settling_whose_answer_is_lost_is_told_again(make: Make) -> None:
     assert rig.consumer.join(5)
     assert left(rig.real) == ["a1"]
     gate.open.set()
+
+
+def test_after_a_lapsed_lease_fresh_claims_are_kept_and_run(make: Make) -> None:
+    """As in the second outage of a worker: it was not heard of in the spool for long."""
+    rig = make()
+    rig.start()
+    eventually(lambda: rig.consumer.idle and rig.store.calls["wait"])
+    rig.consumer._hold.good_until = time.monotonic() - 100
+    rig.store.put(jobs(20))
+    settled(rig)
+    assert rig.store.calls["reconcile"] == 1
+    assert rig.store.calls["release"] == 0

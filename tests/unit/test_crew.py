@@ -107,6 +107,15 @@ def test_after_the_lease_nothing_is_begun(crew: Crew, clock: Clock) -> None:
     assert tokens(hold.take_back()) == ["b"]
 
 
+def test_closed_it_lets_nothing_begin(crew: Crew) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b"), 1)
+    assert hold.begin(0, claims("a")[0]) is not None
+    hold.closed = True
+    assert hold.begin(1, claims("b")[0]) is None
+    assert tokens(hold.take_back()) == ["b"]
+
+
 def test_a_report_on_what_was_taken_back_while_it_ran_does_not_count(crew: Crew) -> None:
     hold = Hold(crew, Fixed(), lambda: None)
     hold.hand_out(claims("a", "b"), 1)
