@@ -18,7 +18,7 @@ def checksum(path: str) -> str:
     """The SHA-256 of a file, rounds enough to take a while."""
     data = Path(path).read_bytes()
     digest = hashlib.sha256(data).digest()
-    until = time.perf_counter() + 0.02
+    until = time.perf_counter() + 0.03
     while time.perf_counter() < until:
         digest = hashlib.pbkdf2_hmac("sha256", data[:64], digest, 2_000)
     _note(path, hashlib.sha256(data).hexdigest())
