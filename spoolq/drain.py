@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from spoolq import wire
@@ -81,7 +82,8 @@ class Drainer:
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
         if not self._spool.waiting(1):
-            self._primary.forget(())
+            with suppress(StoreUnavailable):  # they end with the horizon at the latest; an outage is no reason to end here
+                self._primary.forget(())
             return self._idle
         began = self._clock()
         if not self._breaker.allows() or began - self._proved > 1.0:

@@ -273,3 +273,11 @@ def test_closing_waits_until_the_ids_of_the_last_puts_may_go_unless_it_was_stopp
 def test_wrong_options_are_refused_at_once(spool, primary, options):
     with pytest.raises(ValueError, match=r"batch=|rate="):
         drainer(spool, primary, **options)
+
+
+def test_an_outage_that_begins_when_nothing_is_left_is_no_reason_to_end(spool, primary, monkeypatch):
+    def forget(ids: object) -> None:
+        raise REFUSED
+
+    monkeypatch.setattr(primary, "forget", forget)
+    assert drainer(spool, primary).turn() > 0
