@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from spoolq.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix", "sqlite")
-_SECRET_OPTION = re.compile(r"([?&;](?:[a-z_]*password|[a-z_]*secret)=)[^&;#]*", re.IGNORECASE)
+_SECRET_OPTION = re.compile(r"([?&;](?:[a-z_]*(?:pas|pw|secret|token)[a-z_]*)=)[^&;#]*", re.IGNORECASE)  # misspelt ones too
 
 
 def checked(value: object) -> str:
@@ -90,7 +90,10 @@ def destination(url: str, namespace: str) -> str:
 def mask(url: str) -> str:
     """The URL for people: passwords as `***`, also where it can't be parsed."""
     scheme, found, rest = url.partition("://")
-    if not found or scheme.lower() == "sqlite":
+    if not found:  # no URL of ours, and a secret in it all the same, as in redis:/user:secret@host
+        before, at, place = url.rpartition("@")
+        return _SECRET_OPTION.sub(r"\1***", f"***@{place}" if at and ":" in before else url)
+    if scheme.lower() == "sqlite":
         return url
     user, at, place = rest.rpartition("@")  # the last one: a password with an unescaped "/", "?" or "@" is masked whole
     if at and (":" in user or "/" in user):

@@ -81,7 +81,7 @@ def _namespace(value: object) -> str:
 def _path(value: object) -> Path | None:
     if value is None:
         return None
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
+    if not isinstance(value, (str, os.PathLike)) or str(value) in ("", ":memory:"):
         raise ValueError(value)
     return Path(os.path.abspath(Path(os.fspath(value)).expanduser()))
 

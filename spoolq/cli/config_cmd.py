@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,11 @@ from spoolq.cli.opening import Given, command_options, json_option, load
 from spoolq.cli.output import emit, hint, table
 from spoolq.config import KINDS, Origins, Settings
 from spoolq.config import load as load_settings
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.units import say_duration, say_size
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
 
 DURATIONS = ("deadline", "disk_limit", "lease", "grace", "horizon")
 SIZES = ("max_payload", "spool_max_bytes", "spool_min_free")
@@ -47,13 +50,28 @@ def show(given: Given, as_json: bool) -> None:
 @json_option
 @command_options(level="ERROR")
 def check(given: Given, as_json: bool) -> None:
-    """Whether the settings can be used. Exit 0 yes, 1 yes but something is odd, 78 no."""
+    """Whether the settings can be used, Redis's login and the options of its URL included. That Redis is away is no fault.
+
+    Exit 0 yes, 1 something is odd, 78 no.
+    """
     try:
-        settings, origins = _settings(given)
+        q = given.open()
     except ConfigError as error:
         _finish([("error", str(error))], BAD_CONFIG, as_json)
-    findings = [("warning", warning) for warning in origins.warnings] + [("error", text) for text in _folder(settings, origins)]
+    errors = _folder(q.settings, q.origins) + _refused(q)
+    findings = [("warning", warning) for warning in q.origins.warnings] + [("error", text) for text in errors]
     _finish(findings, PROBLEM if findings else 0, as_json)
+
+
+def _refused(q: SpoolQ) -> list[str]:
+    """What Redis, or its driver, says against the URL. That Redis is away is no fault of a setting."""
+    if q.settings.sqlite_path is not None:
+        return []
+    try:
+        q.primary.ready(1.0)
+    except StoreUnavailable as error:
+        return [str(error)] if error.reason in ("config", "auth") else []
+    return []
 
 
 def _settings(given: Given) -> tuple[Settings, Origins]:

@@ -18,6 +18,7 @@ from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiti
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import emit, hint, jobs
 from spoolq.cli.progress import Progress, facts
+from spoolq.errors import StoreFull
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -140,7 +141,7 @@ def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
         sys.exit(0)
     why = f"{done.error}\n" if done.error else ""
     raise Fault(
-        f"{why}{waiting(q, left)}",
+        f"{why}{waiting(q, left, full=isinstance(done.error, StoreFull))}",
         TRY_LATER if done.rows or not done.error else UNREACHABLE,
     )
 

@@ -79,6 +79,8 @@ def enqueue(
       spoolq enqueue send_email '"ann@example.com"' --kwargs '{"subject": "hi"}'
       spoolq enqueue resize '"x.png"' 80 --queue images --in 5m
     """
+    if not name:
+        raise click.UsageError("NAME is empty")
     values = [_value(text, f"argument {number}") for number, text in enumerate(args, 1)]
     keywords = {} if kwargs is None else _value(kwargs, "--kwargs")
     if not isinstance(keywords, dict):

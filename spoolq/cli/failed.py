@@ -13,7 +13,7 @@ from spoolq import wire
 from spoolq.cli.faults import PROBLEM, Fault
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint, jobs, table, when
-from spoolq.cli.stores import Place, places, where_option
+from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
 from spoolq.store.base import FailureLog
@@ -43,20 +43,26 @@ def failed() -> None:
 def list_(given: Given, limit: int, skip: int, where: str, as_json: bool) -> None:
     """The newest failures: when, which job, what it raised. Arguments are left out: see `show`."""
     q = given.open()
-    found: list[tuple[str, Failure]] = []
-    total = 0
-    for place in places(q, where):
-        with place.asking():
-            total += place.store.failures.count()
-            found += [(place.name, failure) for failure in place.store.failures.page(0, skip + limit)]
-    found.sort(key=lambda each: each[1].failed_at, reverse=True)
+
+    def ask(place: Place) -> tuple[int, list[tuple[str, Failure]]]:
+        log = place.store.failures
+        return log.count(), [(place.name, failure) for failure in log.page(0, skip + limit)]
+
+    answers, fault = look(q, where, ask)
+    total = sum(count for count, _ in answers)
+    found = sorted((each for _, page in answers for each in page), key=lambda each: each[1].failed_at, reverse=True)
     found = found[skip : skip + limit]
     if as_json:
         emit({"count": total, "failures": [_summary(name, failure) for name, failure in found]})
-        return
-    if not total:
-        hint("No failures.")
-        return
+    elif total:
+        _table(found, total)
+    else:
+        hint("No failures in the spool." if fault else "No failures.")
+    if fault is not None:
+        raise fault
+
+
+def _table(found: Sequence[tuple[str, Failure]], total: int) -> None:
     now = time.time()
     table(
         ("FAILED", "JOB", "TASK", "QUEUE", "IN", "ERROR"),

@@ -90,6 +90,8 @@ def load(app: str, given: Given) -> SpoolQ:
     name, _, attribute = app.partition(":")
     if not name or any(not part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"APP {app!r}: expected module:attribute, such as shop.jobs:q")
+    if name.endswith(".py"):
+        raise ConfigError(f"APP {app!r}: name the module, not its file: {app.replace('.py', '', 1)}")
     if given.config is not None:
         config.use(given.config)  # the module makes its own object and reads its own settings
     module = _imported(name, app)
@@ -123,8 +125,10 @@ def _imported(name: str, app: str) -> Any:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the user's files it happened: the last frame that isn't the import machinery's."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__]
+    """Where in the user's files it happened: the last frame that isn't the import machinery's or spoolq's own."""
+    own = os.path.dirname(config.__file__) + os.sep
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    frames = [f for f in frames if not f.filename.startswith(own)] or [f for f in frames if f.filename != __file__]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 

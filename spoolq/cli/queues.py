@@ -11,7 +11,7 @@ from spoolq.cli import facts
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
 from spoolq.cli.output import clean, emit, hint, jobs, table
-from spoolq.cli.stores import places, where_option
+from spoolq.cli.stores import look, places, where_option
 from spoolq.units import say_age
 
 
@@ -27,15 +27,12 @@ def queues() -> None:
 def list_(given: Given, where: str, as_json: bool) -> None:
     """Every queue, with what is ready, scheduled and running, and the age of the oldest ready job."""
     q = given.open()
-    rows = []
-    for place in places(q, where):
-        with place.asking():
-            rows += [(place.name, depth) for depth in place.store.depths()]
+    answers, fault = look(q, where, lambda place: [(place.name, depth) for depth in place.store.depths()])
+    rows = [row for answer in answers for row in answer]
     if as_json:
         now = time.time()
         emit({"queues": [{"in": name, **facts.queue(depth, now)} for name, depth in rows]})
-        return
-    if rows:
+    elif rows:
         table(
             ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"),
             [
@@ -45,8 +42,10 @@ def list_(given: Given, where: str, as_json: bool) -> None:
             right=("READY", "SCHEDULED", "RUNNING", "OLDEST"),
         )
     else:
-        hint(f"No queue in {q.settings.destination}.")
-    if where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):
+        hint("No queue in the spool." if fault else f"No queue in {q.settings.destination}.")
+    if fault is not None:
+        raise fault
+    if not as_json and where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):
         hint(f"{no_spool(q)}.")
 
 

@@ -13,7 +13,7 @@ from spoolq.cli import facts as looking
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, jobs, table, terminal
-from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, Verdict, judge
+from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
 from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerView
 from spoolq.units import say_age, say_size
@@ -63,25 +63,26 @@ def health(given: Given, as_json: bool) -> None:
         facts = looking.gather(given.open())
         verdict = judge(facts)
     except SpoolqError as error:  # also a wrong setting: a check that could not be made is "unknown" to a monitor
-        verdict = Verdict(UNKNOWN, "Not known", str(error))
+        verdict = Verdict(UNKNOWN, UNSURE, str(error))
     if as_json:
         emit(_document(facts, verdict))
     else:
         lost = "" if verdict.level == UNKNOWN else f"{_lower(verdict.lost)}. "
-        click.echo(clean(f"{verdict.word}: {lost}{verdict.sentence}"))
+        click.echo(clean(f"{verdict.word}: {lost}{_upper(verdict.sentence) if lost else verdict.sentence}"))
     sys.exit(verdict.level)
 
 
 def _document(facts: Facts | None, verdict: Verdict) -> dict[str, object]:
     shown = {} if facts is None else looking.document(facts)
-    return {"state": verdict.word, "lost": verdict.lost, "summary": f"{verdict.lost}. {verdict.sentence}", **shown}
+    return {"state": verdict.word, "lost": verdict.lost, "summary": f"{verdict.lost}. {_upper(verdict.sentence)}", **shown}
 
 
 def _print(facts: Facts, verdict: Verdict) -> None:
     colour = "green" if verdict.level == OK else "yellow" if verdict.level == DEGRADED else "red"
-    lines = [clean(f"{verdict.lost}. {verdict.sentence}")]
+    sentence = clean(_upper(verdict.sentence))
+    lines = [f"{verdict.lost}. {sentence}"]
     if len(lines[0]) > WIDTH:
-        lines = [f"{verdict.lost}.", *textwrap.wrap(clean(verdict.sentence), WIDTH, break_long_words=False)]
+        lines = [f"{verdict.lost}.", *textwrap.wrap(sentence, WIDTH, break_long_words=False, break_on_hyphens=False)]
     for number, line in enumerate(lines):
         click.echo(click.style(line, fg=colour, bold=number == 0))
     click.echo()
@@ -94,7 +95,7 @@ def _print(facts: Facts, verdict: Verdict) -> None:
 
 def _line(label: str, name: str, words: list[str]) -> None:
     click.echo(f"{label:<6} {clean(name)}")
-    for line in textwrap.wrap(clean("; ".join(words)), WIDTH - 7, break_long_words=False):
+    for line in textwrap.wrap(clean("; ".join(words)), WIDTH - 7, break_long_words=False, break_on_hyphens=False):
         click.echo(f"       {line}")
 
 
@@ -170,6 +171,10 @@ def _worker(view: WorkerView, where: str) -> tuple[str, ...]:
 def _more(count: int, what: str, command: str) -> None:
     if count > SHOWN:
         click.echo(f"... and {count - SHOWN} more {what}: {command}")
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _lower(text: str) -> str:

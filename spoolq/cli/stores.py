@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
-from spoolq.cli.faults import asking_primary, asking_spool
+from spoolq.cli.faults import Fault, asking_primary, asking_spool
 from spoolq.cli.opening import existing_spool, must_exist, there
 from spoolq.store.base import Store
 
@@ -36,6 +36,25 @@ where_option = click.option(
 )
 
 
+T = TypeVar("T")
+
+
+def look(q: SpoolQ, where: str, ask: Callable[[Place], T]) -> tuple[list[T], Fault | None]:
+    """What each store meant by `--in` answers. One of several that doesn't answer is left out, and its fault returned for the
+    end of the command; when there is nothing else to show it is raised."""
+    answers: list[T] = []
+    fault = None
+    for place in places(q, where):
+        try:
+            with place.asking():
+                answers.append(ask(place))
+        except Fault as error:
+            fault = error
+    if fault is not None and not answers:
+        raise fault
+    return answers, fault
+
+
 def places(q: SpoolQ, where: str) -> Iterator[Place]:
     """The stores meant by `--in`. A spool that isn't there is left out of `all`."""
     path = q.settings.sqlite_path
@@ -47,7 +66,12 @@ def places(q: SpoolQ, where: str) -> Iterator[Place]:
         existing_spool(q)  # says why there is none
     if where in ("primary", "all"):
         must_exist(q)
+        other = (
+            "`--in spool` asks this host's spool alone."
+            if where == "all" and path is None and there(q.settings.spool_path)
+            else ""
+        )
         with asking_primary(q):
             primary = q.primary
         name, words = ("redis", q.settings.destination) if path is None else ("sqlite", f"the queue {path}")
-        yield Place(name, words, primary, partial(asking_primary, q))
+        yield Place(name, words, primary, partial(asking_primary, q, other))

@@ -12,6 +12,14 @@ from spoolq.units import say_age
 OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
 WORDS = ("ok", "degraded", "critical", "unknown")
 SAFE = "Nothing is lost on this host"  # what Redis itself held is as safe as Redis keeps it, and nobody can tell
+UNSURE = "Whether anything is lost isn't known"
+SAYS = {
+    "oom": "is full",
+    "auth": "refuses the login",
+    "timeout": "doesn't answer in time",
+    "connect_timeout": "doesn't answer in time",
+    "config": "can't be asked",
+}
 STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained
 
 
@@ -32,27 +40,27 @@ def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
     for side in (facts.primary, facts.spool):
         if side is not None and side.state == "forbidden":
-            return Verdict(UNKNOWN, "Not known", f"{side.error}.")
+            return Verdict(UNKNOWN, UNSURE, f"{side.error}.")
     if facts.spool is None:
         return _single(facts.primary)
     if facts.primary.state == "up":
         return _reachable(facts.primary, facts.spool)
     if facts.primary.state in ("away", "refusing"):
         return _away(facts.primary, facts.spool)
-    return Verdict(UNKNOWN, "Not known", f"{facts.primary.error}.")
+    return Verdict(UNKNOWN, UNSURE, f"{facts.primary.error}.")
 
 
 def _single(primary: Side) -> Verdict:
     if primary.state == "up":
         return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
-        return Verdict(UNKNOWN, "Not known", f"{primary.error}.")
-    return Verdict(CRITICAL, "Not known", f"{_named(primary)}.")
+        return Verdict(UNKNOWN, UNSURE, f"{primary.error}.")
+    return Verdict(CRITICAL, UNSURE, f"{_named(primary)}.")
 
 
 def _reachable(primary: Side, spool: Side) -> Verdict:
     if spool.state == "unreadable":
-        return Verdict(DEGRADED, "Not known", f"Redis answers, but {_named(spool)}.")
+        return Verdict(DEGRADED, UNSURE, f"Redis answers, but {_named(spool)}.")
     waiting, oldest, aside = _rows(spool)
     if aside:
         verb = "is" if aside == 1 else "are"
@@ -70,20 +78,21 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
         )
     if waiting:
-        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary)}.")
-    return Verdict(OK, SAFE, f"{_work(primary)}; none in the spool.")
+        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}.")
+    return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}.")
 
 
 def _away(primary: Side, spool: Side) -> Verdict:
-    gone = f"Redis {'takes no jobs' if primary.state == 'refusing' else 'is away'} ({primary.reason or 'unknown'})"
+    does = SAYS.get(primary.reason or "", "takes no jobs" if primary.state == "refusing" else "is away")
+    gone = f"Redis {does} ({primary.reason or 'unknown'})"
     waiting, oldest, aside = _rows(spool)
-    kept = f"{safe(waiting)} in the spool" if waiting else "none in the spool"
+    kept = f"{safe(waiting)} in the spool" if waiting else _none(spool)
     if spool.state == "unreadable":
-        return Verdict(CRITICAL, "Not known", f"{gone}, and {_named(spool)}.")
+        return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.")
     if spool.refuses:
         return Verdict(CRITICAL, "New jobs are refused", f"{gone}, and the spool takes none: {spool.refuses}; {kept}.")
     if spool.state == "absent":
-        return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; no spool at {spool.name} so far.")
+        return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.")
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
     return Verdict(DEGRADED, SAFE, f"{gone}; {kept}{aged}{more}.")
@@ -104,10 +113,16 @@ def _wait(count: int) -> str:
     return f"{jobs(count)} wait{'s' if count == 1 else ''}"
 
 
-def _work(side: Side) -> str:
+def _none(spool: Side) -> str:
+    """That nothing waits there; of a file that is absent only that it is."""
+    return f"no spool at {spool.name} so far" if spool.state == "absent" else "none in the spool"
+
+
+def _work(side: Side, spool: Side | None = None) -> str:
+    """What the store holds, with the failures of both."""
     parts = [f"{side.total('ready'):,} ready", f"{side.total('claimed'):,} running"]
     if scheduled := side.total("scheduled"):
         parts.append(f"{scheduled:,} scheduled")
-    if side.failures:
-        parts.append(f"{side.failures:,} failed")
+    if failures := side.failures + (spool.failures if spool is not None else 0):
+        parts.append(f"{failures:,} failed")
     return ", ".join(parts)

@@ -22,7 +22,12 @@ def _grace(_ctx: click.Context, _param: click.Parameter, text: str | None) -> fl
 
 
 def _queues(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    if text is None:
+        return ()
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise click.BadParameter(f"{text!r} names no queue")
+    return names
 
 
 @click.command()
@@ -50,6 +55,10 @@ def worker(
     q = given.open()
     if not q.tasks.names():
         log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", given.app)
+    elif unused := [queue for queue in queues if queue not in q.tasks.queues()]:
+        log.warning(
+            "%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.tasks.queues())
+        )
     with asking_primary(q):
         running = q.worker(queues=queues, threads=threads, burst=burst, local=local, drain=drain, grace=grace)
         running.install_signals()

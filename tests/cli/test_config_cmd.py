@@ -8,6 +8,7 @@ import pytest
 
 from spoolq.config import KINDS
 from tests.cli.conftest import Run
+from tests.servers import Server
 
 
 def test_show_names_each_value_and_where_it_came_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +55,15 @@ def test_check_finds_what_is_odd(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert said.out.splitlines()[0] == "warning: unknown variable SPOOLQ_RETRYS, did you mean SPOOLQ_RETRIES?"
     assert "missing; make it, for the user who enqueues" in said.out.splitlines()[1]
     assert said.err == ""
+
+
+def test_check_asks_redis_about_its_url(run: Run, server: Server, nowhere: str) -> None:
+    assert run("config", "check", "--url", nowhere).code == 0  # away is no fault of a setting
+    assert run("config", "check", "--url", server.url).code == 0
+    said = run("config", "check", "--url", f"{server.url}?socket_timeot=3")
+    assert said.code == 1
+    assert "socket_timeot" in said.out
+    assert "an option of the URL is wrong" in said.out
 
 
 def test_check_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,16 @@ def test_redis_away_and_nothing_moved_is_69_and_says_what_is_safe(spoolq: Run, n
     assert spooled(nowhere) == 3
 
 
+def test_a_full_redis_has_no_room(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 2)
+    fresh_server.client().config_set("maxmemory", 1)
+    said = spoolq("drain", "--once", "--url", fresh_server.url)
+    assert said.code == 69
+    assert "Redis is full" in said.err
+    assert "2 jobs are safe in the spool " in said.err
+    assert "; they go on when Redis has room (`spoolq drain`).\n" in said.err
+
+
 def test_nothing_left_to_move_is_0_even_without_redis(spoolq: Run, fresh_server: Server) -> None:
     outage(fresh_server, 1)
     assert spoolq("drain", "--once", "--url", fresh_server.url).code == 0

@@ -110,6 +110,22 @@ def test_failures_of_both_stores(run: Run, server: Server) -> None:
     assert run("failed", "retry", in_redis, "--url", server.url).out == "Put back 1 job.\n"
 
 
+def test_without_redis_those_of_the_spool_are_shown(run: Run, nowhere: str) -> None:
+    fill(nowhere, 1)
+    with SpoolQ(nowhere) as q:
+        assert q.spool is not None
+        (id,) = fail(q.spool, q)
+    said = run("failed", "list", "--url", nowhere)
+    assert said.code == 69
+    assert id in said.out
+    assert "refused" in said.err
+    assert [failure["id"] for failure in run("failed", "list", "--json", "--url", nowhere).json["failures"]] == [id]
+    said = run("failed", "retry", "--all", "--url", nowhere)
+    assert (said.code, said.out) == (69, "")  # all can't be told, so nothing is changed by half
+    assert "`--in spool` asks this host's spool alone" in said.err
+    assert run("failed", "retry", id, "--url", nowhere).out == "Put back 1 job.\n"
+
+
 def test_without_redis(spoolq: Run, nowhere: str) -> None:
     said = spoolq("failed", "list", "--url", nowhere)
     assert (said.code, said.out) == (69, "")

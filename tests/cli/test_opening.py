@@ -58,8 +58,9 @@ def test_config_reaches_the_app(run: Run, tmp_path: Path) -> None:
         (
             "app:q",
             "from spoolq import SpoolQ\nq = SpoolQ(deadline='x')",
-            "can't be imported: ConfigError: deadline = 'x': expected",
+            "from 1ms to 60s ({cwd}/app.py, line 2)",
         ),
+        ("app.py:q", "", "APP 'app.py:q': name the module, not its file: app:q"),
         ("./app.py:q", "", "APP './app.py:q': expected module:attribute, such as shop.jobs:q"),
         (":q", "", "expected module:attribute"),
     ],

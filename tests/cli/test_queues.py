@@ -62,11 +62,13 @@ def test_an_unknown_queue_is_named_with_those_that_there_are(run: Run) -> None:
 def test_without_redis_the_fault_says_what_is_safe(spoolq: Run, nowhere: str) -> None:
     fill(nowhere, 3)
     said = spoolq("queues", "list", "--url", nowhere)
-    assert (said.code, said.out) == (69, "")
+    assert said.code == 69
+    assert said.out.split("\n")[1].split()[:3] == ["mail", "spool", "3"]  # what can be seen is shown
     first, second = said.err.splitlines()
     assert "refused" in first
     assert second.startswith("3 jobs are safe in the spool ")
     assert "spoolq worker" in second
+    assert second.endswith("`--in spool` asks this host's spool alone.")
 
 
 def test_the_spool_can_be_looked_at_alone(run: Run, nowhere: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from spoolq.app import SpoolQ
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -16,18 +18,26 @@ URL = "sqlite:///jobs.db"
 
 
 def fits(text: str) -> bool:
-    return all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("Spool ", "Queue ")))  # a path is as it is
+    return all(len(line) <= 80 for line in text.splitlines() if "/" not in line)  # a path is as it is
+
+
+def _spool(url: str) -> Path:
+    with SpoolQ(url) as q:
+        return q.settings.spool_path
 
 
 def test_all_well(run: Run, server: Server) -> None:
     fill(server.url, 3)
     said = run("status", "--url", server.url)
     assert said.code == 0
-    assert said.out.startswith("Nothing is lost on this host. 3 ready, 0 running; none in the spool.\n")
+    assert said.out.startswith("Nothing is lost on this host.\n3 ready, 0 running; no spool at")
     assert "no file there" in said.out
     assert fits(said.out)
     said = run("health", "--url", server.url)
-    assert (said.code, said.out) == (0, "ok: nothing is lost on this host. 3 ready, 0 running; none in the spool.\n")
+    assert (said.code, said.out) == (
+        0,
+        f"ok: nothing is lost on this host. 3 ready, 0 running; no spool at {_spool(server.url)} so far.\n",
+    )
 
 
 def test_an_outage(run: Run, nowhere: str) -> None:
@@ -83,13 +93,14 @@ def test_a_full_redis_is_not_an_absent_one(run: Run, start_server: Callable[...,
     server.client().config_set("maxmemory", 1)
     said = run("status", "--url", server.url)
     assert said.out.startswith("Nothing is ")
-    assert "Redis takes no jobs (oom); no spool at" in said.out
+    assert "Redis is full (oom); no spool at" in said.out
     assert "mail   redis      2" in said.out
     assert run("health", "--url", server.url).code == 1
 
 
 def test_a_single_box(run: Run) -> None:
     assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
+    assert run("status", "--url", URL).out.startswith("Whether anything is lost isn't known.\nNo queue at ")
     fill(URL, 2)
     assert run("health", "--url", URL).out == "ok: nothing is lost on this host. 2 ready, 0 running.\n"
     assert fits(run("status", "--url", URL).out)

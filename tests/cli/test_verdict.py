@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spoolq.cli.facts import Facts, Side
-from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, judge
+from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
 from spoolq.store.base import Depth, SpoolInfo
 
 INFO = SpoolInfo(
@@ -45,7 +45,7 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
 @pytest.mark.parametrize(
     ("primary", "side", "level", "lost", "says"),
     [
-        (UP, NO_SPOOL, OK, SAFE, "3 ready, 2 running, 1 scheduled, 1 failed; none in the spool."),
+        (UP, NO_SPOOL, OK, SAFE, "3 ready, 2 running, 1 scheduled, 1 failed; no spool at /s.db so far."),
         (UP, spool(), OK, SAFE, "none in the spool"),
         (UP, spool(rows=12, oldest=2.0), OK, SAFE, "12 jobs on the way from the spool into Redis"),
         (UP, spool(rows=1, oldest=61.0), DEGRADED, SAFE, "1 job waits in the spool, oldest 1 min 1 s: start"),
@@ -57,7 +57,7 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
             SAFE,
             "the spool would take no job now: it has reached",
         ),
-        (UP, BROKEN, DEGRADED, "Not known", "the spool can't be used: /s.db: not a database"),
+        (UP, BROKEN, DEGRADED, UNSURE, "the spool can't be used: /s.db: not a database"),
         (AWAY, NO_SPOOL, DEGRADED, "Nothing is known to be lost", "Redis is away (refused); no spool at /s.db so far."),
         (AWAY, spool(rows=312, oldest=252.0), DEGRADED, SAFE, "312 jobs are safe in the spool, oldest 4 min 12 s."),
         (
@@ -68,13 +68,13 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
             "1 job is safe in the spool, .*; 2 set aside",
         ),
         (AWAY, spool("it is full", rows=9, oldest=1.0), CRITICAL, "New jobs are refused", "it is full; 9 jobs are safe in the"),
-        (AWAY, replace(NO_SPOOL, refuses="/ isn't writable"), CRITICAL, "New jobs are refused", "/ isn't writable; none in"),
-        (AWAY, BROKEN, CRITICAL, "Not known", "Redis is away (refused), and the spool can't be used: /s.db: not a database"),
-        (AWAY, replace(BROKEN, error="/s.db is no database"), CRITICAL, "Not known", "can't be used: /s.db is no database."),
-        (FULL, spool(rows=2, oldest=1.0), DEGRADED, SAFE, "Redis takes no jobs (oom); 2 jobs are safe in the spool"),
-        (UP, FORBIDDEN, UNKNOWN, "Not known", "/s.db: this user may not read"),
-        (AWAY, FORBIDDEN, UNKNOWN, "Not known", "/s.db: this user may not read"),
-        (replace(UP, state="unreadable", error="odd"), spool(), UNKNOWN, "Not known", "odd"),
+        (AWAY, replace(NO_SPOOL, refuses="/ isn't writable"), CRITICAL, "New jobs are refused", "/ isn't writable; no spool at"),
+        (AWAY, BROKEN, CRITICAL, UNSURE, "Redis is away (refused), and the spool can't be used: /s.db: not a database"),
+        (AWAY, replace(BROKEN, error="/s.db is no database"), CRITICAL, UNSURE, "can't be used: /s.db is no database."),
+        (FULL, spool(rows=2, oldest=1.0), DEGRADED, SAFE, "Redis is full (oom); 2 jobs are safe in the spool"),
+        (UP, FORBIDDEN, UNKNOWN, UNSURE, "/s.db: this user may not read"),
+        (AWAY, FORBIDDEN, UNKNOWN, UNSURE, "/s.db: this user may not read"),
+        (replace(UP, state="unreadable", error="odd"), spool(), UNKNOWN, UNSURE, "odd"),
     ],
 )
 def test_verdicts_beside_redis(primary: Side, side: Side, level: int, lost: str, says: str) -> None:

@@ -74,6 +74,12 @@ def test_an_app_without_tasks_is_warned_of(spoolq: Run) -> None:
     assert "empty:q has no tasks" in said.err
 
 
-@pytest.mark.parametrize("args", [("--threads", "0"), ("--grace", "long"), ()])
+def test_a_queue_that_no_task_has_is_warned_of(spoolq: Run) -> None:
+    said = spoolq("worker", "shop:q", "--burst", "--queues", "mail,mial", SHOP_URL="sqlite:///jobs.db")
+    assert said.code == 0, said.err
+    assert "mial: no task of shop:q has it for its own (they have mail)" in said.err
+
+
+@pytest.mark.parametrize("args", [("--threads", "0"), ("--grace", "long"), ("--queues", ", ,"), ()])
 def test_wrong_usage(run: Run, args: tuple[str, ...]) -> None:
     assert run("worker", *(("shop:q", *args) if args else ())).code == 2

@@ -301,6 +301,11 @@ def test_a_password_file_without_a_password_is_an_error(tmp_path: Path, content:
         ("redis://:sec@re/t?@h/0", "redis://:***@h/0"),
         ("unix:///run/r.sock?password=secret&db=1", "unix:///run/r.sock?password=***&db=1"),
         ("rediss://h?ssl_password=secret", "rediss://h?ssl_password=***"),
+        ("redis://h?pasword=secret&db=1", "redis://h?pasword=***&db=1"),
+        ("redis:/web:secret@h", "***@h"),
+        ("web:secret@h:6379", "***@h:6379"),
+        ("localhost:6379?password=secret", "localhost:6379?password=***"),
+        ("localhost:6379", "localhost:6379"),
         ("sqlite:////srv/a:b@c/jobs.db", "sqlite:////srv/a:b@c/jobs.db"),
     ],
 )

@@ -28,7 +28,9 @@ CUT = Reason("cut", advice="the connection broke; look whether Redis was restart
 GARBAGE = Reason("garbage", advice="what answers at this address doesn't speak Redis's protocol")
 LATE = Reason("late", server_wide=False, advice="the request arrived after its deadline and was refused")
 UNDO = Reason("undo", server_wide=False, advice="a write failed half-way and could not be taken back; look at the server's log")
-CONNECT_TIMEOUT = Reason("connect_timeout", advice="no connection in time; look at the host's name, the network and the firewall")
+CONNECT_TIMEOUT = Reason(
+    "connect_timeout", advice="no connection in time; look whether Redis hangs, at the host's name, the network and TLS"
+)
 CLOSED = Reason("closed", advice="the store was closed; make a new one")
 NOPERM = Reason("noperm", advice="the ACL user may not run spoolq's scripts; grant it")
 NOPERM_KEY = Reason("noperm", server_wide=False, advice="the ACL user may not touch this key; grant it ~NAMESPACE:*")
