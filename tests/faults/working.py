@@ -22,7 +22,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 
 APP = """
-import os, signal
+import os, signal, threading
 from pathlib import Path
 from spoolq import SpoolQ, current_job
 from spoolq.runner import current
@@ -45,6 +45,11 @@ def hold(value=None):
     tell("BEGIN", value)
     eventually((here / "gate").exists, within=60)
     tell("RUN", value)
+
+@q.task(queue="work", retries=20, backoff=lambda state: 0)
+def labour(seconds):
+    threading.Event().wait(seconds)
+    tell("RUN")
 
 @q.task(queue="work", retries=0, backoff=lambda state: 0)
 def killer():

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, onebox
+from tests.torture import handoff, onebox, workers
 from tests.torture.check import Log, verdict
 
 
@@ -52,6 +52,16 @@ def test_one_box_runs_every_job_whatever_is_killed() -> None:
     assert figures["broken"] == {}, figures
     assert (figures["left"], figures["failures"], figures["exit"]) == ([], 0, 0), figures
     assert 3000 <= figures["runs"] <= 3000 + 2 * 2 * 130, "a kill repeats the jobs of one batch, those in its hands included"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_workers_and_their_server_are_disturbed_and_every_job_runs() -> None:
+    figures = workers.run(1500, actions=10, seed=4)
+    assert figures["broken"] == {}, figures
+    assert (figures["left"], figures["failures"], figures["exits"]) == ({}, 0, [0, 0]), figures["stderr"]
+    assert figures["tracebacks"] == []
+    assert figures["runs"] - figures["jobs"] <= 100
 
 
 # the checker itself
