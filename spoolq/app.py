@@ -121,9 +121,14 @@ class SpoolQ:
         """
 
         def register(target: Callable[..., Any]) -> Task[..., Any]:
+            if isinstance(target, Launch):
+                raise ConfigError(f"{target.name} is a task already")
             body = performer(target) if isinstance(target, type) else target
             if not callable(body):
                 raise ConfigError(f"{target!r} can't be a task: a task is a function, or a class with perform")
+            named = name or getattr(body, "__name__", "<")
+            if not isinstance(named, str) or (not name and named.startswith("<")):  # a lambda, a partial
+                raise ConfigError(f"{target!r} has no name to be called by: give it one, q.task(name=…)")
 
             def option(key: str, given: Any, default: Any) -> Any:
                 own = getattr(target, key, None) if isinstance(target, type) else None
@@ -135,14 +140,14 @@ class SpoolQ:
                 retry_on=option("retry_on", retry_on, (Exception,)),
                 give_up_on=option("give_up_on", give_up_on, ()),
             )
-            stale = option("expires", expires, None)
+            stale, limit = option("expires", expires, None), option("timeout", timeout, None)
             task: Task[..., Any] = Task(
                 body,
-                name=name or body.__name__,
+                name=named,
                 queue=queue_name(option("queue", queue, "default")),
                 owner=self,
                 policy=policy,
-                timeout=option("timeout", timeout, None),
+                timeout=None if limit is None else seconds(limit, "timeout"),
                 expires=None if stale is None else seconds(stale, "expires"),
             )
             self.tasks.add(task)
@@ -163,6 +168,8 @@ class SpoolQ:
         """
         if isinstance(task, str):
             task = self.tasks.get(task) if task in self.tasks.names() else self.remote(task)
+        elif not isinstance(task, Launch):
+            raise TypeError(f"{task!r} is not a task, nor the name of one: a function becomes one with @q.task")
         return task.enqueue(*args, **kwargs)
 
     def enqueue_many(self, jobs: Sequence[Job]) -> list[Receipt]:
@@ -170,10 +177,12 @@ class SpoolQ:
 
         Raises NotStored or MaybeStored, whose lists name every id of the call; PayloadError before anything is stored.
         """
+        _check(jobs)
         return self.submit(jobs)
 
     async def aenqueue(self, job: Job) -> Receipt:
         """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled."""
+        _check((job,))
         return (await self.asubmit((job,)))[0]
 
     def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
@@ -395,6 +404,12 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     for q in list(_open):
         q.close(q.settings.deadline)
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if not isinstance(job, Job):
+            raise TypeError(f"{job!r} is not a job: make one with task.job(…)")
 
 
 os.register_at_fork(after_in_child=_after_fork)

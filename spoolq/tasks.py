@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
@@ -48,7 +49,10 @@ def epoch(value: When, what: str) -> float:
                 "datetime.now(timezone.utc) or value.replace(tzinfo=ZoneInfo('Europe/Paris'))"
             )
         return value.timestamp()
-    return seconds(value, what)
+    if not isinstance(value, timedelta):
+        with suppress(PayloadError):
+            return seconds(value, what)
+    raise PayloadError(f"{what}={value!r} is not a datetime with a time zone, nor a number of epoch seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,9 @@ class Launch(Generic[P]):
             changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
         return Launch(self.name, self.queue, self._owner, replace(self._options, **changes), self._signature)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} queue={self.queue}>"
+
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         # Keyword arguments travel as positions where the signature allows it, since stock Resque workers know only positions.
         if self._signature is None or (not kwargs and self._plain and self._plain[0] <= len(args) <= self._plain[1]):
@@ -212,9 +219,6 @@ class Task(Launch[P], Generic[P, R]):
 
             return asyncio.run(result)
         return result
-
-    def __repr__(self) -> str:
-        return f"<Task {self.name} queue={self.queue}>"
 
 
 class Tasks:
@@ -278,7 +282,7 @@ def queue_name(name: object) -> str:
 
 
 def _where(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"  # a partial has no such name
 
 
 def _plain_arity(signature: inspect.Signature) -> tuple[int, float] | None:

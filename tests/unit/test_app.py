@@ -1,0 +1,123 @@
+"""`SpoolQ` as an application meets it: what it registers, what it refuses and in which words, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolq import SpoolQ
+from spoolq.errors import ConfigError, PayloadError
+
+
+def add(x: int, y: int = 1) -> int:
+    return x + y
+
+
+@pytest.fixture
+def q(tmp_path: Path) -> Iterator[SpoolQ]:
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0) as q:
+        yield q
+
+
+def ready(q: SpoolQ) -> dict[str, int]:
+    return {depth.queue: depth.ready for depth in q.primary.depths()}
+
+
+def test_making_one_opens_nothing(tmp_path: Path) -> None:
+    q = SpoolQ(f"sqlite:///{tmp_path}/jobs.db")
+    q.task(add)
+    q.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_is_launched_by_itself_or_by_its_name(q: SpoolQ) -> None:
+    task = q.task(queue="sums")(add)
+    receipts = [task.enqueue(1), q.enqueue(task, 1), q.enqueue("add", 1, y=2), q.enqueue("elsewhere", 1), task.delay(1)]
+    assert len({receipt.id for receipt in receipts}) == 5
+    assert {receipt.route for receipt in receipts} == {"primary"}
+    assert ready(q) == {"sums": 4, "default": 1}
+
+
+def test_many_at_once(q: SpoolQ) -> None:
+    task = q.task(add)
+    jobs = [task.job(number) for number in range(1200)]
+    assert [receipt.id for receipt in q.enqueue_many(jobs)] == [job.id for job in jobs]
+    assert ready(q) == {"default": 1200}
+    assert q.enqueue_many([]) == []
+
+
+def test_from_asyncio(q: SpoolQ) -> None:
+    task = q.task(add)
+
+    async def launch() -> list[Any]:
+        return await asyncio.gather(task.aenqueue(1), q.aenqueue(task.job(2)))
+
+    assert len({receipt.id for receipt in asyncio.run(launch())}) == 2
+    assert ready(q) == {"default": 2}
+
+
+def test_it_can_be_used_again_after_its_end(q: SpoolQ) -> None:
+    task = q.task(add)
+    task.enqueue(1)
+    q.close()
+    q.close()
+    task.enqueue(2)
+    assert ready(q) == {"default": 2}
+
+
+def test_a_name_is_needed_where_there_is_none(q: SpoolQ) -> None:
+    assert q.task(name="sum")(functools.partial(add, 1)).name == "sum"
+    assert q.task(name="double")(lambda x: 2 * x)(2) == 4
+
+
+@pytest.mark.parametrize(
+    ("register", "says"),
+    [
+        (lambda q: q.task(lambda: 1), r"has no name to be called by: give it one, q.task\(name=…\)"),
+        (lambda q: q.task(functools.partial(add, 1)), "has no name to be called by"),
+        (lambda q: q.task(name=3)(add), "has no name to be called by"),
+        (lambda q: q.task(q.task(add)), "add is a task already"),
+        (lambda q: q.task("mail"), "'mail' can't be a task: a task is a function, or a class with perform"),
+        (lambda q: q.task(type("Empty", (), {})), "Empty has no method `perform`"),
+        (lambda q: q.task(queue="a b")(add), "queue='a b'"),
+        (lambda q: q.task(retries=-1)(add), "retries=-1"),
+        (lambda q: q.task(timeout="soon")(add), "timeout='soon' is not a number of seconds"),
+    ],
+)
+def test_what_can_not_be_a_task(q: SpoolQ, register: Callable[[SpoolQ], object], says: str) -> None:
+    with pytest.raises((ConfigError, PayloadError), match=says):
+        register(q)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda q: q.enqueue(add, 1), "is not a task, nor the name of one: a function becomes one with @q.task"),
+        (lambda q: q.enqueue(3, 1), "3 is not a task"),
+        (lambda q: q.enqueue_many([q.task(add)]), r"<Task add queue=default> is not a job: make one with task.job\(…\)"),
+        (lambda q: asyncio.run(q.aenqueue(q.task(add).using(delay=3))), "<Launch add queue=default> is not a job"),
+        (lambda q: q.enqueue(q.task(add)), "add: missing a required argument: 'x'"),
+        (lambda q: q.enqueue(q.task(add), 1, queue="x"), "add: got an unexpected keyword argument 'queue'"),
+    ],
+)
+def test_what_can_not_be_launched(q: SpoolQ, call: Callable[[SpoolQ], object], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        call(q)
+    assert ready(q) == {}
+
+
+@pytest.mark.parametrize("at", ["tomorrow", "", timedelta(hours=1), True, float("nan")])
+def test_what_is_no_time(q: SpoolQ, at: Any) -> None:
+    with pytest.raises(PayloadError, match=r"at=.* is not a datetime with a time zone, nor a number of epoch seconds"):
+        q.task(add).enqueue_at(at, 1)
+
+
+def test_a_spool_in_memory_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected the path of a file"):
+        SpoolQ("redis://h", spool=":memory:")
