@@ -118,3 +118,18 @@ def test_a_delayed_job_runs_when_it_is_due_also_one_of_a_stock_producer(place: P
     assert place.runs()[ours] == 1
     worker.send(signal.SIGTERM)
     assert worker.ended() == 0
+
+
+def test_an_idle_worker_picks_up_one_job_after_the_other_at_once(place: Place) -> None:
+    worker = place.worker().ready()
+    place.enqueue("note")
+    eventually(lambda: len(place.trace()) == 1)
+    took = []
+    for number in range(15):
+        began = time.monotonic()
+        place.enqueue("note")
+        eventually(lambda n=number: len(place.trace()) == n + 2)
+        took.append(time.monotonic() - began)
+    assert sorted(took)[7] < 0.1  # a few milliseconds, and up to five until this test looks; a missed wake costs a second
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0

@@ -680,6 +680,15 @@ def test_a_claim_ends_the_idleness(store: RedisStore, control: Control) -> None:
     assert control.exists("resque:spoolq:idle:mail", "resque:spoolq:idle:low") == 0
 
 
+def test_an_acknowledgement_alone_does_not(store: RedisStore, control: Control) -> None:
+    """Another thread of the worker waits on: it would sleep through the next job."""
+    store.put([message("a")])
+    claims = store.claim(info(), 1, ["mail"], 5).claims
+    store.wait(info(), ["mail"], 0.01)
+    store.claim(info(), 2, ["mail"], 0, ack=claims)
+    assert control.exists("resque:spoolq:idle:mail") == 1
+
+
 # namespaces
 
 
