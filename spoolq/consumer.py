@@ -6,6 +6,7 @@ round trip; after a lost answer the same call is made again, before anything els
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
@@ -42,6 +43,7 @@ class _Call:
     counts: Counter[str]
     effects: Effects
     limit: int
+    wakes: int
     doubtful: bool = False
 
 
@@ -92,7 +94,8 @@ class Consumer:
         self._acks: list[Claim] = []
         self._counts: Counter[str] = Counter()
         self._call: _Call | None = None
-        self._number = self._looked = 0
+        self._number = self._looked = self._wakes = 0
+        self._wake_numbers = itertools.count(1)  # other threads wake: each call of theirs must show
         self._mean: float | None = None  # seconds that a job takes
         self._away_since = self._hold_off_until = 0.0
         self._complained = False
@@ -114,6 +117,7 @@ class Consumer:
 
     def wake(self) -> None:
         """Look again now."""
+        self._wakes = next(self._wake_numbers)  # a look that is under way saw nothing of what this is about
         self.empty = False
         self._bell.set()
 
@@ -266,13 +270,14 @@ class Consumer:
         self._take_back()
         self._collect()
         self._settler.send()
+        wakes = self._wakes
         room = self._room() if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
         suspect = (self._suspect or self.available is False) and self._wanted() and not self._stopping
         if room > 0 or self._acks or suspect:
             counters = [counter for name, by in self._counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
-            self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room)
+            self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room, wakes)
             self._acks, self._counts = [], Counter()
             self._exchange(self._call)
         if self._reconcile:
@@ -337,6 +342,8 @@ class Consumer:
             self._hook("claimed")
         if call.limit:
             self.empty = len(claimed.claims) < call.limit
+            if call.wakes != self._wakes:
+                self.empty = False  # in this order: whoever wakes from here on sets it after us
             if self.empty:
                 self._looked = call.number
                 self._nothing.set()

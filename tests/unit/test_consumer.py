@@ -91,6 +91,25 @@ def test_an_idle_one_is_woken_by_a_job(make: Make) -> None:
     settled(rig)
 
 
+def test_a_look_asked_for_while_a_claim_is_under_way_is_not_lost(make: Make) -> None:
+    """A burst that ended here waited for ever."""
+    rig = make()
+    claim, asked = rig.real.claim, threading.Event()
+    numbers: list[int] = []
+
+    def slow(*args: Any, **options: Any) -> Any:
+        claimed = claim(*args, **options)
+        if not asked.is_set():
+            numbers.append(rig.consumer.look())
+            asked.set()
+        return claimed
+
+    rig.real.claim = slow  # type: ignore[method-assign]
+    rig.start()
+    assert asked.wait(10)
+    eventually(lambda: rig.consumer.looked(numbers[0]), within=0.9, what="a look that began after it was asked for")
+
+
 def test_an_idle_one_asks_about_once_a_second(make: Make) -> None:
     rig = make()
     rig.start()
