@@ -17,6 +17,7 @@ from spoolq.errors import (
     SpoolFull,
     SpoolqError,
     UnknownTask,
+    WorkerDied,
 )
 from spoolq.job import Job, Receipt
 from spoolq.runner import current as current_job
@@ -35,6 +36,7 @@ __all__ = [
     "SpoolQ",
     "SpoolqError",
     "UnknownTask",
+    "WorkerDied",
     "current_job",
 ]
 __version__ = "0.1.0"

@@ -127,7 +127,7 @@ class Client:
                 continue
             try:
                 found = self._spool().recall(message.id, timeout=self._disk_limit)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, ConfigError) as error:
                 # Whether the id is already on its way can't be told now, so asking the primary could queue it twice.
                 raise MaybeStored(
                     f"job {message.id} has an id of the caller's, and the spool can't say whether it is there already: "

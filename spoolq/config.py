@@ -86,7 +86,7 @@ def _path(value: object) -> Path | None:
     return Path(os.path.abspath(Path(os.fspath(value)).expanduser()))
 
 
-_RATE = _or_none(Kind("rows a second, more than 0", _between(number, 1e-6, 1e9)), "adaptive", "none")
+_RATE = _or_none(Kind("rows a second, more than 0", _between(number, 1e-6, 1e9)), "none")
 
 
 def _as(kind: Kind) -> dict[str, Any]:

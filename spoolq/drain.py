@@ -167,7 +167,7 @@ class Drainer:
             self._quarantine(
                 handoff,
                 f"in doubt for {handoff.age / DAY:.1f} days: Redis may have this job already and no longer remember its id. "
-                "Look for it there, then export it or put it back",
+                "Look for it there before you run it again",
             )
             return False
         return True

@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
 
 def _words(name: str, value: Any) -> str:
     if value is None:
-        return {"spool": "-", "drain_rate": "adaptive"}.get(name, "none")
+        return {"spool": "-"}.get(name, "none")
     if name in DURATIONS:
         return say_duration(value)
     if name in SIZES:

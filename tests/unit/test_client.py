@@ -7,7 +7,7 @@ import pytest
 
 from spoolq.breaker import Breaker
 from spoolq.client import Client, Prober, chunks
-from spoolq.errors import MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
+from spoolq.errors import ConfigError, MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
 from spoolq.job import Message
 
 REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
@@ -40,7 +40,7 @@ class Primary:
 
 
 class SpoolStub:
-    def __init__(self, answer: StoreUnavailable | None = None, known: dict[str, str] | None = None) -> None:
+    def __init__(self, answer: Exception | None = None, known: dict[str, str] | None = None) -> None:
         self.answer = answer
         self.known = known or {}
         self.rows: list[tuple[str, float | None]] = []
@@ -145,6 +145,11 @@ def test_a_given_id_asks_nobody_else_when_the_spool_can_not_answer(make):
         make(primary, SpoolStub(DISK)).put([message(given=True), message("other")])
     assert primary.puts == []
     assert (caught.value.unknown, caught.value.not_stored) == (("j1",), ("other",))
+
+
+def test_a_given_id_is_named_too_when_the_spool_can_not_be_opened_at_all(make):
+    with pytest.raises(MaybeStored, match="j1"):
+        make(Primary(), SpoolStub(ConfigError("its directory is missing"))).put([message(given=True)])
 
 
 def test_a_mixed_call_keeps_the_order_of_its_receipts(make):

@@ -144,7 +144,7 @@ def test_sizes(text: object, count: int) -> None:
         ("retries", 1.5, "a whole number from 0"),
         ("wire", "pickle", "python or resque"),
         ("delayed", "redis", "spoolq or resque"),
-        ("drain_rate", "0", "rows a second, more than 0, or adaptive"),
+        ("drain_rate", "0", "rows a second, more than 0, or none"),
         ("drain_batch", 0, "a whole number from 1 to 10,000"),
         ("drain_batch", "1e999", "a whole number"),
         ("namespace", "", "1 to 100 printable"),
@@ -171,7 +171,7 @@ def test_a_wrong_value_names_its_origin() -> None:
 
 
 def test_words_for_no_limit() -> None:
-    settings = Settings(spool_max_rows="none", drain_rate="adaptive")  # type: ignore[arg-type]
+    settings = Settings(spool_max_rows="none", drain_rate="none")  # type: ignore[arg-type]
     assert (settings.spool_max_rows, settings.drain_rate) == (None, None)
 
 
