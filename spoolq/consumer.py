@@ -184,7 +184,7 @@ class Consumer:
         """After `end`: wait for it. Returns whether everything could be settled."""
         if self._threads[0].ident is not None:
             self._threads[0].join(max(0.0, timeout))
-        return self.count == 0 and self._call is None
+        return self.count == 0 and (self._call is None or self.broken is not None)
 
     def rescue(self, limit: int) -> int:
         """Take over up to `limit` claims of workers whose lease ran out, to be settled as the retry policy has it. Returns how

@@ -18,7 +18,7 @@ class Service:
     """Calls `turn` on a daemon thread until it returns None or `stop` is called.
 
     A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
-    is back (not at all when `quiet`: somebody else tells). A wrong setting is told, and ends the loop: it doesn't mend itself.
+    is back. A wrong setting is told, and ends the loop: it doesn't mend itself. With `quiet` somebody else tells.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Service:
                 log.log(self._level, "%s: %s", self.name, error)
             return self._pause()
         except ConfigError as error:
-            log.log(logging.ERROR, "%s: %s; nothing is done here until the next start", self.name, error)
+            level = self._level if self._level == logging.DEBUG else logging.ERROR
+            log.log(level, "%s: %s; nothing is done here until the next start", self.name, error)
             return None
         except Exception:
             if not self._stopping:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Literal
@@ -223,7 +224,8 @@ class Worker:
         limit = time.monotonic() + _GOODBYE
         for consumer in self._consumers:
             if not consumer.join(limit - time.monotonic()):
-                log.warning("%s: %d claim(s) could not be settled; they run again elsewhere", consumer.name, consumer.count)
+                what = f"{consumer.count} claim(s) could not be settled" if consumer.count else "its last call was not answered"
+                log.warning("%s: %s; what the store holds for it runs again elsewhere", consumer.name, what)
         for service in self._services:
             service.stop(0.0)
         for service in self._services:
@@ -247,20 +249,26 @@ class Worker:
         return min(max(now, until), now + self.info.lease) if consumer.owes else now + _AWAY
 
     def _say_goodbye(self) -> None:
-        """Unregister: what is still held may be taken over at once. A store that hangs is not waited for."""
+        """Unregister: what is still held may be taken over at once. A store that hangs is not waited for, and keeps no word from
+        the other."""
 
-        def words() -> None:
-            for consumer in self._consumers:
-                if consumer.known:
-                    with suppress(StoreUnavailable, ConfigError):
-                        consumer.store.unregister(self.info)
-            if self._drainer is not None:
-                with suppress(ConfigError):
-                    self._drainer.close()
+        def unregister(consumer: Consumer) -> None:
+            with suppress(StoreUnavailable, ConfigError):
+                consumer.store.unregister(self.info)
 
-        thread = threading.Thread(target=words, name="spoolq-goodbye", daemon=True)
-        thread.start()
-        thread.join(_GOODBYE)
+        def close(drainer: Drainer) -> None:
+            with suppress(ConfigError):
+                drainer.close()
+
+        words: list[Callable[[], None]] = [partial(unregister, one) for one in self._consumers if one.known]
+        if self._drainer is not None:
+            words.append(partial(close, self._drainer))
+        threads = [threading.Thread(target=word, name="spoolq-goodbye", daemon=True) for word in words]
+        for thread in threads:
+            thread.start()
+        limit = time.monotonic() + _GOODBYE
+        for thread in threads:
+            thread.join(max(0.0, limit - time.monotonic()))
 
     # the services
 

@@ -122,3 +122,8 @@ def test_a_wrong_setting_ends_it_with_one_line(caplog: pytest.LogCaptureFixture)
         "s: the file is somebody else's; nothing is done here until the next start"
     ]
     assert "Traceback" not in caplog.text
+
+
+def test_a_quiet_one_says_nothing_of_a_wrong_setting(caplog: pytest.LogCaptureFixture) -> None:
+    assert Service("s", Turns(ConfigError("wrong")), quiet=True).once() is None
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
