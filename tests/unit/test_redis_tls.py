@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import threading
@@ -43,25 +44,23 @@ class TlsEnd:
             threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw: socket.socket) -> None:
+        """One thread for both ways: an SSL object must not be read and written at the same time."""
         try:
-            with self._context.wrap_socket(raw, server_side=True) as client:
-                server = socket.create_connection(("127.0.0.1", self._upstream))
+            with (
+                self._context.wrap_socket(raw, server_side=True) as client,
+                socket.create_connection(("127.0.0.1", self._upstream)) as server,
+            ):
                 self._open += [client, server]
-                back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
-                back.start()
-                self._pump(client, server)
-                server.close()
-                back.join()
-        except OSError:
+                while True:
+                    ready = [client] if client.pending() else select.select([client, server], [], [])[0]
+                    for source in ready:
+                        data = source.recv(1 << 16)
+                        if not data:
+                            return
+                        if not self.frozen:
+                            (server if source is client else client).sendall(data)
+        except (OSError, ValueError):  # closed by one of the three
             raw.close()
-
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                if not self.frozen:
-                    target.sendall(data)
-        except OSError:
-            pass
 
     def close(self) -> None:
         self._listener.close()
