@@ -646,8 +646,8 @@ def test_rescuing_beside_heartbeats_and_comparisons_confuses_nobody(make: Make, 
     rig.start()
     for turn in range(10):
         dead = info(f"dead-{turn}", lease=0.01)
-        rig.real.put([job(f"d{turn}-{n}", "unknown") for n in range(3)])
-        rig.real.claim(dead, 1, ["q"], 3)
+        rig.real.put([job(f"d{turn}-{n}", "unknown", "theirs") for n in range(3)])
+        rig.real.claim(dead, 1, ["theirs"], 3)
         rig.consumer._reconcile = True
         eventually(lambda: rig.consumer.rescue(10) or rig.consumer.heartbeat())
         rig.consumer.heartbeat()
