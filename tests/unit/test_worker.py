@@ -240,6 +240,21 @@ def test_a_store_that_hangs_at_the_end_is_not_waited_for(place: Place) -> None:
     hang.set()
 
 
+def test_a_primary_that_hangs_keeps_no_good_bye_from_the_spool(place: Place) -> None:
+    hang = threading.Event()
+    worker = place.start(spool=True, drainer=place.drainer())
+    eventually(lambda: worker.primary.idle)
+    place.spool_file.spool([job("here", args=("here",))])
+    place.away()
+    eventually(lambda: place.ran == [("spool", "here")])
+    assert [view.info.key for view in place.spool_file.workers() if view.info.kind == "worker"] == ["w"]
+    place.primary.unregister = lambda info: hang.wait(30)  # type: ignore[method-assign]
+    worker.stop()
+    assert place.ended() == 0
+    assert place.spool_file.workers() == []
+    hang.set()
+
+
 def test_a_worker_that_is_killed_by_an_exception_still_puts_back_its_claims(place: Place) -> None:
     gate = Gate()
     place.task("gate", gate)
