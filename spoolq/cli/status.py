@@ -162,7 +162,8 @@ def _workers(facts: Facts) -> None:
 
 def _worker(view: WorkerView, where: str) -> tuple[str, ...]:
     info = view.info
-    heard = "alive" if view.lease_left >= 0 else f"gone for {say_age(-view.lease_left)}"
+    # Within its lease one that was killed looks like one that lives, so what is said is when it was heard of.
+    heard = f"{say_age(max(0.0, info.lease - view.lease_left))} ago{'' if view.lease_left >= 0 else ', gone'}"
     queues = ",".join(info.queues) or "*"
     busy = f"{len(view.working)}/{info.threads}" if info.kind == "worker" else f"{view.claims}"
     return f"{info.host}:{info.pid}", where, info.kind, busy, heard, queues if info.kind == "worker" else "spool to Redis"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from spoolq.app import SpoolQ
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
+from tests.waiting import eventually
 
 URL = "sqlite:///jobs.db"
 
@@ -177,3 +179,18 @@ def test_a_worker_is_listed(run: Run, server: Server) -> None:
         (shown,) = run("status", "--json", "--url", server.url).json["primary"]["workers"]
     assert f"{worker.host}:{worker.pid}" in said.out
     assert (shown["pid"], shown["threads"], shown["queues"]) == (worker.pid, 4, ["mail"])
+
+
+def test_a_worker_is_shown_with_when_it_was_heard_of(run: Run) -> None:
+    with SpoolQ(URL) as q:
+        q.primary.register(q.worker_info(("mail",), 4, lease=60.0))
+        (line,) = [line for line in run("status", "--url", URL).out.splitlines() if " worker " in line]
+        assert re.search(r"sqlite  worker   0/4  [0-9.]+ s ago +mail$", line), line
+        assert "gone" not in line
+        gone = q.worker_info(("mail",), 4, lease=0.05)
+        q.primary.register(gone)
+
+        def said() -> list[str]:
+            return [line for line in run("status", "--url", URL).out.splitlines() if "s ago, gone" in line]
+
+        assert len(eventually(said)) == 1
