@@ -116,8 +116,9 @@ def test_when_neither_takes_it_the_error_has_the_id(spoolq: Run, nowhere: str) -
 
 def test_a_spool_whose_directory_is_missing_is_found_out_with_the_id_in_hand(spoolq: Run, nowhere: str) -> None:
     said = spoolq("enqueue", "send", "--id", "mine", "--url", nowhere, "--spool", "missing/spool.db")
-    assert said.code == 78  # a given id asks the spool first: nothing was begun
+    assert said.code == 75  # a given id asks the spool first, which can't say whether it is there already
     assert "there is no directory" in said.err
+    assert "mine" in said.err
     said = spoolq("enqueue", "send", "--url", nowhere, "--spool", "missing/spool.db")
     assert said.code == 73
     assert "could not be stored: " in said.err
