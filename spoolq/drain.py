@@ -23,13 +23,15 @@ DAY = 86_400.0
 
 @dataclass
 class Drained:
-    """What a drainer has done so far: rows by their end. `error` is why it can't go on now, None when it can."""
+    """What a drainer has done so far: rows by their end. `error` is why it can't go on now, None when it can; `left` how many
+    rows waited when `run_once` ended, 0 once it has seen the spool empty."""
 
     moved: int = 0
     already_there: int = 0
     expired: int = 0
     quarantined: int = 0
     error: StoreUnavailable | None = None
+    left: int | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -118,10 +120,11 @@ class Drainer:
     ) -> Drained:
         """Turn until no row is left, or until the primary has been out of reach for `timeout` seconds, or `stop` was called.
 
-        What is left is `spool.waiting()`; `error` in the result says why when the primary was the reason.
+        `left` in the result is 0 if it saw the spool empty (others may add to it since); `error` says why rows are left when
+        the primary was the reason.
         """
         out_since: float | None = None
-        while not self._stopping and self._spool.waiting(1):
+        while not (empty := not self._spool.waiting(1)) and not self._stopping:
             delay = self.turn()
             report(self.progress)
             if self.progress.error is None:
@@ -134,6 +137,7 @@ class Drainer:
                 delay = min(delay, left)
             if delay and self._spool.waiting(1):
                 wait(delay)
+        self.progress.left = 0 if empty else self._spool.waiting()
         return self.progress
 
     def stop(self) -> None:

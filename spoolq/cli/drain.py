@@ -117,7 +117,8 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
                 _go_on(drainer, signals, progress)
-            left = spool.waiting()
+            left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
+            left = spool.waiting() if left is None else left
     finally:
         drainer.close()
     progress.end(left)

@@ -245,8 +245,24 @@ def test_run_once_gives_up_after_its_timeout_and_says_why(spool, primary):
     one = drainer(spool, primary, clock=lambda: now[0])
     done = one.run_once(3.0, wait=wait)
     assert done.error is REFUSED
+    assert done.left == 1
     assert now[0] == pytest.approx(3.0, abs=0.01)
     assert spool.waiting() == 1
+
+
+def test_what_comes_in_after_the_spool_was_seen_empty_is_not_left_over(spool, primary, monkeypatch):
+    fill(spool, 3)
+    waiting = spool.waiting
+
+    def one_comes_in(limit: int | None = None) -> int:
+        found = waiting(limit)
+        if not found:
+            spool.spool([Message("late", "mail", b"{}")])
+        return int(found)
+
+    monkeypatch.setattr(spool, "waiting", one_comes_in)
+    assert drainer(spool, primary).run_once(wait=no_wait).left == 0
+    assert waiting() == 1
 
 
 def test_stop_ends_it_between_batches(spool, primary):
