@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from spoolq.store.sqlite import SQLiteStore
@@ -108,12 +109,18 @@ def test_what_killed_writers_acknowledged_is_there(path: Path, open_store: Open)
 
 def test_each_row_is_claimed_once_and_those_of_the_dead_again(path: Path, open_store: Open) -> None:
     store = open_store(role="spool")
-    total = 1200
-    for n in range(0, total, 100):
-        store.spool([message(str(n + i)) for i in range(100)])
+    total = 0
+
+    def has_claimed(one: Running) -> bool:  # of a fixed number of rows the quickest workers leave nothing to the others
+        nonlocal total
+        if store.waiting() < 200:
+            store.spool([message(str(total + i)) for i in range(100)])
+            total += 100
+        return len(one.said()) >= 20
+
     with running(4, WORKS, path, "worker-") as workers:
         for victim in workers[:2]:
-            victim.says(20)
+            eventually(partial(has_claimed, victim), 60, "20 claims of one worker")
             victim.kill()
         eventually(lambda: store.waiting(1) == 0, 60, "everything settled")
         lines = [line for one in workers for line in one.said()]
