@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ from tests.servers import NONE_FOUND, Binary, Server, servers
 from tests.waiting import eventually
 
 __all__ = ["eventually"]
+
+# A shell without job control starts what it runs in the background with these ignored, and every child would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
