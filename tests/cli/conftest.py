@@ -68,6 +68,7 @@ def _terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "0")
+    monkeypatch.setenv("SPOOLQ_DEADLINE", "3s")  # loading the driver and connecting count, and the machine may be busy
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "shop.py").write_text(SHOP)

@@ -16,7 +16,7 @@ import pytest
 
 from spoolq import MaybeStored, SpoolFull, SpoolQ
 from spoolq.store.base import WorkerInfo
-from tests.faults.app import COMMIT, DEADLINE, application, arrived, drain, within
+from tests.faults.app import DEADLINE, application, arrived, drain, within
 from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.waiting import eventually
@@ -40,12 +40,12 @@ def warm(q: SpoolQ) -> str:
 
 @pytest.mark.parametrize("action", get_args(Action))
 def test_an_answer_that_is_cut_held_back_or_spoilt_never_loses_or_doubles_a_job(
-    action: Action, server: Server, proxied: tuple[SpoolQ, Proxy]
+    action: Action, server: Server, proxied: tuple[SpoolQ, Proxy], tmp_path: Path
 ):
     q, proxy = proxied
     accepted = [warm(q)]
     rule = proxy.rule(b"the one", action, delay=0.3)
-    with within(DEADLINE + COMMIT):
+    with within(DEADLINE, tmp_path):
         accepted.append(q.remote("t", "work").enqueue("the one").id)
     rule.wait()
     accepted += [q.remote("t", "work").enqueue(number).id for number in range(5)]  # the outage goes on for these
@@ -96,9 +96,9 @@ def test_redis_killed_under_load_and_restarted_empty_handed_by_nobody(start_serv
         warm(q)
         accepted = [task.enqueue(number).id for number in range(50)]
         server.kill()
-        with within(DEADLINE + COMMIT):
+        with within(DEADLINE, tmp_path):
             first = task.enqueue("first of the outage")
-        with within(COMMIT):
+        with within(0, tmp_path):
             second = task.enqueue("second")
         assert (first.route, second.route) == ("spool", "spool")
         accepted += [first.id, second.id, *(task.enqueue(number).id for number in range(50))]
@@ -122,9 +122,9 @@ def test_a_stopped_server_costs_one_deadline_and_its_zombie_request_is_refused(s
 
         fresh_server.stop()
         try:
-            with within(DEADLINE + COMMIT):
+            with within(DEADLINE, tmp_path):
                 first = task.enqueue("first")
-            with within(COMMIT):
+            with within(0, tmp_path):
                 second = task.enqueue("second")
         finally:
             fresh_server.cont()
