@@ -22,12 +22,24 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-real-redis", action="store_true", help="skip, by name, every test that needs a real server")
     parser.addoption("--no-node", action="store_true", help="skip, by name, every test that needs Node.js")
+    parser.addoption("--no-root", action="store_true", help="skip, by name, every test that mounts a file system")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "binary" in metafunc.fixturenames:
         found = () if metafunc.config.getoption("--no-real-redis") else servers()
         metafunc.parametrize("binary", found or [None], ids=[b.id for b in found] or ["no-server"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _root(request: pytest.FixtureRequest) -> None:
+    """A test marked `root` fails where it can't mount, unless that is asked for by name."""
+    if request.node.get_closest_marker("root") is None:
+        return
+    if request.config.getoption("--no-root"):
+        pytest.skip("--no-root")
+    if os.geteuid() != 0:
+        pytest.fail("mounts file systems, which needs root; to go without: --no-root", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,6 @@ def info(given: Given, as_json: bool) -> None:
     if as_json:
         emit(spool_info(facts, time.time()))
         return
-    share = f"{100 * facts.bytes / facts.limit_bytes:.0f} %" if facts.limit_bytes else "-"
     shown = (
         ("path", facts.path),
         ("for", facts.destination),
@@ -38,8 +37,10 @@ def info(given: Given, as_json: bool) -> None:
         ("in doubt", f"{facts.in_doubt:,} (Redis may have them already: only a drainer takes them)"),
         ("set aside", f"{facts.quarantined:,} (will not run until somebody looks)"),
         ("failed here", f"{facts.failures:,}"),
-        ("size", f"{say_size(facts.bytes)} of {say_size(facts.limit_bytes)} ({share})"),
+        ("full", f"{100 * facts.share:.0f} % (by {facts.bound})"),
+        ("size", f"{say_size(facts.bytes)} of {say_size(facts.limit_bytes)}"),
         ("disk free", f"{say_size(facts.disk_free)} (jobs are refused below {say_size(facts.min_free)})"),
+        ("reserve", f"{say_size(facts.reserve)} (given up when the disk is full, so that it can be drained)"),
         ("format", f"schema {facts.schema}, SQLite {facts.sqlite}"),
     )
     for label, value in shown:

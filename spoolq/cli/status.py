@@ -126,7 +126,10 @@ def _spool(side: Side) -> list[str]:
         words.append(f"{info.quarantined:,} set aside")
     if side.failures:
         words.append(f"{side.failures:,} failed here")
-    words.append(f"{say_size(info.bytes)} of {say_size(info.limit_bytes)}, {say_size(info.disk_free)} free on the disk")
+    words.append(
+        f"{say_size(info.bytes)} of {say_size(info.limit_bytes)}, {say_size(info.disk_free)} free on the disk, "
+        f"{100 * info.share:.0f} % full"
+    )
     if side.refuses:
         words.append(f"TAKES NO JOBS: {side.refuses}")
     return words

@@ -298,7 +298,11 @@ class Spool(Store, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpoolInfo:
-    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds."""
+    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds.
+
+    `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
+    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
+    """
 
     path: str
     destination: str
@@ -314,3 +318,6 @@ class SpoolInfo:
     disk_free: int
     min_free: int
     oldest: float | None
+    share: float = 0.0
+    bound: str = ""
+    reserve: int = 0

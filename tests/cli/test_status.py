@@ -150,7 +150,9 @@ def test_spool_info(run: Run, nowhere: str) -> None:
     rows = {line[:12].strip(): line[13:] for line in said.out.splitlines()}
     assert rows["waiting"].startswith("3 jobs, oldest ")
     assert rows["for"] == f"{nowhere}#resque"
-    assert rows["size"].endswith(" of 1 GiB (0 %)")
+    assert rows["size"].endswith(" of 1 GiB")
+    assert rows["full"].startswith("0 % (by spool_m")
+    assert rows["reserve"].startswith("8 MiB ")
     document = run("spool", "info", "--json", "--url", nowhere).json
     assert (document["schema"], document["rows"], document["destination"]) == (1, 3, f"{nowhere}#resque")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from spoolq.errors import StoreFull
+from spoolq.store.sqlite.fullness import Fullness, Watermarks, fullest
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import statements
@@ -33,11 +34,12 @@ class Limits:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._looked = self._sized = float("-inf")
+        self._looked = self._sized = self._marked = float("-inf")
         self._free = self._wal = self._used = 0
         self._since_look = self._since_size = 0
         self._counted = (float("-inf"), 0)
         self._warned = False
+        self._watermarks = Watermarks()
 
     def check(self, session: Session, rows: int, size: int) -> None:
         """Whether so many rows more, with payloads of `size` bytes, may be put. Raises StoreFull."""
@@ -45,19 +47,26 @@ class Limits:
         now = self._clock()
         self._since_look += size
         self._since_size += size
-        if now - self._looked > _DISK_EVERY or self._since_look > self._settings.headroom // 4:
-            self._look(now)
-        self._check_disk()
-        self._check_size(session, size, now)
+        if session.reserve.met_full or now - self._looked > _DISK_EVERY or self._since_look > self._settings.headroom // 4:
+            self._look(session, now)
+        used = self._size(session, size, now)
+        if now - self._marked > _DISK_EVERY or used > 0.5 * self._most:
+            self._mark(session, used, now)
+        self._check_disk(session)
+        self._check_size(used, size)
         if self._settings.max_rows is not None:
             self._check_rows(session, rows, self._settings.max_rows, now)
 
-    def _look(self, now: float) -> None:
+    @property
+    def _most(self) -> int:
+        return self._settings.max_bytes - self._settings.headroom
+
+    def _look(self, session: Session, now: float) -> None:
         # Rarely: since Linux 6.13 a stat of the -wal makes the next sync write its inode too, which takes half as long again
         # (measured)
         settings = self._settings
-        disk = os.statvfs(os.path.dirname(settings.path))
-        self._free, self._wal = disk.f_bavail * disk.f_frsize, wal_bytes(settings.path)
+        self._free, self._wal = disk_free(settings.path), wal_bytes(settings.path)
+        session.reserve.look(self._free - settings.min_free)
         self._looked, self._since_look = now, 0
         if self._wal > settings.max_bytes // 4 and not self._warned:
             self._warned = True
@@ -67,28 +76,46 @@ class Limits:
                 _mib(self._wal),
             )
 
-    def _check_disk(self) -> None:
-        settings = self._settings
-        if self._free - self._since_look < settings.min_free:
+    def _mark(self, session: Session, used: int, now: float) -> None:
+        self._marked = now
+        found = measure(session, used, self._free - self._since_look)
+        mark = self._watermarks.passed(found.share)
+        if mark is not None:
+            log.warning(
+                "%s has passed %.0f %%: it is %.0f %% full, by %s. %s",
+                self._settings.path,
+                100 * mark,
+                100 * found.share,
+                found.bound,
+                "What is in doubt and older is set aside instead of sent: drain it"
+                if found.bound == "horizon"
+                else "At 100 % jobs are refused, none is dropped: drain it, or give it more room",
+            )
+
+    def _check_disk(self, session: Session) -> None:
+        settings, wants = self._settings, session.reserve.wants
+        if self._free - self._since_look < settings.min_free + wants:
             self._looked = float("-inf")
+            given = f", and {_mib(wants)} for the reserve that was given up to a full disk" if wants else ""
             raise StoreFull(
                 f"{settings.path}: {_mib(self._free)} free on the disk, and {_mib(settings.min_free)} are to stay free "
-                "(spool_min_free). Nothing was dropped to make room: free disk space, or drain",
+                f"(spool_min_free){given}. Nothing was dropped to make room: free disk space, or drain",
                 reason="disk",
             )
 
-    def _check_size(self, session: Session, size: int, now: float) -> None:
-        settings = self._settings
-        most = settings.max_bytes - settings.headroom
+    def _size(self, session: Session, size: int, now: float) -> int:
+        """Bytes in use before this put."""
         if (
             now - self._sized > _SIZE_EVERY
-            or self._since_size > settings.headroom // 8
-            or self._used + self._wal + self._since_size > most - settings.headroom
+            or self._since_size > self._settings.headroom // 8
+            or self._used + self._wal + self._since_size > self._most - self._settings.headroom
         ):
-            pages = session.scalar("PRAGMA page_count") - session.scalar("PRAGMA freelist_count")
-            self._used, self._sized, self._since_size = pages * session.page_size, now, size
-        used = self._used + self._wal + self._since_size - size
-        if used + size > most:
+            self._used, self._sized, self._since_size = pages_used(session), now, size
+        return self._used + self._wal + self._since_size - size
+
+    def _check_size(self, used: int, size: int) -> None:
+        settings = self._settings
+        if used + size > self._most:
             self._looked = float("-inf")
             raise StoreFull(
                 f"{settings.path}: {_mib(used)} of {_mib(settings.max_bytes)} are used (spool_max_bytes, of which "
@@ -112,6 +139,18 @@ class Limits:
         self._counted = (at if now - at <= 0.25 else now), count
 
 
+def measure(session: Session, used: int, free: int) -> Fullness:
+    """How full the file is, of which `used` bytes are in use."""
+    settings = session.settings
+    rows = None
+    if settings.max_rows is not None:
+        rows = min(session.scalar(_VIEWS["span"]) or 0, settings.max_rows)
+        if rows > settings.max_rows // 2:
+            rows = count_rows(session, settings.max_rows)
+    oldest = session.scalar(_VIEWS["oldest"])
+    return fullest(settings, used=used, free=free, rows=rows, age=None if oldest is None else (session.now - oldest) / 1e6)
+
+
 def count_rows(session: Session, limit: int | None = None) -> int:
     """How many rows there are that are not in quarantine, counted up to `limit` only."""
     left = 1 << 60 if limit is None else limit
@@ -120,6 +159,18 @@ def count_rows(session: Session, limit: int | None = None) -> int:
         if found < left:
             found += session.scalar(_VIEWS[part], (left - found,))
     return found
+
+
+def pages_used(session: Session) -> int:
+    """Bytes of the database that hold something."""
+    pages: int = session.scalar("PRAGMA page_count") - session.scalar("PRAGMA freelist_count")
+    return pages * session.page_size
+
+
+def disk_free(path: str) -> int:
+    """Bytes that are free for this user on the disk of that file."""
+    disk = os.statvfs(os.path.dirname(path))
+    return disk.f_bavail * disk.f_frsize
 
 
 def wal_bytes(path: str) -> int:

@@ -28,6 +28,7 @@ class Operation:
         "begun",
         "done",
         "error",
+        "grows",
         "guarded",
         "left",
         "maybe",
@@ -38,10 +39,13 @@ class Operation:
         "writes",
     )
 
-    def __init__(self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0, *, guarded: bool = False) -> None:
+    def __init__(
+        self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0, *, guarded: bool = False, grows: bool = False
+    ) -> None:
         self.work = work
         self.writes = writes
         self.guarded = guarded
+        self.grows = grows
         self.not_after = not_after
         self.done = threading.Lock()
         self.done.acquire()

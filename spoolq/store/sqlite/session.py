@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.sqlite import driver
+from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import schema, statements
 
@@ -21,7 +22,6 @@ APPLICATION = 0x73706C71
 
 PAGE = 4096
 _CHECKPOINT_PAGES = 1000
-_ROOM_TO_OPEN = 128 << 10
 
 _VIEWS = statements("views")
 
@@ -39,8 +39,9 @@ def fence() -> int:
 class Session:
     """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready."""
 
-    def __init__(self, settings: Settings, connection: driver.Connection, identity: tuple[int, int]) -> None:
+    def __init__(self, settings: Settings, connection: driver.Connection, identity: tuple[int, int], reserve: Reserve) -> None:
         self.settings = settings
+        self.reserve = reserve
         self.now = micros(settings.clock())
         self.woke = False
         self.page_size = PAGE
@@ -101,14 +102,13 @@ class Session:
             self._connection.close()
 
 
-def open_session(settings: Settings) -> Session:
+def open_session(settings: Settings, reserve: Reserve) -> Session:
     """Open the file, made first if it may be. Under the commit lock. Raises ConfigError, StoreUnavailable or a driver's error."""
     driver.check_version()
     path = settings.path
-    _check_room(settings)
     identity = _identity(path) or _make(settings)
     connection = driver.connect(path, settings.timeout)
-    session = Session(settings, connection, identity)
+    session = Session(settings, connection, identity, reserve)
     try:
         _prepare(session)
         if session.moved():
@@ -125,18 +125,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return there.st_ino, there.st_dev
-
-
-def _check_room(settings: Settings) -> None:
-    try:
-        disk = os.statvfs(os.path.dirname(settings.path))
-    except FileNotFoundError as error:
-        raise StoreUnavailable(
-            f"{settings.path}: its directory is gone. Nothing was stored; make the directory again", reason="missing"
-        ) from error
-    # Opening maps the -shm file, and on a disk that can't hold it the process dies of SIGBUS
-    if disk.f_bavail * disk.f_frsize < _ROOM_TO_OPEN:
-        raise StoreFull(f"{settings.path}: the disk is full, the file can't even be opened. Free some space", reason="disk")
 
 
 def _make(settings: Settings) -> tuple[int, int]:

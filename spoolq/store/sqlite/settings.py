@@ -12,6 +12,7 @@ from spoolq.errors import ConfigError
 
 MIB = 1 << 20
 SMALLEST = 2 * MIB
+LARGEST_RESERVE = 8 * MIB
 
 Role = Literal["primary", "spool"]
 
@@ -69,3 +70,8 @@ class Settings:
     def headroom(self) -> int:
         """Bytes below `max_bytes` that puts leave to claims and settling: 5 %, and 1 MiB at least."""
         return max(self.max_bytes // 20, MIB)
+
+    @property
+    def reserve(self) -> int:
+        """Bytes of the reserve file, beside `max_bytes`."""
+        return min(self.headroom, LARGEST_RESERVE)

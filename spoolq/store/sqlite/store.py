@@ -31,7 +31,7 @@ _PURGED_AT_ONCE = 1000
 class SQLiteStore:
     """Jobs in one file. Safe among threads, processes and forks; opened at the first call, never by the constructor.
 
-    path         the file; beside it lie PATH-wal, PATH-shm, PATH-lock and PATH-wake. Its directory must be there
+    path         the file; beside it lie PATH-wal, -shm, -lock, -wake and -reserve. Its directory must be there
     role         "spool" remembers every id that was settled here, "primary" only those that callers gave
     destination  what a spool's jobs are for; recorded when the file is made, and another one is refused
     create       False: an absent file is an error
@@ -104,7 +104,7 @@ class SQLiteStore:
             also.apply(session, more)
             return new
 
-        return self._run(work, timeout, not_after=self._latest(timeout, not_after), guarded=more.guarded)
+        return self._run(work, timeout, not_after=self._latest(timeout, not_after), guarded=more.guarded, grows=True)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         """See `Store.forget`."""
@@ -117,7 +117,7 @@ class SQLiteStore:
             self._limits.check(session, 1, 0)
             session.execute(views.SQL["set_about"], ("probed", str(session.now)))
 
-        self._run(work, timeout)
+        self._run(work, timeout, grows=True)
         return self.now()
 
     def now(self) -> float:
@@ -229,7 +229,7 @@ class SQLiteStore:
     def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         """See `Spool.spool`."""
         rows = prepare(messages, self._largest)
-        return self._run(lambda session: self._insert(session, rows, in_doubt=True, not_after=not_after), timeout)
+        return self._run(lambda session: self._insert(session, rows, in_doubt=True, not_after=not_after), timeout, grows=True)
 
     def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
         """See `Spool.recall`."""

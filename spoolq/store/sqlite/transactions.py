@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from spoolq.errors import ConfigError, StoreError, StoreUnavailable
+from spoolq.errors import ConfigError, StoreError, StoreFull, StoreUnavailable
 from spoolq.store.sqlite import driver
 from spoolq.store.sqlite.lock import CommitLock
 from spoolq.store.sqlite.operation import UNDONE, Operation
+from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
 from spoolq.store.sqlite.session import Session, open_session
 from spoolq.store.sqlite.settings import Settings
 
 _ATTEMPTS = 2
+_ROOM = 128 << 10
+_PAGE = 4096  # of memory
 
 
 class Transactions:
-    """The open file and its commit lock."""
+    """The open file, its commit lock and its reserve."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = CommitLock(f"{settings.path}-lock")
+        self._reserve = Reserve(settings.path, settings.reserve)
         self._session: Session | None = None
 
     def write(self, operations: list[Operation], more: Callable[[list[Operation]], None]) -> bool:
@@ -50,6 +55,7 @@ class Transactions:
                     if session is None or session.moved():
                         with self._lock:
                             self._close()
+                            self._check_room([operation])
                             session = self._opened()
                     session.look_at_clock()
                     operation.result = operation.work(session)
@@ -79,6 +85,7 @@ class Transactions:
         """One transaction. Returns whether each has its answer; if not, nothing was done and they are to be tried again."""
         path = self.settings.path
         try:
+            self._check_room(operations)
             session = self._opened()
             session.begin()
         except (driver.Error, OSError, StoreError, ConfigError) as error:
@@ -98,7 +105,7 @@ class Transactions:
             self._check_place(session)
         except Exception as error:
             session.rollback()
-            again = self._look_again(error) or len(operations) > 1
+            again = self._look_again(error) or self._made_room(error, live) or len(operations) > 1
             for operation in live:
                 operation.undone(maybe=committing and not driver.is_full(error))
             if again and not last:
@@ -136,8 +143,39 @@ class Transactions:
     def _opened(self) -> Session:
         """The session on the file that is at the path now. Under the lock."""
         if self._session is None:
-            self._session = open_session(self.settings)
+            self._session = open_session(self.settings, self._reserve)
         return self._session
+
+    def _check_room(self, operations: Sequence[Operation]) -> None:
+        """SQLite writes the -shm file through a mapping: where the disk can't hold what it writes, the process dies of SIGBUS.
+        Opening does, and where a block is smaller than a page so may every transaction. Raises StoreFull."""
+        free, block = self._disk()
+        if free >= _ROOM or (_drains(operations) and self._reserve.give_up(TO_OPEN)):
+            return
+        if self._session is None or block < _PAGE:
+            raise StoreFull(
+                f"{self.settings.path}: the disk is full, the file can't even be opened. Nothing was dropped to make room: "
+                "free some space",
+                reason="disk",
+            )
+
+    def _made_room(self, error: Exception, operations: Sequence[Operation]) -> bool:
+        """Whether the disk was full, and the reserve was given up to those that claim and settle."""
+        if not driver.is_full(error):
+            return False
+        self._reserve.met_full = True
+        return _drains(operations) and self._disk()[0] < _ROOM and self._reserve.give_up()
+
+    def _disk(self) -> tuple[int, int]:
+        """(bytes free, bytes of a block)."""
+        path = self.settings.path
+        try:
+            disk = os.statvfs(os.path.dirname(path))
+        except FileNotFoundError as error:
+            raise StoreUnavailable(
+                f"{path}: its directory is gone. Nothing was stored; make the directory again", reason="missing"
+            ) from error
+        return disk.f_bavail * disk.f_frsize, disk.f_frsize
 
     def _look_again(self, error: Exception) -> bool:
         """Whether the fault may be the connection's: it was closed, and another look is worth it."""
@@ -150,3 +188,8 @@ class Transactions:
         session, self._session = self._session, None
         if session is not None:
             session.close(checkpoint=checkpoint)
+
+
+def _drains(operations: Sequence[Operation]) -> bool:
+    """Whether one of them claims, settles or looks: puts don't get the reserve."""
+    return not all(operation.grows for operation in operations)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from spoolq.store.base import Depth, SpoolInfo
 from spoolq.store.sqlite import driver
 from spoolq.store.sqlite.failures import SQL as FAILURES
-from spoolq.store.sqlite.limits import count_rows, wal_bytes
+from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 
@@ -56,7 +55,8 @@ def due(session: Session, queues: Sequence[str], *, drains: bool) -> float | Non
 def info(session: Session) -> SpoolInfo:
     """As `Spool.info`."""
     settings = session.settings
-    disk = os.statvfs(os.path.dirname(settings.path))
+    free, wal = disk_free(settings.path), wal_bytes(settings.path)
+    full = measure(session, pages_used(session) + wal, free)
     oldest = session.scalar(SQL["oldest"])
     doubtful = (session.scalar(SQL["count_in_doubt"], (1 << 60,)), *(session.scalar(SQL[f"{at}_in_doubt"]) for at in _ELSEWHERE))
     return SpoolInfo(
@@ -69,11 +69,14 @@ def info(session: Session) -> SpoolInfo:
         claimed=session.scalar(SQL["count_claimed"], (1 << 60,)),
         quarantined=session.scalar(SQL["count_quarantined"]),
         failures=session.scalar(FAILURES["count"]),
-        bytes=session.scalar("PRAGMA page_count") * session.page_size + wal_bytes(settings.path),
+        bytes=session.scalar("PRAGMA page_count") * session.page_size + wal,
         limit_bytes=settings.max_bytes,
-        disk_free=disk.f_bavail * disk.f_frsize,
+        disk_free=free,
         min_free=settings.min_free,
         oldest=None if oldest is None else max(0.0, (session.now - oldest) / 1e6),
+        share=full.share,
+        bound=full.bound,
+        reserve=session.reserve.held() or 0,
     )
 
 

@@ -54,11 +54,13 @@ class Writer:
         writes: bool = True,
         not_after: float = 0.0,
         guarded: bool = False,
+        grows: bool = False,
     ) -> T:
         """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
 
         What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says. `guarded`: the work may
-        raise one of our errors after it has written something (without, it must do so before).
+        raise one of our errors after it has written something (without, it must do so before). `grows`: it adds jobs, so the
+        reserve is not for it.
         """
         limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
         if self._closed:
@@ -70,7 +72,7 @@ class Writer:
                 "Nothing was stored",
                 reason="overdue",
             )
-        operation = Operation(work, writes, not_after, guarded=guarded)
+        operation = Operation(work, writes, not_after, guarded=guarded, grows=grows)
         self._queue.put(operation)
         if self._thread is None:
             self._start()

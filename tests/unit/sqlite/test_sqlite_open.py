@@ -30,7 +30,7 @@ def test_all_files_are_for_their_owner_alone(path: Path, store: SQLiteStore) -> 
     finally:
         os.umask(old)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert modes == dict.fromkeys(("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-lock", "jobs.db-wake"), 0o600)
+    assert modes == dict.fromkeys(("jobs.db", *(f"jobs.db-{part}" for part in ("wal", "shm", "lock", "wake", "reserve"))), 0o600)
 
 
 def test_the_file_is_in_wal_mode_and_synced(path: Path, store: SQLiteStore) -> None:

@@ -1,0 +1,52 @@
+"""How full a file is, by whichever of its bounds is nearest, and the marks at which that is told. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spoolq.store.sqlite.settings import Settings
+
+MARKS = (0.50, 0.80, 0.95)
+_BACK = 0.05
+"""So far below a mark it may be passed, and told, again."""
+
+_DAY = 86_400.0
+
+
+class Fullness(NamedTuple):
+    """`share` is 1.0 where the bound is reached; `bound` is the name of its setting."""
+
+    share: float
+    bound: str
+
+
+def fullest(settings: Settings, *, used: int, free: int, rows: int | None, age: float | None) -> Fullness:
+    """The nearest bound of a file that uses `used` bytes of a disk with `free` bytes free, with so many rows, the oldest of
+    that age. Age refuses no put: past the horizon, less a day, what is in doubt is no longer sent but set aside."""
+    spare = max(0, free - settings.min_free)
+    shares = [
+        Fullness(used / (settings.max_bytes - settings.headroom), "spool_max_bytes"),
+        Fullness(used / max(1, used + spare), "spool_min_free"),
+    ]
+    if settings.max_rows is not None and rows is not None:
+        shares.append(Fullness(rows / settings.max_rows, "spool_max_rows"))
+    if settings.role == "spool" and age is not None and settings.remember:
+        shares.append(Fullness(age / max(settings.remember - _DAY, settings.remember / 2), "horizon"))
+    return max(shares)
+
+
+class Watermarks:
+    """Tells each mark once, and again only after the share has fallen well below it."""
+
+    def __init__(self) -> None:
+        self._passed = 0
+
+    def passed(self, share: float) -> float | None:
+        """The highest mark that the share has passed since last told, None when there is no new one."""
+        while self._passed and share < MARKS[self._passed - 1] - _BACK:
+            self._passed -= 1
+        reached = sum(share >= mark for mark in MARKS)
+        if reached <= self._passed:
+            return None
+        self._passed = reached
+        return MARKS[reached - 1]
