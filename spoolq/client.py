@@ -117,8 +117,8 @@ class Client:
             raise _refused(messages, str(error), error, unknown=error.maybe_applied) from error
 
     def _recalled(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
-        """A given id may wait in the spool, or have run from there: the spool is asked before the primary (handoff section
-        6)."""
+        """A given id may wait in the spool, or have run from there: the spool is asked before the primary
+        (docs/hand-off.md)."""
         if self._spool is None:
             return self._only(messages)
         known: dict[str, Receipt] = {}

@@ -1,4 +1,4 @@
-"""What a spool does beside: keeping what the primary did not take, and giving it to a drainer. handoff.md says why."""
+"""What a spool does beside: keeping what the primary did not take, and giving it to a drainer. docs/hand-off.md says why."""
 
 from __future__ import annotations
 

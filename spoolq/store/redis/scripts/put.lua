@@ -1,7 +1,7 @@
 -- Put one due message; the cheapest form. Answers 1 (new), 0 (the id was there), -1 (came too late), -2 (an undo failed).
 -- KEYS: queue:NAME, spoolq:markers, queues, spoolq:idle:NAME
 -- ARGV: namespace with its colon, queue, not-after, id, payload, then id and time of each marker to free
--- The push comes first: it is its own check of memory and type, and of everything that forbids writing (handoff, section 2).
+-- The push comes first: it is its own check of memory and type, and of everything that forbids writing (docs/hand-off.md).
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 if now > tonumber(ARGV[3]) then return -1 end
