@@ -35,8 +35,9 @@ class Service:
 
     def start(self) -> None:
         """Begin. The first turn comes at once."""
-        self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
+        thread.start()
+        self._thread = thread  # not before: another may stop it at any time, and joins what it finds here
 
     @property
     def running(self) -> bool:
