@@ -32,8 +32,8 @@ def demo(jobs: int, keep: bool, no_redis: bool) -> None:
     Everything is real and in a temporary directory: the server, its SIGKILL, the worker, the files it works on. No setting of
     yours is read, and no server of yours is touched.
     """
+    _end_tidily()
     directory = Path(tempfile.mkdtemp(prefix="spoolq-demo-")).resolve()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was started is ended, and cleared away
     try:
         with _nothing_configured(directory), _server(directory, wanted=not no_redis) as server:
             scene = Scene(directory, jobs)
@@ -114,6 +114,13 @@ def _verdict(scene: Scene, jobs: int, bound: float, *, redis: bool) -> bool:
         click.echo(f"  {row.name:<54} {row.value:>9}{'' if row.good else '   <- wrong'}")
     click.echo("\n  Counted from the receipts and from what each run of a job left behind.")
     return all(row.good for row in rows)
+
+
+def _end_tidily() -> None:
+    """At TERM, and when the terminal is closed: what was started is ended, and cleared away. `nohup` keeps its meaning."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -106,13 +106,13 @@ class Scene:
         try:
             yield process
         finally:
-            if process.poll() is None:
+            try:
                 process.send_signal(signal.SIGTERM)
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(SETTLING)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            finally:  # also when a second signal ends the wait
+                process.kill()
+                process.wait()
 
     def runs(self) -> list[Run]:
         """What the jobs left behind so far. A line without its end is of a run that is not over."""

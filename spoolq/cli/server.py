@@ -65,12 +65,15 @@ class Server:
         except OSError as error:
             raise NotStartedError(f"{self.program} can't be started: {error}") from error
         until = time.monotonic() + within
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.kill()
-                tail = log.read_text(errors="replace").strip()[-500:] if log.exists() else "it logged nothing"
-                raise NotStartedError(f"{self.program} did not start on port {self.port}: {tail}")
-            time.sleep(0.02)
+        try:
+            while not self._answers():
+                if self._process.poll() is not None or time.monotonic() > until:
+                    tail = log.read_text(errors="replace").strip()[-500:] if log.exists() else "it logged nothing"
+                    raise NotStartedError(f"{self.program} did not start on port {self.port}: {tail}")
+                time.sleep(0.02)
+        except BaseException:  # a signal too: nobody else knows of this process yet
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:

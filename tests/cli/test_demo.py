@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,21 @@ def processes_of(directory: Path) -> list[int]:
     return found
 
 
+def log_of(pid: int) -> str:
+    """The worker's log, when this process writes to it."""
+    try:
+        found = os.readlink(f"/proc/{pid}/fd/2")
+    except OSError:  # gone meanwhile
+        return ""
+    return found if found.endswith("worker.log") else ""
+
+
+def status(pid: int, field: str) -> str:
+    """A line of what the kernel knows of a process."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return re.findall(rf"^{field}:\s+(\S+)", text, re.MULTILINE)[0]
+
+
 @pytest.mark.usefixtures("real")
 def test_the_story_of_an_outage_ends_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
     ran = finish(start("demo", "--jobs", 120, **HERE), within=90)
@@ -95,27 +112,57 @@ def test_no_setting_of_the_user_gets_into_it(tmp_path: Path) -> None:
     assert ran.code == 0, ran.out + ran.err
 
 
-@pytest.mark.usefixtures("real")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_in_the_middle_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.fixture
+def begun() -> Iterator[subprocess.Popen[str]]:
+    """A demo in the middle."""
     process = start("demo", **HERE)
     assert process.stdout is not None
     while "begins to enqueue" not in (line := process.stdout.readline()):
         assert line, "it ended too early"
-    process.send_signal(number)
-    process.communicate(timeout=40)
-    assert process.returncode == (143 if number == signal.SIGTERM else 1)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.usefixtures("real")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 1)])
+def test_stopped_in_the_middle_it_leaves_nothing_behind(
+    tmp_path: Path, begun: subprocess.Popen[str], number: signal.Signals, code: int
+) -> None:
+    begun.send_signal(number)
+    begun.communicate(timeout=40)
+    assert begun.returncode == code
     assert nothing_left(tmp_path)
     eventually(lambda: not processes_of(tmp_path / "spoolq-demo-"))
+
+
+@pytest.mark.usefixtures("real")
+def test_a_second_signal_ends_the_wait_for_a_worker_that_hangs(tmp_path: Path, begun: subprocess.Popen[str]) -> None:
+    (worker,) = eventually(lambda: [pid for pid in processes_of(tmp_path / "spoolq-demo-") if log_of(pid)])
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        eventually(lambda: status(worker, "State") == "T", what="a worker that hangs")
+        begun.send_signal(signal.SIGTERM)
+        told = 1 << (signal.SIGTERM - 1)
+        eventually(lambda: int(status(worker, "ShdPnd"), 16) & told, what="a worker that was told to end")
+        begun.send_signal(signal.SIGTERM)
+        begun.communicate(timeout=20)
+        assert begun.returncode == 143
+        assert nothing_left(tmp_path)
+        assert not processes_of(tmp_path / "spoolq-demo-")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_without_a_server_it_says_so_and_tells_the_other_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr("spoolq.cli.server.found", lambda: iter(()))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the worker
-    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     ran = run("demo", "--jobs", 30)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     assert ran.code == 0, ran.out + ran.err
     assert "pip install 'spoolq[demo]'" in ran.out
     assert "one box without Redis" in ran.out
@@ -157,11 +204,24 @@ def test_a_server_that_does_not_come_up_is_named_with_what_it_logged(tmp_path: P
 
 
 def test_a_killed_server_is_gone(tmp_path: Path) -> None:
-    sleeper = server.Server(script(tmp_path / "redis-server", "exec sleep 60"), tmp_path)
+    sleeper = server.Server(script(tmp_path / "redis-server", f"cd {tmp_path}; exec sleep 60"), tmp_path)
     with pytest.raises(server.NotStartedError):
         sleeper.start(within=0.1)
     assert sleeper.pid == 0
-    assert subprocess.run(["pgrep", "-f", f"{tmp_path}/redis-server"], stdout=subprocess.DEVNULL).returncode == 1
+    assert not processes_of(tmp_path)
+
+
+def test_a_signal_while_a_server_starts_leaves_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting = server.Server(script(tmp_path / "redis-server", f"cd {tmp_path}; exec sleep 60"), tmp_path)
+
+    def interrupted() -> bool:
+        eventually(lambda: processes_of(tmp_path))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(starting, "_answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        starting.start()
+    assert not processes_of(tmp_path)
 
 
 # the count
