@@ -105,6 +105,16 @@ class Operation:
                 )
 
 
+class Rest(Operation):
+    """The thread closes the file and does nothing until `over`: around a fork."""
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        super().__init__(lambda session: None, writes=False)
+        self.over = threading.Event()
+
+
 _REASONS = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "missing") | dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS), "readonly"
 )

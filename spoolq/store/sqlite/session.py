@@ -25,6 +25,9 @@ _CHECKPOINT_PAGES = 1000
 
 _VIEWS = statements("views")
 
+inherited: set[tuple[int, int]] = set()
+"""Files that were open when this process was forked: what SQLite remembers of its locks on them are the parent's."""
+
 
 def micros(seconds: float) -> int:
     """Seconds as the whole microseconds that the file holds."""
@@ -41,6 +44,7 @@ class Session:
 
     def __init__(self, settings: Settings, connection: driver.Connection, identity: tuple[int, int], reserve: Reserve) -> None:
         self.settings = settings
+        self.identity = identity
         self.reserve = reserve
         self.now = micros(settings.clock())
         self.woke = False
@@ -49,7 +53,6 @@ class Session:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self._connection = connection
-        self._identity = identity
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first row, or None."""
@@ -90,7 +93,7 @@ class Session:
 
     def moved(self) -> bool:
         """Whether the path names another file now, or none: what is committed here, nobody would find."""
-        return _identity(self.settings.path) != self._identity
+        return _identity(self.settings.path) != self.identity
 
     def close(self, *, checkpoint: bool = False) -> None:
         """Close, quietly: what was committed stays committed. Under the commit lock, so it waits for no foreign reader."""
@@ -107,6 +110,12 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     driver.check_version()
     path = settings.path
     identity = _identity(path) or _make(settings)
+    if identity in inherited:
+        raise StoreUnavailable(
+            f"{path} was in use, and could not be closed, when this process was forked, so it can't be used here. Nothing was "
+            "stored; start the process anew (was the disk hanging? does the server fork without telling Python?)",
+            reason="forked",
+        )
     connection = driver.connect(path, settings.timeout)
     session = Session(settings, connection, identity, reserve)
     try:

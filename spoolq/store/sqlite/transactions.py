@@ -11,7 +11,7 @@ from spoolq.store.sqlite import driver
 from spoolq.store.sqlite.lock import CommitLock
 from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
-from spoolq.store.sqlite.session import Session, open_session
+from spoolq.store.sqlite.session import Session, inherited, open_session
 from spoolq.store.sqlite.settings import Settings
 
 _ATTEMPTS = 2
@@ -79,6 +79,8 @@ class Transactions:
     def forget(self) -> None:
         """In a forked child: the connection is the parent's, never to be closed here, and so is the lock."""
         self._lock.abandon()
+        if self._session is not None:
+            inherited.add(self._session.identity)
         self._session = None
 
     def _attempt(self, operations: list[Operation], *, last: bool = False) -> bool:

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from spoolq.errors import StoreUnavailable
-from spoolq.store.sqlite.operation import UNDONE, Operation
+from spoolq.store.sqlite.operation import UNDONE, Operation, Rest
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.transactions import Transactions
@@ -26,6 +26,8 @@ log = logging.getLogger("spoolq.sqlite")
 T = TypeVar("T")
 Queue = SimpleQueue[Operation]
 _MOST = 256
+_CLOSING = 5.0  # seconds that a fork waits for the file to be closed
+_FORKING = 30.0  # seconds that a fork may take
 
 
 class Writer:
@@ -45,6 +47,7 @@ class Writer:
         self._starting = threading.Lock()
         self._stop: Operation | None = None
         self._overdue: tuple[Operation, float] | None = None
+        self._rests: dict[int, Rest] = {}
 
     def run(
         self,
@@ -170,14 +173,42 @@ class Writer:
                 if woke and self._bell is not None:
                     self._bell.ring()
             for operation in operations:
-                if not operation.writes and operation is not self._stop and operation.begin():
+                if not (operation.writes or operation is self._stop or isinstance(operation, Rest)) and operation.begin():
                     self._transactions.read(operation)
         finally:
             # Last of all: each caller that wakes wants the interpreter, which this thread then leaves by waiting
             for operation in operations:
-                if operation is not self._stop:
+                if operation is not self._stop and not isinstance(operation, Rest):
                     operation.answer()
+        for operation in operations:
+            if isinstance(operation, Rest) and operation.begin():
+                self._transactions.close()
+                operation.answer()
+                operation.over.wait(_FORKING)
         return self._stop is None or self._stop not in operations
+
+    def rest(self) -> None:
+        """Before a fork, in the thread that forks: close the file, and leave it so until `go_on`.
+
+        SQLite's locks belong to the process, its idea of them is in the memory that a child inherits. A child of a process that
+        has the file open would hold none, and whoever closed the file as the last one would delete the -wal under its hands.
+        """
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        if self._closed:
+            thread.join(_CLOSING)
+            return
+        rest = self._rests[threading.get_ident()] = Rest()
+        self._queue.put(rest)
+        if not rest.done.acquire(timeout=_CLOSING):  # a disk that hangs: the child will be refused
+            rest.withdraw()
+
+    def go_on(self) -> None:
+        """After the fork, in the parent."""
+        rest = self._rests.pop(threading.get_ident(), None)
+        if rest is not None:
+            rest.over.set()
 
     def forget(self) -> None:
         """In a forked child: begin anew, without the parent's thread, connection and lock."""
@@ -190,9 +221,12 @@ class Writer:
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-def _forked() -> None:
-    for writer in list(_writers):
-        writer.forget()
+def _each(what: Callable[[Writer], None]) -> Callable[[], None]:
+    def hook() -> None:
+        for writer in list(_writers):
+            what(writer)
+
+    return hook
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_each(Writer.rest), after_in_parent=_each(Writer.go_on), after_in_child=_each(Writer.forget))

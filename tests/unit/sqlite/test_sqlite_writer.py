@@ -404,3 +404,101 @@ os.wait()
         path,
     )
     assert done.stdout.strip() == "3", done.stderr
+
+
+CHILD = """
+import os, subprocess, sys
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore, session, writer
+
+class Nothing(set):
+    def add(self, what): pass
+
+path = sys.argv[1]
+if sys.argv[2] == "open":  # the control: a child that begins anew although its parent had the file open
+    writer._writers = Nothing()
+    os.register_at_fork(after_in_child=lambda: store._writer.forget())
+    session.inherited = sys.modules["spoolq.store.sqlite.transactions"].inherited = Nothing()
+store = SQLiteStore(path)
+store.put([Message("parent", "q", b"")])
+ready, go = os.pipe(), os.pipe()
+if os.fork() == 0:
+    store.put([Message("child-1", "q", b"")])
+    os.write(ready[1], b".")
+    os.read(go[0], 1)
+    for n in range(2, 5):
+        assert store.put([Message(f"child-{n}", "q", b"")]) == [True]
+    os._exit(0)
+os.read(ready[0], 1)
+store.close()
+look = "import sys; from spoolq.store.sqlite import SQLiteStore; s = SQLiteStore(sys.argv[1]); s.waiting(); s.close()"
+subprocess.run([sys.executable, "-c", look, path], check=True)
+os.write(go[1], b".")
+os.wait()
+"""
+
+
+@pytest.mark.parametrize(("parent", "kept"), [("closed", 5), ("open", 2)])
+def test_what_a_child_acknowledged_is_there_whoever_closes_the_file_meanwhile(path: Path, parent: str, kept: int) -> None:
+    """The control: SQLite's locks aren't inherited. Whoever closes last deletes the -wal that the child writes to."""
+    done = run(CHILD, path, parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    look = raw(path)
+    assert look.execute("SELECT count(*) FROM jobs").fetchone() == (kept,)
+    look.close()
+
+
+def test_a_child_of_a_process_whose_disk_hung_is_refused(path: Path) -> None:
+    done = run(
+        """
+import os, sys, threading
+from spoolq.errors import StoreUnavailable
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore, writer
+writer._CLOSING = 0.1
+store = SQLiteStore(sys.argv[1])
+begun = threading.Event()
+def hang(session):
+    begun.set()
+    threading.Event().wait()
+threading.Thread(target=lambda: store._run(hang, 60), daemon=True).start()
+begun.wait()
+parent = os.pipe()
+if os.fork() == 0:
+    os.close(parent[1])
+    os.read(parent[0], 1)  # until it is gone, and its lock with it
+    for one in (store, SQLiteStore(sys.argv[1])):
+        try:
+            one.put([Message("1", "q", b"")])
+        except StoreUnavailable as error:
+            print(error.reason, error.maybe_applied, flush=True)
+    os._exit(0)
+os._exit(0)
+""",
+        path,
+    )
+    assert done.stdout == "forked False\nforked False\n", done.stderr
+
+
+def test_forks_of_several_threads_at_once(path: Path) -> None:
+    done = run(
+        """
+import os, sys, threading
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+def fork(name):
+    for n in range(5):
+        store.put([Message(f"{name}-{n}", "q", b"")])
+        if (pid := os.fork()) == 0:
+            store.put([Message(f"{name}-{n}-child", "q", b"")])
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+threads = [threading.Thread(target=fork, args=(name,)) for name in "abcd"]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(store.waiting())
+""",
+        path,
+    )
+    assert done.stdout == "40\n", done.stderr
