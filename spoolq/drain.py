@@ -8,12 +8,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spoolq import wire
 from spoolq.breaker import Breaker
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
-from spoolq.job import Handoff
+from spoolq.job import Handoff, new_id
 from spoolq.store.base import MAX_BYTES, MAX_ROWS, Effects, Spool, Store, WorkerInfo
 
 log = logging.getLogger("spoolq.drain")
@@ -38,6 +38,14 @@ class Drained:
     def rows(self) -> int:
         """Rows that left the spool's queue, whichever way."""
         return self.moved + self.already_there + self.expired + self.quarantined
+
+
+class _Refused(Exception):
+    """The primary did not take a batch; apart from what the spool may raise meanwhile."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Drainer:
@@ -83,6 +91,15 @@ class Drainer:
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
+        try:
+            return self._turn()
+        except BaseException:
+            # What it holds now isn't known (a take whose answer was lost, rows that could not be given back), and its own lease
+            # would keep that for as long as it lives. Under another name it lets go of it.
+            self._worker = replace(self._worker, key=new_id())
+            raise
+
+    def _turn(self) -> float:
         if not self._spool.waiting(1):
             with suppress(StoreUnavailable):  # they end with the horizon at the latest; an outage is no reason to end here
                 self._primary.forget(())
@@ -99,12 +116,13 @@ class Drainer:
         not_after = self._primary.now() + self._timeout
         handoffs = self._spool.take(self._worker, self._batch, MAX_BYTES, not_after)
         if not handoffs:  # what waits is in another drainer's or a local worker's hands
+            self._take_from_the_dead()
             return self._idle
         before = self.progress.rows
         try:
             self._hand_over([h for h in handoffs if self._sendable(h)], not_after)
-        except StoreUnavailable as error:
-            return self._refused(error)
+        except _Refused as refusal:
+            return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
         self._batch = min(self._most, self._batch * 2)
         if self._rate is None:
@@ -159,6 +177,19 @@ class Drainer:
         except StoreUnavailable as error:
             log.info("the drainer ends, and leaves what time will clear: %s", error)
 
+    def _take_from_the_dead(self) -> None:
+        """Rows that a local worker held when it died: nobody runs the spool's jobs once the outage is over, so they are made
+        ready to be sent, the attempt counted. What kills its worker each time is ended by the workers of the primary."""
+        for claim in self._spool.rescue(self._worker, MAX_ROWS):
+            with suppress(LeaseLost):
+                try:
+                    payload = wire.attempted(claim.payload, wire.decode(claim.payload, claim.queue))
+                except PayloadError:
+                    self._spool.release([claim])
+                else:
+                    self._spool.retry(claim, payload, 0.0)
+                log.warning("a job of queue %s, held by a local worker that stopped answering, is sent on", claim.queue)
+
     # one batch
 
     def _sendable(self, handoff: Handoff) -> bool:
@@ -177,8 +208,8 @@ class Drainer:
         return True
 
     def _hand_over(self, handoffs: Sequence[Handoff], not_after: float) -> None:
-        """Put, then delete. What is refused for its own sake is found by halving, and set aside. Raises StoreUnavailable
-        after giving back."""
+        """Put, then delete. What is refused for its own sake is found by halving, and set aside. Raises _Refused after giving
+        back."""
         if not handoffs:
             return
         left = not_after - self._primary.now()
@@ -202,17 +233,17 @@ class Drainer:
                 self._quarantine(handoffs[0], f"the connection was cut three times as this job alone was sent: {error}")
             else:
                 self._spool.give_back(handoffs, applied="maybe")
-            raise error
+            raise _Refused(error) from error
         if isinstance(error, StoreUnavailable) and (error.server_wide or error.reason == "late"):
             self._spool.give_back(handoffs, applied="no")
-            raise error
+            raise _Refused(error) from error
         if len(handoffs) == 1:
             self._quarantine(handoffs[0], f"refused by Redis for its own sake: {error}")
             return
         middle = len(handoffs) // 2
         try:
             self._hand_over(handoffs[:middle], not_after)
-        except StoreUnavailable:
+        except _Refused:
             self._spool.give_back(handoffs[middle:], applied="no")
             raise
         self._hand_over(handoffs[middle:], not_after)

@@ -80,6 +80,26 @@ def test_in_an_outage_this_host_s_jobs_run_and_those_in_doubt_do_not(place: Plac
     assert place.runs() == dict.fromkeys([first, doubtful, *sure, last], 1)
 
 
+@pytest.mark.parametrize("drains", [True, False])
+def test_what_a_local_worker_held_when_it_was_killed_runs_after_the_outage(place: Place, durable: Server, drains: bool) -> None:
+    """The control, a worker that drains nothing: once Redis is back nobody else looks after the spool's claims."""
+    durable.kill()
+    id = place.enqueue("hold")
+    killed = place.worker(LEASE="1s")
+    place.begun()
+    killed.kill()
+    durable.start()
+    place.open_gate()
+    worker = place.worker(*([] if drains else ["--no-drain"]), LEASE="1s").ready()
+    if drains:
+        eventually(lambda: place.runs()[id], within=20)
+        assert [(line.store, line.attempt) for line in place.trace() if line.id == id] == [("primary", 1)]
+    else:
+        pass_time(4.0)
+    end(worker)
+    assert (place.runs()[id], place.q.spool.waiting()) == ((1, 0) if drains else (0, 1))
+
+
 def test_started_in_an_outage_it_works_as_soon_as_there_is_something_to_reach(place: Place, durable: Server) -> None:
     durable.kill()
     worker = place.worker().ready()

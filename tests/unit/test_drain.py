@@ -227,6 +227,64 @@ def test_a_drainer_that_died_after_the_put_leaves_rows_that_another_finds_alread
     spool.close()
 
 
+@pytest.mark.parametrize("verb", ["take", "give_back", "handed_over"])
+@pytest.mark.parametrize("keeps_its_name", [False, True])
+def test_rows_that_a_drainer_lost_sight_of_are_sent_when_its_lease_is_over(tmp_path, primary, monkeypatch, verb, keeps_its_name):
+    """The disk was slow, and the answer of one step did not come in time. The control, a drainer that goes on under its name,
+    keeps them claimed for as long as it lives."""
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])
+    ids = fill(spool, 5)
+    one = drainer(spool, primary, replace(WHO, lease=10.0))
+    real = getattr(spool, verb)
+
+    def unanswered(*args, **options):
+        if verb != "give_back":
+            real(*args, **options)
+        raise StoreUnavailable("the disk has not answered", reason="timeout", maybe_applied=True)
+
+    if verb == "give_back":
+        primary.refusals = [REFUSED]
+    if verb == "handed_over":
+        real = lambda handoffs: None  # noqa: E731
+    monkeypatch.setattr(spool, verb, unanswered)
+    with pytest.raises(StoreUnavailable, match="the disk"):
+        one.turn()
+    monkeypatch.undo()
+    assert one._breaker.allows()  # the spool's fault isn't the primary's
+    if keeps_its_name:
+        one._worker = replace(WHO, lease=10.0)
+    for _ in range(6):
+        now[0] += 6
+        one.turn()
+    sent = ids if verb == "handed_over" or not keeps_its_name else []
+    assert (sorted(primary.has), spool.waiting()) == (sent, 5 if keeps_its_name else 0)
+    spool.close()
+
+
+def test_a_dead_local_workers_rows_are_sent_with_the_attempt_counted(tmp_path, primary):
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])
+    [id] = fill(spool, 1)
+    spool.put([Message("foreign", "q0", b"no job")])
+    local = WorkerInfo("local", "host", 2, ("q0",), lease=10.0)
+    assert len(spool.claim(local, 1, local.queues, 10).claims) == 2
+    one = drainer(spool, primary)
+    assert one.turn() > 0
+    assert (primary.has, spool.waiting()) == ([], 2)  # it lives still
+    now[0] += 11
+    sent: list[Message] = []
+    put = primary.put
+    primary.put = lambda messages, **options: sent.extend(messages) or put(messages, **options)
+    one.run_once(wait=no_wait)
+    assert {m.id: m.payload for m in sent} == {
+        id: b'{"class":"t","queue":"q0","args":[0],"id":"j0000","enqueued_at":1,"attempt":1}',
+        "foreign": b"no job",
+    }
+    assert spool.waiting() == 0
+    spool.close()
+
+
 def test_the_rate_is_kept(spool, primary):
     fill(spool, 200)
     waits: list[float] = []
