@@ -18,6 +18,7 @@ class Disk:
 
     kind: str
     path: Path
+    image: Path | None = None
 
     @property
     def free(self) -> int:
@@ -39,6 +40,11 @@ class Disk:
                         file.write(b"x" * min(step, max(1, self.free - leave)))
             os.fsync(file.fileno())
 
+    def remount(self) -> None:
+        """Unmount it and mount its image again: what didn't get there is forgotten."""
+        _do("umount", self.path)
+        _do("mount", "-o", "loop", self.image, self.path)
+
     def clear(self) -> None:
         """Take that file away again."""
         self.ballast.unlink()
@@ -49,6 +55,7 @@ def mounted(kind: str, folder: Path, size: int = 16 << 20) -> Iterator[Disk]:
     """A disk of `size` bytes of that kind (`ext4-BLOCKSIZE` or `tmpfs`), with its image in `folder`."""
     at = folder / f"disk-{kind}"
     at.mkdir()
+    image = None
     if kind == "tmpfs":
         _do("mount", "-t", "tmpfs", "-o", f"size={size}", "none", at)
     else:
@@ -58,7 +65,7 @@ def mounted(kind: str, folder: Path, size: int = 16 << 20) -> Iterator[Disk]:
         _do("mkfs.ext4", "-q", "-b", kind.partition("-")[2], "-m", "0", image)
         _do("mount", "-o", "loop", image, at)
     try:
-        yield Disk(kind, at)
+        yield Disk(kind, at, image)
     finally:
         _do("umount", "--lazy", at)
 
