@@ -14,11 +14,14 @@ from spoolq import wire
 from spoolq.breaker import Breaker
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
 from spoolq.job import Handoff, new_id
-from spoolq.store.base import MAX_BYTES, MAX_ROWS, Effects, Spool, Store, WorkerInfo
+from spoolq.pace import Pace, Room
+from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Effects, Spool, Store, WorkerInfo
 
 log = logging.getLogger("spoolq.drain")
 
 DAY = 86_400.0
+_HELD = 3600.0
+_ROW = 200  # about what a row takes in the primary beside its payload, in bytes
 
 
 @dataclass
@@ -51,8 +54,8 @@ class _Refused(Exception):
 class Drainer:
     """Empties a spool into a primary, batch by batch. Safe beside other drainers and local workers, and to be killed anywhere.
 
-    batch     rows at most in one put; it begins small and doubles while all goes well, halves when a put is cut
-    rate      rows a second at most; None for as fast as it goes
+    batch     rows at most in one put; it begins small and grows while all goes well, halves when a put is cut
+    rate      rows a second at most; None for what `Pace` finds
     timeout   seconds that one put may take
     horizon   seconds that the primary remembers an id: a row in doubt for longer (less a day) is set aside, not sent
     """
@@ -78,10 +81,12 @@ class Drainer:
         if rate is not None and rate <= 0:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
-        self._most, self._rate, self._timeout, self._horizon, self._idle = batch, rate, timeout, horizon, idle
+        self._most, self._timeout, self._horizon, self._idle = batch, timeout, horizon, idle
         self._clock, self._wall = clock, wall
-        self._rng = rng or random.Random()
-        self._batch = min(batch, 50)
+        self._pace, self._room = Pace(batch, rate, rng), Room()
+        self._batch = batch
+        self._put_took = 0.0
+        self._held = False
         self._refusals = 0
         self._cut = ("", 0)
         self._proved = float("-inf")
@@ -89,8 +94,15 @@ class Drainer:
         self._stopping = False
         self.progress = Drained()
 
+    def hold(self, held: bool = True) -> None:
+        """Move nothing until told to go on. Only this drainer, and for as long as it lives; an operator's pause is kept in the
+        spool. Safe in a signal handler."""
+        self._held = held
+
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
+        if self._held:
+            return _HELD
         try:
             return self._turn()
         except BaseException:
@@ -104,30 +116,30 @@ class Drainer:
             with suppress(StoreUnavailable):  # they end with the horizon at the latest; an outage is no reason to end here
                 self._primary.forget(())
             return self._idle
+        if (since := self._spool.meta(DRAIN_PAUSED)) is not None:
+            return self._paused(since)
         began = self._clock()
-        if not self._breaker.allows() or began - self._proved > 1.0:
-            try:
-                # Asked before claiming: a claim that can only be refused would keep local workers off the oldest rows for
-                # nothing.
+        try:
+            # Asked before claiming: a claim that can only be refused would keep local workers off the oldest rows for nothing.
+            if not self._breaker.allows() or began - self._proved > 1.0:
                 self._primary.ready(self._timeout)
-            except StoreUnavailable as error:
-                return self._refused(error)
-            self._breaker.succeeded()
+                self._breaker.succeeded()
+            self._look_at_load()
+        except StoreUnavailable as error:
+            return self._refused(error)
         not_after = self._primary.now() + self._timeout
-        handoffs = self._spool.take(self._worker, self._batch, MAX_BYTES, not_after)
+        handoffs = self._spool.take(self._worker, min(self._batch, self._pace.batch), MAX_BYTES, not_after)
         if not handoffs:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle
-        before = self.progress.rows
+        before, self._put_took = self.progress.rows, 0.0
         try:
             self._hand_over([h for h in handoffs if self._sendable(h)], not_after)
         except _Refused as refusal:
             return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
         self._batch = min(self._most, self._batch * 2)
-        if self._rate is None:
-            return 0.0
-        return max(0.0, (self.progress.rows - before) / self._rate - (self._clock() - began))
+        return self._pace.pause(self.progress.rows - before, self._put_took, self._clock() - began)
 
     def run_once(
         self,
@@ -145,7 +157,7 @@ class Drainer:
         while not (empty := not self._spool.waiting(1)) and not self._stopping:
             delay = self.turn()
             report(self.progress)
-            if self.progress.error is None:
+            if self._held or self.progress.error is None:
                 out_since = None
             else:
                 out_since = self._clock() if out_since is None else out_since
@@ -190,6 +202,35 @@ class Drainer:
                     self._spool.retry(claim, payload, 0.0)
                 log.warning("a job of queue %s, held by a local worker that stopped answering, is sent on", claim.queue)
 
+    # before a batch
+
+    def _look_at_load(self) -> None:
+        """Live traffic first: how long it has to wait now, and whether the memory that is kept for it is touched. Raises
+        StoreUnavailable."""
+        now = self._clock()
+        look = self._room.due(now)
+        load = self._primary.load(self._timeout, memory=look)
+        self._pace.waited(load.wait, now)
+        if look:
+            self._room.seen(load.used, load.limit, now)
+        if self._room.full:
+            raise StoreFull(
+                f"the primary is {100 * self._room.share:.0f} % full, and the rest of its memory is left to live traffic: let "
+                "workers make room, or raise maxmemory",
+                reason="headroom",
+                server_wide=False,
+            )
+
+    def _paused(self, since: str) -> float:
+        if self.progress.error is None or self.progress.error.reason != "paused":
+            log.warning("draining is paused by an operator; `spoolq drain resume` lets it go on")
+        self.progress.error = StoreUnavailable(
+            f"draining is paused since {_when(since)} by an operator: `spoolq drain resume` lets it go on",
+            reason="paused",
+            server_wide=False,
+        )
+        return self._idle
+
     # one batch
 
     def _sendable(self, handoff: Handoff) -> bool:
@@ -216,11 +257,14 @@ class Drainer:
         if left <= 0:  # a long halving used up the attempt's time: never sent, so nothing is in doubt
             self._spool.give_back(handoffs, applied="no")
             return
+        began = self._clock()
         try:
             new = self._primary.put([h.message for h in handoffs], timeout=left, not_after=not_after, hold=True)
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
             return
+        self._put_took += self._clock() - began
+        self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
         self._delete(handoffs)
         self.progress.moved += sum(new)
@@ -228,7 +272,7 @@ class Drainer:
 
     def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
         if isinstance(error, StoreUnavailable) and error.maybe_applied:
-            self._batch, self._proved = max(1, self._batch // 2), float("-inf")
+            self._batch, self._proved = max(1, len(handoffs) // 2), float("-inf")
             if self._cut_alone(handoffs, error):
                 self._quarantine(handoffs[0], f"the connection was cut three times as this job alone was sent: {error}")
             else:
@@ -288,6 +332,7 @@ class Drainer:
 
         if error.server_wide:
             self._breaker.failed(error.reason)
+        self._pace.begin_anew()
         if self.progress.error is None:
             log.warning("the primary does not take jobs now, they stay safe in the spool: %s", error)
         self.progress.error = error
@@ -296,3 +341,10 @@ class Drainer:
         state.attempt_number = self._refusals
         most = 30.0 if isinstance(error, StoreFull) else 5.0
         return 0.1 + float(wait_random_exponential(multiplier=0.2, max=most)(state))
+
+
+def _when(since: str) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(since)))
+    except (ValueError, OverflowError, OSError):
+        return since

@@ -95,8 +95,8 @@ class StoreUnavailable(StoreError):
 class StoreFull(StoreUnavailable):
     """The store is out of memory or at its size limit. Nothing was applied; reading and settling still work."""
 
-    def __init__(self, message: str, *, reason: str = "full") -> None:
-        super().__init__(message, reason=reason)
+    def __init__(self, message: str, *, reason: str = "full", server_wide: bool = True) -> None:
+        super().__init__(message, reason=reason, server_wide=server_wide)
 
 
 class SpoolDamaged(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""`spoolq drain`: move this host's spooled jobs into Redis."""
+"""`spoolq drain`: move this host's spooled jobs into Redis. `spoolq drain pause`, `resume`: an operator's say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import faulthandler
 import logging
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +17,10 @@ import click
 from spoolq import units
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiting
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import emit, hint, jobs
+from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
 from spoolq.errors import StoreFull
+from spoolq.store.base import DRAIN_PAUSED
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -34,28 +36,28 @@ class Signals:
     def __init__(self, drainer: Drainer) -> None:
         self._drainer = drainer
         self.stopping = False
-        self.paused = False
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
 
     def stop(self, *_: object) -> None:
         """Finish the batch and end."""
         self.stopping = True
         self._drainer.stop()
-        self._wake.set()
+        self._wake.put(None)
 
     def pause(self, *_: object) -> None:
         """Move nothing until `resume`."""
-        self.paused = True
+        self._drainer.hold()
+        self._wake.put(None)
 
     def resume(self, *_: object) -> None:
         """Go on."""
-        self.paused = False
-        self._wake.set()
+        self._drainer.hold(False)
+        self._wake.put(None)
 
     def wait(self, seconds: float) -> None:
         """Sleep until a signal says otherwise."""
-        self._wake.wait(seconds)
-        self._wake.clear()
+        with suppress(Empty):
+            self._wake.get(timeout=seconds)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -82,7 +84,7 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
         raise click.BadParameter(f"{text!r}: expected a duration such as 0, 30 or 5m") from None
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--once", is_flag=True, help="End when no row is left.")
 @click.option("--timeout", metavar="SPAN", callback=_span, default="0", help="With --once: bear Redis being away so long. [0]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many jobs a second.")
@@ -96,8 +98,14 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
     Safe beside other drainers and workers, and to kill at any time. Without --once it goes on, waits out outages, and ends at
     TERM or INT after the batch. With --json it prints a line a second.
 
-    Exit of --once: 0 no row is left; 69 Redis is away and nothing was moved; 75 rows are left.
+    It begins slowly, goes as fast as Redis has time, and slows down when others have to wait.
+
+    Exit of --once: 0 no row is left; 69 Redis is away and nothing was moved; 75 rows are left, or draining is paused.
     """
+    context = click.get_current_context()
+    if context.invoked_subcommand is not None:
+        context.obj = given
+        return
     q = given.open()
     if dry_run:
         _dry_run(q, as_json)
@@ -128,7 +136,7 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
 
 def _go_on(drainer: Drainer, signals: Signals, progress: Progress) -> None:
     while not signals.stopping:
-        delay = 3600.0 if signals.paused else drainer.turn()
+        delay = drainer.turn()
         progress.report(drainer.progress)
         if delay > 0 and not signals.stopping:
             signals.wait(delay)
@@ -140,11 +148,37 @@ def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
         if done.quarantined:
             hint(f"spoolq: {jobs(done.quarantined)} set aside, see `spoolq spool info`")
         sys.exit(0)
+    if done.error is not None and done.error.reason == "paused":
+        raise Fault(f"{done.error}\n{kept(left)} in the spool {q.settings.spool_path}.", TRY_LATER)
     why = f"{done.error}\n" if done.error else ""
     raise Fault(
         f"{why}{waiting(q, left, full=isinstance(done.error, StoreFull))}",
         TRY_LATER if done.rows or not done.error else UNREACHABLE,
     )
+
+
+@drain.command("pause")
+@command_options()
+def pause(given: Given) -> None:
+    """Move nothing more from this spool into Redis, until `spoolq drain resume`. Every drainer obeys, also in workers; it is
+    kept in the spool's file, so it needs no Redis and outlives restarts. Exit 1 when there is no spool."""
+    _set_paused(given, str(int(time.time())))
+
+
+@drain.command("resume")
+@command_options()
+def resume(given: Given) -> None:
+    """Go on after `spoolq drain pause`; drainers that run notice within a second or two."""
+    _set_paused(given, None)
+
+
+def _set_paused(given: Given, since: str | None) -> None:
+    q = given.over(click.get_current_context().obj).open()
+    with asking_spool():
+        spool = existing_spool(q)
+        changed = spool.set_meta(DRAIN_PAUSED, since, expected=None) if since else spool.set_meta(DRAIN_PAUSED, None)
+    word = "is paused" if since and changed else "was paused already" if since else "goes on"
+    click.echo(f"Draining of {q.settings.spool_path} {word}.")
 
 
 def _dry_run(q: SpoolQ, as_json: bool) -> None:

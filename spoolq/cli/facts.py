@@ -168,6 +168,7 @@ def spool_info(info: SpoolInfo, now: float) -> dict[str, Any]:
     """The spool's facts for JSON."""
     return {
         **{name: getattr(info, name) for name in SpoolInfo.__dataclass_fields__},
+        "drain_paused_at": when(info.drain_paused_at),
         "oldest_at": None if info.oldest is None else when(now - info.oldest),
     }
 

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,10 @@ class Given:
         """The settings among it."""
         settings = {"url": self.url, "spool": self.spool, "namespace": self.namespace}
         return {name: value for name, value in settings.items() if value is not None}
+
+    def over(self, other: Given | None) -> Given:
+        """With what isn't given here taken from `other`: what a group of commands was given in front of the sub-command."""
+        return self if other is None else Given(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
 
     def open(self) -> SpoolQ:
         """The application object, closed when the command ends. Connects to nothing. Raises ConfigError."""

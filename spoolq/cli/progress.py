@@ -98,6 +98,8 @@ class Progress:
         return (after - before) / (last - first) if last > first else 0.0
 
     def _words(self, done: Drained, left: int) -> str:
+        if done.error is not None and done.error.reason == "paused":
+            return f"{jobs(left)} safe in the spool, draining is paused (`spoolq drain resume`)"
         if done.error is not None:
             return f"{jobs(left)} safe in the spool, waiting for Redis ({done.error.reason})"
         rate = self._rate()

@@ -9,7 +9,7 @@ import click
 from spoolq.cli.facts import spool_info
 from spoolq.cli.faults import asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option
-from spoolq.cli.output import clean, emit, jobs
+from spoolq.cli.output import clean, emit, jobs, when
 from spoolq.units import say_age, say_size
 
 
@@ -41,6 +41,7 @@ def info(given: Given, as_json: bool) -> None:
         ("size", f"{say_size(facts.bytes)} of {say_size(facts.limit_bytes)}"),
         ("disk free", f"{say_size(facts.disk_free)} (jobs are refused below {say_size(facts.min_free)})"),
         ("reserve", f"{say_size(facts.reserve)} (given up when the disk is full, so that it can be drained)"),
+        ("draining", "goes on" if facts.drain_paused_at is None else f"paused since {when(facts.drain_paused_at)}"),
         ("format", f"schema {facts.schema}, SQLite {facts.sqlite}"),
     )
     for label, value in shown:

@@ -12,7 +12,7 @@ import click
 from spoolq.cli import facts as looking
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, jobs, table, terminal
+from spoolq.cli.output import clean, emit, jobs, table, terminal, when
 from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
 from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerView
@@ -120,6 +120,8 @@ def _spool(side: Side) -> list[str]:
         return ["no file there" if side.state == "absent" else side.error or side.state]
     oldest = f", oldest {say_age(info.oldest)}" if info.rows else ""
     words = [f"{jobs(info.rows)} waiting{oldest}"]
+    if info.drain_paused_at is not None:
+        words.append(f"draining is paused since {when(info.drain_paused_at)} (`spoolq drain resume`)")
     if info.in_doubt:
         words.append(f"{info.in_doubt:,} in doubt")
     if info.quarantined:

@@ -71,6 +71,10 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
         )
     if spool.refuses:
         return Verdict(DEGRADED, SAFE, f"Redis answers, but the spool would take no job now: {spool.refuses}.")
+    if waiting and spool.info is not None and spool.info.drain_paused_at is not None:
+        return Verdict(
+            DEGRADED, SAFE, f"{_wait(waiting)} in the spool, and draining is paused: `spoolq drain resume` lets it go on."
+        )
     if waiting and (oldest or 0.0) > STUCK:
         return Verdict(
             DEGRADED,

@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
 
+DRAIN_PAUSED = "drain-paused"
+"""The key in a spool's meta under which an operator's pause is kept: since when, in epoch seconds."""
+
 MAX_ROWS, MAX_BYTES = 500, 1 << 20
 """Of one put: a script of more would hold up the server for everybody."""
 
@@ -94,6 +97,15 @@ class Depth(NamedTuple):
     oldest: float | None
 
 
+class Load(NamedTuple):
+    """How busy a store is: `wait` is what a small request just took, in seconds. How full: bytes `used` of `limit`, None where
+    that wasn't asked, isn't known, or there is no limit."""
+
+    wait: float
+    used: int | None = None
+    limit: int | None = None
+
+
 class FailureLog(Protocol):
     """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
 
@@ -159,6 +171,10 @@ class Store(Protocol):
     def ready(self, timeout: float) -> float:
         """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises
         `StoreUnavailable` otherwise."""
+
+    def load(self, timeout: float, *, memory: bool = False) -> Load:
+        """How long others have to wait now, measured; with `memory` also how full the store is, where it says so. Raises
+        `StoreUnavailable`."""
 
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""
@@ -298,7 +314,7 @@ class Spool(Store, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpoolInfo:
-    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds.
+    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds, `drain_paused_at` epoch seconds.
 
     `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
     where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
@@ -321,3 +337,4 @@ class SpoolInfo:
     share: float = 0.0
     bound: str = ""
     reserve: int = 0
+    drain_paused_at: float | None = None

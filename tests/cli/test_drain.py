@@ -192,3 +192,39 @@ def test_the_spool_is_made_where_draining_goes_on(fresh_server: Server, tmp_path
     finally:
         process.terminate()
         finish(process)
+
+
+def test_pause_and_resume_are_kept_in_the_spool_and_shown(spoolq: Run, fresh_server: Server) -> None:
+    outage(fresh_server, 3)
+    said = spoolq("drain", "pause", "--url", fresh_server.url)
+    assert (said.code, said.out.split(" of ")[0], said.out[-11:]) == (0, "Draining", "is paused.\n")
+    assert spoolq("drain", "--url", fresh_server.url, "pause").out.endswith("was paused already.\n"), "options in front hold too"
+    once = spoolq("drain", "--once", "--url", fresh_server.url)
+    assert once.code == 75
+    assert "paused since " in once.err
+    assert "`spoolq drain resume` lets it go on" in once.err
+    assert "3 jobs are safe in the spool " in once.err
+    assert spoolq("status", "--json", "--url", fresh_server.url).json["spool"]["info"]["drain_paused_at"].endswith("Z")
+    assert "draining is paused since " in spoolq("status", "--url", fresh_server.url).out.replace("\n       ", " ")
+    assert "paused since " in spoolq("spool", "info", "--url", fresh_server.url).out
+    health = spoolq("health", "--url", fresh_server.url)
+    assert (health.code, "draining is paused" in health.out) == (1, True)
+    assert spoolq("drain", "resume", "--url", fresh_server.url).out.endswith("goes on.\n")
+    assert spoolq("drain", "--once", "--url", fresh_server.url).code == 0
+    assert spoolq("status", "--json", "--url", fresh_server.url).json["spool"]["info"]["drain_paused_at"] is None
+
+
+def test_a_pause_needs_a_spool(spoolq: Run, nowhere: str) -> None:
+    for word in ("pause", "resume"):
+        said = spoolq("drain", word, "--url", nowhere)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("spoolq: no spool at ")
+
+
+def test_a_pause_is_said_in_the_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from spoolq.errors import StoreUnavailable
+
+    shown, done, clock, _ = progress(monkeypatch, live=True)
+    clock.now, done.error = 101.0, StoreUnavailable("x", reason="paused")
+    shown.report(done)
+    assert capsys.readouterr().err.strip() == "1,000 jobs safe in the spool, draining is paused (`spoolq drain resume`)"

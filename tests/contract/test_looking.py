@@ -152,3 +152,12 @@ def test_purging_deletes_the_ready_jobs_of_one_queue(store: Store, hand: Hand) -
 
 def test_purging_a_queue_that_is_not_there_is_none(store: Store) -> None:
     assert store.purge("absent") == 0
+
+
+def test_the_wait_of_a_small_request_is_measured(store: Store) -> None:
+    assert 0 <= store.load(5.0).wait < 5.0
+
+
+def test_a_store_without_a_limit_of_memory_or_that_will_not_tell_has_none(store: Store) -> None:
+    load = store.load(5.0, memory=True)
+    assert (load.used, load.limit) == (None, None)

@@ -59,11 +59,11 @@ def drainer(server: Server, spool: Path, point: str, number: int) -> Iterator[su
 
 @pytest.fixture
 def outage(fresh_server: Server, tmp_path: Path) -> Iterator[tuple[Server, SpoolQ, list[str]]]:
-    """Forty jobs that were spooled while the server was dead, and the server up again."""
+    """Thirty jobs that were spooled while the server was dead, and the server up again."""
     fresh_server.kill()
     with application(fresh_server.url, tmp_path, lease=1.0) as q:
         task = q.remote("t", "work")
-        accepted = [task.enqueue(number).id for number in range(40)]
+        accepted = [task.enqueue(number).id for number in range(30)]
         fresh_server.start()
         yield fresh_server, q, accepted
 
@@ -73,9 +73,9 @@ def test_a_drainer_killed_between_its_steps_loses_and_doubles_nothing(point: str
     server, q, accepted = outage
     with drainer(server, q.settings.spool_path, point, signal.SIGKILL) as process:
         assert process.wait(20) == -signal.SIGKILL
-    assert sum(arrived(server).values()) == (0 if point == "claimed" else 40)
+    assert sum(arrived(server).values()) == (0 if point == "claimed" else 30)
     assert q.spool is not None
-    assert q.spool.waiting() == (0 if point == "deleted" else 40)
+    assert q.spool.waiting() == (0 if point == "deleted" else 30)
     eventually(lambda: drain(q).rows >= 0 and q.spool is not None and not q.spool.waiting(), what="an empty spool")
     assert arrived(server) == dict.fromkeys(accepted, 1)
 

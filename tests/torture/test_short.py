@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, onebox, workers
+from tests.torture import handoff, onebox, recovery, workers
 from tests.torture.check import Log, verdict
 
 
@@ -81,3 +81,13 @@ def test_the_checker_sees_each_fault() -> None:
         [[], [], ["d"], []],
         [[], [], ["e"], ["e"]],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_hosts_that_come_back_at_once_are_drained_beside_live_traffic() -> None:
+    """With a deadline that no busy machine uses up; what the policy keeps free stands in test_pace, without a machine."""
+    figures = recovery.run(6, 600, callers=2, every=0.02, deadline=10.0, quiet=0.5)
+    assert figures["wrong"] == 0
+    assert figures["with drain"]["live"] > 0
+    assert (figures["without drain"]["fell back"], figures["with drain"]["fell back"]) == (0, 0)

@@ -13,7 +13,7 @@ from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import StoreFull, StoreUnavailable
 from spoolq.job import Job, Message
-from spoolq.store.base import WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, Load, WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
 
@@ -32,6 +32,7 @@ class Primary:
         self.batches: list[int] = []
         self.refusals: list[StoreUnavailable | None] = []
         self.probes: list[StoreUnavailable | None] = []
+        self.loads: list[Load] = []
         self.bad: set[str] = set()
         self.cut: set[str] = set()
         self.forgotten: list[tuple[str, float]] = []
@@ -40,6 +41,9 @@ class Primary:
         if self.probes and (error := self.probes.pop(0)) is not None:
             raise error
         return self.now()
+
+    def load(self, timeout: float, *, memory: bool = False) -> Load:
+        return self.loads.pop(0) if self.loads else Load(0.0001)
 
     def now(self) -> float:
         return time.time()
@@ -114,7 +118,60 @@ def test_every_row_arrives_in_order_once_and_its_marker_may_go(spool, primary):
 def test_batches_begin_small_and_grow_to_the_limit(spool, primary):
     fill(spool, 700)
     drainer(spool, primary, batch=200).run_once(wait=no_wait)
-    assert primary.batches == [50, 100, 200, 200, 150]
+    assert primary.batches == [25, 25, 50, 100, 200, 200, 100]
+
+
+def test_a_drainer_gets_out_of_the_way_when_others_have_to_wait(spool, primary):
+    """What it does with each measurement stands in test_pace."""
+    fill(spool, 700)
+    primary.loads = [*[Load(0.0001)] * 4, *[Load(0.3)] * 3]
+    drainer(spool, primary, batch=200).run_once(wait=no_wait)
+    assert primary.batches[:7] == [25, 25, 50, 100, 50, 25, 25]
+
+
+def test_the_memory_of_a_primary_that_is_nearly_full_is_left_to_live_traffic(spool, primary):
+    ids = fill(spool, 10)
+    primary.loads = [Load(0.0001, 91, 100), Load(0.0001, 91, 100), Load(0.0001, 80, 100)]
+    one = drainer(spool, primary)
+    assert one.turn() > 0
+    assert one.progress.error is not None
+    assert one.progress.error.reason == "headroom"
+    assert "91 % full" in str(one.progress.error)
+    assert one._breaker.allows(), "live traffic goes there as before"
+    assert len(local_rows(spool)) == 10, "nothing was claimed"
+    one.run_once(60.0, wait=no_wait)
+    assert primary.has == ids
+
+
+def test_an_operators_pause_is_kept_in_the_spool_and_obeyed_by_every_drainer(spool, primary):
+    ids = fill(spool, 10)
+    spool.set_meta(DRAIN_PAUSED, "1700000000")
+    one = drainer(spool, primary)
+    done = one.run_once(wait=no_wait)
+    assert (done.rows, done.left, primary.has) == (0, 10, [])
+    assert "paused since 2023-11-14 22:13:20 UTC" in str(done.error)
+    assert "spoolq drain resume" in str(done.error)
+    assert len(local_rows(spool)) == 10
+    spool.set_meta(DRAIN_PAUSED, None)
+    assert one.run_once(wait=no_wait).error is None
+    assert primary.has == ids
+
+
+def test_a_drainer_that_is_held_moves_nothing_until_it_may_go_on(spool, primary):
+    ids = fill(spool, 120)
+    waits: list[float] = []
+    one = drainer(spool, primary)
+    one.hold()
+
+    def wait(delay: float) -> None:
+        waits.append(delay)
+        if delay > 60:
+            assert primary.has == []
+            one.hold(False)
+
+    done = one.run_once(wait=wait)
+    assert max(waits) > 60, "held for longer than its timeout, which counts outages only"
+    assert (done.error, primary.has) == (None, ids)
 
 
 def test_jobs_for_later_leave_the_host_now(spool, primary):
@@ -288,7 +345,7 @@ def test_a_dead_local_workers_rows_are_sent_with_the_attempt_counted(tmp_path, p
 def test_the_rate_is_kept(spool, primary):
     fill(spool, 200)
     waits: list[float] = []
-    drainer(spool, primary, rate=100.0).run_once(wait=waits.append)
+    drainer(spool, primary, rate=100.0, batch=50).run_once(wait=waits.append)
     assert sum(waits) == pytest.approx(200 / 100 - 0.5, abs=0.5)
 
 
@@ -327,7 +384,7 @@ def test_stop_ends_it_between_batches(spool, primary):
     fill(spool, 500)
     one = drainer(spool, primary)
     one.run_once(wait=no_wait, report=lambda progress: one.stop())
-    assert len(primary.has) == 50
+    assert primary.batches == [31]
     assert spool.info().claimed == 0
 
 

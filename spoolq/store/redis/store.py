@@ -14,7 +14,7 @@ from spoolq import wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, WorkerInfo, WorkerView, Working
+from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, WorkerInfo, WorkerView, Working
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
@@ -106,6 +106,16 @@ class RedisStore:
         self._clock.doubt()
         self._putter.probe(f"probe:{uuid.uuid4().hex}", deadline)
         return self._clock.now()
+
+    def load(self, timeout: float, *, memory: bool = False) -> Load:
+        deadline = self._until(timeout)
+        self._transport.open(deadline)
+        sent = self._clock.monotonic()
+        reply = self._transport.call((b"TIME",), deadline, _a_list)
+        if isinstance(reply, ReplyError):
+            raise refused(reply, self.address)
+        wait = self._clock.monotonic() - sent
+        return Load(wait, *self._memory(deadline)) if memory else Load(wait)
 
     def now(self) -> float:
         return self._clock.now()
@@ -297,6 +307,16 @@ class RedisStore:
         if isinstance(reply, list) and reply and reply[0] == b"undo":
             raise outcomes.unavailable(outcomes.UNDO, self.address, reply[1].decode("utf-8", "replace"), maybe=True)
         return reply
+
+    def _memory(self, deadline: float) -> tuple[int | None, int | None]:
+        """Bytes used and the limit. A server that won't say (its ACL, a proxy, an imitation) is one without a limit."""
+        try:
+            reply = self._transport.call((b"INFO", b"memory"), deadline)
+        except StoreUnavailable as error:
+            if error.reason in ("noperm", "unsupported", "error"):
+                return None, None
+            raise
+        return views.memory(reply) if isinstance(reply, (bytes, dict)) else (None, None)
 
     def _number(self, name: str, args: Sequence[bytes]) -> int:
         return int(self._scripted(name, args, _int_or_undo))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from spoolq import wire
@@ -72,6 +72,21 @@ def _working(facts: bytes) -> list[tuple[int, str, float]]:
         return [(int(slot), str(token), float(since)) for slot, token, since in json.loads(facts or b"[]")]
     except (ValueError, TypeError):
         return []
+
+
+def memory(info: bytes | Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Bytes used and the limit, from `INFO memory` (a client that was handed in has parsed it); None where there is no limit.
+
+    As Redis counts before it refuses: without the buffers for replicas and the append-only file (evict.c).
+    """
+    if isinstance(info, bytes):
+        info = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
+    try:
+        limit = int(info["maxmemory"])
+        used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
+    except (KeyError, ValueError, TypeError):
+        return None, None
+    return (used, limit) if limit else (None, None)
 
 
 def number(value: bytes | None) -> bool:

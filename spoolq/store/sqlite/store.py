@@ -11,7 +11,7 @@ from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, SpoolInfo, WorkerInfo, WorkerView, Working
+from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, SpoolInfo, WorkerInfo, WorkerView, Working
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
@@ -119,6 +119,12 @@ class SQLiteStore:
 
         self._run(work, timeout, grows=True)
         return self.now()
+
+    def load(self, timeout: float, *, memory: bool = False) -> Load:
+        """See `Store.load`. The limits of the file are kept by `put`."""
+        began = time.monotonic()
+        self._run(lambda session: None, timeout, writes=False)
+        return Load(time.monotonic() - began)
 
     def now(self) -> float:
         """See `Store.now`: the host's clock."""

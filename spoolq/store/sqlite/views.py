@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spoolq.store.base import Depth, SpoolInfo
-from spoolq.store.sqlite import driver
+from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
+from spoolq.store.sqlite import driver, effects
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.session import Session
@@ -77,7 +77,16 @@ def info(session: Session) -> SpoolInfo:
         share=full.share,
         bound=full.bound,
         reserve=session.reserve.held() or 0,
+        drain_paused_at=_paused_at(session),
     )
+
+
+def _paused_at(session: Session) -> float | None:
+    since = effects.meta(session, DRAIN_PAUSED)
+    try:
+        return None if since is None else float(since)
+    except ValueError:
+        return 0.0
 
 
 _ELSEWHERE = ("scheduled", "claimed")
