@@ -45,12 +45,11 @@ class Unpaced:
 
 
 def application(url: str, spool: Path, deadline: float = 0.25) -> SpoolQ:
-    return SpoolQ(url, spool=spool, spool_min_free=0, deadline=deadline)
+    return SpoolQ(url, spool=spool, spool_min_free=0, deadline=deadline, disk_limit=60.0)
 
 
 def host(url: str, spool: Path, rows: int, size: int, ready: Any, go: Any, policy: bool) -> None:
     """One host: fills its spool, waits for the end of the outage, drains."""
-    os.nice(19)
     if not policy:
         drain.Pace = Unpaced  # type: ignore[misc, assignment]
     with application(url, spool) as q:
@@ -60,6 +59,7 @@ def host(url: str, spool: Path, rows: int, size: int, ready: Any, go: Any, polic
         for first in range(0, rows, 500):
             store.spool([q.message(task.job("x" * size)) for _ in range(first, min(rows, first + 500))])
         drainer = q.drainer()
+        os.nice(19)
         ready.release()
         go.wait()
         drainer.run_once(600.0)
