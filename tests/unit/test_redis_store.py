@@ -421,6 +421,18 @@ def test_a_dead_worker_is_cleared_away_with_its_rescue(store: RedisStore, contro
     assert not [key for key in keys(control) if "box:77" in key or ":dead" in key]
 
 
+def test_a_lease_from_before_the_servers_clock_was_set_back_ends_with_its_length(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    assert store.claim(info("dead", lease=0.05), 1, ["mail"], 1).claims
+    control.zadd("resque:spoolq:leases", {"dead": store.now() + 7200})  # as the clock had it before it was set back by two hours
+    alive = WorkerInfo("alive", "box3", 1, ("mail",), lease=60.0)
+    store.register(alive)
+    rescuer = WorkerInfo("r", "box2", 1, ("mail",))
+    (taken,) = eventually(lambda: store.rescue(rescuer, 10))
+    assert taken.payload == payload("a")
+    assert control.zscore("resque:spoolq:leases", "alive") > store.now() + 50
+
+
 def test_a_queue_of_the_wrong_type_does_not_keep_a_worker_from_the_others(store: RedisStore, control: Control) -> None:
     control.set("resque:queue:bad", "x")
     store.put([message("a")])

@@ -93,7 +93,7 @@ def rescue(session: Session, worker: WorkerInfo, limit: int) -> list[Claim]:
     """As `Store.rescue`."""
     number, fence = workers.alive(session, worker), session.fence()
     claims: list[Claim] = []
-    for dead, kind in session.all(workers.SQL["expired"], (session.now, worker.key)):
+    for dead, kind in workers.expired(session, worker):
         free(session, dead, kind, limit)
         while kind == "worker" and len(claims) < limit:
             rows = session.all(SQL["rescue"], (dead, limit - len(claims), number, fence))

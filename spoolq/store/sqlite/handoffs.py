@@ -29,7 +29,7 @@ def recall(session: Session, id: str) -> Literal["waiting", "ran"] | None:
 def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
     """As `Spool.take`. What a dead drainer held is free again first: its attempts can't be applied past the times in its rows."""
     number, fence = workers.alive(session, worker), session.fence()
-    for dead, kind in session.all(workers.SQL["expired"], (session.now, worker.key)):
+    for dead, kind in workers.expired(session, worker):
         claims.free(session, dead, kind, 10 * limit)
         session.execute(workers.SQL["remove"], (dead,))
     attempt = later(not_after)

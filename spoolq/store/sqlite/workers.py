@@ -37,20 +37,26 @@ def register(session: Session, worker: WorkerInfo) -> int:
 
 def alive(session: Session, worker: WorkerInfo) -> int:
     """Its lease ends later; it is registered if it was not known. Returns its number."""
-    found: int | None = _only(session, SQL["extend"], (worker.key, session.now + micros(worker.lease)))
+    found: int | None = _only(session, SQL["extend"], (worker.key, micros(worker.lease), session.now))
     return register(session, worker) if found is None else found
 
 
 def heartbeat(session: Session, worker: WorkerInfo, working: Sequence[Working]) -> int:
     """As `Store.heartbeat`."""
     shown = json.dumps([(one.slot, one.claim.token, one.since) for one in working])
-    values = (worker.key, session.now + micros(worker.lease), shown)
+    values = (worker.key, micros(worker.lease), session.now, shown)
     number = _only(session, SQL["heartbeat"], values)
     if number is None:
         register(session, worker)
         number = _only(session, SQL["heartbeat"], values)
     held: int = session.scalar(SQL["held"], (number,))
     return held
+
+
+def expired(session: Session, but: WorkerInfo) -> list[tuple[int, str]]:
+    """Number and kind of those whose lease is over, longest first; the one who asks is not among them."""
+    session.execute(SQL["not_ahead"], (session.now,))
+    return session.all(SQL["expired"], (session.now, but.key))
 
 
 def unregister(session: Session, worker: WorkerInfo) -> None:

@@ -208,7 +208,7 @@ end
 local function alive(w) call('ZADD', LEASES, string.format('%.6f', now + w.lease), w.key) end
 local function register(w)
   alive(w)
-  call('HSET', w.hash, 'facts', w.facts, 'ids', table.concat(w.ids, '\n'))
+  call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
     call('SADD', P .. 'workers', id)
     call('SET', P .. 'worker:' .. id .. ':started', w.started)

@@ -5,6 +5,11 @@ return atomically(function()
   local w, limit = worker(), num()
   works_when_full()
   register(w)
+  -- No lease ends later than one that begins now, unless the clock was set back since (another server's, after a fail-over)
+  for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '(' .. string.format('%.6f', now + w.lease), '+inf', 'LIMIT', 0, 100)) do
+    local lease = tonumber(call('HGET', S .. 'worker:' .. key, 'lease') or w.lease)
+    if tonumber(call('ZSCORE', LEASES, key)) > now + lease then call('ZADD', LEASES, string.format('%.6f', now + lease), key) end
+  end
   local taken = {}
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', stamp, 'LIMIT', 0, 100)) do
     local claims = S .. 'claims:' .. key

@@ -9,16 +9,20 @@ ON CONFLICT (key) DO UPDATE SET
     started_at = excluded.started_at, lease = excluded.lease, kind = excluded.kind, lease_ends = excluded.lease_ends;
 
 -- name: extend
-UPDATE workers SET lease_ends = ?2 WHERE key = ?1 RETURNING n;
+UPDATE workers SET lease = ?2, lease_ends = ?3 + ?2 WHERE key = ?1 RETURNING n;
 
 -- name: heartbeat
-UPDATE workers SET lease_ends = ?2, working = ?3 WHERE key = ?1 RETURNING n;
+UPDATE workers SET lease = ?2, lease_ends = ?3 + ?2, working = ?4 WHERE key = ?1 RETURNING n;
 
 -- name: called
 UPDATE workers SET lease_ends = ?2, call = ?3, fence = ?4, lost = ?5 WHERE n = ?1;
 
 -- name: held
 SELECT count(*) FROM jobs WHERE state = 'c' AND worker = ?1;
+
+-- name: not_ahead
+-- No lease ends later than one that begins now, unless the clock was set back since; else the dead would hold theirs for so long.
+UPDATE workers SET lease_ends = ?1 + lease WHERE lease_ends > ?1 + lease;
 
 -- name: expired
 SELECT n, kind FROM workers WHERE lease_ends <= ?1 AND key <> ?2 ORDER BY lease_ends;
