@@ -49,11 +49,12 @@ class Control:
     A deadline is a promise about spoolq, not about a machine that gives it no time, nor about the disk under others' load.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.unscheduled = self.sync = 0.0
-        self._file = folder / "control"
+        self._folder = folder
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=turn, daemon=True) for turn in (self._sleep, self._write)]
+        turns = [self._sleep] if folder is None else [self._sleep, self._write]
+        self._threads = [threading.Thread(target=turn, daemon=True) for turn in turns]
 
     def __enter__(self) -> Control:
         for thread in self._threads:
@@ -73,7 +74,8 @@ class Control:
             before = now
 
     def _write(self) -> None:
-        with self._file.open("wb", buffering=0) as file:
+        assert self._folder is not None
+        with (self._folder / "control").open("wb", buffering=0) as file:
             while not self._ended.wait(0.005):
                 began = time.monotonic()
                 file.write(bytes(4096))
