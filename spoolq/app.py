@@ -18,6 +18,7 @@ from spoolq import wire
 from spoolq.breaker import Breaker
 from spoolq.client import Client
 from spoolq.errors import ConfigError, PayloadError
+from spoolq.hint import Hint
 from spoolq.job import Job, Message, Receipt, new_id
 from spoolq.retry import RetryPolicy
 from spoolq.store.base import Spool, Store, WorkerInfo
@@ -63,7 +64,8 @@ class SpoolQ:
             config_file, **{name: value for name, value in given.items() if value is not None}
         )
         self.tasks = Tasks()
-        self.breaker = Breaker(changed=self._breaker_changed)
+        self.hint = Hint(self._hint_place)
+        self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
         self._lock = threading.RLock()
         self._primary: Store | None = None
         self._spool: Spool | None = None
@@ -375,6 +377,11 @@ class SpoolQ:
                 if self._executor is None:
                     self._executor = ThreadPoolExecutor(8, "spoolq-aenqueue")
         return self._executor
+
+    def _hint_place(self) -> tuple[Sequence[str], str]:
+        from spoolq import config
+
+        return config.runtime_directories(), f"outage-{config.digits(self.settings.destination)}.json"
 
     def _breaker_changed(self, open: bool, reason: str) -> None:
         if open:

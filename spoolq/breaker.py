@@ -1,55 +1,145 @@
-"""Is it worth asking the primary now? One failure that speaks for the whole server opens it; an answered probe closes it."""
+"""Is it worth asking the primary now? One failure that speaks for the whole server opens it; a quick answer to a probe closes
+it; and what one process of a host finds out, the others know."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+
+from spoolq.hint import Hint, Note
+
+LASTING = frozenset({"auth", "noperm", "config", "protected", "unsupported"})
+"""Reasons that don't heal by themselves: a person has to mend a setting, here or at the server."""
+
+OWN = LASTING | {"tls", "local", "pool", "closed"}
+"""Reasons that may be this process's alone (its password, its descriptors). The others of the host are not told of them."""
+
+LOOK = 0.01  # seconds between looks at the hint
+CONFIRM = 2.0  # and between confirmations of an outage that goes on
+DEAF = 1.0, 60.0  # for so long a hint isn't believed after one that was wrong; doubled each time
 
 
 class Breaker:
     """Closed while the primary answers, open from the first failure until a probe succeeds.
 
-    Callers only ask `allows()`, which reads one attribute. Probing is somebody else's work (a background thread, a drainer),
-    never a caller's. `changed(open, reason)` is called once a transition, outside the lock.
+    Callers only ask `allows()`, which reads an attribute, and now and then looks at the hint: one `stat`. Probing is somebody
+    else's work (a background thread, a drainer), never a caller's. `changed(open, reason)` is called once a transition, outside
+    the lock.
+
+    hint    shared with the other processes of this host; None for none
+    quick   seconds that the answer to a probe may take: one that is slower would only have the next caller wait in vain
     """
 
     def __init__(
         self,
         *,
+        hint: Hint | None = None,
+        quick: float = math.inf,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         changed: Callable[[bool, str], None] = lambda open, reason: None,
     ) -> None:
+        self._hint = hint
+        self._quick = quick
         self._clock = clock
+        self._monotonic = monotonic
         self._changed = changed
         self._lock = threading.Lock()
+        self._look_at = -math.inf
+        self._failed_at = self._answered_at = self._told_at = -math.inf
+        self._heard = False
+        self._deaf, self._deaf_until = 0.0, -math.inf
         self.open_since: float | None = None
         self.reason: str | None = None
+        self.detail = ""
 
     def allows(self) -> bool:
         """Whether a caller should ask the primary."""
+        if self._hint is not None and (now := self._monotonic()) >= self._look_at:
+            self._look_at = now + LOOK
+            self._listen(self._hint, now)
         return self.open_since is None
 
-    def failed(self, reason: str) -> None:
-        """The primary failed for everybody, for this reason."""
+    def failed(self, reason: str, detail: str = "") -> None:
+        """The primary failed for everybody, for this reason; `detail` is the whole message, for people."""
+        now = self._monotonic()
         with self._lock:
-            opened = self.open_since is None
-            if opened:
-                self.open_since = self._clock()
-            self.reason = reason
+            self._heard, self._deaf, self._failed_at = False, 0.0, now
+            opened = self._open(reason, detail, self._clock())
+            tell = reason not in OWN and now - self._told_at >= CONFIRM
+            since = self.open_since or 0.0
+            if tell:
+                self._told_at = now
+        if tell and self._hint is not None:
+            self._hint.write(Note(True, reason, since, now))
         if opened:
             self._changed(True, reason)
 
-    def succeeded(self) -> None:
-        """The primary answered."""
+    def probe(self, ready: Callable[[], object]) -> None:
+        """Ask the primary by `ready`, which raises when it doesn't answer. Asked twice where the first answer was slow: that one
+        may have made the connection."""
+        for again in (True, False):
+            began = self._monotonic()
+            ready()
+            took = self._monotonic() - began
+            if not again or took <= self._quick:
+                self.succeeded(took)
+                return
+
+    def succeeded(self, took: float = 0.0) -> None:
+        """The primary answered, in `took` seconds. Too slow an answer leaves an open breaker open, as `slow`."""
         if self.open_since is None:
             return
+        if took > self._quick:
+            self.failed("slow")
+            return
+        now = self._monotonic()
         with self._lock:
-            closed = self.open_since is not None
-            self.open_since, reason, self.reason = None, self.reason or "", None
-        if closed:
-            self._changed(False, reason)
+            if self._heard:  # the first probe of an outage that was hearsay: it isn't one, or not for this process
+                self._deaf = min(max(self._deaf * 2, DEAF[0]), DEAF[1])
+                self._deaf_until = now + self._deaf
+            reason, self._answered_at = self._close(), now
+        if reason is None:
+            return
+        note = self._hint.read() if self._hint is not None else None
+        if self._hint is not None and note is not None and note.open:
+            self._hint.write(Note(False, reason, note.since, now))
+        self._changed(False, reason)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's lock may have been held by a thread that is gone. The state is kept."""
         self._lock = threading.Lock()
+        if self._hint is not None:
+            self._hint.after_fork()
+
+    def _listen(self, hint: Hint, now: float) -> None:
+        """Take over what another process found out since."""
+        note = hint.news()
+        if note is None:
+            return
+        with self._lock:
+            if note.open:
+                changed = note.at > self._answered_at and now >= self._deaf_until and self._open(note.reason, "", note.since)
+                self._heard = self._heard or changed
+            else:
+                changed = note.at > self._failed_at and self.reason not in OWN and self._close() is not None
+        if changed:
+            self._changed(note.open, note.reason)
+
+    # under the lock
+
+    def _open(self, reason: str, detail: str, since: float) -> bool:
+        opened = self.open_since is None
+        if opened:
+            self.open_since = since
+            self._told_at = -math.inf
+        self.reason, self.detail = reason, detail
+        return opened
+
+    def _close(self) -> str | None:
+        """The reason for which it was open, None when it wasn't."""
+        reason = None if self.open_since is None else self.reason or ""
+        self.open_since, self.reason, self.detail, self._heard = None, None, "", False
+        return reason

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from spoolq.alarm import Alarm
 from spoolq.breaker import Breaker
 from spoolq.errors import (
     ConfigError,
@@ -21,6 +23,7 @@ from spoolq.errors import (
 )
 from spoolq.job import Message, Receipt, Route
 from spoolq.service import Service
+from spoolq.slow import Slowness
 from spoolq.store.base import MAX_BYTES, MAX_ROWS, Spool, Store
 
 log = logging.getLogger("spoolq")
@@ -44,6 +47,7 @@ class Client:
         disk_limit: float = 2.0,
         address: str = "the primary",
         rng: random.Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._primary = primary
         self._spool = spool
@@ -51,6 +55,8 @@ class Client:
         self._deadline = deadline
         self._disk_limit = disk_limit
         self._address = address
+        self._monotonic = monotonic
+        self._slowness, self._alarm = Slowness(), Alarm()
         self._prober = Prober(primary, breaker, rng=rng or random.Random())
 
     def put(self, messages: Sequence[Message], *, deadline: float | None = None) -> list[Receipt]:
@@ -84,14 +90,20 @@ class Client:
             return self._only(messages)
         refusal: StoreUnavailable | None = None
         if self.breaker.allows():
+            allowed = self._deadline if deadline is None else deadline
+            began = self._monotonic()
             try:
-                new = self._primary.put(messages, timeout=self._deadline if deadline is None else deadline)
+                new = self._primary.put(messages, timeout=allowed)
             except StoreUnavailable as error:
                 refusal = error
                 if error.server_wide:
-                    self.breaker.failed(error.reason)
+                    self.breaker.failed(error.reason, str(error))
                     self._prober.begin()
             else:
+                now = self._monotonic()
+                if len(messages) == 1 and self._slowness.answered(now - began, allowed, now):
+                    self.breaker.failed("slow", f"{self._address} answers, but takes more than half of the deadline each time")
+                    self._prober.begin()
                 return _receipts(messages, "primary", new)
         else:
             self._prober.begin()  # a thread doesn't outlive a fork
@@ -108,6 +120,10 @@ class Client:
             why = refusal or f"{self._address} is out of reach ({self.breaker.reason or 'unknown'})"
             unknown = in_doubt or (isinstance(error, StoreUnavailable) and error.maybe_applied)
             raise _refused(messages, f"{why}; the spool: {error}", error, unknown=unknown) from error
+        reason, detail = (self.breaker.reason, self.breaker.detail) if refusal is None else (refusal.reason, str(refusal))
+        said = self._alarm.spooled(len(messages), reason, detail, now=self._monotonic(), wall=time.time())
+        if said:
+            log.error("%s", said)
         return _receipts(messages, "spool", new)
 
     def _only(self, messages: Sequence[Message]) -> list[Receipt]:
@@ -177,11 +193,10 @@ class Prober:
             return None
         if self._failures:  # the first turn comes right after the failure: wait first
             try:
-                self.primary.ready(self.timeout)
+                self.breaker.probe(lambda: self.primary.ready(self.timeout))
             except StoreUnavailable as error:
-                self.breaker.failed(error.reason)
-            else:
-                self.breaker.succeeded()
+                self.breaker.failed(error.reason, str(error))
+            if self.breaker.allows():
                 return None
         self._failures += 1
         return self.first + self.rng.uniform(0, min(self.most, self.first * 2**self._failures))

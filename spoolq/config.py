@@ -151,11 +151,25 @@ KINDS: Mapping[str, Kind] = MappingProxyType({f.name: f.metadata["kind"] for f i
 """How each setting is read, by its name, in the order in which people should see them."""
 
 
+def digits(destination: str) -> str:
+    """Eight hex digits that stand for a destination in the names of files."""
+    return hashlib.sha256(destination.encode()).hexdigest()[:8]
+
+
+def runtime_directories(env: Mapping[str, str] | None = None) -> list[str]:
+    """Where small files that needn't outlive a boot may go, best first: $RUNTIME_DIRECTORY (systemd's), $XDG_RUNTIME_DIR,
+    /run/user/UID, /dev/shm, $TMPDIR, /tmp. Whether one of them is there and can be trusted is for the caller to find out."""
+    env = os.environ if env is None else env
+    given = (env.get("RUNTIME_DIRECTORY", "").split(":")[0], env.get("XDG_RUNTIME_DIR", ""))
+    usual = (f"/run/user/{os.geteuid()}", "/dev/shm", env.get("TMPDIR", ""), "/tmp")  # noqa: S108
+    return [path for path in (*given, *usual) if os.path.isabs(path)]
+
+
 def default_spool(destination: str, env: Mapping[str, str] | None = None) -> Path:
     """The spool of that destination in this account: in $STATE_DIRECTORY (systemd's), else $XDG_STATE_HOME/spoolq, else
     ~/.local/state/spoolq. Two applications with different destinations never share one by accident. Raises ConfigError."""
     env = os.environ if env is None else env
-    name = f"spool-{hashlib.sha256(destination.encode()).hexdigest()[:8]}.db"
+    name = f"spool-{digits(destination)}.db"
     if state := env.get("STATE_DIRECTORY", "").split(":")[0]:
         return Path(state) / name
     state_home = env.get("XDG_STATE_HOME", "")

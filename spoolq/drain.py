@@ -122,8 +122,7 @@ class Drainer:
         try:
             # Asked before claiming: a claim that can only be refused would keep local workers off the oldest rows for nothing.
             if not self._breaker.allows() or began - self._proved > 1.0:
-                self._primary.ready(self._timeout)
-                self._breaker.succeeded()
+                self._breaker.probe(lambda: self._primary.ready(self._timeout))
             self._look_at_load()
         except StoreUnavailable as error:
             return self._refused(error)
@@ -331,7 +330,7 @@ class Drainer:
         from tenacity import RetryCallState, Retrying, wait_random_exponential
 
         if error.server_wide:
-            self._breaker.failed(error.reason)
+            self._breaker.failed(error.reason, str(error))
         self._pace.begin_anew()
         if self.progress.error is None:
             log.warning("the primary does not take jobs now, they stay safe in the spool: %s", error)

@@ -59,6 +59,13 @@ def no_settings_from_outside() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def no_hints_from_others(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports come again: what one test's processes found out about a server is not told to those of another."""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+
+
 @pytest.fixture
 def binary(request: pytest.FixtureRequest) -> Binary:
     """Each server binary that this machine has, in turn."""

@@ -19,7 +19,9 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "jsonable",
     "failed",
     "wire retry",
-    "store.base breaker service",  # 3
+    "store.base hint service",  # 3
+    "breaker slow",
+    "alarm",
     "store.sqlite store.redis",  # 4
     "client",  # 5
     "drain tasks scheduler stats",

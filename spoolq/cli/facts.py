@@ -15,6 +15,7 @@ from spoolq.cli.faults import Fault
 from spoolq.cli.opening import spool_of, there
 from spoolq.cli.output import when
 from spoolq.errors import SpoolDamaged, SpoolqError, StoreUnavailable
+from spoolq.hint import Note
 from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
 
 if TYPE_CHECKING:
@@ -48,16 +49,21 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file."""
+    """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file. `outage` is what the producers
+    of this host, those of this user, have told each other within the last seconds; None when they go to the primary."""
 
     primary: Side
     spool: Side | None
+    outage: Note | None = None
     at: float = field(default_factory=time.time)
 
 
 def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
-    return Facts(_primary(q, timeout, clock), None if q.settings.sqlite_path is not None else _spool(q, timeout))
+    if q.settings.sqlite_path is not None:
+        return Facts(_primary(q, timeout, clock), None)
+    note = q.hint.read()
+    return Facts(_primary(q, timeout, clock), _spool(q, timeout), note if note is not None and note.open else None)
 
 
 def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
@@ -131,7 +137,11 @@ def document(facts: Facts) -> dict[str, Any]:
         "at": when(facts.at),
         "primary": _side(facts.primary, facts.at),
         "spool": None if facts.spool is None else _side(facts.spool, facts.at),
-        "breaker": {"open": facts.primary.state == "away", "reason": facts.primary.reason},
+        "breaker": {
+            "open": facts.primary.state == "away" or facts.outage is not None,
+            "reason": facts.primary.reason or (facts.outage and facts.outage.reason),
+            "since": facts.outage and when(facts.outage.since),
+        },
     }
 
 

@@ -86,7 +86,7 @@ def _print(facts: Facts, verdict: Verdict) -> None:
     for number, line in enumerate(lines):
         click.echo(click.style(line, fg=colour, bold=number == 0))
     click.echo()
-    _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts.primary))
+    _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts))
     if facts.spool is not None:
         _line("Spool", facts.spool.name, _spool(facts.spool))
     _queues(facts)
@@ -99,7 +99,15 @@ def _line(label: str, name: str, words: list[str]) -> None:
         click.echo(f"       {line}")
 
 
-def _primary(side: Side) -> list[str]:
+def _primary(facts: Facts) -> list[str]:
+    words = _of_primary(facts.primary)
+    if facts.outage is None:
+        return words
+    age = say_age(max(0.0, facts.at - facts.outage.since))
+    return [*words, f"producers here have gone to the spool for {age} ({facts.outage.reason})"]
+
+
+def _of_primary(side: Side) -> list[str]:
     if side.state != "up":
         if side.state == "absent":
             return ["no file there"]

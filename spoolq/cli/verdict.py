@@ -44,7 +44,11 @@ def judge(facts: Facts) -> Verdict:
     if facts.spool is None:
         return _single(facts.primary)
     if facts.primary.state == "up":
-        return _reachable(facts.primary, facts.spool)
+        verdict = _reachable(facts.primary, facts.spool)
+        if verdict.level == OK and facts.outage is not None and facts.outage.reason == "slow":
+            # of any other outage an answer to us, just now, is the newer word
+            return Verdict(DEGRADED, SAFE, f"Redis answers too slowly, so new jobs go to the spool; {verdict.sentence}")
+        return verdict
     if facts.primary.state in ("away", "refusing"):
         return _away(facts.primary, facts.spool)
     return Verdict(UNKNOWN, UNSURE, f"{facts.primary.error}.")

@@ -100,6 +100,19 @@ def test_a_full_redis_is_not_an_absent_one(run: Run, start_server: Callable[...,
     assert run("health", "--url", server.url).code == 1
 
 
+def test_what_the_producers_of_this_host_have_found_out_is_shown(run: Run, server: Server) -> None:
+    with SpoolQ(server.url) as q:
+        q.breaker.failed("slow")
+    assert run("health", "--url", server.url).out.startswith("degraded: nothing is lost on this host. Redis answers too slowly")
+    assert "producers here have gone to the spool for " in run("status", "--url", server.url).out
+    breaker = run("status", "--json", "--url", server.url).json["breaker"]
+    assert (breaker["open"], breaker["reason"]) == (True, "slow")
+    with SpoolQ(server.url) as q:
+        assert not q.breaker.allows()
+        q.breaker.succeeded()
+    assert run("health", "--url", server.url).out.startswith("ok: ")
+
+
 def test_a_single_box(run: Run) -> None:
     assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
     assert run("status", "--url", URL).out.startswith("Whether anything is lost isn't known.\nNo queue at ")
@@ -125,7 +138,7 @@ def test_json_keeps_its_keys(run: Run, server: Server, nowhere: str) -> None:
             assert set(document) >= {"schema", "state", "lost", "summary", "at", "primary", "spool", "breaker"}
             assert set(document["primary"]) >= side | {"address"}
             assert set(document["spool"]) >= side | {"path", "accepts", "refuses", "info"}
-            assert set(document["breaker"]) >= {"open", "reason"}
+            assert set(document["breaker"]) >= {"open", "reason", "since"}
     (queue,) = document["spool"]["queues"]
     assert set(queue) >= {"queue", "ready", "scheduled", "claimed", "oldest", "oldest_at"}
     facts = {"path", "destination", "schema", "sqlite", "rows", "in_doubt", "claimed", "quarantined", "failures", "bytes"}

@@ -10,6 +10,7 @@ import pytest
 
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
+from spoolq.hint import Note
 from spoolq.store.base import Depth, SpoolInfo
 
 INFO = SpoolInfo(
@@ -93,3 +94,12 @@ def test_verdicts_of_a_single_box(state: Any, level: int) -> None:
 
 def test_levels_are_the_exit_codes_of_a_monitor() -> None:
     assert (OK, DEGRADED, CRITICAL, UNKNOWN) == (0, 1, 2, 3)
+
+
+def test_a_redis_that_is_too_slow_for_the_producers_here_is_degraded_though_it_answers():
+    slow = Note(True, "slow", 1_700_000_000.0, 5.0)
+    verdict = judge(Facts(UP, spool(), slow))
+    assert (verdict.level, verdict.lost) == (DEGRADED, SAFE)
+    assert verdict.sentence.startswith("Redis answers too slowly, so new jobs go to the spool; 3 ready")
+    assert judge(Facts(UP, spool(), slow._replace(reason="refused"))).level == OK  # it is over, as we have just seen
+    assert judge(Facts(UP, spool(quarantined=1), slow)).sentence.startswith("1 job is set aside")

@@ -189,3 +189,48 @@ def test_the_prober_waits_first_then_asks_until_it_is_answered():
     assert all(delay is not None and 0.2 <= delay <= 5.2 for delay in delays)
     assert prober.turn() is None
     assert breaker.allows()
+
+
+def test_a_primary_that_is_slow_again_and_again_is_left_alone_until_a_quick_probe():
+    now = [100.0]
+    primary, spool, breaker = Primary(), SpoolStub(), Breaker(quick=0.25, monotonic=lambda: now[0])
+    took = 0.2
+
+    def put(messages: list[Message], **options: Any) -> list[bool]:
+        now[0] += took
+        return [True] * len(messages)
+
+    def ready(timeout: float) -> float:
+        now[0] += 2 * took
+        return 0.0
+
+    primary.put, primary.ready = put, ready  # type: ignore[method-assign]
+    client = Client(cast(Any, primary), lambda: cast(Any, spool), breaker, monotonic=lambda: now[0])
+    client._prober = quiet = Prober(cast(Any, primary), breaker, random.Random(1))
+    quiet.begin = lambda: None  # type: ignore[method-assign]
+    routes = [client.put([message(str(n))])[0].route for n in range(8)]
+    assert routes == ["primary"] * 5 + ["spool"] * 3
+    assert breaker.reason == "slow"
+    assert quiet.turn() is not None
+    assert quiet.turn() is not None  # answered, and as slow as before
+    took = 0.1
+    assert quiet.turn() is None
+    assert client.put([message("after")])[0].route == "primary"
+
+
+def test_batches_may_take_their_time(make):
+    now = [100.0]
+    primary = Primary()
+    client = Client(
+        cast(Any, primary), lambda: cast(Any, SpoolStub()), Breaker(), monotonic=lambda: now.append(now[-1] + 0.2) or now[-1]
+    )  # type: ignore[func-returns-value]
+    assert {client.put([message("a"), message("b")])[0].route for _ in range(20)} == {"primary"}
+
+
+def test_jobs_that_are_spooled_for_a_lasting_reason_are_an_error_in_the_log(make, caplog):
+    client = make(Primary(StoreUnavailable("Redis at r:1: auth; mend the password", reason="auth")), SpoolStub())
+    for id in "abc":
+        client.put([message(id)])
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1
+    assert "mend the password" in said[0]

@@ -1,0 +1,158 @@
+"""What a process of this host last learned about the primary, in a small file that the others read.
+
+It is a hint and nothing more: read without a lock, written by replacing, believed for seconds. Where it can't be kept each
+process finds out by itself. The directory is this user's alone, and nothing is read or written through a link, so that
+nobody else can stop jobs from going to Redis, or have a file of this user's overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+FRESH = 10.0
+"""Seconds for which an outage is believed that nobody has confirmed: the processes that see it probe at most 6.2 s apart."""
+
+_MOST = 1024  # bytes of a file that could be ours
+_YEAR_9999 = 253_370_764_800
+_BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+class Note(NamedTuple):
+    """`open`: the primary failed, for this reason; else it answered. `since`: when the outage began (epoch seconds, for
+    people). `at`: when this was learned, on the clock that all processes share until the next boot."""
+
+    open: bool
+    reason: str
+    since: float
+    at: float
+
+
+class Hint:
+    """The file of one destination. `place` returns the directories that may serve, best first, and the file's name; it is
+    asked once, when the file is first needed."""
+
+    def __init__(
+        self, place: Callable[[], tuple[Sequence[str], str]], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._place = place
+        self._monotonic = monotonic
+        self._path: str | None = None
+        self._seen: tuple[int, int] | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the file is, or would be; empty where there is no place for one."""
+        if self._path is None:
+            directories, name = self._place()
+            base = next((directory for directory in directories if _ours_to_use(directory)), None)
+            self._path = "" if base is None else os.path.join(base, f"spoolq-{os.geteuid()}", name)
+        return self._path
+
+    def news(self) -> Note | None:
+        """The note, if the file is another one than when this was last asked. One system call, mostly."""
+        if self._seen is None and not os.access(self.path, os.F_OK):  # cheaper than an exception
+            return None
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return None
+        seen = found.st_ino, found.st_mtime_ns
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        return self.read()
+
+    def read(self) -> Note | None:
+        """The note that holds now: of this boot, not from the future, an outage not older than `FRESH`. None otherwise."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError), self._directory() as folder:
+            file = os.open(os.path.basename(self.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                about = os.fstat(file)
+                if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_size > _MOST:
+                    return None
+                text = os.read(file, _MOST)
+            finally:
+                os.close(file)
+            note = _note(text)
+            age = self._monotonic() - note.at
+            if age >= 0 and (age <= FRESH or not note.open):
+                return note
+        return None
+
+    def write(self, note: Note) -> bool:
+        """Leave this note, in place of the one that is there. False where that can't be done."""
+        facts = {**note._asdict(), "boot": _boot(), "pid": os.getpid()}
+        name = os.path.basename(self.path)
+        mine = f"{name}.{os.getpid()}"
+        try:
+            with self._directory(make=True) as folder:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                file = os.open(mine, flags, 0o600, dir_fd=folder)
+                try:
+                    os.write(file, json.dumps(facts).encode())
+                finally:
+                    os.close(file)
+                os.replace(mine, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            return False
+        return True
+
+    def after_fork(self) -> None:
+        """In a forked child, which may become another user: look for the place again."""
+        self._path = self._seen = None
+
+    @contextlib.contextmanager
+    def _directory(self, *, make: bool = False) -> Iterator[int]:
+        """Our own directory, opened. Raises OSError where it isn't one, or isn't this user's alone."""
+        path = os.path.dirname(self.path)
+        if make and path:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            about = os.fstat(folder)
+            if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+                raise PermissionError(path)
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _ours_to_use(directory: str) -> bool:
+    """Whether nobody else can put another directory in the place of ours there."""
+    try:
+        about = os.stat(directory)
+    except OSError:
+        return False
+    if not os.path.isabs(directory) or not stat.S_ISDIR(about.st_mode) or not os.access(directory, os.W_OK | os.X_OK):
+        return False
+    return bool(about.st_mode & stat.S_ISVTX) or (about.st_uid == os.geteuid() and not about.st_mode & 0o022)
+
+
+def _note(text: bytes) -> Note:
+    facts = json.loads(text)
+    note = Note(*(facts[name] for name in Note._fields))
+    if facts["boot"] != _boot() or not isinstance(note.open, bool) or not isinstance(note.reason, str):
+        raise ValueError(text)
+    if len(note.reason) > 32 or not note.reason.replace("_", "a").isalnum() or not note.reason.isascii():
+        raise ValueError(text)
+    if not 0 <= note.since < _YEAR_9999:
+        raise ValueError(text)
+    return note._replace(since=float(note.since), at=float(note.at))
+
+
+@cache
+def _boot() -> str:
+    """This boot's own name: the shared clock begins anew with each."""
+    try:
+        with open(_BOOT, encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
