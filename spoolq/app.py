@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from spoolq import wire
@@ -22,7 +23,7 @@ from spoolq.hint import Hint
 from spoolq.job import Job, Message, Receipt, new_id
 from spoolq.retry import RetryPolicy
 from spoolq.store.base import Spool, Store, WorkerInfo
-from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, performer, queue_name, seconds
+from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, above_0, performer, queue_name, seconds
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -174,29 +175,31 @@ class SpoolQ:
             raise TypeError(f"{task!r} is not a task, nor the name of one: a function becomes one with @q.task")
         return task.enqueue(*args, **kwargs)
 
-    def enqueue_many(self, jobs: Sequence[Job]) -> list[Receipt]:
-        """Store many jobs (made by `task.job(…)`); a receipt for each, in order. All or nothing for each 500 jobs or 1 MiB.
+    def enqueue_many(self, jobs: Sequence[Job], *, deadline: Seconds | None = None) -> list[Receipt]:
+        """Store many jobs (made by `task.job(…)`); a receipt for each, in order. All or nothing for each 500 jobs or 1 MiB;
+        `deadline` is what each of those gives Redis, instead of the setting.
 
         Raises NotStored or MaybeStored, whose lists name every id of the call; PayloadError before anything is stored.
         """
         _check(jobs)
-        return self.submit(jobs)
+        return self.submit(jobs, None if deadline is None else above_0(deadline, "deadline"))
 
-    async def aenqueue(self, job: Job) -> Receipt:
-        """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled."""
+    async def aenqueue(self, job: Job, *, deadline: Seconds | None = None) -> Receipt:
+        """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled. `deadline`: what
+        this call gives Redis, instead of the setting."""
         _check((job,))
-        return (await self.asubmit((job,)))[0]
+        return (await self.asubmit((job,), None if deadline is None else above_0(deadline, "deadline")))[0]
 
-    def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
-        """What every launch ends in: encode, then put."""
-        return self.client.put([self.message(job) for job in jobs])
+    def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
+        """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
+        return self.client.put([self.message(job) for job in jobs], deadline=deadline)
 
-    def asubmit(self, jobs: Sequence[Job]) -> Awaitable[list[Receipt]]:
+    def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> Awaitable[list[Receipt]]:
         """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
         import asyncio
 
         messages = [self.message(job) for job in jobs]
-        return asyncio.get_running_loop().run_in_executor(self._threads(), self.client.put, messages)
+        return asyncio.get_running_loop().run_in_executor(self._threads(), partial(self.client.put, messages, deadline=deadline))
 
     def message(self, job: Job) -> Message:
         """The job as stores carry it, in this application's wire mode. Raises PayloadError."""

@@ -73,7 +73,7 @@ def _choice(*words: str) -> Kind:
 
 
 def _namespace(value: object) -> str:
-    if not isinstance(value, str) or not value or len(value) > 100 or not value.isprintable() or set(value) & set(" *?[]{}"):
+    if not isinstance(value, str) or not value or len(value) > 100 or not value.isprintable() or set(value) & set(" *?[]"):
         raise ValueError(value)
     return value
 
@@ -103,7 +103,7 @@ class Settings:
     url: str = field(default=DEFAULT_URL, metadata=_as(Kind("a URL", address.checked)))
     spool: Path | None = field(default=None, metadata=_as(Kind("the path of a file", _path)))
     namespace: str = field(
-        default="resque", metadata=_as(Kind("1 to 100 printable characters, no space and none of * ? [ ] { }", _namespace))
+        default="resque", metadata=_as(Kind("1 to 100 printable characters, no space and none of * ? [ ]", _namespace))
     )
     deadline: float = field(default=0.25, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
     disk_limit: float = field(default=2.0, metadata=_as(_span(0.01, 600, "from 10ms to 10m")))

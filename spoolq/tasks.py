@@ -24,10 +24,10 @@ When = float | datetime
 class Submit(Protocol):
     """Where launched jobs go: the application object."""
 
-    def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
-        """Store the jobs; a receipt for each, in order."""
+    def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
+        """Store the jobs; a receipt for each, in order. `deadline`: seconds for Redis, instead of the setting's."""
 
-    def asubmit(self, jobs: Sequence[Job]) -> Awaitable[list[Receipt]]:
+    def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> Awaitable[list[Receipt]]:
         """The same, off the event loop."""
 
 
@@ -38,6 +38,13 @@ def seconds(value: Seconds, what: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf"):
         return float(value)
     raise PayloadError(f"{what}={value!r} is not a number of seconds or a timedelta")
+
+
+def above_0(value: Seconds, what: str) -> float:
+    """A span in seconds that isn't over before it began. Raises PayloadError."""
+    if (span := seconds(value, what)) <= 0:
+        raise PayloadError(f"{what}={value!r}: more than 0 seconds")
+    return span
 
 
 def epoch(value: When, what: str) -> float:
@@ -58,7 +65,7 @@ def epoch(value: When, what: str) -> float:
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of a launch; `None` leaves the task's own. `delay` and `expires` are seconds from the launch, or `expires`
-    a time."""
+    a time. `deadline` is the call's, and doesn't travel with the job."""
 
     queue: str | None = None
     id: str | None = None
@@ -67,6 +74,7 @@ class Options:
     retries: int | None = None
     expires_in: float | None = None
     expires_at: float | None = None
+    deadline: float | None = None
 
 
 class Launch(Generic[P]):
@@ -112,14 +120,14 @@ class Launch(Generic[P]):
         Raises NotStored or MaybeStored, with the id, when neither place took it; PayloadError for arguments that JSON can't
         hold.
         """
-        return self._owner.submit((self.job(*args, **kwargs),))[0]
+        return self._owner.submit((self.job(*args, **kwargs),), self._options.deadline)[0]
 
     delay = enqueue
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """`enqueue` for asyncio: the same path on another thread, the loop is never blocked. A cancelled call may have
         stored the job."""
-        return (await self._owner.asubmit((self.job(*args, **kwargs),)))[0]
+        return (await self._owner.asubmit((self.job(*args, **kwargs),), self._options.deadline))[0]
 
     def enqueue_in(self, delay: Seconds, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """`enqueue`, to be run not before `delay` (seconds or a timedelta) from now."""
@@ -138,6 +146,7 @@ class Launch(Generic[P]):
         at: When | None = None,
         retries: int | None = None,
         expires: Seconds | datetime | None = None,
+        deadline: Seconds | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -145,7 +154,7 @@ class Launch(Generic[P]):
         copy.
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
         the job
-        is stale and is dropped instead of run.
+        is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, instead of the setting.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -154,6 +163,8 @@ class Launch(Generic[P]):
         if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
             raise PayloadError(f"retries={retries!r} is not a number of retries (0 or more)")
         changes: dict[str, Any] = {}
+        if deadline is not None:
+            changes["deadline"] = above_0(deadline, "deadline")
         if queue is not None:
             changes["queue"] = queue_name(queue)
         if id is not None:

@@ -231,6 +231,10 @@ def test_a_destination_is_one_name_without_secrets(url: str, name: str) -> None:
     assert destination(url, "resque") == name
 
 
+def test_a_namespace_may_be_a_hash_tag_as_a_cluster_needs_it() -> None:
+    assert load(namespace="{resque}")[0].namespace == "{resque}"
+
+
 def test_the_namespace_is_part_of_the_destination() -> None:
     assert destination("redis://h", "a") != destination("redis://h", "b")
 

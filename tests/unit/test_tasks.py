@@ -16,14 +16,16 @@ class Desk:
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.deadlines: list[float | None] = []
 
-    def submit(self, jobs: Sequence[Job]) -> list[Receipt]:
+    def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         self.jobs += jobs
+        self.deadlines.append(deadline)
         return [Receipt(job.id, "primary") for job in jobs]
 
-    async def asubmit(self, jobs: Sequence[Job]) -> list[Receipt]:
+    async def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         await asyncio.sleep(0)
-        return self.submit(jobs)
+        return self.submit(jobs, deadline)
 
 
 def task(function: Any, desk: Desk | None = None, **options: Any) -> Task[..., Any]:
@@ -46,6 +48,18 @@ def test_enqueue_makes_a_job_and_returns_its_receipt():
     assert (job.id, job.task, job.queue, job.args, job.kwargs) == (receipt.id, "send", "mail", ("a@example.com",), {})
     assert job.run_at == 0.0
     assert not job.given
+
+
+def test_a_launch_may_have_a_deadline_of_its_own():
+    desk = Desk()
+    one = task(send, desk)
+    one.enqueue("a")
+    one.using(deadline=0.05).using(queue="bulk").enqueue("a")
+    asyncio.run(one.using(deadline=timedelta(milliseconds=70)).aenqueue("a"))
+    assert desk.deadlines == [None, 0.05, 0.07]
+    for wrong in (0, -1, float("inf"), "1s"):
+        with pytest.raises(PayloadError, match="deadline"):
+            one.using(deadline=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

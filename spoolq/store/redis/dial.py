@@ -28,6 +28,9 @@ def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = ()) -
     make = options.pop("connection_class", driver.Connection)
     for name in _OURS:
         options.pop(name, None)
+    protocol = int(options.pop("protocol", 2))
+    if protocol not in (2, 3):
+        raise ValueError(f"protocol={protocol}: 2 or 3")
     options.setdefault("client_name", "spoolq")
     options |= {
         "retry": Retry(NoBackoff(), 0),
@@ -36,7 +39,7 @@ def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = ()) -
         "socket_connect_timeout": budget,
         "health_check_interval": 0,
         "decode_responses": False,
-        "protocol": 2,  # maintenance notifications, where the driver has them, need 3 and a pool's say-so
+        "protocol": protocol,  # 3 if the URL says so: a put's answer is the same, and a handshake costs a HELLO more
     }
     connection = make(**options)
     try:
