@@ -22,7 +22,11 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-real-redis", action="store_true", help="skip, by name, every test that needs a real server")
     parser.addoption("--no-node", action="store_true", help="skip, by name, every test that needs Node.js")
-    parser.addoption("--no-root", action="store_true", help="skip, by name, every test that mounts a file system")
+    parser.addoption(
+        "--no-root", action="store_true", help="skip, by name, every test that mounts a file system or breaks a network"
+    )
+    parser.addoption("--all-faults", action="store_true", help="the matrix of faults whole: every combination, 20 minutes")
+    parser.addoption("--fault-seed", type=int, default=1, help="which combinations of it are run otherwise")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -33,13 +37,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def _root(request: pytest.FixtureRequest) -> None:
-    """A test marked `root` fails where it can't mount, unless that is asked for by name."""
+    """A test marked `root` fails where it may not do what it needs, unless that is asked for by name."""
     if request.node.get_closest_marker("root") is None:
         return
     if request.config.getoption("--no-root"):
         pytest.skip("--no-root")
     if os.geteuid() != 0:
-        pytest.fail("mounts file systems, which needs root; to go without: --no-root", pytrace=False)
+        pytest.fail("mounts file systems or breaks a network, which needs root; to go without: --no-root", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

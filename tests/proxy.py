@@ -14,8 +14,8 @@ A rule looks at each chunk from client to server, so handshakes pass. What the s
     part_reply    all; 2 bytes of the reply; then RST       executed
     swallow       all; never a reply, open for ever         executed, the client times out
     late          all; the reply `delay` seconds late       executed, the client may have timed out
-    late_request  all, `delay` seconds late, also when the  executed after the client gave up
-                  client has gone
+    late_request  all, `delay` seconds late or when told,   executed after the client gave up
+                  also when the client has gone
     dribble       all; the reply byte by byte, `delay`      executed
                   seconds before each
     garbage       all; `HTTP/1.1 400` for a reply           executed
@@ -63,6 +63,8 @@ class Rule:
             raise ValueError(f"no such action: {action}")
         self.needle, self.action, self.left, self.delay = needle, action, times, delay
         self.fired = 0
+        self.released = threading.Event()
+        self.answered = threading.Event()
         self._changed = threading.Condition()
 
     def claims(self, chunk: bytes) -> bool:
@@ -74,6 +76,12 @@ class Rule:
             self.fired += 1
             self._changed.notify_all()
             return True
+
+    def release(self, within: float = 10.0) -> None:
+        """Let a late request go now, and wait until the server has answered it."""
+        self.released.set()
+        if not self.answered.wait(within):
+            raise AssertionError("the server did not answer the late request")
 
     def wait(self, fired: int = 1, within: float = 10.0) -> None:
         """Until it has fired so often."""
@@ -118,6 +126,12 @@ class Proxy:
             listener.close()
         self.reset_all()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is open: what was reset is closed by its own thread, soon after."""
+        with self._lock:
+            return not self._open
+
     def behave(self, mode: Literal["pass", "reset", "silent"]) -> None:
         """What becomes of every connection from now on."""
         self._mode = mode
@@ -140,6 +154,9 @@ class Proxy:
 
     def close(self) -> None:
         self._closing.set()
+        with self._lock:
+            for rule in self._rules:
+                rule.released.set()
         self.refuse()
         for thread in self._threads:
             thread.join(5)
@@ -225,9 +242,10 @@ class Proxy:
             server.sendall(request[:10])
             raise Cut
         if rule.action == "late_request":
-            self._closing.wait(rule.delay)
+            rule.released.wait(rule.delay)
         server.sendall(request)
         reply = server.recv(_CHUNK)  # so that the server has surely executed it
+        rule.answered.set()
         match rule.action:
             case "cut_reply":
                 raise Cut

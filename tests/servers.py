@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,16 +96,21 @@ class Server:
     """A server process of our own, on a free port of 127.0.0.1 and a unix socket, in a temporary directory.
 
     Options are the server's own, with `_` for `-` (`appendonly=True`, `maxmemory="3mb"`). Nothing is persisted unless asked
-    for. Use it in a `with`, or call `close()` in `finally`.
+    for. Use it in a `with`, or call `close()` in `finally`. `prefix` is a command that runs it somewhere else, such as in a
+    network namespace, where `host` is its address.
     """
 
-    def __init__(self, binary: Binary | None = None, **options: Any) -> None:
+    def __init__(
+        self, binary: Binary | None = None, *, prefix: Sequence[str] = (), host: str = "127.0.0.1", **options: Any
+    ) -> None:
         if binary is None and not servers():
             raise RuntimeError(NONE_FOUND)
         self.binary = binary or servers()[-1]
         self.dir = Path(tempfile.mkdtemp(prefix="spoolq-"))
         self.socket = self.dir / "s"
+        self.host = host
         self.options = {"save": "", **options}
+        self._prefix = list(prefix)
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
         try:
@@ -126,7 +131,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.host}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -145,23 +150,27 @@ class Server:
     def start(self, within: float = 30.0, *, answering: bool = True) -> None:
         """Start it on its data and port, and wait until it answers `PING` (also while it loads, with `answering=False`)."""
         assert not self.running, "already running"
-        command = [str(self.binary.path), "--port", str(self.port), "--bind", "127.0.0.1", "--daemonize", "no"]
+        command = [*self._prefix, str(self.binary.path), "--port", str(self.port), "--bind", self.host, "--daemonize", "no"]
         command += ["--dir", str(self.dir), "--unixsocket", str(self.socket)]
         for name, value in self.options.items():
             text = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
             command += [f"--{name.replace('_', '-')}", text]
         with (self.dir / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # Signals as they are here: Python ignores SIGXFSZ, so a write past a limit of file size fails, as on a full disk.
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, restore_signals=False)
         deadline = time.monotonic() + within
-        while not (answer := self._ping()) or (answering and answer.startswith(b"-LOADING")):
+        while not (answer := self.ping()) or (answering and answer.startswith(b"-LOADING")):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.binary.path} did not come up:\n{self.log()}")
             time.sleep(0.01)
 
-    def _ping(self) -> bytes:
+    def ping(self, within: float = 1.0) -> bytes:
+        """What it answers, nothing where it doesn't in so many seconds."""
         # A raw socket: a client library would retry, negotiate, and hide what the server says.
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as link:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(within)
+                link.connect(str(self.socket))
                 link.sendall(b"PING\r\n")
                 return link.recv(64)
         except OSError:
