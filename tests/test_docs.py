@@ -129,6 +129,7 @@ def reader(
     for name in [name for name in os.environ if name.startswith("SPOOLQ_")] + ["REDIS_URL", "STATE_DIRECTORY"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "0")  # whatever this machine has left
+    monkeypatch.setenv("SPOOLQ_DEADLINE", "20s")  # however busy it is: the pages say where a job goes, with time to spare
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))
     monkeypatch.chdir(tmp_path)

@@ -69,7 +69,7 @@ def _outage(scene: Scene, server: servers.Server, jobs: int) -> bool:
         spooled = len(scene.receipts) - before
         say(f"  {spooled} jobs enqueued without Redis; each was synced to this disk before its call returned")
         # The worker notices within its own time-out; then it runs what this host spooled.
-        scene.wait(lambda: sum(run.local for run in scene.runs()) >= min(20, spooled // 4), within=10)
+        scene.wait(lambda: sum(run.local for run in scene.runs()) >= min(20, spooled // 4), within=30)
         say(f"  the worker has run {sum(run.local for run in scene.runs())} of them meanwhile")
 
         server.start()
@@ -111,7 +111,8 @@ def _verdict(scene: Scene, jobs: int, bound: float, *, redis: bool) -> bool:
     rows = demo_table.count(scene.receipts, scene.runs(), jobs, scene.slowest, bound, redis=redis)
     click.echo()
     for row in rows:
-        click.echo(f"  {row.name:<54} {row.value:>9}{'' if row.good else '   <- wrong'}")
+        remark = row.remark if row.good else "wrong"
+        click.echo(f"  {row.name:<54} {row.value:>9}{f'   <- {remark}' if remark else ''}")
     click.echo("\n  Counted from the receipts and from what each run of a job left behind.")
     return all(row.good for row in rows)
 

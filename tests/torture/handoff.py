@@ -87,7 +87,9 @@ def run(
 
 def main() -> int:
     """The long form."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture.handoff", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture.handoff", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--producers", type=int, default=4)
     parser.add_argument("--drainers", type=int, default=2)

@@ -100,7 +100,9 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
 
 def main() -> int:
     """The long form."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture.onebox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture.onebox", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=50_000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)

@@ -107,7 +107,9 @@ def disturb(what: str, place: Place, server: Server, worker: Worker, rng: random
 
 def main() -> int:
     """The long form."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture.workers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture.workers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--actions", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,0 +1,38 @@
+"""The benchmark runs, and says beside what, and on what. Its figures are nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def bench(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_it_prints_a_table_and_writes_the_same_figures(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--no-real-redis"):
+        pytest.skip("--no-real-redis")
+    done = bench("--jobs", 500, "--only", "drain", "redis", "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert {row["name"] for row in figures["rows"]} >= {"drain", "work, no-op jobs, Redis"}
+    for row in figures["rows"]:
+        assert row["name"] in done.stdout
+        assert row["raw_name"] in done.stdout
+        assert row["ours"] > 0 < row["raw"]
+    assert figures["about"].keys() == {"date", "python", "redis_py", "sqlite", "server", "cores", "load"}
+    assert all(value in done.stdout for value in figures["about"].values())
+
+
+def test_figures_that_could_not_be_written_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    done = bench("--json", tmp_path / "absent" / "figures.json")
+    assert done.returncode == 2
+    assert "there is no directory" in done.stderr
