@@ -84,12 +84,14 @@ def servers() -> tuple[Binary, ...]:
     return tuple(find_servers())
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(most: int = 65_535) -> int:
+    """A port of 127.0.0.1 that nobody listened on just now, not above `most`."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port <= most:
+                return port
 
 
 class Server:
@@ -121,7 +123,7 @@ class Server:
 
     def _start_somewhere(self) -> None:
         for left in (2, 1, 0):
-            self.port = free_port()
+            self.port = free_port(55_535 if self.options.get("cluster_enabled") else 65_535)  # its bus is 10,000 above
             try:
                 return self.start()
             except RuntimeError:
