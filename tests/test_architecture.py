@@ -19,12 +19,13 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "jsonable",
     "failed",
     "wire retry",
-    "store.base hint service",  # 3
+    "store.upkeep",  # 3
+    "store.base hint service",
     "breaker slow",
     "alarm",
     "store.sqlite store.redis",  # 4
     "client",  # 5
-    "drain tasks scheduler stats",
+    "drain tasks scheduler stats transfer",
     "runner",
     "crew settler rescuer",
     "consumer",

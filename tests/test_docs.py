@@ -2,7 +2,8 @@
 
 A page's Python blocks run in order, in one namespace and a temporary directory, against a server of the test's own. A block that
 begins with a comment such as `# app.py` is saved under that name, and imported. HTML comments, which readers don't see, direct
-the rest: `<!-- redis: kill -->`, `<!-- redis: start -->`, `<!-- run -->` before a shell block to be run, `<!-- output: … -->`.
+the rest: `<!-- redis: kill -->`, `<!-- redis: start -->`, `<!-- spool: damage -->`, `<!-- spool: set one aside -->`,
+`<!-- run -->` before a shell block to be run (`<!-- run: 1 -->`: with that exit code), `<!-- output: … -->`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,26 @@ REDIS, SPOOL, SECRET = "redis://127.0.0.1:6379/0", "/var/lib/webhead/spool.db", 
 _STEP = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- (.*?) -->$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[\s/&])spoolq (.*)")
 
+SPOOL_IS = {  # what happens to the spool in processes of their own: opening its file in one that uses it would drop its locks
+    "damage": """
+import sqlite3, sys
+page = sqlite3.connect(sys.argv[1]).execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs_ready'").fetchone()[0]
+with open(sys.argv[1], "r+b") as file:
+    file.seek((page - 1) * 4096)
+    file.write(b"damage" * 100)
+""",
+    "set one aside": """
+import sys
+from spoolq.store.base import WorkerInfo
+from spoolq.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1], role="spool")
+drainer = WorkerInfo("d", "host", 1, (), kind="drainer")
+store.quarantine(store.take(drainer, 1, 1, store.now())[0], "refused by Redis for its own sake: WRONGTYPE")
+store.unregister(drainer)
+store.close()
+""",
+}
+
 
 class Step(NamedTuple):
     """A fenced block (`kind` is its language) or a directive (`kind` is `directive`), and where it stands."""
@@ -65,16 +86,16 @@ class Reader:
         self.said = ""
 
     def follow(self) -> None:
-        run = False
+        run: int | None = None
         for step in steps(self.page):
             if step.kind == "directive":
-                run = step.text == "run"
+                run = int(step.text[5:] or 0) if re.fullmatch("run(: [0-9]+)?", step.text) else None
                 self.direct(step)
             elif step.kind == "python":
                 self.python(step)
-            elif step.kind == "sh" and run:
-                self.said = "".join(self.shell(line) for line in step.text.splitlines())
-                run = False
+            elif step.kind == "sh" and run is not None:
+                self.said = "".join(self.shell(line, run) for line in step.text.splitlines())
+                run = None
 
     def direct(self, step: Step) -> None:
         name, _, rest = step.text.partition(": ")
@@ -82,8 +103,10 @@ class Reader:
             assert rest in self.said, f"{self.page.name}:{step.line}: no {rest!r} in\n{self.said}"
         elif name == "redis":
             {"kill": self.server.kill, "start": self.server.start}[rest]()
+        elif name == "spool":
+            subprocess.run([sys.executable, "-c", SPOOL_IS[rest], str(self.folder / "spool.db")], check=True, cwd=ROOT)
         else:
-            assert step.text == "run", f"{self.page.name}:{step.line}: unknown directive {step.text!r}"
+            assert re.fullmatch("run(: [0-9]+)?", step.text), f"{self.page.name}:{step.line}: unknown directive {step.text!r}"
 
     def here(self, text: str) -> str:
         """The page's addresses, replaced by those of this test."""
@@ -105,13 +128,13 @@ class Reader:
         if inspect.iscoroutine(result):
             asyncio.run(result)
 
-    def shell(self, line: str) -> str:
+    def shell(self, line: str, code: int = 0) -> str:
         program, *arguments = shlex.split(self.here(line), comments=True)
         assert program == "spoolq", line
         done = subprocess.run(
             [sys.executable, "-m", "spoolq", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
     def close(self) -> None:

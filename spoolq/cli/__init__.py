@@ -18,7 +18,7 @@ COMMANDS = {
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
     "failed": ("failed", "failed", "List, show, retry and remove failed jobs."),
     "queues": ("queues", "queues", "List and purge queues."),
-    "spool": ("spool", "spool", "Facts about this host's spool."),
+    "spool": ("spool", "spool", "This host's spool: facts, check, repair, quarantine, moving it elsewhere."),
     "config": ("config_cmd", "config", "Show and check the settings."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }

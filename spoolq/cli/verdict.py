@@ -73,6 +73,8 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             SAFE,
             f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
         )
+    if spool.info is not None and spool.info.damaged:
+        return Verdict(DEGRADED, UNSURE, f"Redis answers{_damaged(spool)}.")
     if spool.refuses:
         return Verdict(DEGRADED, SAFE, f"Redis answers, but the spool would take no job now: {spool.refuses}.")
     if waiting and spool.info is not None and spool.info.drain_paused_at is not None:
@@ -103,7 +105,14 @@ def _away(primary: Side, spool: Side) -> Verdict:
         return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.")
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
-    return Verdict(DEGRADED, SAFE, f"{gone}; {kept}{aged}{more}.")
+    lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
+    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_damaged(spool)}.")
+
+
+def _damaged(spool: Side) -> str:
+    """Of files that were set aside whole."""
+    found = spool.info.damaged if spool.info is not None else ()
+    return f"; the spool was damaged and set aside as {', '.join(found)}: `spoolq spool recover` saves its jobs" if found else ""
 
 
 def _rows(spool: Side) -> tuple[int, float | None, int]:

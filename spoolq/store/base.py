@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
+from spoolq.store.upkeep import Upkeep
 
 DRAIN_PAUSED = "drain-paused"
 """The key in a spool's meta under which an operator's pause is kept: since when, in epoch seconds."""
@@ -276,6 +277,10 @@ class Spool(Store, Protocol):
     """A store that also keeps jobs for a primary that could not take them: what failing over and draining need beside
     `Store`."""
 
+    @property
+    def upkeep(self) -> Upkeep:
+        """What an operator does to it."""
+
     def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         """Store jobs that the primary did not take: as `put`, synced to disk on return.
 
@@ -317,7 +322,8 @@ class SpoolInfo:
     """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds, `drain_paused_at` epoch seconds.
 
     `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
-    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
+    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk. `damaged`: files
+    that were set aside whole, and whose jobs wait to be recovered.
     """
 
     path: str
@@ -338,3 +344,4 @@ class SpoolInfo:
     bound: str = ""
     reserve: int = 0
     drain_paused_at: float | None = None
+    damaged: tuple[str, ...] = ()

@@ -28,12 +28,13 @@ OLDEST = (3, 37)
 """STRICT tables came with SQLite 3.37 (2021-11-27)."""
 
 # Primary result codes, https://sqlite.org/rescode.html
-_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _TOOBIG, _NOTADB = (
+_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _TOOBIG, _NOTADB = (
     3,
     5,
     6,
     7,
     8,
+    9,
     10,
     11,
     13,
@@ -66,6 +67,7 @@ _TEXTS = (
     ("unable to open", _CANTOPEN),
     ("too big", _TOOBIG),
     ("not a database", _NOTADB),
+    ("interrupted", _INTERRUPT),
 )
 _LOOK_AGAIN = frozenset({_IOERR, _CORRUPT, _NOTADB, _CANTOPEN, _READONLY})
 
@@ -107,6 +109,16 @@ def look_again(error: BaseException) -> bool:
     return isinstance(error, Error) and code(error) in _LOOK_AGAIN
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether the file was found to be no database, or a broken one."""
+    return isinstance(error, Error) and code(error) in (_CORRUPT, _NOTADB)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a progress handler ended it."""
+    return isinstance(error, Error) and code(error) == _INTERRUPT
+
+
 def is_full(error: BaseException) -> bool:
     """Whether there was no room: such a commit is surely not applied."""
     return code(error) == _FULL
@@ -117,7 +129,10 @@ def translate(error: Error, path: str, *, maybe_applied: bool = False, not_after
     number = code(error)
     if number in (_CORRUPT, _NOTADB):
         what = "is not a SQLite database" if number == _NOTADB else "is damaged"
-        return SpoolDamaged(f"{path} {what} ({error}). It was left as it is; move it aside and a new one will be made")
+        return SpoolDamaged(
+            f"{path} {what} ({error}). It was left as it is. If it is the spool, `spoolq spool recover` sets it aside whole and "
+            "saves what can be read of it"
+        )
     if number == _FULL:
         return StoreFull(f"{path}: no room to write ({error}). Nothing was stored; free disk space or raise spool_max_bytes")
     if number == _TOOBIG:

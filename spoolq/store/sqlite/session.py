@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from spoolq.errors import ConfigError, StoreUnavailable
-from spoolq.store.sqlite import driver
+from spoolq.store.sqlite import aside, driver, filesystem
 from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import schema, statements
@@ -91,9 +92,18 @@ class Session:
         """Whether a transaction is open: SQLite ends it by itself on a full disk or a read error."""
         return self._connection.in_transaction
 
+    @contextmanager
+    def interrupted_after(self, until: float) -> Iterator[None]:
+        """What runs within ends with an error of the driver's past this time on the monotonic clock."""
+        self._connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None, 0)
+
     def moved(self) -> bool:
         """Whether the path names another file now, or none: what is committed here, nobody would find."""
-        return _identity(self.settings.path) != self.identity
+        return file_identity(self.settings.path) != self.identity
 
     def close(self, *, checkpoint: bool = False) -> None:
         """Close, quietly: what was committed stays committed. Under the commit lock, so it waits for no foreign reader."""
@@ -109,7 +119,8 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     """Open the file, made first if it may be. Under the commit lock. Raises ConfigError, StoreUnavailable or a driver's error."""
     driver.check_version()
     path = settings.path
-    identity = _identity(path) or _make(settings)
+    filesystem.check(path)
+    identity = file_identity(path) or _make(settings)
     if identity in inherited:
         raise StoreUnavailable(
             f"{path} was in use, and could not be closed, when this process was forked, so it can't be used here. Nothing was "
@@ -128,7 +139,8 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     return session
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def file_identity(path: str) -> tuple[int, int] | None:
+    """(inode, device) of the file at the path, None when there is none."""
     try:
         there = os.stat(path)
     except FileNotFoundError:
@@ -142,12 +154,9 @@ def _make(settings: Settings) -> tuple[int, int]:
     if not settings.create:
         raise StoreUnavailable(f"no spool at {path}", reason="missing")
     try:
+        aside.finish(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        aside.sync_directory(path)
     except FileExistsError:
         pass
     except OSError as error:
@@ -156,7 +165,7 @@ def _make(settings: Settings) -> tuple[int, int]:
             f"({os.geteuid()})",
             reason="readonly",
         ) from error
-    return _identity(path) or (0, 0)
+    return file_identity(path) or (0, 0)
 
 
 def _prepare(session: Session) -> None:
@@ -193,6 +202,7 @@ def _prepare(session: Session) -> None:
 def _make_schema(session: Session) -> None:
     """In one transaction; whoever comes second finds it made."""
     session.execute(f"PRAGMA page_size = {PAGE}")
+    session.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can be made smaller bit by bit, beside those who use it
     mode = session.scalar("PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise StoreUnavailable(

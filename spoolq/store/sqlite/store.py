@@ -21,8 +21,10 @@ from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
+from spoolq.store.sqlite.upkeep import SQLiteUpkeep
 from spoolq.store.sqlite.wake import Bell
 from spoolq.store.sqlite.writer import Writer
+from spoolq.store.upkeep import Upkeep
 
 _SLOW_POLL = 1.0
 _PURGED_AT_ONCE = 1000
@@ -72,6 +74,7 @@ class SQLiteStore:
         self._limits = Limits(self._settings)
         self._largest = max_bytes - self._settings.headroom
         self._forgettable: deque[tuple[str, float]] = deque()
+        self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
         self.failures = log.SQLiteFailures(self._writer, self._largest)
         # The thread of a store that was dropped unclosed ends with it
         weakref.finalize(self, self._writer.close, 0.0).atexit = False
@@ -97,10 +100,11 @@ class SQLiteStore:
     ) -> list[bool]:
         """See `Store.put`."""
         rows, more = prepare(messages, self._largest, hold=hold), also.prepare_effects(effects, self._largest)
+        seen: list[bool] = []
 
         def work(session: Session) -> list[bool]:
             self._check_time(not_after)
-            new = self._insert(session, rows)
+            new = _merged(seen, self._insert(session, rows))
             also.apply(session, more)
             return new
 
@@ -235,7 +239,12 @@ class SQLiteStore:
     def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         """See `Spool.spool`."""
         rows = prepare(messages, self._largest)
-        return self._run(lambda session: self._insert(session, rows, in_doubt=True, not_after=not_after), timeout, grows=True)
+        seen: list[bool] = []
+
+        def work(session: Session) -> list[bool]:
+            return _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
+
+        return self._run(work, timeout, grows=True)
 
     def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
         """See `Spool.recall`."""
@@ -347,6 +356,12 @@ class SQLiteStore:
                 session.execute(SQL["forget_row"], (id,))
             else:
                 self._forgettable.append((id, after))
+
+
+def _merged(seen: list[bool], new: list[bool]) -> list[bool]:
+    """Which rows are new, for work that is done again: those of a commit that failed may be there, and are this call's own."""
+    seen[:] = [now or before for now, before in zip(new, seen or new, strict=True)]
+    return list(seen)
 
 
 def _raise_lost(lost: Sequence[str]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from spoolq.errors import ConfigError, StoreError, StoreFull, StoreUnavailable
-from spoolq.store.sqlite import driver
+from spoolq.errors import ConfigError, SpoolDamaged, StoreError, StoreFull, StoreUnavailable
+from spoolq.store.sqlite import aside, driver
 from spoolq.store.sqlite.lock import CommitLock
 from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
 from spoolq.store.sqlite.session import Session, inherited, open_session
 from spoolq.store.sqlite.settings import Settings
+
+log = logging.getLogger("spoolq.sqlite")
 
 _ATTEMPTS = 2
 _ROOM = 128 << 10
@@ -35,10 +38,10 @@ class Transactions:
             with self._lock:
                 more(operations)
                 writes = [operation for operation in operations if operation.writes]
-                if not self._attempt(writes):
+                if not self._attempt(writes, 0):
                     for operation in writes:  # alone: what ails one caller's operation must not fail another's
                         attempt = 1
-                        while not operation.left and not self._attempt([operation], last=attempt == _ATTEMPTS):
+                        while not operation.left and not self._attempt([operation], attempt):
                             attempt += 1
         except Exception as error:
             for operation in operations:
@@ -83,15 +86,19 @@ class Transactions:
             inherited.add(self._session.identity)
         self._session = None
 
-    def _attempt(self, operations: list[Operation], *, last: bool = False) -> bool:
-        """One transaction. Returns whether each has its answer; if not, nothing was done and they are to be tried again."""
-        path = self.settings.path
+    def _attempt(self, operations: list[Operation], attempt: int) -> bool:
+        """One transaction. Returns whether each has its answer; if not, nothing was done and they are to be tried again, alone
+        from attempt 1 on."""
+        path, last = self.settings.path, attempt == _ATTEMPTS
         try:
             self._check_room(operations)
+            if self._session is not None and self._session.moved():
+                self._close()  # nothing may be written where others have set it aside: it would be there twice
             session = self._opened()
             session.begin()
         except (driver.Error, OSError, StoreError, ConfigError) as error:
-            if self._look_again(error) and not last:
+            again = self._look_again(error)
+            if (self._set_aside(error, operations, attempt) or again) and not last:
                 return False
             for operation in operations:
                 operation.fail(error, path)
@@ -110,7 +117,7 @@ class Transactions:
             again = self._look_again(error) or self._made_room(error, live) or len(operations) > 1
             for operation in live:
                 operation.undone(maybe=committing and not driver.is_full(error))
-            if again and not last:
+            if (self._set_aside(error, live, attempt) or again) and not last:
                 return False
             for operation in live:
                 operation.fail(error, path)
@@ -145,8 +152,38 @@ class Transactions:
     def _opened(self) -> Session:
         """The session on the file that is at the path now. Under the lock."""
         if self._session is None:
+            path = self.settings.path
+            with suppress(FileNotFoundError):
+                there = os.stat(path)
+                if not there.st_size and aside.is_marked(path):
+                    raise SpoolDamaged(f"{path} is empty, and it was not. It was left as it is, with its -wal")
             self._session = open_session(self.settings, self._reserve)
+            aside.mark(path)
         return self._session
+
+    def _set_aside(self, error: Exception, operations: Sequence[Operation], attempt: int) -> bool:
+        """Whether a damaged file was moved out of the way, so that jobs are taken in a new one: for a put only, after a second
+        look, and only a file that has been a queue of ours. Anything else that lies at the path is left alone."""
+        settings = self.settings
+        if attempt != 1 or not settings.create or not any(operation.grows for operation in operations):
+            return False
+        if any(operation.maybe for operation in operations):  # stored in the new one, it might be in both: unknown, for once
+            return False
+        if not isinstance(error, SpoolDamaged) and not (
+            driver.is_damage(error) and aside.is_damaged(settings.path, settings.timeout)
+        ):
+            return False
+        if not aside.is_marked(settings.path):
+            return False
+        to = aside.set_aside(settings.path, settings.clock())
+        log.error(
+            "%s is damaged (%s). It was set aside whole as %s, and a new one was begun: jobs are taken. What the old one holds "
+            "is neither sent nor run until somebody calls `spoolq spool recover`",
+            settings.path,
+            error,
+            to,
+        )
+        return True
 
     def _check_room(self, operations: Sequence[Operation]) -> None:
         """SQLite writes the -shm file through a mapping: where the disk can't hold what it writes, the process dies of SIGBUS.
@@ -181,7 +218,7 @@ class Transactions:
 
     def _look_again(self, error: Exception) -> bool:
         """Whether the fault may be the connection's: it was closed, and another look is worth it."""
-        again = error.reason == "moved" if isinstance(error, StoreUnavailable) else driver.look_again(error)
+        again = error.reason in ("moved", "damaged") if isinstance(error, StoreUnavailable) else driver.look_again(error)
         if again:
             self._close()
         return again

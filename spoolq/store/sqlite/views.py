@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
-from spoolq.store.sqlite import driver, effects
+from spoolq.store.sqlite import aside, driver, effects
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.session import Session
@@ -78,6 +78,7 @@ def info(session: Session) -> SpoolInfo:
         bound=full.bound,
         reserve=session.reserve.held() or 0,
         drain_paused_at=_paused_at(session),
+        damaged=tuple(aside.kept(settings.path)),
     )
 
 

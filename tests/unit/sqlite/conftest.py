@@ -22,7 +22,7 @@ def open_store(path: Path) -> Iterator[Callable[..., SQLiteStore]]:
     opened: list[SQLiteStore] = []
 
     def one(where: Path = path, **settings: Any) -> SQLiteStore:
-        opened.append(SQLiteStore(where, **settings))
+        opened.append(SQLiteStore(where, **{"timeout": 20.0, **settings}))  # a busy disk is no fault of the store's
         return opened[-1]
 
     try:

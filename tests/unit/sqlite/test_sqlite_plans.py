@@ -20,6 +20,10 @@ HOT = {
     "workers": "find register extend heartbeat called held expire remove working",
     "views": "any_waiting any_ready next_due since oldest span about set_about",
     "effects": "acquire holder release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
+    "upkeep": (
+        "rows quarantined find_quarantined release drop page_job exported page_quarantine page_settled page_failure "
+        "remove_job remove_quarantine remove_failure add_job add_settled add_failure salvage_up salvage_down salvage_one"
+    ),
     "failures": "add newest take_out remove prune",
 }
 CASES = [(subject, name) for subject, names in HOT.items() for name in names.split()]

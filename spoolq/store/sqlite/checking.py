@@ -1,0 +1,77 @@
+"""Whether a file is sound: its structure, its rows' checksums, and what else an operator should know of it. Reads only."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from spoolq.store.sqlite import aside, driver
+from spoolq.store.sqlite.limits import disk_free, measure, pages_used, wal_bytes
+from spoolq.store.sqlite.rows import checksum
+from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.statements import statements
+from spoolq.store.upkeep import Finding
+
+SQL = statements("upkeep")
+_VIEWS = statements("views")
+_ROWS_AT_ONCE = 50
+_TABLES = ("jobs", "failures", "settled", "workers", "guards", "vals", "counters", "meta", "about")
+_ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
+
+
+def check_structure(session: Session, limit: float) -> list[Finding]:
+    """SQLite's own check, table by table, each a snapshot of its own of at most `limit` seconds."""
+    found: list[Finding] = []
+    for table in _TABLES:
+        try:
+            with session.interrupted_after(time.monotonic() + limit):
+                said = [line for (line,) in session.all(f"PRAGMA integrity_check({table})")]
+        except driver.Error as error:
+            if driver.is_interrupt(error):
+                text = f"the table {table} takes longer than a second, so its structure was not looked at"
+                found.append(Finding("warning", "structure", text, "`spoolq spool check --whole`, when little is written"))
+                continue
+            if not driver.is_damage(error):
+                raise
+            said = [str(error)]
+        if said != ["ok"]:
+            found.append(Finding("error", "structure", f"the table {table} is damaged: {'; '.join(said[:3])}", _ASIDE))
+    return found
+
+
+def check_rows(session: Session, after: int) -> tuple[int, int, list[str]] | None:
+    """The next rows: the last number, how many, and the ids of those whose checksum doesn't fit. None at the end."""
+    rows = session.all(SQL["rows"], (after, _ROWS_AT_ONCE))
+    if not rows:
+        return None
+    bad = [id for seq, id, queue, payload, crc in rows if seq > 0 and checksum(id, queue, payload) != crc]
+    return rows[-1][0], len(rows), bad
+
+
+def check_state(session: Session) -> list[Finding]:
+    """What waits for a person, and what will."""
+    settings = session.settings
+    path, found = settings.path, list[Finding]()
+    aside_rows = session.scalar(_VIEWS["count_quarantined"])
+    if aside_rows:
+        text = f"{aside_rows} rows are set aside, and will not run until somebody looks"
+        found.append(Finding("warning", "quarantine", text, "`spoolq spool quarantine list`"))
+    found += [
+        Finding("error", "damaged", f"a damaged spool was set aside as {kept}", "`spoolq spool recover` saves its jobs")
+        for kept in aside.kept(path)
+    ]
+    wal = wal_bytes(path)
+    full = measure(session, pages_used(session) + wal, disk_free(path))
+    if full.share >= 0.8:
+        text = f"{100 * full.share:.0f} % full, by {full.bound}"
+        found.append(Finding("warning", "full", text, "drain it, free disk space, or raise the bound"))
+    if wal > settings.max_bytes // 4:
+        text = f"the -wal has grown to {wal >> 20} MiB: a reader keeps it from being copied into the file"
+        found.append(Finding("warning", "wal", text, "end the backup or the sqlite3 shell that has it open"))
+    if not session.reserve.held():
+        text = "there is no reserve: on a full disk it could not be drained"
+        found.append(Finding("warning", "reserve", text, "free disk space; the next job that is spooled makes it"))
+    if (mode := stat.S_IMODE(os.stat(path).st_mode)) & 0o077:
+        found.append(Finding("warning", "mode", f"others may read it (mode {mode:o})", f"chmod 600 {path}"))
+    return found

@@ -1,0 +1,110 @@
+"""What an operator does to a spool: look whether it is sound, empty its quarantine, move its rows. The docstrings are the
+specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+Document = Mapping[str, Any]
+"""A row as it leaves a spool. `kind` is `job`, `settled` (an id that must not be put again) or `failure`; payloads and entries
+are bytes, times epoch seconds."""
+
+Kind = Literal["job", "quarantine", "failure", "settled"]
+KINDS: tuple[Kind, ...] = ("settled", "job", "quarantine", "failure")
+
+
+class Finding(NamedTuple):
+    """One thing that a check found: `level` is `warning` (it works, look at it) or `error` (jobs are lost or may be)."""
+
+    level: Literal["warning", "error"]
+    name: str
+    text: str
+    remedy: str
+
+
+class Quarantined(NamedTuple):
+    """A row that was set aside. `age` is in seconds since it was spooled; not `sound`: its checksum doesn't fit."""
+
+    id: str
+    queue: str
+    payload: bytes
+    reason: str
+    age: float
+    in_doubt: bool
+    sound: bool
+
+
+class Added(NamedTuple):
+    """What became of documents: added, or left out because the id is known here."""
+
+    added: int
+    known: int
+
+
+class Recovered(NamedTuple):
+    """What was saved of one damaged file: jobs into the spool, some of them into its quarantine; `lost` names ids of which only
+    the index was readable; `complete` tells whether all that the file should hold was read. `path` is where it lies now."""
+
+    path: str
+    saved: int
+    quarantined: int
+    known: int
+    failures: int
+    lost: tuple[str, ...]
+    complete: bool
+
+
+class Upkeep(Protocol):
+    """Every verb works in short transactions, beside producers, workers and drainers."""
+
+    def check(self, *, whole: bool = False, report: Callable[[int], None] = lambda rows: None) -> list[Finding]:
+        """Look at the file's structure and at each row's checksum. Changes nothing, and holds no snapshot for longer than a
+        second: a structure that takes longer is looked at `whole` only, which may make the -wal grow meanwhile."""
+
+    def compactable(self) -> tuple[int, int]:
+        """What `compact` would return, about."""
+
+    def compact(self) -> tuple[int, int]:
+        """Give the room of deleted rows back to the disk, a little at a time. Returns the bytes of the database before and
+        after."""
+
+    def quarantined(self, after: int = 0, limit: int = 100) -> list[tuple[int, Quarantined]]:
+        """A page of what was set aside, in the order in which it was; the number is what the next call is to begin `after`."""
+
+    def find(self, id: str) -> Quarantined | None:
+        """One row of the quarantine."""
+
+    def release(self, ids: Sequence[str], *, damaged: bool = False) -> list[str]:
+        """Back to where a drainer takes it, in doubt, as if it had been spooled now. A row whose checksum doesn't fit stays,
+        unless `damaged`. Returns the ids that were released."""
+
+    def drop(self, ids: Sequence[str]) -> int:
+        """Delete rows of the quarantine. Returns how many."""
+
+    def page(self, kind: Kind, after: Any = None, limit: int = 100) -> list[tuple[Any, Document]]:
+        """A page of rows to be exported, each with what `remove` and the next page need. Jobs in somebody's hands are left out.
+
+        In the same transaction each job's id becomes one given by the caller, in doubt: wherever it is put into the primary
+        from now on, its marker stays for the horizon, and whoever comes second is answered that it is there.
+        """
+
+    def remove(self, kind: Kind, keys: Sequence[Any]) -> int:
+        """Delete rows that were exported and written. One that somebody has taken meanwhile stays. Returns how many."""
+
+    def add(self, documents: Sequence[Document], *, mark: tuple[str, int] | None = None, elsewhere: str = "") -> Added:
+        """Take exported rows in: as ids given by the caller, in doubt, as old as they were. Ids that are known here are left out.
+
+        `mark`: (name, number) kept in the same transaction, to be asked for by `marked`. `elsewhere`: they come from a spool
+        for this other destination, so those that were in doubt there go to quarantine. Raises StoreFull.
+        """
+
+    def marked(self, name: str) -> int:
+        """The last number kept under that name, 0 when there is none."""
+
+    def damaged(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the file can't be read through, and which were set aside and not recovered yet."""
+
+    def recover(self) -> list[Recovered]:
+        """Set the file aside if it is damaged, and save into the spool what can be read of each file that was set aside.
+        Nothing is deleted. Raises ConfigError for a file that has never been a queue."""
