@@ -247,6 +247,7 @@ class SpoolQ:
                         deadline=self.settings.deadline,
                         disk_limit=self.settings.disk_limit,
                         address=self.settings.destination,
+                        ordered=self.settings.ordering == "fifo",
                     )
         return self._client
 
@@ -364,6 +365,7 @@ class SpoolQ:
                         destination=settings.destination,
                         remember=settings.horizon,
                         timeout=settings.disk_limit,
+                        ordered=settings.ordering == "fifo",
                         **self._limits(),
                     )
         return self._spool

@@ -34,7 +34,8 @@ class Client:
 
     `deadline` is what the primary gets, in seconds, `disk_limit` what the spool gets on top. Without a spool (an SQLite
     primary) the
-    primary gets the disk limit and its refusal is final.
+    primary gets the disk limit and its refusal is final. `ordered`: nothing goes to the primary past a row of its queue that
+    waits in the spool.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Client:
         deadline: float = 0.25,
         disk_limit: float = 2.0,
         address: str = "the primary",
+        ordered: bool = False,
         rng: random.Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,6 +57,7 @@ class Client:
         self._deadline = deadline
         self._disk_limit = disk_limit
         self._address = address
+        self._ordered = ordered
         self._monotonic = monotonic
         self._slowness, self._alarm = Slowness(), Alarm()
         self._prober = Prober(primary, breaker, rng=rng or random.Random())
@@ -89,6 +92,8 @@ class Client:
         if self._spool is None:
             return self._only(messages)
         refusal: StoreUnavailable | None = None
+        if self._ordered and self.breaker.allows() and self._behind(self._spool, messages):
+            return self._fall_back(self._spool, messages, None)
         if self.breaker.allows():
             allowed = self._deadline if deadline is None else deadline
             began = self._monotonic()
@@ -109,6 +114,14 @@ class Client:
             self._prober.begin()  # a thread doesn't outlive a fork
         return self._fall_back(self._spool, messages, refusal)
 
+    def _behind(self, spool: Callable[[], Spool], messages: Sequence[Message]) -> bool:
+        """Whether earlier jobs of these queues wait in the spool. Asked each time: another process may have spooled them."""
+        try:
+            return spool().holds({message.queue for message in messages}, timeout=self._disk_limit)
+        except (StoreUnavailable, ConfigError) as error:
+            why = f"it keeps its order (ordering = fifo), and the spool can't say whether earlier ones wait there: {error}"
+            raise _refused(messages, why, error, unknown=False) from error
+
     def _fall_back(
         self, spool: Callable[[], Spool], messages: Sequence[Message], refusal: StoreUnavailable | None
     ) -> list[Receipt]:
@@ -117,7 +130,8 @@ class Client:
         try:
             new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
         except (StoreUnavailable, ConfigError) as error:  # a directory that is missing is found out here, in the outage
-            why = refusal or f"{self._address} is out of reach ({self.breaker.reason or 'unknown'})"
+            out = "others wait before it" if self.breaker.allows() else f"out of reach ({self.breaker.reason or 'unknown'})"
+            why = refusal or f"{self._address}: {out}"
             unknown = in_doubt or (isinstance(error, StoreUnavailable) and error.maybe_applied)
             raise _refused(messages, f"{why}; the spool: {error}", error, unknown=unknown) from error
         reason, detail = (self.breaker.reason, self.breaker.detail) if refusal is None else (refusal.reason, str(refusal))

@@ -116,6 +116,7 @@ class Settings:
     spool_max_rows: int | None = field(default=None, metadata=_as(_or_none(_count(1, 10**12), "none")))
     spool_min_free: int = field(default=256 << 20, metadata=_as(_bytes(0, 1 << 50, "0 or more")))
     horizon: float = field(default=7 * 86_400.0, metadata=_as(_span(1, 366 * 86_400, "from 1s to 366d")))
+    ordering: Literal["relaxed", "fifo"] = field(default="relaxed", metadata=_as(_choice("relaxed", "fifo")))
     retries: int = field(default=3, metadata=_as(_count(0, 10_000)))
     drain_rate: float | None = field(default=None, metadata=_as(_RATE))
     drain_batch: int = field(default=500, metadata=_as(_count(1, 10_000)))

@@ -7,7 +7,7 @@ store's own clock (`now()`). Every verb raises `StoreUnavailable` when the store
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -288,13 +288,17 @@ class Spool(Store, Protocol):
         in doubt, no local worker takes them. Rows of a given id are in doubt from birth. An id that is there keeps its doubt.
         """
 
+    def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:
+        """Whether a row of one of these queues is here, claimed ones included and those in quarantine not: what comes after
+        it, and is to keep its order, must wait behind it."""
+
     def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
         """For a call with a given id, before anyone asks the primary: a row that waits is put in doubt and is the answer;
         `ran`: it was settled here, within the horizon."""
 
     def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
         """Claim up to `limit` rows (and `max_bytes` of payload, at least one row) for the primary: oldest first, whatever
-        queue and `run_at`.
+        queue and `run_at`. Where the spool keeps order, none of a queue of which a row is claimed.
 
         In the same transaction each row is put in doubt and notes `not_after`, the time past which this attempt can't be
         applied any more.

@@ -44,12 +44,19 @@ class SpoolStub:
         self.answer = answer
         self.known = known or {}
         self.rows: list[tuple[str, float | None]] = []
+        self.asked = 0
 
     def spool(self, messages: list[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         if self.answer is not None:
             raise self.answer
         self.rows += [(message.id, not_after) for message in messages]
         return [True] * len(messages)
+
+    def holds(self, queues: set[str], *, timeout: float | None = None) -> bool:
+        if self.answer is not None:
+            raise self.answer
+        self.asked += 1
+        return bool(self.rows)
 
     def recall(self, id: str, *, timeout: float | None = None) -> str | None:
         if self.answer is not None:
@@ -63,8 +70,8 @@ def message(id: str = "j1", given: bool = False, size: int = 2) -> Message:
 
 @pytest.fixture
 def make(request):
-    def build(primary: Primary, spool: SpoolStub | None) -> Client:
-        client = Client(cast(Any, primary), None if spool is None else lambda: cast(Any, spool), Breaker())
+    def build(primary: Primary, spool: SpoolStub | None, **options: Any) -> Client:
+        client = Client(cast(Any, primary), None if spool is None else lambda: cast(Any, spool), Breaker(), **options)
         request.addfinalizer(client.close)
         return client
 
@@ -234,3 +241,29 @@ def test_jobs_that_are_spooled_for_a_lasting_reason_are_an_error_in_the_log(make
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(said) == 1
     assert "mend the password" in said[0]
+
+
+def test_with_order_a_queue_that_has_rows_in_the_spool_is_spooled(make):
+    primary, spool = Primary(), SpoolStub()
+    client = make(primary, spool, ordered=True)
+    assert client.put([message("a")])[0].route == "primary"
+    spool.rows.append(("earlier", None))
+    assert client.put([message("b")])[0].route == "spool"
+    assert primary.puts == [["a"]]
+    assert spool.rows[-1] == ("b", None), "nothing was sent, so nothing is in doubt"
+
+
+def test_with_order_the_spool_is_asked_each_time_without_it_never(make):
+    for ordered, asked in ((True, 3), (False, 0)):
+        spool = SpoolStub()
+        client = make(Primary(), spool, ordered=ordered)
+        for number in range(3):
+            client.put([message(f"j{number}")])
+        assert spool.asked == asked
+
+
+def test_with_order_and_a_spool_that_can_not_tell_nobody_is_asked(make):
+    primary = Primary()
+    with pytest.raises(NotStored, match="ordering = fifo"):
+        make(primary, SpoolStub(DISK), ordered=True).put([message()])
+    assert primary.puts == []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from spoolq.errors import StaleCall
 from spoolq.job import Claim
 from spoolq.store.base import Claimed, WorkerInfo
-from spoolq.store.sqlite import effects, settling, workers
+from spoolq.store.sqlite import effects, order, settling, workers
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.tokens import join
@@ -51,8 +51,12 @@ def claim(
 
 def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: str, limit: int) -> list[Claim]:
     claims: list[Claim] = []
-    while len(claims) < limit:
-        rows = session.all(SQL["claim"], (queue, limit - len(claims), number, fence))
+    ordered = session.settings.role == "spool" and order.kept(session)
+    while len(claims) < (min(limit, 1) if ordered else limit):
+        if ordered:
+            rows = order.claim_head(session, queue, number, fence)
+        else:
+            rows = session.all(SQL["claim"], (queue, limit - len(claims), number, fence))
         if not rows:
             break
         rows.sort()  # RETURNING promises no order

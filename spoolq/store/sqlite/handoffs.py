@@ -7,7 +7,7 @@ from typing import Literal
 
 from spoolq.job import Claim, Handoff, Message
 from spoolq.store.base import WorkerInfo
-from spoolq.store.sqlite import claims, settling, workers
+from spoolq.store.sqlite import claims, order, settling, workers
 from spoolq.store.sqlite.rows import GIVEN, checksum, later
 from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
@@ -34,7 +34,8 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
         session.execute(workers.SQL["remove"], (dead,))
     attempt = later(not_after)
     taken: list[Handoff] = []
-    for row in _next(session, limit, max_bytes):
+    ordered = order.kept(session)
+    for row in _next(session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"]):
         seq, id, queue, payload, _, run_at, keep, doubt, known, created_at = row
         taken.append(
             Handoff(
@@ -45,18 +46,22 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
                 max(0.0, (session.now - created_at) / 1e6),
             )
         )
-    if taken:
+    if taken and ordered:
+        session.executemany(order.SQL["take"], [(split(handoff.claim.token)[0], attempt, number, fence) for handoff in taken])
+    elif taken:
         first, last = split(taken[0].claim.token)[0], split(taken[-1].claim.token)[0]
         session.execute(SQL["take"], (first, last, attempt, number, fence))
     return taken
 
 
-def _next(session: Session, limit: int, max_bytes: int) -> list[tuple[int, str, str, bytes, int, int, int, int, int, int]]:
+def _next(
+    session: Session, limit: int, max_bytes: int, sql: str
+) -> list[tuple[int, str, str, bytes, int, int, int, int, int, int]]:
     """The oldest rows that can be taken; those whose checksum doesn't fit are set aside."""
     found: list[tuple[int, str, str, bytes, int, int, int, int, int, int]] = []
     size = seq = 0
     while len(found) < limit:
-        rows = session.all(SQL["next"], (seq, min(_PAGE, limit - len(found))))
+        rows = session.all(sql, (seq, min(_PAGE, limit - len(found))))
         if not rows:
             break
         for row in rows:

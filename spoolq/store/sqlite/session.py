@@ -25,6 +25,7 @@ PAGE = 4096
 _CHECKPOINT_PAGES = 1000
 
 _VIEWS = statements("views")
+_ORDER = statements("order")
 
 inherited: set[tuple[int, int]] = set()
 """Files that were open when this process was forked: what SQLite remembers of its locks on them are the parent's."""
@@ -197,6 +198,8 @@ def _prepare(session: Session) -> None:
     session.page_size = session.scalar("PRAGMA page_size")
     session.execute(f"PRAGMA max_page_count = {settings.max_bytes // session.page_size}")
     _check_destination(session)
+    if not settings.ordered and session.one(_ORDER["marked"]):
+        session.execute(_ORDER["unmark"])
 
 
 def _make_schema(session: Session) -> None:

@@ -32,6 +32,7 @@ class Settings:
     timeout: float
     synchronous: str
     clock: Callable[[], float]
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if self.role not in ("primary", "spool"):

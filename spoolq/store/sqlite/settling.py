@@ -78,6 +78,7 @@ def release(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
 def _delete(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
     """The rows, gone; their ids remembered where that is due."""
     settings = session.settings
+    session.woke = session.woke or settings.role == "spool"  # where order is kept, the next of the queue may go
     until = session.now + micros(settings.remember)
     return each(
         session,

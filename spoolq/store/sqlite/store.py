@@ -6,7 +6,7 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
@@ -16,7 +16,7 @@ from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
-from spoolq.store.sqlite import settling, views, workers
+from spoolq.store.sqlite import order, settling, views, workers
 from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
@@ -44,6 +44,7 @@ class SQLiteStore:
     timeout      seconds that a call waits for the disk, by default
     synchronous  as SQLite's pragma; below FULL, a power loss takes acknowledged jobs with it
     clock        epoch seconds
+    ordered      what is spooled here keeps its order within its queue, whoever drains it or works on it
 
     Raises ConfigError for a setting that can't work; later, when the file is opened, also for one that is not a spool, was made
     by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
@@ -63,10 +64,11 @@ class SQLiteStore:
         timeout: float = 2.0,
         synchronous: str = "FULL",
         clock: Callable[[], float] = time.time,
+        ordered: bool = False,
     ) -> None:
         where = os.path.abspath(os.fspath(path)) if os.fspath(path) else ""
         self._settings = Settings(
-            where, role, destination, create, remember, max_bytes, max_rows, min_free, timeout, synchronous, clock
+            where, role, destination, create, remember, max_bytes, max_rows, min_free, timeout, synchronous, clock, ordered
         )
         self._bell = Bell(f"{where}-wake")
         self._writer = Writer(self._settings, self._bell)
@@ -242,9 +244,15 @@ class SQLiteStore:
         seen: list[bool] = []
 
         def work(session: Session) -> list[bool]:
+            if self._settings.ordered:
+                order.mark(session)
             return _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
 
         return self._run(work, timeout, grows=True)
+
+    def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:
+        """See `Spool.holds`."""
+        return self._run(lambda session: order.holds(session, queues), timeout, writes=False)
 
     def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
         """See `Spool.recall`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
-from spoolq.store.sqlite import aside, driver, effects
+from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.session import Session
@@ -43,8 +43,9 @@ def due(session: Session, queues: Sequence[str], *, drains: bool) -> float | Non
     if drains:
         return 0.0 if session.one(SQL["any_waiting"]) else None
     times = []
+    ordered = session.settings.role == "spool" and order.kept(session)
     for queue in queues:
-        if session.one(SQL["any_ready"], (queue,)):
+        if order.head(session, queue) is not None if ordered else session.one(SQL["any_ready"], (queue,)):
             return 0.0
         at = session.scalar(SQL["next_due"], (queue,))
         if at is not None:
