@@ -3,9 +3,9 @@
     python -m tests.torture.recovery [--hosts 50] [--rows 20000] [--callers 4] [--every 0.005] [--deadline 0.25] [--no-policy]
 
 Run twice, with the hosts silent and with them draining: live enqueues stay within their deadline, and no more of them fall back.
-Hosts are processes of the lowest priority with their spools in memory, since they stand for other machines: what is measured is
-the wait for Redis, not for a core or a disk that only this test makes them share. `--no-policy` is the control: every drainer as
-fast as it goes, in full batches.
+Hosts are processes that get a core only while nobody else wants it, with their spools in memory, since they stand for other
+machines: what is measured is the wait for Redis, not for a core or a disk that only this test makes them share. `--no-policy` is
+the control: every drainer as fast as it goes, in full batches.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def host(url: str, spool: Path, rows: int, size: int, ready: Any, go: Any, polic
         for first in range(0, rows, 500):
             store.spool([q.message(task.job("x" * size)) for _ in range(first, min(rows, first + 500))])
         drainer = q.drainer()
-        os.nice(19)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         ready.release()
         go.wait()
         drainer.run_once(600.0)
