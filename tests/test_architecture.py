@@ -22,7 +22,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "store.upkeep",  # 3
     "store.base hint service",
     "breaker slow",
-    "alarm",
+    "alarm checks",
     "store.sqlite store.redis",  # 4
     "client",  # 5
     "drain tasks scheduler stats transfer",

@@ -6,17 +6,26 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
+from spoolq import checks
 from spoolq.cli.facts import spool_info
 from spoolq.cli.faults import PROBLEM, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import clean, emit, hint, jobs, terminal, when
 from spoolq.cli.spool_quarantine import quarantine
 from spoolq.cli.spool_transfer import export, import_
+from spoolq.errors import StoreUnavailable
 from spoolq.store.upkeep import Finding, Recovered
 from spoolq.units import say_age, say_size
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+
+ASKING = 2.0  # seconds for Redis to answer a check
 
 
 @click.group()
@@ -65,19 +74,36 @@ def info(given: Given, as_json: bool) -> None:
 @json_option
 @command_options()
 def check(given: Given, whole: bool, as_json: bool) -> None:
-    """Whether the file is sound: its structure, the checksum of each row, and what waits for a person. Changes nothing.
+    """Whether the file is sound: its structure, the checksum of each row, and what waits for a person; and whether Redis is set
+    up so that it keeps jobs. Changes nothing.
 
-    Safe beside everything that uses it. Exit 1 when something was found.
+    Safe beside everything that uses it. Exit 1 when something was found that is more than a note.
     """
     q = given.open()
     with asking_spool():
-        found = existing_spool(q).upkeep.check(whole=whole, report=_progress())
+        store = existing_spool(q)
+        inside = store.upkeep.check(whole=whole, report=_progress())
+    answers, found = _ask(q)
+    with suppress(StoreUnavailable):  # of a damaged file, which is among the findings
+        found = [*checks.spool(store.info(), answers=answers), *found]
+    found = [*inside, *found]
+    well = all(one.level == "note" for one in found)
     if as_json:
-        emit({"path": str(q.settings.spool_path), "ok": not found, "findings": [one._asdict() for one in found]})
+        emit({"path": str(q.settings.spool_path), "ok": well, "findings": [one._asdict() for one in found]})
     else:
-        _print(found, str(q.settings.spool_path))
-    if found:
+        _print(found, str(q.settings.spool_path), sound=not inside)
+    if not well:
         sys.exit(PROBLEM)
+
+
+def _ask(q: SpoolQ) -> tuple[bool, list[Finding]]:
+    """Whether Redis takes jobs now, and the findings on it."""
+    try:
+        q.primary.ready(ASKING)
+        facts = q.primary.server_facts(ASKING)
+    except StoreUnavailable as error:
+        return False, [checks.refusal(error)]
+    return True, [] if facts is None else checks.server(facts)
 
 
 def _progress() -> Callable[[int], None]:
@@ -87,13 +113,14 @@ def _progress() -> Callable[[int], None]:
     return lambda rows: click.echo(f"\r{rows:,} rows", nl=False, err=True)
 
 
-def _print(found: list[Finding], path: str) -> None:
+def _print(found: list[Finding], path: str, *, sound: bool) -> None:
     if terminal(err=True):
         hint("\r")
-    if not found:
+    if sound:
         click.echo(f"{clean(path)} is sound.")
     for one in found:
-        click.echo(click.style(f"{one.level}: {clean(one.text)}", fg="red" if one.level == "error" else "yellow"))
+        colour = {"error": "red", "warning": "yellow"}.get(one.level)
+        click.echo(click.style(f"{one.level}: {one.name}: {clean(one.text)}", fg=colour))
         click.echo(f"  {clean(one.remedy)}")
 
 

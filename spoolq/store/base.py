@@ -107,6 +107,20 @@ class Load(NamedTuple):
     limit: int | None = None
 
 
+class ServerFacts(NamedTuple):
+    """What a server says of its own settings; None where it didn't. Sizes in bytes, `limit` 0 for none. `unasked`: why some are
+    missing."""
+
+    policy: str | None = None
+    used: int | None = None
+    limit: int | None = None
+    appendonly: bool | None = None
+    appendfsync: str | None = None
+    save: str | None = None
+    role: str | None = None
+    unasked: str = ""
+
+
 class FailureLog(Protocol):
     """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
 
@@ -176,6 +190,10 @@ class Store(Protocol):
     def load(self, timeout: float, *, memory: bool = False) -> Load:
         """How long others have to wait now, measured; with `memory` also how full the store is, where it says so. Raises
         `StoreUnavailable`."""
+
+    def server_facts(self, timeout: float) -> ServerFacts | None:
+        """How the server is set up, None for a store that has none. What it won't say is left out. Raises `StoreUnavailable`
+        when it doesn't answer."""
 
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""

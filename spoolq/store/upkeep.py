@@ -15,9 +15,10 @@ KINDS: tuple[Kind, ...] = ("settled", "job", "quarantine", "failure")
 
 
 class Finding(NamedTuple):
-    """One thing that a check found: `level` is `warning` (it works, look at it) or `error` (jobs are lost or may be)."""
+    """One thing that a check found: `level` is `note` (good to know, or it could not be asked), `warning` (it works, look at it)
+    or `error` (jobs are lost or may be)."""
 
-    level: Literal["warning", "error"]
+    level: Literal["note", "warning", "error"]
     name: str
     text: str
     remedy: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from spoolq.store.base import Spool, WorkerInfo
 from spoolq.store.sqlite import driver
 from tests.cli.conftest import Run
 from tests.cli.hands import fill, spooled
+from tests.servers import Server
 from tests.unit.sqlite.test_sqlite_aside import spoil
 
 DRAINER = WorkerInfo("d", "host", 1, (), kind="drainer")
@@ -62,19 +64,44 @@ def test_where_there_is_no_spool_none_is_made(run: Run, nowhere: str, command: s
 
 def test_a_sound_spool(run: Run, url: str) -> None:
     said = run("spool", "check", "--url", url)
-    assert (said.code, said.out) == (0, f"{path_of(url)} is sound.\n")
-    assert run("spool", "check", "--url", url, "--whole", "--json").json["findings"] == []
+    assert (said.code, said.out.splitlines()[0]) == (0, f"{path_of(url)} is sound.")
+    assert "note: redis: Redis could not be asked: " in said.out
+    document = run("spool", "check", "--url", url, "--whole", "--json").json
+    assert document["ok"]
+    assert {one["level"] for one in document["findings"]} == {"note"}
 
 
 def test_what_is_found_has_a_remedy_and_an_exit_code(run: Run, url: str) -> None:
     set_aside(url, 1)
     said = run("spool", "check", "--url", url)
     assert said.code == 1
-    assert said.out == (
-        "warning: 1 rows are set aside, and will not run until somebody looks\n  `spoolq spool quarantine list`\n"
+    assert said.out.startswith(
+        "warning: quarantine: 1 rows are set aside, and will not run until somebody looks\n  `spoolq spool quarantine list`\n"
     )
     document = run("spool", "check", "--url", url, "--json").json
-    assert (document["ok"], [one["name"] for one in document["findings"]]) == (False, ["quarantine"])
+    assert (document["ok"], [one["name"] for one in document["findings"] if one["level"] != "note"]) == (False, ["quarantine"])
+
+
+def test_how_redis_is_set_up_is_looked_at_too(run: Run, start_server: Callable[..., Server]) -> None:
+    server = start_server(maxmemory_policy="allkeys-lru", maxmemory="64mb")
+    server.stop()
+    fill(server.url, 1)
+    server.cont()
+    said = run("spool", "check", "--url", server.url)
+    assert said.code == 1
+    assert f"{path_of(server.url)} is sound.\n" in said.out
+    assert "error: eviction: Redis throws whole queues away when it is full (allkeys-lru)\n  CONFIG SET maxmemory-" in said.out
+    assert "warning: persistence: when Redis stops, all jobs that it took are lost" in said.out
+
+
+def test_a_login_that_redis_refuses_is_an_error(run: Run, fresh_server: Server) -> None:
+    with fresh_server.client() as control:
+        control.config_set("requirepass", "secret")
+    fill(fresh_server.url, 1)
+    said = run("spool", "check", "--url", fresh_server.url)
+    assert said.code == 1
+    assert "error: permissions: Redis at " in said.out
+    assert "secret" not in said.out
 
 
 # compact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spoolq.store.redis.channel import Channel
@@ -14,8 +14,12 @@ from spoolq.store.redis.scripts import script
 _OURS = ("max_connections", "timeout", "retry_on_timeout", "retry_on_error", "health_check_interval", "socket_read_size")
 
 
-def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = ()) -> Channel:
-    """A connection on which `load` (names of scripts) is known and Redis's clock measured.
+Greet = Callable[[Any], None]
+
+
+def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = (), greet: Greet | None = None) -> Channel:
+    """A connection on which `load` (names of scripts) is known and Redis's clock measured. `greet` is told what `INFO memory`
+    answers.
 
     May take longer than `budget` seconds where a name has several dead addresses or the resolver hangs, so it never runs on a
     caller's thread. Raises what the driver raises, or `ReplyError`.
@@ -50,21 +54,25 @@ def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = ()) -
         connection.disconnect()
     channel = Channel(sock)
     try:
-        _prepare(channel, clock, budget, load)
+        _prepare(channel, clock, budget, load, greet)
     except BaseException:
         channel.close()
         raise
     return channel
 
 
-def _prepare(channel: Channel, clock: RedisClock, budget: float, load: Sequence[str]) -> None:
+def _prepare(channel: Channel, clock: RedisClock, budget: float, load: Sequence[str], greet: Greet | None) -> None:
     """One round trip. A script that can't be loaded now is sent with its text when it is needed."""
     loads = [encode((b"SCRIPT", b"LOAD", script(name).text)) for name in load]
+    info = [] if greet is None else [encode((b"INFO", b"memory"))]
     sent = clock.monotonic()
-    channel.send(b"".join([*loads, encode((b"TIME",))]), sent + budget)
+    channel.send(b"".join([*loads, *info, encode((b"TIME",))]), sent + budget)
     for _ in loads:
         channel.next()
+    said = None if greet is None else channel.next()
     reply = channel.last()
     if isinstance(reply, ReplyError):
         raise reply
     clock.measured(sent, reply)
+    if greet is not None:
+        greet(said)

@@ -14,7 +14,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.store.redis import forks, outcomes
 from spoolq.store.redis.channel import Channel, StaleError
 from spoolq.store.redis.clock import RedisClock
-from spoolq.store.redis.dial import dial
+from spoolq.store.redis.dial import Greet, dial
 from spoolq.store.redis.resp import GarbageError, ReplyError, encode
 
 WARM = 16  # connections kept; more are made when more threads ask at once, and closed after
@@ -24,14 +24,18 @@ _TIME = encode((b"TIME",))
 class Link:
     """Sends requests to one Redis, each under its caller's deadline (monotonic seconds). Safe for threads and across forks.
 
-    `budget` is what making a connection may take, in seconds, in the background.
+    `budget` is what making a connection may take, in seconds, in the background. `greet` is told what `INFO memory` answers on
+    the first one.
     """
 
-    def __init__(self, url: str, label: str, clock: RedisClock, *, budget: float, load: Sequence[str] = ()) -> None:
+    def __init__(
+        self, url: str, label: str, clock: RedisClock, *, budget: float, load: Sequence[str] = (), greet: Greet | None = None
+    ) -> None:
         self._url, self._label = url, label
         self.clock = clock
         self._budget = budget
         self._load = tuple(load)
+        self._greet = greet
         self._idle: deque[Channel] = deque()
         self._all: weakref.WeakSet[Channel] = weakref.WeakSet()  # those in use too, for the child of a fork
         self._closed = False
@@ -138,7 +142,8 @@ class Link:
         while True:
             channel, fault = None, None
             try:
-                channel = dial(self._url, self.clock, self._budget, self._load)
+                channel = dial(self._url, self.clock, self._budget, self._load, self._greet)
+                self._greet = None
             except Exception as error:
                 fault = error
             with self._changed:

@@ -70,12 +70,14 @@ class Putter:
                 raise
 
     def probe(self, id: str, deadline: float) -> None:
-        """Put and take away again, as a put does it, on keys of its own."""
+        """Put and take away again, as a put does it, on keys of its own. The set of queues is named and left alone: Redis looks
+        at the permissions of every key that is named."""
         self._transport.open(deadline)
         args = (self._names.prefix, b"probe", encoding.moment(self._limit(deadline)), id.encode(), b"{}", id.encode(), b"0")
-        keys = (self._names.probe, self._names.markers, self._names.probe_queues, self._names.probe_queues + b":idle")
+        probe, queues = self._names.probe, self._names.probe_queues
+        keys = (probe, self._names.markers, queues, queues + b":idle", self._names.queues)
         self._one(run(self._transport, script("put"), keys, args, deadline, _put_said))
-        reply = self._transport.call((b"DEL", self._names.probe, self._names.probe_queues), deadline)
+        reply = self._transport.call((b"DEL", probe, queues), deadline)
         if isinstance(reply, ReplyError):
             raise refused(reply, self._label)
 

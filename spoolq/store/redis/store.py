@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -10,11 +11,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from spoolq import wire
+from spoolq import checks, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, WorkerInfo, WorkerView, Working
+from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, ServerFacts, WorkerInfo, WorkerView, Working
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
@@ -28,6 +29,11 @@ from spoolq.store.redis.transport import Injected, Transport, refused, run
 LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
 SWEEP = 5.0  # seconds between steps of the sweep
 MOST = 1000  # of one claim or rescue: a script of more would hold up the server for everybody
+
+
+log = logging.getLogger("spoolq.redis")
+
+_warned: set[str] = set()
 
 
 class RedisStore:
@@ -65,7 +71,7 @@ class RedisStore:
         self._deadline, self._timeout, self._horizon = deadline, timeout, horizon
         self._clock = RedisClock(clock)
         self._transport: Transport = (
-            Link(url, self.address, self._clock, budget=max(timeout, deadline), load=("put", "put_many"))
+            Link(url, self.address, self._clock, budget=max(timeout, deadline), load=("put", "put_many"), greet=self._greeted)
             if client is None
             else Injected(client, self._clock, self.address)
         )
@@ -116,6 +122,34 @@ class RedisStore:
             raise refused(reply, self.address)
         wait = self._clock.monotonic() - sent
         return Load(wait, *self._memory(deadline)) if memory else Load(wait)
+
+    def server_facts(self, timeout: float) -> ServerFacts | None:
+        deadline = self._until(timeout)
+        self._transport.open(deadline)
+        missing: list[str] = []
+
+        def ask(*args: bytes) -> Any:
+            """Servers for hire, and users of few rights, forbid some of these."""
+            try:
+                reply = self._transport.call(args, deadline)
+                if not isinstance(reply, ReplyError):
+                    return reply
+                reason = refused(reply, self.address).reason
+            except StoreUnavailable as error:
+                if error.maybe_applied or error.reason not in ("noperm", "unsupported", "error"):
+                    raise
+                reason = error.reason
+            missing.append(f"{b' '.join(args).decode()}: {reason}")
+            return None
+
+        info = ask(b"INFO")
+        config = [ask(b"CONFIG", b"GET", name) for name in (b"appendfsync", b"save")]
+        pairs = (views.pair(reply) for reply in config)
+        return views.server_facts(
+            views.fields(info) if isinstance(info, (bytes, dict)) else {},
+            dict(pair for pair in pairs if pair is not None),
+            ", ".join(missing),
+        )
 
     def now(self) -> float:
         return self._clock.now()
@@ -317,6 +351,13 @@ class RedisStore:
                 return None, None
             raise
         return views.memory(reply) if isinstance(reply, (bytes, dict)) else (None, None)
+
+    def _greeted(self, reply: Any) -> None:
+        """Warn, once a process, of a server that would throw jobs away. One that won't say is asked again by a check."""
+        finding = checks.eviction(views.server_facts(views.fields(reply), {}, "")) if isinstance(reply, bytes) else None
+        if finding is not None and finding.level != "note" and self.address not in _warned:
+            _warned.add(self.address)
+            log.warning("Redis at %s: %s. Remedy: %s", self.address, finding.text, finding.remedy)
 
     def _number(self, name: str, args: Sequence[bytes]) -> int:
         return int(self._scripted(name, args, _int_or_undo))

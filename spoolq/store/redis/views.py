@@ -8,7 +8,7 @@ from typing import Any
 
 from spoolq import wire
 from spoolq.job import Claim
-from spoolq.store.base import Depth, WorkerView, Working
+from spoolq.store.base import Depth, ServerFacts, WorkerView, Working
 from spoolq.store.redis.encoding import worker_info
 
 Values = Callable[[str, Sequence[str]], list[bytes | None]]
@@ -74,13 +74,48 @@ def _working(facts: bytes) -> list[tuple[int, str, float]]:
         return []
 
 
+def fields(info: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `INFO` answered (a client that was handed in has parsed it)."""
+    if isinstance(info, bytes):
+        return dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
+    return info
+
+
+def pair(reply: Any) -> tuple[str, str] | None:
+    """The one setting that `CONFIG GET` answered with, if it did: a flat pair, or a mapping from a client that was handed in."""
+    flat = [part for item in reply.items() for part in item] if isinstance(reply, dict) else reply
+    if not isinstance(flat, list) or len(flat) != 2:
+        return None
+    name, value = (part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in flat)
+    return name, value
+
+
+def server_facts(info: Mapping[str, Any], config: Mapping[str, str], unasked: str) -> ServerFacts:
+    """From `INFO` and `CONFIG GET`, either of which may be empty."""
+
+    def whole(name: str) -> int | None:
+        found = str(info.get(name, ""))
+        return int(found) if found.isdigit() else None
+
+    policy, role, appends = info.get("maxmemory_policy"), info.get("role"), whole("aof_enabled")
+    return ServerFacts(
+        policy=None if policy is None else str(policy),
+        used=whole("used_memory"),
+        limit=whole("maxmemory"),
+        appendonly=None if appends is None else appends == 1,
+        appendfsync=config.get("appendfsync"),
+        save=config.get("save"),
+        role=None if role is None else str(role),
+        unasked=unasked,
+    )
+
+
 def memory(info: bytes | Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Bytes used and the limit, from `INFO memory` (a client that was handed in has parsed it); None where there is no limit.
 
     As Redis counts before it refuses: without the buffers for replicas and the append-only file (evict.c).
     """
-    if isinstance(info, bytes):
-        info = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").split("\r\n") if ":" in line)
+    info = fields(info)
     try:
         limit = int(info["maxmemory"])
         used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, SpoolInfo, WorkerInfo, WorkerView, Working
+from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, ServerFacts, SpoolInfo, WorkerInfo, WorkerView, Working
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
@@ -131,6 +131,9 @@ class SQLiteStore:
         began = time.monotonic()
         self._run(lambda session: None, timeout, writes=False)
         return Load(time.monotonic() - began)
+
+    def server_facts(self, timeout: float) -> ServerFacts | None:
+        return None
 
     def now(self) -> float:
         """See `Store.now`: the host's clock."""
