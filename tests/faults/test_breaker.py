@@ -84,14 +84,15 @@ def leave_a_hint(server: Server, folder: Path) -> None:
 def test_what_a_killed_process_found_out_is_known_and_keeps_jobs_from_a_healed_redis_for_one_probe_only(
     fresh_server: Server, tmp_path: Path
 ):
-    fresh_server.kill()
+    fresh_server.stop()
     leave_a_hint(fresh_server, tmp_path)
-    fresh_server.start()
+    fresh_server.cont()
     with application(fresh_server.url, tmp_path) as q:
         left = q.hint.read()
         assert left is not None
-        assert q.remote("t", "work").enqueue("x").route == "spool"
+        assert not q.breaker.allows()
         assert q.breaker.open_since == left.since
+        assert q.remote("t", "work").enqueue("x").route == "spool"  # nobody has probed yet: that begins now
         eventually(q.breaker.allows, within=FEW_SECONDS, what="a probe of its own")
         assert q.remote("t", "work").enqueue("x").route == "primary"
         note = q.hint.read()
