@@ -77,13 +77,13 @@ class Rule:
             self._changed.notify_all()
             return True
 
-    def release(self, within: float = 10.0) -> None:
+    def release(self, within: float = 30.0) -> None:
         """Let a late request go now, and wait until the server has answered it."""
         self.released.set()
         if not self.answered.wait(within):
             raise AssertionError("the server did not answer the late request")
 
-    def wait(self, fired: int = 1, within: float = 10.0) -> None:
+    def wait(self, fired: int = 1, within: float = 30.0) -> None:
         """Until it has fired so often."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.fired >= fired, within):

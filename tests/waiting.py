@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], within: float = 10.0, what: str = "") -> T:
+def eventually(condition: Callable[[], T], within: float = 30.0, what: str = "") -> T:
     """The first true answer of `condition`, asked every few milliseconds for up to `within` seconds; then it fails."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
@@ -17,3 +17,17 @@ def eventually(condition: Callable[[], T], within: float = 10.0, what: str = "")
             raise AssertionError(f"{what or 'the condition'} did not come true within {within} s; last answer: {answer!r}")
         time.sleep(0.005)
     return answer
+
+
+def while_moving(over: Callable[[], bool], progress: Callable[[], object], still: float = 60.0) -> bool:
+    """Until it is over, or until `progress` has been the same for so many seconds; whether it is over. For work whose length
+    depends on the machine."""
+    seen, since = progress(), time.monotonic()
+    while not over():
+        now = progress()
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > still:
+            return False
+        time.sleep(0.05)
+    return True

@@ -25,7 +25,7 @@ CUTS: list[Action] = ["cut_before", "cut_inside", "cut_reply", "part_reply", "ga
 @pytest.fixture
 def proxied(server: Server, tmp_path: Path) -> Iterator[tuple[Place, Proxy]]:
     """Workers behind a proxy; the test itself asks the server."""
-    with Proxy(server.port) as proxy, at(tmp_path, server.url) as place:
+    with Proxy(server.port) as proxy, at(tmp_path, server.url, deadline=20.0) as place:  # no job may go to the test's own spool
         place.environment["SPOOLQ_URL"] = proxy.url
         place.environment["SPOOLQ_SPOOL"] = str(tmp_path / "workers-spool.db")
         yield place, proxy

@@ -131,7 +131,7 @@ class Place:
             total.update(ready=depth.ready, claimed=depth.claimed, scheduled=depth.scheduled)
         return +total
 
-    def done(self, within: float = 20.0) -> None:
+    def done(self, within: float = 60.0) -> None:
         """Wait until nothing is left in the primary."""
         eventually(lambda: not self.left(), within=within, what="an empty primary")
 
@@ -165,7 +165,7 @@ class Worker:
         eventually(lambda: self.said(" runs, ") or self.process.poll() is not None)
         return self
 
-    def ended(self, within: float = 15.0) -> int:
+    def ended(self, within: float = 40.0) -> int:
         """Its exit code."""
         try:
             code = self.process.wait(within)

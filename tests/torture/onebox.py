@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
-from tests.waiting import eventually
+from tests.waiting import while_moving
 
 APP = """
 import os
@@ -48,7 +48,7 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
             "SPOOLQ_SPOOL_MIN_FREE": "0",
         }
         environment["PYTHONPATH"] = os.pathsep.join([folder, os.getcwd()])
-        with SpoolQ(url, spool_min_free=0) as q:
+        with SpoolQ(url, spool_min_free=0, disk_limit=60.0) as q:  # however busy the disk is
             task = q.remote("note", queue="torture")
             ids = [receipt.id for receipt in q.enqueue_many([task.job(number) for number in range(jobs)])]
         command = [sys.executable, "-m", "spoolq", "worker", "app_under_torture:q", "--threads", str(threads)]
@@ -62,7 +62,7 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
                 process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder)
                 try:
                     target = size() + jobs * 45 // (kills * 2) * rng.uniform(0.5, 1.5)
-                    eventually(lambda p=process, t=target: size() > t or p.poll() is not None, within=120)
+                    while_moving(lambda p=process, t=target: size() > t or p.poll() is not None, size)
                 finally:
                     process.kill()
                     process.wait()
@@ -71,7 +71,7 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
             last = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder)
             try:
                 with SpoolQ(url) as q:
-                    eventually(lambda: not any(d.ready or d.claimed or d.scheduled for d in q.primary.depths()), within=120)
+                    while_moving(lambda: not any(d.ready or d.claimed or d.scheduled for d in q.primary.depths()), size)
             finally:
                 last.terminate()
                 last.wait(30)

@@ -14,13 +14,12 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.faults.working import Place, Worker, at
 from tests.servers import Server
-from tests.waiting import eventually
+from tests.waiting import eventually, while_moving
 
 
 def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, Any]:
@@ -44,8 +43,11 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
             what = rng.choice(["kill", "freeze", "stop", "server", "freeze server"])
             done[what] += 1
             alive[victim] = disturb(what, place, server, alive[victim], rng)
-        with suppress(AssertionError):  # `left` tells
-            eventually(lambda: not place.left() and not (place.q.spool and place.q.spool.waiting(1)), within=90)
+        # However long that takes; when nothing moves any more, `left` tells
+        while_moving(
+            lambda: not place.left() and not (place.q.spool and place.q.spool.waiting(1)),
+            lambda: (place.folder / "trace").stat().st_size,
+        )
         for worker in alive:
             worker.send(signal.SIGTERM)
         codes = [worker.process.wait(30) for worker in alive]
