@@ -106,6 +106,17 @@ class Session:
         """Whether the path names another file now, or none: what is committed here, nobody would find."""
         return file_identity(self.settings.path) != self.identity
 
+    def rewrite(self) -> None:
+        """After a commit whose sync failed: what it wrote can be read, and a second sync would succeed, though the disk has
+        lost it. So all of the -wal is written again, into the database, and that is synced. Raises when it can't be."""
+        busy, _, _ = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise StoreUnavailable(
+                f"{self.settings.path}: a sync failed, and a reader keeps it from being made good (a backup, a sqlite3 shell?). "
+                "Look at the disk (the kernel's log)",
+                reason="io",
+            )
+
     def close(self, *, checkpoint: bool = False) -> None:
         """Close, quietly: what was committed stays committed. Under the commit lock, so it waits for no foreign reader."""
         self.rollback()

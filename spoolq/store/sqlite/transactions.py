@@ -30,6 +30,7 @@ class Transactions:
         self._lock = CommitLock(f"{settings.path}-lock")
         self._reserve = Reserve(settings.path, settings.reserve)
         self._session: Session | None = None
+        self._unsynced = False
 
     def write(self, operations: list[Operation], more: Callable[[list[Operation]], None]) -> bool:
         """Do those that write, synced. `more` is called under the lock, to add to `operations` those that came meanwhile.
@@ -115,8 +116,10 @@ class Transactions:
         except Exception as error:
             session.rollback()
             again = self._look_again(error) or self._made_room(error, live) or len(operations) > 1
+            maybe = committing and not driver.is_full(error)
+            self._unsynced = self._unsynced or (maybe and isinstance(error, driver.Error))
             for operation in live:
-                operation.undone(maybe=committing and not driver.is_full(error))
+                operation.undone(maybe=maybe)
             if (self._set_aside(error, live, attempt) or again) and not last:
                 return False
             for operation in live:
@@ -159,6 +162,9 @@ class Transactions:
                     raise SpoolDamaged(f"{path} is empty, and it was not. It was left as it is, with its -wal")
             self._session = open_session(self.settings, self._reserve)
             aside.mark(path)
+        if self._unsynced:
+            self._session.rewrite()
+            self._unsynced = False
         return self._session
 
     def _set_aside(self, error: Exception, operations: Sequence[Operation], attempt: int) -> bool:
