@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from spoolq.alarm import Alarm
@@ -199,7 +200,8 @@ class Prober:
         if self._service is None or not self._service.running:
             self._failures = 0
             self._service = Service("spoolq-prober", self.turn)
-            self._service.start()
+            with suppress(RuntimeError):  # no thread can be had now: the job matters more, and a later call tries again
+                self._service.start()
 
     def turn(self) -> float | None:
         """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""

@@ -100,7 +100,7 @@ NOT_CAUSED = {
     "tryagain": "a slot that is being moved",
     "undo": "a write that fails half-way and can't be taken back",
     "closed": "a store that was closed",
-    "local": "this process is out of file descriptors",
+    "local": "this process is out of file descriptors or threads",
     "pool": "a ready client whose pool is exhausted; spoolq's own connections have no such limit",
     "unsupported": "a server older than 6.2",
     "config": "a wrong option of the URL",

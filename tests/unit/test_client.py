@@ -1,6 +1,7 @@
 """Where a job goes, and what `enqueue` says of it, for each pair of answers. Real faults are in tests/faults."""
 
 import random
+import threading
 from typing import Any, cast
 
 import pytest
@@ -196,6 +197,18 @@ def test_the_prober_waits_first_then_asks_until_it_is_answered():
     assert all(delay is not None and 0.2 <= delay <= 5.2 for delay in delays)
     assert prober.turn() is None
     assert breaker.allows()
+
+
+def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    spool = SpoolStub()
+    client = Client(cast(Any, Primary(REFUSED)), lambda: cast(Any, spool), Breaker())
+    for id in ("a", "b"):
+        [receipt] = client.put([Message(id, "q", b"{}")])
+        assert receipt.route == "spool"
 
 
 def test_a_primary_that_is_slow_again_and_again_is_left_alone_until_a_quick_probe():

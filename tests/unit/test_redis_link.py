@@ -197,6 +197,22 @@ def test_what_is_closed_says_so(server: Server, opened: Opened) -> None:
         link.call((b"PING",), soon())
 
 
+def test_a_process_that_can_have_no_more_threads_is_told_so_and_connects_once_it_can(
+    server: Server, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = opened(server.url)
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(StoreUnavailable, match="out of file descriptors, threads or memory") as refused:
+            link.call((b"PING",), soon())
+        assert not refused.value.maybe_applied
+    assert link.call((b"PING",), soon()) == b"PONG"
+
+
+def _no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_an_interrupted_call_leaves_no_reply_behind(server: Server, opened: Opened) -> None:
     """KeyboardInterrupt in the middle of a call: its connection is not used again."""
     link = opened(server.url)

@@ -128,8 +128,12 @@ class Link:
                     if self._faults != seen:
                         raise self._translate(self._fault or EOFError(), sent=False) from self._fault
                     if self._thread is None:
-                        self._thread = threading.Thread(target=self._connect, name="spoolq-connect", daemon=True)
-                        self._thread.start()
+                        thread = threading.Thread(target=self._connect, name="spoolq-connect", daemon=True)
+                        try:
+                            thread.start()
+                        except RuntimeError as error:  # this process may have no more, or is ending
+                            raise outcomes.unavailable(outcomes.LOCAL, self._label, str(error)) from error
+                        self._thread = thread
                     left = deadline - self.clock.monotonic()
                     if left <= 0:
                         raise outcomes.unavailable(outcomes.CONNECT_TIMEOUT, self._label)

@@ -96,7 +96,7 @@ _REFUSED = Reason("refused", advice="start Redis, or mend the address")
 _UNREACHABLE = Reason("unreachable", advice="there is no way to this host; look at the network")
 _DNS = Reason("dns", advice="the host's name can't be resolved; look at the name and the resolver")
 _TLS = Reason("tls", advice="the TLS handshake failed; look at the certificates, and whether the server speaks TLS there")
-_LOCAL = Reason("local", advice="this process is out of file descriptors or memory")
+LOCAL = Reason("local", advice="this process is out of file descriptors, threads or memory")
 
 BY_ERRNO: dict[int, Reason] = {
     errno.ECONNREFUSED: _REFUSED,
@@ -106,10 +106,10 @@ BY_ERRNO: dict[int, Reason] = {
     errno.ENETUNREACH: _UNREACHABLE,
     errno.EADDRNOTAVAIL: _UNREACHABLE,
     errno.ETIMEDOUT: TIMEOUT,
-    errno.EMFILE: _LOCAL,
-    errno.ENFILE: _LOCAL,
-    errno.ENOBUFS: _LOCAL,
-    errno.ENOMEM: _LOCAL,
+    errno.EMFILE: LOCAL,
+    errno.ENFILE: LOCAL,
+    errno.ENOBUFS: LOCAL,
+    errno.ENOMEM: LOCAL,
 }
 
 # A script's error may be wrapped: "ERR Error running script (call to f_…): @user_script:7: -OOM command not allowed…"
@@ -154,7 +154,7 @@ def of_exception(error: BaseException, *, connecting: bool) -> tuple[Reason, boo
             return (_TLS if connecting else CUT), connecting
         if isinstance(link, OSError):
             reason = BY_ERRNO.get(link.errno or 0, CUT)
-            return reason, connecting or reason in (_REFUSED, _LOCAL)
+            return reason, connecting or reason in (_REFUSED, LOCAL)
     if "max number of clients" in str(error):  # redis-py makes a ConnectionError of this reply
         return of_reply(str(error)), True
     if "TimeoutError" in {base.__name__ for base in type(error).__mro__}:
