@@ -100,10 +100,10 @@ class StoreFull(StoreUnavailable):
 
 
 class SpoolDamaged(StoreUnavailable):
-    """The file isn't a spool that can be read. It was left as it is; nothing was applied."""
+    """The file isn't a spool that can be read. It was left as it is; nothing was applied, unless `maybe_applied`."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reason="damaged")
+    def __init__(self, message: str, *, maybe_applied: bool = False, not_after: float = 0.0) -> None:
+        super().__init__(message, reason="damaged", maybe_applied=maybe_applied, not_after=not_after)
 
 
 class LeaseLost(StoreError):

@@ -131,7 +131,9 @@ def translate(error: Error, path: str, *, maybe_applied: bool = False, not_after
         what = "is not a SQLite database" if number == _NOTADB else "is damaged"
         return SpoolDamaged(
             f"{path} {what} ({error}). It was left as it is. If it is the spool, `spoolq spool recover` sets it aside whole and "
-            "saves what can be read of it"
+            f"saves what can be read of it{'. It is not known whether this was stored' if maybe_applied else ''}",
+            maybe_applied=maybe_applied,
+            not_after=not_after,
         )
     if number == _FULL:
         return StoreFull(f"{path}: no room to write ({error}). Nothing was stored; free disk space or raise spool_max_bytes")

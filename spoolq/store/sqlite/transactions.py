@@ -159,7 +159,7 @@ class Transactions:
             with suppress(FileNotFoundError):
                 there = os.stat(path)
                 if not there.st_size and aside.is_marked(path):
-                    raise SpoolDamaged(f"{path} is empty, and it was not. It was left as it is, with its -wal")
+                    raise SpoolDamaged(f"{path} is empty, and it was not. It was left as it is; move it aside with its -wal")
             self._session = open_session(self.settings, self._reserve)
             aside.mark(path)
         if self._unsynced:
@@ -168,10 +168,10 @@ class Transactions:
         return self._session
 
     def _set_aside(self, error: Exception, operations: Sequence[Operation], attempt: int) -> bool:
-        """Whether a damaged file was moved out of the way, so that jobs are taken in a new one: for a put only, after a second
-        look, and only a file that has been a queue of ours. Anything else that lies at the path is left alone."""
+        """Whether a damaged spool was moved out of the way, so that jobs are taken in a new one: for a put only, after a second
+        look, and only a file that has been a spool of ours. Anything else that lies at the path is left alone."""
         settings = self.settings
-        if attempt != 1 or not settings.create or not any(operation.grows for operation in operations):
+        if attempt != 1 or settings.role != "spool" or not settings.create or _drains(operations):
             return False
         if any(operation.maybe for operation in operations):  # stored in the new one, it might be in both: unknown, for once
             return False

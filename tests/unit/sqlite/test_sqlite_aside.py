@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from spoolq.errors import ConfigError, SpoolDamaged
-from spoolq.store.sqlite import SQLiteStore, aside, filesystem
+from spoolq.errors import ConfigError, SpoolDamaged, StoreUnavailable
+from spoolq.store.sqlite import SQLiteStore, aside, driver, filesystem
+from spoolq.store.sqlite.session import Session
 from tests.unit.sqlite.helpers import ROOT, claim, message, raw
 
 Open = Callable[..., SQLiteStore]
@@ -204,3 +205,37 @@ def test_a_local_one_is_told_by_its_type(tmp_path: Path) -> None:
     assert filesystem.kind("/nowhere/at/all") == 0
     if Path("/dev/shm").is_dir():
         assert filesystem.kind("/dev/shm") == 0x01021994  # TMPFS_MAGIC
+
+
+def test_a_queue_that_is_no_spool_is_left_for_a_person(path: Path, open_store: Open) -> None:
+    """Its jobs could only be run from a file that nobody drains."""
+    queue = open_store()
+    queue.put([message("1")])
+    queue.close()
+    content = behead(path)
+    with pytest.raises(SpoolDamaged):
+        open_store().put([message("2")])
+    assert (path.read_bytes(), damaged(path)) == (content, [])
+
+
+def test_a_put_whose_commit_may_be_in_the_damaged_file_is_not_stored_in_a_new_one_too(
+    filled: Path, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be saved from the old one by and by, and be there twice. The next call sets the file aside."""
+    commit = Session.commit
+
+    def breaks(session: Session) -> None:
+        commit(session)
+        spoil(filled)
+        raise driver.Error("database disk image is malformed")
+
+    spool = open_store(role="spool")
+    assert spool.waiting() == ROWS
+    monkeypatch.setattr(Session, "commit", breaks)
+    with pytest.raises(StoreUnavailable) as caught:
+        spool.spool([message("once")])
+    monkeypatch.undo()
+    assert caught.value.maybe_applied
+    assert damaged(filled) == []
+    assert spool.spool([message("next")]) == [True]
+    assert len([file for file in damaged(filled) if not file.name.endswith(("-wal", "-shm"))]) == 1
