@@ -1,4 +1,4 @@
-"""Measure enqueue (Redis up, Redis gone), drain and work beside raw redis-py and raw sqlite3, and print ratios.
+"""Measure enqueue (Redis up, Redis gone, write-ahead), drain and work beside raw redis-py and raw sqlite3, and print ratios.
 
     python -m benchmarks [--jobs N] [--json FILE] [--only WORD …]
 
@@ -54,7 +54,7 @@ def main() -> int:
     rows: list[Row] = []
     busy = os.getloadavg()[0]
     version = ""
-    for measure in (enqueue_up, enqueue_many, enqueue_gone, enqueue_gone_threads, drain, work_redis, work_sqlite):
+    for measure in (enqueue_up, enqueue_many, enqueue_gone, enqueue_gone_threads, enqueue_ahead, drain, work_redis, work_sqlite):
         if any(word in measure.__name__ for word in options.only):
             print(f"… {(measure.__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
@@ -186,6 +186,21 @@ def enqueue_gone(server: servers.Server, folder: Path, jobs: int) -> Iterator[Ro
             "synced INSERT by sqlite3",
         )
         row.more = {"first_ms": first} | percentiles(lambda: task.enqueue("a@example.com", subject="hi"), 3000)
+    yield row
+
+
+def enqueue_ahead(server: servers.Server, folder: Path, jobs: int) -> Iterator[Row]:
+    """One caller, write-ahead, Redis up and handed every job meanwhile, beside a synced insert by sqlite3."""
+    q, _ = application(server.url, folder)
+    with q:
+        task = q.remote("send_email", "mail").using(accept="spool")
+        row = side_by_side(
+            "enqueue, write-ahead, one caller",
+            lambda: task.enqueue("a@example.com", subject="hi"),
+            raw_sqlite(folder),
+            "synced INSERT by sqlite3",
+        )
+        row.more = percentiles(lambda: task.enqueue("a@example.com", subject="hi"), 3000)
     yield row
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from spoolq.drain import Drainer
+    from spoolq.forward import Forwarder
+    from spoolq.watch import Watcher
     from spoolq.worker import Worker
 
 log = logging.getLogger("spoolq")
@@ -72,6 +74,7 @@ class SpoolQ:
         self._spool: Spool | None = None
         self._client: Client | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._forwarder: Forwarder | None = None
         _open.add(self)
 
     @classmethod
@@ -211,10 +214,11 @@ class SpoolQ:
                     "`args` only; "
                     "give them as positions, or leave delayed='spoolq'"
                 )
-            return Message(
-                job.put_id, job.queue, wire.encode_bare(job, settings.wire, settings.max_payload), job.run_at, job.given
-            )
-        return wire.message(job, settings.wire, settings.max_payload)
+            payload = wire.encode_bare(job, settings.wire, settings.max_payload)
+            message = Message(job.put_id, job.queue, payload, job.run_at, job.given)
+        else:
+            message = wire.message(job, settings.wire, settings.max_payload)
+        return message._replace(keep=settings.keep_for) if (job.accept or settings.accept) == "spool" else message
 
     # what is behind it
 
@@ -248,6 +252,8 @@ class SpoolQ:
                         disk_limit=self.settings.disk_limit,
                         address=self.settings.destination,
                         ordered=self.settings.ordering == "fifo",
+                        keep=0.0 if self.settings.confirm == "none" else self.settings.keep_for,
+                        forward=self._forward,
                     )
         return self._client
 
@@ -281,6 +287,16 @@ class SpoolQ:
             horizon=self.settings.horizon,
         )
 
+    def watcher(self) -> Watcher:
+        """Who watches over the rows of this spool that are kept although Redis has them. Raises ConfigError where there is no
+        spool."""
+        from spoolq.watch import Watcher
+
+        spool = self.spool
+        if spool is None:
+            raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to watch")
+        return Watcher(spool, self.primary, replica=self.settings.confirm == "replica")
+
     def worker(
         self,
         *,
@@ -305,6 +321,7 @@ class SpoolQ:
             self.worker_info(tuple(queues) or self.tasks.queues() or ("default",), threads),
             spool=spool,
             drainer=self.drainer() if drain and spool is not None else None,
+            watcher=self.watcher() if drain and spool is not None else None,
             local=local,
             grace=self.settings.grace if grace is None else grace,
             burst=burst,
@@ -315,9 +332,12 @@ class SpoolQ:
         afterwards."""
         with self._lock:
             client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
+            forwarder, self._forwarder = self._forwarder, None
             self._client = self._primary = self._spool = self._executor = None
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=False)
+        if forwarder is not None:
+            forwarder.stop(timeout)
         if client is not None:
             client.close(timeout)
         for store in (primary, spool):
@@ -346,6 +366,7 @@ class SpoolQ:
             namespace=settings.namespace,
             deadline=settings.deadline,
             horizon=settings.horizon,
+            confirm=settings.confirm,
             delayed=settings.delayed,
         )
 
@@ -369,6 +390,18 @@ class SpoolQ:
                         **self._limits(),
                     )
         return self._spool
+
+    def _forward(self) -> None:
+        """Have what was written ahead handed over by this process."""
+        forwarder = self._forwarder
+        if forwarder is None:
+            with self._lock:
+                forwarder = self._forwarder
+                if forwarder is None:
+                    from spoolq.forward import Forwarder
+
+                    forwarder = self._forwarder = Forwarder(self._open_spool(), self.drainer(), self.watcher())
+        forwarder.wake()
 
     def _limits(self) -> dict[str, Any]:
         settings = self.settings
@@ -401,7 +434,7 @@ class SpoolQ:
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
-        self._executor = None
+        self._executor = self._forwarder = None  # a child hands over under a name of its own
         self.breaker.after_fork()
 
 

@@ -33,6 +33,8 @@ log = logging.getLogger("spoolq")
 class Client:
     """Puts messages into the primary or the spool, and answers for what it says.
 
+    A chunk with a message that has `keep` is written ahead: into the spool, and `forward` is called to have it handed over.
+    `keep` here is for what falls back to the spool: seconds for which its rows stay once the primary has the job.
     `deadline` is what the primary gets, in seconds, `disk_limit` what the spool gets on top. Without a spool (an SQLite
     primary) the
     primary gets the disk limit and its refusal is final. `ordered`: nothing goes to the primary past a row of its queue that
@@ -49,6 +51,8 @@ class Client:
         disk_limit: float = 2.0,
         address: str = "the primary",
         ordered: bool = False,
+        keep: float = 0.0,
+        forward: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,6 +65,8 @@ class Client:
         self._ordered = ordered
         self._monotonic = monotonic
         self._slowness, self._alarm = Slowness(), Alarm()
+        self._keep = keep
+        self._forward = forward
         self._prober = Prober(primary, breaker, rng=rng or random.Random())
 
     def put(self, messages: Sequence[Message], *, deadline: float | None = None) -> list[Receipt]:
@@ -92,6 +98,8 @@ class Client:
     def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
         if self._spool is None:
             return self._only(messages)
+        if any(message.keep for message in messages):
+            return self._ahead(self._spool, messages)
         refusal: StoreUnavailable | None = None
         if self._ordered and self.breaker.allows() and self._behind(self._spool, messages):
             return self._fall_back(self._spool, messages, None)
@@ -123,11 +131,23 @@ class Client:
             why = f"it keeps its order (ordering = fifo), and the spool can't say whether earlier ones wait there: {error}"
             raise _refused(messages, why, error, unknown=False) from error
 
+    def _ahead(self, spool: Callable[[], Spool], messages: Sequence[Message]) -> list[Receipt]:
+        try:
+            new = spool().spool(messages, timeout=self._disk_limit)
+        except (StoreUnavailable, ConfigError) as error:
+            # Not into the primary instead: the caller asked for more than that one promises
+            unknown = isinstance(error, StoreUnavailable) and error.maybe_applied
+            raise _refused(messages, f"accept='spool', and the spool: {error}", error, unknown=unknown) from error
+        self._forward()
+        return _receipts(messages, "spool", new)
+
     def _fall_back(
         self, spool: Callable[[], Spool], messages: Sequence[Message], refusal: StoreUnavailable | None
     ) -> list[Receipt]:
         in_doubt = refusal is not None and refusal.maybe_applied
         not_after = refusal.not_after if refusal is not None and in_doubt else None
+        if self._keep:
+            messages = [message._replace(keep=self._keep) for message in messages]
         try:
             new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
         except (StoreUnavailable, ConfigError) as error:  # a directory that is missing is found out here, in the outage

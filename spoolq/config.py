@@ -107,6 +107,9 @@ class Settings:
     )
     deadline: float = field(default=0.25, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
     disk_limit: float = field(default=2.0, metadata=_as(_span(0.01, 600, "from 10ms to 10m")))
+    accept: Literal["primary", "spool"] = field(default="primary", metadata=_as(_choice("primary", "spool")))
+    keep: float = field(default=60.0, metadata=_as(_span(1, 86_400, "from 1s to 1d")))
+    confirm: Literal["none", "aof", "replica"] = field(default="none", metadata=_as(_choice("none", "aof", "replica")))
     wire: Literal["python", "resque"] = field(default="python", metadata=_as(_choice("python", "resque")))
     delayed: Literal["spoolq", "resque"] = field(default="spoolq", metadata=_as(_choice("spoolq", "resque")))
     ordering: Literal["relaxed", "fifo"] = field(default="relaxed", metadata=_as(_choice("relaxed", "fifo")))
@@ -132,6 +135,11 @@ class Settings:
     def destination(self) -> str:
         """The normalised name of where jobs go, without secrets; recorded in the spool when it is made."""
         return destination(self.url, self.namespace)
+
+    @property
+    def keep_for(self) -> float:
+        """`keep`, but no longer than half the horizon: Redis must remember an id for as long as its row may be sent again."""
+        return min(self.keep, self.horizon / 2)
 
     @property
     def sqlite_path(self) -> Path | None:

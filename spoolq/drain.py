@@ -15,7 +15,7 @@ from spoolq.breaker import Breaker
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
 from spoolq.job import Handoff, new_id
 from spoolq.pace import Pace, Room
-from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Effects, Spool, Store, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Effects, Life, Spool, Store, WorkerInfo
 
 log = logging.getLogger("spoolq.drain")
 
@@ -87,6 +87,7 @@ class Drainer:
         self._batch = batch
         self._put_took = 0.0
         self._held = False
+        self._life, self._life_until = Life(), float("-inf")
         self._refusals = 0
         self._cut = ("", 0)
         self._proved = float("-inf")
@@ -124,6 +125,7 @@ class Drainer:
             if not self._breaker.allows() or began - self._proved > 1.0:
                 self._breaker.probe(lambda: self._primary.ready(self._timeout))
             self._look_at_load()
+            self._note_life(began)
         except StoreUnavailable as error:
             return self._refused(error)
         not_after = self._primary.now() + self._timeout
@@ -173,12 +175,16 @@ class Drainer:
         """End `run_once` after the batch under way. Safe in a signal handler."""
         self._stopping = True
 
+    def leave(self) -> None:
+        """Rows that this drainer still holds may be taken over at once."""
+        self._spool.unregister(self._worker)
+
     def close(self, wait: Callable[[float], object] = time.sleep) -> None:
         """Unregister: rows that this drainer still holds may be taken over at once. Unless it was stopped, wait until the ids
         of its last puts may be forgotten (`timeout` seconds at most), so that nothing of what was drained is left in the
         primary."""
         try:
-            self._spool.unregister(self._worker)
+            self.leave()
             if self.progress.moved and not self._stopping and self.progress.error is None:
                 left = (
                     self._last_not_after - self._primary.now() + 0.6
@@ -232,6 +238,11 @@ class Drainer:
 
     # one batch
 
+    def _note_life(self, now: float) -> None:
+        """A moment of the primary before the puts that follow: they are answered in this life, or a later one."""
+        if now >= self._life_until:
+            self._life, self._life_until = self._primary.life(self._timeout), now + 1.0
+
     def _sendable(self, handoff: Handoff) -> bool:
         """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
         expires_at = wire.expires_at(handoff.message.payload)
@@ -265,7 +276,8 @@ class Drainer:
         self._put_took += self._clock() - began
         self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
-        self._delete(handoffs)
+        self._keep([h for h in handoffs if h.message.keep])
+        self._delete([h for h in handoffs if not h.message.keep])
         self.progress.moved += sum(new)
         self.progress.already_there += len(new) - sum(new)
 
@@ -302,7 +314,14 @@ class Drainer:
         self._cut = (handoffs[0].message.id, times + 1 if id == handoffs[0].message.id else 1)
         return self._cut[1] >= 3
 
+    def _keep(self, handoffs: Sequence[Handoff]) -> None:
+        """Write-ahead: the rows stay, and so do their ids in the primary."""
+        with suppress(LeaseLost):  # taken over by another drainer, which will keep them
+            self._spool.keep(handoffs, self._life)
+
     def _delete(self, handoffs: Sequence[Handoff]) -> None:
+        if not handoffs:
+            return
         lost: tuple[str, ...] = ()
         try:
             self._spool.handed_over(handoffs)

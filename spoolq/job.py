@@ -23,7 +23,8 @@ class Job:
 
     `run_at` and `expires_at` are epoch seconds; `run_at` 0 means at once, `expires_at` None means never.
     `attempt` counts the attempts that ended before this one. `run` counts an operator's re-runs from the failure log.
-    `given` says that the caller chose the id. `extra` holds fields that another writer put beside Resque's own; they are
+    `given` says that the caller chose the id. `accept` is where this launch is accepted first, None as the application has it.
+    `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
     """
 
@@ -39,6 +40,7 @@ class Job:
     expires_at: float | None = None
     retries: int | None = None
     given: bool = False
+    accept: Literal["primary", "spool"] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -56,6 +58,7 @@ class Message(NamedTuple):
 
     `id` is the job's `put_id`; `run_at` is epoch seconds, 0 for at once;
     `given` says that the caller chose the id, which is then remembered for the whole horizon.
+    `keep` is for write-ahead: seconds for which a spool keeps its row once the primary has the job. 0: not at all.
     """
 
     id: str
@@ -63,6 +66,7 @@ class Message(NamedTuple):
     payload: bytes
     run_at: float = 0.0
     given: bool = False
+    keep: float = 0.0
 
 
 class Claim(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from spoolq.errors import ConfigError, PayloadError, UnknownTask
 from spoolq.job import Job, Receipt, new_id
@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 Seconds = float | timedelta
 When = float | datetime
+Accept = Literal["primary", "spool"]
 
 
 class Submit(Protocol):
@@ -75,6 +76,7 @@ class Options:
     expires_in: float | None = None
     expires_at: float | None = None
     deadline: float | None = None
+    accept: Accept | None = None
 
 
 class Launch(Generic[P]):
@@ -112,6 +114,7 @@ class Launch(Generic[P]):
             expires_at=expires_at,
             retries=options.retries,
             given=options.id is not None,
+            accept=options.accept,
         )
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
@@ -147,6 +150,7 @@ class Launch(Generic[P]):
         retries: int | None = None,
         expires: Seconds | datetime | None = None,
         deadline: Seconds | None = None,
+        accept: Accept | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -154,7 +158,8 @@ class Launch(Generic[P]):
         copy.
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
         the job
-        is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, instead of the setting.
+        is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is accepted first,
+        instead of the settings.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -162,7 +167,9 @@ class Launch(Generic[P]):
             raise PayloadError(f"id={id!r}: an id is 1 to 200 printable characters")
         if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
             raise PayloadError(f"retries={retries!r} is not a number of retries (0 or more)")
-        changes: dict[str, Any] = {}
+        if accept not in (None, "primary", "spool"):
+            raise PayloadError(f"accept={accept!r}: 'primary' or 'spool'")
+        changes: dict[str, Any] = {} if accept is None else {"accept": accept}
         if deadline is not None:
             changes["deadline"] = above_0(deadline, "deadline")
         if queue is not None:

@@ -163,7 +163,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
-_TIMES = ("run_at", "not_after", "created_at", "until", "failed_at")
+_TIMES = ("run_at", "not_after", "created_at", "until", "failed_at", "keep")
 _LATEST = 1e12
 
 

@@ -27,6 +27,7 @@ from spoolq.scheduler import Scheduler
 from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.tasks import Tasks
+from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.worker")
 
@@ -44,6 +45,7 @@ class Worker:
 
     info       who it is: queues in order of priority, threads, lease
     drainer    empties the spool beside the work; None for no draining
+    watcher    watches over what is kept in the spool beside; None for nobody
     local      whether the spool's own jobs are run during an outage
     grace      seconds that running jobs get at the end before they are put back; None for as long as they take
     burst      end when there is nothing left to do
@@ -60,6 +62,7 @@ class Worker:
         *,
         spool: Spool | None = None,
         drainer: Drainer | None = None,
+        watcher: Watcher | None = None,
         local: bool = True,
         grace: float | None = 25.0,
         burst: bool = False,
@@ -105,6 +108,8 @@ class Worker:
                 self._burst = Burst(one, self.local, drained, tuple(tidy.values())) if burst else None
         if drainer is not None:
             self._services.append(Service("drainer", drainer.turn))
+        if watcher is not None:
+            self._services.append(Service("watcher", watcher.turn, quiet=True))
 
     def run(self) -> int:
         """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; of a burst also 69 when the

@@ -25,8 +25,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "alarm checks",
     "store.sqlite store.redis",  # 4
     "client",  # 5
-    "drain tasks scheduler stats transfer",
-    "runner",
+    "drain watch tasks scheduler stats transfer",
+    "runner forward",
     "crew settler rescuer",
     "consumer",
     "burst",

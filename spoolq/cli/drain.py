@@ -19,13 +19,15 @@ from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiti
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
-from spoolq.errors import StoreFull
+from spoolq.errors import StoreFull, StoreUnavailable
+from spoolq.service import Service
 from spoolq.store.base import DRAIN_PAUSED
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.drain import Drainer
     from spoolq.store.base import Spool
+    from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.drain")
 
@@ -100,7 +102,8 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
 
     It begins slowly, goes as fast as Redis has time, and slows down when others have to wait.
 
-    Exit of --once: 0 no row is left; 69 Redis is away and nothing was moved; 75 rows are left, or draining is paused.
+    Exit of --once: 0 no row waits (one that is kept although Redis has it doesn't wait); 69 Redis is away and nothing was moved;
+    75 rows are left, or draining is paused.
     """
     context = click.get_current_context()
     if context.invoked_subcommand is not None:
@@ -115,31 +118,46 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
     with asking_spool():
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
         spool = existing_spool(q) if once else spool_of(q)
-        drainer = q.drainer(rate=rate, batch=batch)
+        drainer, watcher = q.drainer(rate=rate, batch=batch), q.watcher()
     signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
     try:
         with signals.installed(), asking_spool():
             if once:
+                with suppress(StoreUnavailable):  # first: what Redis has lost is to be moved again
+                    watcher.turn()
                 drainer.run_once(timeout, wait=signals.wait, report=progress.report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, signals, progress)
+                _go_on(drainer, watcher, signals, progress)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
         drainer.close()
     progress.end(left)
     if once:
+        _say_kept(spool)
         _exit(q, drainer, left)
 
 
-def _go_on(drainer: Drainer, signals: Signals, progress: Progress) -> None:
+def _go_on(drainer: Drainer, watcher: Watcher, signals: Signals, progress: Progress) -> None:
+    watching = Service("watcher", watcher.turn, quiet=True)
+    watching.start()
     while not signals.stopping:
         delay = drainer.turn()
         progress.report(drainer.progress)
         if delay > 0 and not signals.stopping:
             signals.wait(delay)
+    watching.stop(1.0)
+
+
+def _say_kept(spool: Spool) -> None:
+    with suppress(StoreUnavailable):
+        if kept := spool.info().kept:
+            hint(
+                f"spoolq: Redis has {jobs(kept)} that this host watches until it has persisted them: a worker does, a drain "
+                "without --once, or whoever enqueues here"
+            )
 
 
 def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:

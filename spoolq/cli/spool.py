@@ -55,6 +55,7 @@ def info(given: Given, as_json: bool) -> None:
         ("waiting", jobs(facts.rows) + (f", oldest {say_age(facts.oldest)}" if facts.rows else "")),
         ("in hand", f"{facts.claimed:,} (claimed by a drainer or a local worker)"),
         ("in doubt", f"{facts.in_doubt:,} (Redis may have them already: only a drainer takes them)"),
+        ("kept", f"{facts.kept:,} (Redis has them: kept until it has persisted them, sent again if it loses them)"),
         ("set aside", f"{facts.quarantined:,} (will not run until somebody looks)"),
         ("failed here", f"{facts.failures:,}"),
         ("full", f"{100 * facts.share:.0f} % (by {facts.bound})"),

@@ -132,6 +132,8 @@ def _spool(side: Side) -> list[str]:
         words.append(f"draining is paused since {when(info.drain_paused_at)} (`spoolq drain resume`)")
     if info.in_doubt:
         words.append(f"{info.in_doubt:,} in doubt")
+    if info.kept:
+        words.append(f"{info.kept:,} in Redis, and kept until it has persisted them")
     if info.quarantined:
         words.append(f"{info.quarantined:,} set aside")
     if side.failures:

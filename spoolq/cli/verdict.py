@@ -88,8 +88,8 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
         )
     if waiting:
-        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}.")
-    return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}.")
+        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}{_kept(spool)}.")
+    return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}{_kept(spool)}.")
 
 
 def _away(primary: Side, spool: Side) -> Verdict:
@@ -106,7 +106,7 @@ def _away(primary: Side, spool: Side) -> Verdict:
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
     lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
-    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_damaged(spool)}.")
+    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.")
 
 
 def _damaged(spool: Side) -> str:
@@ -119,6 +119,12 @@ def _rows(spool: Side) -> tuple[int, float | None, int]:
     if spool.info is None:
         return 0, None, 0
     return spool.info.rows, spool.info.oldest, spool.info.quarantined
+
+
+def _kept(spool: Side) -> str:
+    """What Redis took and may lose yet: it is no job more, and nothing to worry about."""
+    kept = 0 if spool.info is None else spool.info.kept
+    return f"; {kept:,} watched until Redis has persisted them" if kept else ""
 
 
 def _named(side: Side) -> str:

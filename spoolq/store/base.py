@@ -121,6 +121,21 @@ class ServerFacts(NamedTuple):
     unasked: str = ""
 
 
+class Life(NamedTuple):
+    """Which life of a store this is, and how far on in it: a run of its process, a line of its data, and its progress.
+
+    Of a store that can't tell, or can't lose what it answered, all lives are the same.
+    """
+
+    run: str = ""
+    line: str = ""
+    progress: int = 0
+
+    def continues(self, earlier: Life) -> bool:
+        """Whether nothing says that what was applied in that earlier moment may have been lost since."""
+        return self[:2] == earlier[:2] and self.progress >= earlier.progress
+
+
 class FailureLog(Protocol):
     """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
 
@@ -197,6 +212,18 @@ class Store(Protocol):
 
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""
+
+    # what became of it
+
+    def life(self, timeout: float) -> Life:
+        """This moment. Another run or line, or less progress than before, and the store may have lost what it had answered."""
+
+    def remembers(self, ids: Sequence[str]) -> list[bool]:
+        """For each id, whether it was put, and the store neither forgot it nor lost it."""
+
+    def persisted(self, *, replica: bool, timeout: float) -> bool | None:
+        """Whether all that was applied before this call is on the store's disk (with `replica`: in another server), waiting for
+        it up to `timeout` seconds. None where the store can't tell."""
 
     # taking and settling
 
@@ -328,21 +355,56 @@ class Spool(Store, Protocol):
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""
 
+    def keep(self, handoffs: Sequence[Handoff], life: Life) -> None:
+        """The primary has them, since a moment not before `life`: the rows stay for `message.keep` seconds at least, kept, in
+        doubt, out of everybody's way. Raises `LeaseLost` as `ack` does."""
+
+    def watches(self) -> list[Watch]:
+        """Every batch of kept rows, whoever handed it over, in the order in which they will be due."""
+
+    def kept(self, watch: Watch, limit: int) -> list[Kept]:
+        """Up to `limit` rows of this batch. A batch without rows is gone."""
+
+    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> None:
+        """The primary will not lose these any more: delete the rows. One that is not kept under this watch is passed over."""
+
+    def send_again(self, watch: Watch, kept: Sequence[Kept]) -> None:
+        """The primary may have lost these: they wait to be handed over, in doubt, where they were. Passes over as `let_go`."""
+
     def quarantine(self, handoff: Handoff, reason: str) -> None:
         """Set one row aside, with the reason, out of everybody's way. Nothing is deleted. Raises `LeaseLost`."""
 
     def waiting(self, limit: int | None = None) -> int:
-        """How many rows wait to be handed over, those in claims included and those in quarantine not; counted up to `limit`
-        only."""
+        """How many rows wait to be handed over, those in claims included, kept ones and those in quarantine not; counted up to
+        `limit` only."""
 
     def info(self) -> SpoolInfo:
         """Facts for people."""
 
 
+class Watch(NamedTuple):
+    """Rows that are kept: when they were handed over, and whether their time is up."""
+
+    number: int
+    life: Life
+    due: bool
+
+
+class Kept(NamedTuple):
+    """A row that is kept, by its number in the file. `not_after` is the latest time at which an attempt may still be applied."""
+
+    row: int
+    id: str
+    given: bool
+    not_after: float
+
+
 @dataclass(frozen=True, slots=True)
 class SpoolInfo:
-    """The state of a spool file. Sizes in bytes; `oldest` is an age in seconds, `drain_paused_at` epoch seconds.
+    """The state of a spool file. Sizes in bytes; `oldest` is the age in seconds of the oldest row that waits, `drain_paused_at`
+    epoch seconds.
 
+    `rows` wait to be handed over; `kept` are in the primary, and here until it is sure not to lose them.
     `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
     where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk. `damaged`: files
     that were set aside whole, and whose jobs wait to be recovered.
@@ -355,6 +417,7 @@ class SpoolInfo:
     rows: int
     in_doubt: int
     claimed: int
+    kept: int
     quarantined: int
     failures: int
     bytes: int

@@ -71,7 +71,7 @@ class Upkeep(Protocol):
         after."""
 
     def quarantined(self, after: int = 0, limit: int = 100) -> list[tuple[int, Quarantined]]:
-        """A page of what was set aside, in the order in which it was; the number is what the next call is to begin `after`."""
+        """A page of what was set aside, in the order in which it came; the number is what the next call begins `after`."""
 
     def find(self, id: str) -> Quarantined | None:
         """One row of the quarantine."""

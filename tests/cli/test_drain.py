@@ -228,3 +228,40 @@ def test_a_pause_is_said_in_the_progress(monkeypatch: pytest.MonkeyPatch, capsys
     clock.now, done.error = 101.0, StoreUnavailable("x", reason="paused")
     shown.report(done)
     assert capsys.readouterr().err.strip() == "1,000 jobs safe in the spool, draining is paused (`spoolq drain resume`)"
+
+
+def test_kept_rows_are_shown_as_what_they_are_and_keep_no_drain_from_ending(spoolq: Run, fresh_server: Server) -> None:
+    env = {"SPOOLQ_URL": fresh_server.url, "SPOOLQ_KEEP": "1s"}
+    fresh_server.kill()
+    assert spoolq("enqueue", "send", "1", "--queue", "mail", SPOOLQ_ACCEPT="spool", **env).out.split()[1] == "spool"
+    fresh_server.start()
+    said = spoolq("drain", "--once", **env)
+    assert (said.code, said.out.endswith("; 0 left.\n")) == (0, True)
+    assert "Redis has 1 job that this host watches" in said.err
+    assert "1 in Redis, and kept until it has persisted them" in spoolq("status", **env).out
+    assert "kept         1 (Redis has them" in spoolq("spool", "info", **env).out
+    assert spoolq("spool", "info", "--json", **env).json["kept"] == 1
+    health = spoolq("health", **env)
+    assert (health.code, "1 watched until Redis has persisted them" in health.out) == (0, True)
+    # Its time is up: the next one lets it go
+    eventually(
+        lambda: spoolq("drain", "--once", **env).code == 0 and spoolq("spool", "info", "--json", **env).json["kept"] == 0, 20
+    )
+    assert fresh_server.client().llen("resque:queue:mail") == 1
+
+
+def test_a_drain_that_goes_on_watches(fresh_server: Server, spoolq: Run) -> None:
+    env = {"SPOOLQ_URL": fresh_server.url, "SPOOLQ_KEEP": "1s"}
+    spoolq("enqueue", "send", "1", "--queue", "mail", SPOOLQ_ACCEPT="spool", **env)
+    process = start("drain", **env)
+    try:
+
+        def over() -> bool:
+            info = spoolq("spool", "info", "--json", **env).json
+            return bool((info["rows"], info["kept"]) == (0, 0))
+
+        eventually(over, 20, "a row that was handed over, and let go")
+        assert fresh_server.client().llen("resque:queue:mail") == 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert finish(process).code == 0

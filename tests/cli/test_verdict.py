@@ -21,6 +21,7 @@ INFO = SpoolInfo(
     rows=0,
     in_doubt=0,
     claimed=0,
+    kept=0,
     quarantined=0,
     failures=0,
     bytes=4096,
@@ -48,6 +49,8 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
     [
         (UP, NO_SPOOL, OK, SAFE, "3 ready, 2 running, 1 scheduled, 1 failed; no spool at /s.db so far."),
         (UP, spool(), OK, SAFE, "none in the spool"),
+        (UP, spool(kept=7), OK, SAFE, "none in the spool; 7 watched until Redis has persisted them."),
+        (AWAY, spool(kept=7), DEGRADED, SAFE, "none in the spool; 7 watched until Redis has persisted them."),
         (UP, spool(rows=12, oldest=2.0), OK, SAFE, "12 jobs on the way from the spool into Redis"),
         (UP, spool(rows=1, oldest=61.0), DEGRADED, SAFE, "1 job waits in the spool, oldest 1 min 1 s: start"),
         (UP, spool(quarantined=1), DEGRADED, SAFE, "1 job is set aside in the spool and will not run"),

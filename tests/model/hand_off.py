@@ -30,6 +30,7 @@ COMMON = {
 AHEAD = {
     "keep_row": "the row stays until Redis has persisted what it took",
     "keep_marker": "the marker stays as long as the row",
+    "look_for_id": "a row is let go only while Redis has its marker",
 }
 AGAIN = {
     "ask_spool": "a call with a given id asks the spool before Redis: a row that waits is put in doubt, and is the answer",
@@ -68,7 +69,7 @@ class S(NamedTuple):
     ran_here: bool = False
     settled: bool = False
     saved: bool = False  # what Redis has is on its disk
-    restarted: bool = False  # it has lost, once, what it had not saved
+    restarted: bool = False  # it has lost, once, what it had not saved, or everything
 
 
 def steps(kind: Kind, s: S, on: On) -> Steps:
@@ -207,7 +208,9 @@ def _ends(kind: Kind, s: S, on: On) -> Steps:
         if not s.restarted:
             yield "Redis restarts empty", s._replace(pushed=0, marker=False, restarted=True, net=())
     if s.row == "kept":
-        if s.saved:
+        if s.pushed and not s.restarted:
+            yield "Redis is emptied, and goes on", s._replace(pushed=0, marker=False, restarted=True, saved=True)
+        if s.saved and (s.marker or not on("look_for_id")):
             yield "the row is let go", s._replace(row="", settled=True)
         yield "Redis was restarted: the kept row is sent again", s._replace(row="ready", doubt=True, token=s.token + 1)
 

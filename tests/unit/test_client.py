@@ -46,11 +46,13 @@ class SpoolStub:
         self.known = known or {}
         self.rows: list[tuple[str, float | None]] = []
         self.asked = 0
+        self.keeps: list[float] = []
 
     def spool(self, messages: list[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         if self.answer is not None:
             raise self.answer
         self.rows += [(message.id, not_after) for message in messages]
+        self.keeps += [message.keep for message in messages]
         return [True] * len(messages)
 
     def holds(self, queues: set[str], *, timeout: float | None = None) -> bool:
@@ -179,6 +181,34 @@ def test_many_are_put_in_chunks_and_the_error_sorts_every_id(make):
     error = caught.value
     assert (len(error.stored), len(error.unknown), len(error.not_stored)) == (500, 500, 200)
     assert {*error.stored, *error.unknown, *error.not_stored} == {m.id for m in messages}
+
+
+def test_what_is_written_ahead_asks_the_spool_alone_and_is_handed_over(make):
+    primary, spool, woken = Primary(), SpoolStub(), []
+    client = make(primary, spool, forward=lambda: woken.append(1))
+    ahead = message("a")._replace(keep=60.0)
+    assert client.put([ahead]) == [("a", "spool", True)]
+    assert client.put([message("b"), ahead._replace(id="c")]) == [("b", "spool", True), ("c", "spool", True)]
+    assert client.put([message("d")]) == [("d", "primary", True)]
+    assert (spool.rows, spool.keeps) == ([("a", None), ("b", None), ("c", None)], [60.0, 0.0, 60.0])
+    assert (primary.puts, len(woken)) == ([["d"]], 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(DISK, NotStored), (StoreFull("the spool is at its limit"), SpoolFull), (DISK_HUNG, MaybeStored)]
+)
+def test_what_can_not_be_written_ahead_goes_nowhere_else(make, error, kind):
+    primary, woken = Primary(), []
+    with pytest.raises(kind, match="accept='spool'") as caught:
+        make(primary, SpoolStub(error), forward=lambda: woken.append(1)).put([message()._replace(keep=60.0)])
+    assert type(caught.value) is kind
+    assert (primary.puts, woken) == ([], [])
+
+
+def test_a_client_that_confirms_has_what_falls_back_kept(make):
+    spool = SpoolStub()
+    make(Primary(IN_DOUBT), spool, keep=60.0).put([message()])
+    assert (spool.rows, spool.keeps) == ([("j1", 123.5)], [60.0])
 
 
 def test_chunks_are_bounded_in_rows_and_bytes():

@@ -85,7 +85,7 @@ def test_an_unknown_variable_warns_with_the_nearest_name(caplog: pytest.LogCaptu
 
 
 def test_a_setting_of_a_later_version_is_unknown() -> None:
-    warnings = load(env={"HOME": "/h", "SPOOLQ_ACCEPT": "spool"})[1].warnings
+    warnings = load(env={"HOME": "/h", "SPOOLQ_RESERVE": "1MiB"})[1].warnings
     assert len(warnings) == 1
 
 

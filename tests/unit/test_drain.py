@@ -13,7 +13,7 @@ from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import StoreFull, StoreUnavailable
 from spoolq.job import Job, Message
-from spoolq.store.base import DRAIN_PAUSED, Load, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, Life, Load, WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
 
@@ -44,6 +44,9 @@ class Primary:
 
     def load(self, timeout: float, *, memory: bool = False) -> Load:
         return self.loads.pop(0) if self.loads else Load(0.0001)
+
+    def life(self, timeout: float) -> Life:
+        return Life("run", "line", len(self.has))
 
     def now(self) -> float:
         return time.time()

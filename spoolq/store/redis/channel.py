@@ -48,6 +48,11 @@ class Channel:
         self._reader.feed(chunk)
         return self.last()
 
+    def exchange_many(self, requests: bytes, deadline: float, replies: int) -> list[Any]:
+        """Send several requests and return their replies. Raises as `exchange`."""
+        self.send(requests, deadline)
+        return [*(self.next() for _ in range(replies - 1)), self.last()]
+
     def send(self, request: bytes, deadline: float) -> None:
         """Hand the request to the socket, as fast as it takes it. Several requests may be joined."""
         self.sent = False

@@ -48,12 +48,21 @@ class Link:
         """One command. An error reply is returned as a `ReplyError`. Raises StoreUnavailable."""
         return self.request(lambda: encode(args), deadline, valid)
 
+    def talk(self, commands: Sequence[Sequence[bytes]], deadline: float) -> list[Any]:
+        """Several commands, one after the other on one connection. Their replies as by `call`. Raises StoreUnavailable."""
+        data = b"".join(encode(command) for command in commands)
+        reply: list[Any] | ReplyError = self.request(lambda: data, deadline, replies=len(commands))
+        return [reply] * len(commands) if isinstance(reply, ReplyError) else reply
+
     def open(self, deadline: float) -> None:
         """See to it that there is a connection, and Redis's clock known. Raises StoreUnavailable."""
         self._give(self._take(deadline))
 
-    def request(self, build: Callable[[], bytes], deadline: float, valid: Callable[[Any], bool] | None = None) -> Any:
-        """Send what `build` makes (called once there is a connection, so that Redis's clock is known) and return the reply.
+    def request(
+        self, build: Callable[[], bytes], deadline: float, valid: Callable[[Any], bool] | None = None, *, replies: int = 0
+    ) -> Any:
+        """Send what `build` makes (called once there is a connection, so that Redis's clock is known) and return the reply, or
+        with `replies` a list of so many.
 
         A reply that isn't `valid` ends the connection and raises, as garbage does, with `maybe_applied`.
         """
@@ -67,7 +76,9 @@ class Link:
                     self._give(channel)
                     raise
             try:
-                if self.clock.stale:
+                if replies:
+                    reply, fit = channel.exchange_many(data, deadline, replies), True
+                elif self.clock.stale:
                     reply, fit = self._and_time(channel, data, deadline)
                 else:
                     reply, fit = channel.exchange(data, deadline), True

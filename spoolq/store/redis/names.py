@@ -16,6 +16,7 @@ class Names:
         self.failed = self.prefix + b"failed"
         self.markers = self.prefix + b"spoolq:markers"
         self.meta = self.prefix + b"spoolq:meta"
+        self.persisted = self.prefix + b"spoolq:persisted"
         self.probe = self.prefix + b"spoolq:probe"
         self.probe_queues = self.prefix + b"spoolq:probe:queues"
 

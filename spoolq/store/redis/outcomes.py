@@ -28,6 +28,9 @@ CUT = Reason("cut", advice="the connection broke; look whether Redis was restart
 GARBAGE = Reason("garbage", advice="what answers at this address doesn't speak Redis's protocol")
 LATE = Reason("late", server_wide=False, advice="the request arrived after its deadline and was refused")
 UNDO = Reason("undo", server_wide=False, advice="a write failed half-way and could not be taken back; look at the server's log")
+UNCONFIRMED = Reason(
+    "unconfirmed", advice="Redis has the job but not where `confirm` wants it; look at its append-only file, its replicas"
+)
 CONNECT_TIMEOUT = Reason(
     "connect_timeout", advice="no connection in time; look whether Redis hangs, at the host's name, the network and TLS"
 )

@@ -53,8 +53,12 @@ class Putter:
             self._again(freed)
             raise
         if not hold:
-            self._done.extend(message.id for message, fresh in zip(messages, new, strict=True) if fresh and not message.given)
+            self.done(messages, new)
         return new
+
+    def done(self, messages: Sequence[Message], new: Sequence[bool]) -> None:
+        """These were answered, and nobody will send them again: their ids may go, but those that were there or given."""
+        self._done.extend(message.id for message, fresh in zip(messages, new, strict=True) if fresh and not message.given)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         """As `Store.forget`."""

@@ -15,10 +15,11 @@ from spoolq import checks, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.base import NONE, Claimed, Depth, Effects, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
+from spoolq.store.redis.keeping import Keeper
 from spoolq.store.redis.link import Link
 from spoolq.store.redis.names import Names
 from spoolq.store.redis.putting import Putter, known, outcome
@@ -39,6 +40,8 @@ _warned: set[str] = set()
 class RedisStore:
     """Jobs in Redis, as Resque keeps them. What each verb promises stands in `spoolq.store.base.Store`.
 
+    With `confirm` a put that isn't held is done once Redis has it in its append-only file ("aof") or in a replica; where it
+    doesn't say so in time, it raises StoreUnavailable, with `maybe_applied`, and the id stays remembered.
     `deadline` is what a put gets, in seconds, `timeout` any other verb. `horizon` is how long an id is remembered. With
     `delayed="resque"` a put for later goes to Resque's own delayed keys, where a stock scheduler drops its id. `client` is a
     ready redis-py client to use instead of connections of our own; `clock` is monotonic.
@@ -54,6 +57,7 @@ class RedisStore:
         deadline: float = 0.25,
         timeout: float = 5.0,
         horizon: float = 7 * 86400,
+        confirm: Literal["none", "aof", "replica"] = "none",
         delayed: Literal["spoolq", "resque"] = "spoolq",
         client: Any = None,
         clock: Callable[[], float] = time.monotonic,
@@ -75,6 +79,8 @@ class RedisStore:
             if client is None
             else Injected(client, self._clock, self.address)
         )
+        self._confirm = confirm
+        self._keeper = Keeper(self._transport, self._names, self.address)
         self._resque_delayed = delayed == "resque"
         self._putter = Putter(self._transport, self._names, self.address, resque_delayed=self._resque_delayed)
         self._idle: set[str] = set()
@@ -99,7 +105,20 @@ class RedisStore:
         hold: bool = False,
     ) -> list[bool]:
         deadline = self._until(self._deadline if timeout is None else timeout)
-        return self._putter.put(messages, effects, deadline, not_after, hold)
+        if self._confirm == "none" or hold:
+            return self._putter.put(messages, effects, deadline, not_after, hold)
+        new = self._putter.put(messages, effects, deadline, not_after, True)
+        if not self._confirmed(messages, deadline):
+            raise self._keeper.unconfirmed()
+        self._putter.done(messages, new)
+        return new
+
+    def _confirmed(self, messages: Sequence[Message], deadline: float) -> bool:
+        try:
+            ids = [message.id for message in messages]
+            return self._keeper.persisted(self._confirm == "replica", deadline, ids) is True
+        except StoreUnavailable:
+            return False
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         if ids:
@@ -153,6 +172,17 @@ class RedisStore:
 
     def now(self) -> float:
         return self._clock.now()
+
+    # what became of it
+
+    def life(self, timeout: float) -> Life:
+        return self._keeper.life(self._until(timeout))
+
+    def remembers(self, ids: Sequence[str]) -> list[bool]:
+        return self._keeper.remembers(ids, self._by())
+
+    def persisted(self, *, replica: bool, timeout: float) -> bool | None:
+        return self._keeper.persisted(replica, self._until(timeout))
 
     # taking and settling
 

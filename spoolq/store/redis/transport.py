@@ -25,6 +25,9 @@ class Transport(Protocol):
     def call(self, args: Sequence[bytes], deadline: float, valid: Valid | None = None) -> Any:
         """One command. A reply that isn't `valid` is garbage: it may have been applied."""
 
+    def talk(self, commands: Sequence[Sequence[bytes]], deadline: float) -> list[Any]:
+        """Several commands, one after the other on one connection."""
+
     def close(self) -> None:
         """Let go of the connections."""
 
@@ -61,6 +64,10 @@ class Injected:
         """Hand it to the client."""
         self.open(deadline)
         return self._do(args, valid)
+
+    def talk(self, commands: Sequence[Sequence[bytes]], deadline: float) -> list[Any]:
+        """Hand them over one by one: on which connections is the client's to say."""
+        return [self.call(command, deadline) for command in commands]
 
     def close(self) -> None:
         """Nothing: the client isn't ours."""

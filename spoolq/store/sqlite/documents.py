@@ -15,7 +15,7 @@ SQL = statements("upkeep")
 
 def document(row: tuple[Any, ...]) -> Document:
     """A row of the table of jobs as it leaves the file."""
-    seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason = row
+    _, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch = row
     sound = checksum(id, queue, payload) == crc
     return {
         "kind": "job",
@@ -27,7 +27,8 @@ def document(row: tuple[Any, ...]) -> Document:
         "in_doubt": bool(doubt),
         "not_after": None if not_after == NEVER else not_after / 1e6,
         "created_at": created_at / 1e6,
-        "quarantine": (reason or "set aside") if seq < 0 else None if sound else BAD_CHECKSUM,
+        "keep": watch / 1e6,
+        "quarantine": reason or (None if sound else BAD_CHECKSUM),
     }
 
 
@@ -52,5 +53,6 @@ def put_in(session: Session, one: Document, elsewhere: str) -> int:
         micros(one["created_at"]),
         reason,
         session.now,
+        micros(one.get("keep", 0.0)),
     )
     return session.execute(SQL["add_job"], values).rowcount

@@ -16,6 +16,7 @@ from spoolq.store.sqlite.tokens import join, split
 
 SQL = statements("spool")
 _PAGE = 100
+_Found = tuple[int, str, str, bytes, int, int, int, int, int, int, int]
 
 
 def recall(session: Session, id: str) -> Literal["waiting", "ran"] | None:
@@ -36,11 +37,11 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
     taken: list[Handoff] = []
     ordered = order.kept(session)
     for row in _next(session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"]):
-        seq, id, queue, payload, _, run_at, keep, doubt, known, created_at = row
+        seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch = row
         taken.append(
             Handoff(
                 Claim(join(seq, fence), worker.key, queue, payload),
-                Message(id, queue, payload, run_at / 1e6, keep == GIVEN),
+                Message(id, queue, payload, run_at / 1e6, keep == GIVEN, watch / 1e6),
                 bool(doubt),
                 max(known, attempt) / 1e6,
                 max(0.0, (session.now - created_at) / 1e6),
@@ -54,11 +55,9 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
     return taken
 
 
-def _next(
-    session: Session, limit: int, max_bytes: int, sql: str
-) -> list[tuple[int, str, str, bytes, int, int, int, int, int, int]]:
+def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found]:
     """The oldest rows that can be taken; those whose checksum doesn't fit are set aside."""
-    found: list[tuple[int, str, str, bytes, int, int, int, int, int, int]] = []
+    found: list[_Found] = []
     size = seq = 0
     while len(found) < limit:
         rows = session.all(sql, (seq, min(_PAGE, limit - len(found))))

@@ -152,7 +152,7 @@ def measure(session: Session, used: int, free: int) -> Fullness:
 
 
 def count_rows(session: Session, limit: int | None = None) -> int:
-    """How many rows there are that are not in quarantine, counted up to `limit` only."""
+    """How many rows there are that are neither kept nor in quarantine, counted up to `limit` only."""
     left = 1 << 60 if limit is None else limit
     found = 0
     for part in ("count_ready", "count_in_doubt", "count_scheduled", "count_claimed"):

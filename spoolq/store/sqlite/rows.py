@@ -39,6 +39,7 @@ class Row(NamedTuple):
     crc: int
     run_at: int
     keep: int
+    watch: int
 
 
 def checksum(id: str, queue: str, payload: bytes) -> int:
@@ -52,7 +53,7 @@ def prepare(messages: Sequence[Message], largest: int, *, hold: bool = False) ->
 
 
 def _row(message: Message, largest: int, hold: bool) -> Row:
-    id, queue, payload, run_at, given = message
+    id, queue, payload, run_at, given, keep = message
     if len(payload) > largest:
         raise PayloadError(f"job {id}: {len(payload):,} bytes, and the queue file takes {largest:,} at most. Nothing was stored")
     if not math.isfinite(run_at) or run_at > _LATEST:
@@ -61,7 +62,8 @@ def _row(message: Message, largest: int, hold: bool) -> Row:
         crc = checksum(id, queue, payload)
     except UnicodeEncodeError as error:
         raise PayloadError(f"job {id!r}: its id or queue is not valid text ({error}). Nothing was stored") from error
-    return Row(id, queue, bytes(payload), crc, max(0, int(run_at * 1_000_000)), GIVEN if given else HELD if hold else FORGET)
+    remember = GIVEN if given else HELD if hold else FORGET
+    return Row(id, queue, bytes(payload), crc, max(0, int(run_at * 1_000_000)), remember, int(keep * 1_000_000))
 
 
 def insert(
@@ -75,7 +77,7 @@ def insert(
     now, new = session.now, []
     attempt = None if not_after is None else later(not_after)
     for row in rows:
-        id, queue, payload, crc, run_at, keep = row
+        id, queue, payload, crc, run_at, keep, watch = row
         doubt = int(attempt is not None or (in_doubt and keep == GIVEN))
         inserted = session.execute(
             SQL["insert"],
@@ -91,6 +93,7 @@ def insert(
                 NEVER if attempt is None else attempt,
                 now,
                 now if remembered or keep == GIVEN else ALWAYS,
+                watch,
             ),
         ).rowcount
         if not inserted and attempt is not None:
@@ -98,3 +101,8 @@ def insert(
         new.append(inserted == 1)
     session.woke = session.woke or True in new
     return new
+
+
+def known(session: Session, id: str) -> bool:
+    """Whether a row of this id is there, or was settled and is remembered."""
+    return bool(session.one(_SPOOL["known"], (id,)) or session.one(_SPOOL["ran"], (id, session.now)))

@@ -11,14 +11,28 @@ from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, Load, ServerFacts, SpoolInfo, WorkerInfo, WorkerView, Working
+from spoolq.store.base import (
+    NONE,
+    Claimed,
+    Depth,
+    Effects,
+    Kept,
+    Life,
+    Load,
+    ServerFacts,
+    SpoolInfo,
+    Watch,
+    WorkerInfo,
+    WorkerView,
+    Working,
+)
+from spoolq.store.sqlite import ahead, order, settling, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
-from spoolq.store.sqlite import order, settling, views, workers
 from spoolq.store.sqlite.limits import Limits, count_rows
-from spoolq.store.sqlite.rows import SQL, Row, insert, prepare
+from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
 from spoolq.store.sqlite.upkeep import SQLiteUpkeep
@@ -138,6 +152,20 @@ class SQLiteStore:
     def now(self) -> float:
         """See `Store.now`: the host's clock."""
         return self._settings.clock()
+
+    # what became of it
+
+    def life(self, timeout: float) -> Life:
+        """See `Store.life`: what was committed is not lost."""
+        return Life()
+
+    def remembers(self, ids: Sequence[str]) -> list[bool]:
+        """See `Store.remembers`."""
+        return self._run(lambda session: [known(session, id) for id in ids], writes=False)
+
+    def persisted(self, *, replica: bool, timeout: float) -> bool | None:
+        """See `Store.persisted`: a commit is on the disk, and in no other server."""
+        return None if replica else True
 
     # taking and settling
 
@@ -282,6 +310,29 @@ class SQLiteStore:
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
         self._run(lambda session: spooling.give_back(session, handoffs, applied))
+
+    def keep(self, handoffs: Sequence[Handoff], life: Life) -> None:
+        """See `Spool.keep`."""
+        if handoffs:
+            _raise_lost(self._run(lambda session: ahead.keep(session, handoffs, life)))
+
+    def watches(self) -> list[Watch]:
+        """See `Spool.watches`."""
+        return self._run(ahead.watches, writes=False)
+
+    def kept(self, watch: Watch, limit: int) -> list[Kept]:
+        """See `Spool.kept`."""
+        return self._run(lambda session: ahead.kept(session, watch, limit))
+
+    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> None:
+        """See `Spool.let_go`."""
+        if kept:
+            self._run(lambda session: ahead.let_go(session, watch, kept))
+
+    def send_again(self, watch: Watch, kept: Sequence[Kept]) -> None:
+        """See `Spool.send_again`."""
+        if kept:
+            self._run(lambda session: ahead.send_again(session, watch, kept))
 
     def quarantine(self, handoff: Handoff, reason: str) -> None:
         """See `Spool.quarantine`."""

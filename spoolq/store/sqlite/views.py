@@ -68,6 +68,7 @@ def info(session: Session) -> SpoolInfo:
         rows=count_rows(session),
         in_doubt=sum(doubtful),
         claimed=session.scalar(SQL["count_claimed"], (1 << 60,)),
+        kept=session.scalar(SQL["count_kept"]),
         quarantined=session.scalar(SQL["count_quarantined"]),
         failures=session.scalar(FAILURES["count"]),
         bytes=session.scalar("PRAGMA page_count") * session.page_size + wal,

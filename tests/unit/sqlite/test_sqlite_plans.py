@@ -17,6 +17,7 @@ HOT = {
         "purge_remember purge forget_settled forget_row sweep_settled"
     ),
     "spool": "doubt recall known ran next take give_back quarantine",
+    "ahead": "watch watch_of keep kept let_go send_again end_watch",
     "workers": "find register extend heartbeat called held expire remove working",
     "views": "any_waiting any_ready next_due since oldest span about set_about",
     "effects": "acquire holder release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
@@ -27,7 +28,7 @@ HOT = {
     "failures": "add newest take_out remove prune",
 }
 CASES = [(subject, name) for subject, names in HOT.items() for name in names.split()]
-TABLES = ("jobs", "failures", "settled", "guards", "vals", "meta", "about")
+TABLES = ("jobs", "failures", "settled", "watches", "guards", "vals", "meta", "about")
 
 
 @pytest.fixture
@@ -76,6 +77,21 @@ def test_a_claim_reads_its_index_alone_to_choose(connection: sqlite3.Connection)
 
 def test_counts_read_an_index_alone(connection: sqlite3.Connection) -> None:
     views = statements.statements("views")
-    for name in ("ready", "in_doubt", "scheduled", "count_ready", "count_in_doubt", "count_scheduled", "count_claimed"):
+    for name in (
+        "ready",
+        "in_doubt",
+        "scheduled",
+        "count_ready",
+        "count_in_doubt",
+        "count_scheduled",
+        "count_claimed",
+        "count_kept",
+    ):
         steps = [step for step in plan(connection, views[name]) if "jobs" in step]
         assert all("COVERING INDEX" in step for step in steps), (name, steps)
+
+
+def test_the_schema_fits_the_files_first_page(connection: sqlite3.Connection) -> None:
+    """Else a damage to the second page would make every table unreadable."""
+    [size] = connection.execute("SELECT sum(length(name) + length(tbl_name) + ifnull(length(sql), 0) + 20) FROM sqlite_schema")
+    assert size[0] < 4096 - 100

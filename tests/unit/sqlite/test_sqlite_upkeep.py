@@ -13,7 +13,7 @@ import pytest
 
 from spoolq.errors import ConfigError, StoreFull
 from spoolq.job import Failure, Handoff
-from spoolq.store.base import Effects
+from spoolq.store.base import Effects, Life
 from spoolq.store.sqlite import SQLiteStore, aside
 from spoolq.store.upkeep import Added, Document
 from tests.unit.sqlite.helpers import claim, message, worker
@@ -368,3 +368,40 @@ def test_a_file_that_was_never_a_spool_is_left_alone(path: Path, open_store: Ope
         open_store(role="spool").upkeep.recover()
     assert path.read_text().startswith("notes")
     assert os.listdir(path.parent) == ["jobs.db"]
+
+
+# beside kept rows
+
+
+def keep(spool: SQLiteStore, *ids: str) -> None:
+    spool.spool([message(id)._replace(keep=60.0) for id in ids])
+    spool.keep([one for one in take(spool) if one.message.id in ids], Life())
+
+
+def test_what_is_kept_is_neither_shown_nor_moved_and_numbers_stay_apart(path: Path, spool: SQLiteStore, open_store: Open) -> None:
+    keep(spool, "kept1", "kept2")
+    spool.spool([message("bad")])
+    spool.quarantine(take(spool)[0], "for a test")
+    assert [one.id for _, one in spool.upkeep.quarantined()] == ["bad"]
+    assert exported(spool) == []
+    assert spool.upkeep.release(["bad"]) == ["bad"]
+    other = open_store(path.with_name("other.db"), role="spool")
+    other.spool([message(str(n)) for n in range(5)])
+    spool.upkeep.add(exported(other) + [{**one, "id": f"q{one['id']}", "quarantine": "why"} for one in exported(other)])
+    spool.spool([message("new")])
+    assert (spool.info().rows, spool.info().quarantined, spool.info().kept) == (7, 5, 2)
+    for watch in spool.watches():
+        spool.send_again(watch, spool.kept(watch, 10))
+    assert [one.message.id for one in take(spool)][:2] == ["kept1", "kept2"]
+
+
+def test_a_kept_row_of_a_damaged_file_is_sent_again(path: Path, spool: SQLiteStore, open_store: Open) -> None:
+    """Redis has it already, as far as anybody knows, and says so; then it is kept as before."""
+    keep(spool, "kept")
+    spool.close()
+    path.rename(f"{path}{aside.DAMAGED}1")
+    again = open_store(role="spool")
+    [done] = again.upkeep.recover()
+    assert (done.saved, done.quarantined) == (1, 0)
+    [handoff] = take(again)
+    assert (handoff.message.id, handoff.message.keep, handoff.in_doubt) == ("kept", 60.0, True)

@@ -1,8 +1,9 @@
 -- name: insert
--- an id that is there, or was settled and is still remembered, stays as it is: zero rows changed. SQLite's own choice of seq
--- would follow a negative one (quarantine) with another that no drainer looks at
-INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, worker, token, created_at)
-SELECT (SELECT max(ifnull(max(seq), 0), 0) + 1 FROM jobs), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, 2305843009213693952, 2305843009213693952, ?10
+-- an id that is there, or was settled and is still remembered, stays as it is: zero rows changed. The number is above every
+-- other, whatever its sign: a row that is kept or set aside turns its own round
+INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, worker, token, created_at)
+SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1,
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12, 2305843009213693952, 2305843009213693952, ?10
 WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = ?1 AND until > ?11)
 ON CONFLICT (id) DO NOTHING;
 
@@ -63,7 +64,7 @@ SET state = iif(run_at <= ?3, 'r', 's'), worker = 2305843009213693952, token = 2
 WHERE seq IN (SELECT seq FROM jobs WHERE state = 'c' AND worker = ?1 AND doubt >= ?4 ORDER BY doubt, seq LIMIT ?2);
 
 -- name: set_aside
-UPDATE jobs SET seq = (SELECT min(min(seq), 0) - 1 FROM jobs), state = 'q', reason = ?2 WHERE seq = ?1;
+UPDATE jobs SET seq = -seq, state = 'q', reason = ?2 WHERE seq = ?1;
 
 -- name: purge_remember
 INSERT OR REPLACE INTO settled (id, keep, until)

@@ -15,7 +15,7 @@ SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1
     OR EXISTS (SELECT 1 FROM jobs WHERE state = 'c' AND queue = ?1);
 
 -- name: next
-SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at FROM jobs
+SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at, watch FROM jobs
 WHERE seq > ?1 AND state IN ('r', 's') AND queue NOT IN (SELECT queue FROM jobs WHERE state = 'c') ORDER BY seq LIMIT ?2;
 
 -- name: take

@@ -3,22 +3,37 @@
 -- Times are whole microseconds since the epoch, worker and token are numbers of 62 bits from birth on: all eight bytes wide
 -- in the file, so that no claim makes a row grow. At the page limit a row that grows is a claim that fails.
 
+-- Of a job. Said in front of the table: SQLite keeps the text inside, all of which must fit the file's first page, or a damage to
+-- the second would make everything unreadable.
+--
+--   seq        the order of arrival; the same, negative, while nobody is to come across it (k, q)
+--   crc        of id, queue and payload: a flipped bit shows in no other way
+--   state      ready, scheduled, claimed, kept, in quarantine
+--   keep       once settled, remember the id: 0 as the role has it, 1 given by the caller, 2 until forgotten
+--   doubt      1: the primary may have it, or get it yet, so no local worker takes it
+--   was        the doubt to go back to when a hand-over surely was not applied
+--   not_after  when the last attempt whose answer is not known can no longer be applied
+--   watch      write-ahead: microseconds for which it is kept once the primary has it; 0: not at all
+--   worker     workers.n; of a kept row watches.n
+--   token      the fence of the claim; with seq it is the token that callers see
+--   reason     why it is in quarantine
 CREATE TABLE jobs (
-    seq INTEGER PRIMARY KEY,        -- the order of arrival; negative once the row is in quarantine
+    seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     queue TEXT NOT NULL,
     payload BLOB NOT NULL,
-    crc INTEGER NOT NULL,           -- of id, queue and payload: a flipped bit shows in no other way
-    state TEXT NOT NULL CHECK (state IN ('r', 's', 'c', 'q')), -- ready, scheduled, claimed, in quarantine
+    crc INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('r', 's', 'c', 'k', 'q')),
     run_at INTEGER NOT NULL,
-    keep INTEGER NOT NULL,          -- once settled, remember the id: 0 as the role has it, 1 given by the caller, 2 until forgotten
-    doubt INTEGER NOT NULL,         -- 1: the primary may have it, or get it yet, so no local worker takes it
-    was INTEGER NOT NULL,           -- the doubt to go back to when a hand-over surely was not applied
-    not_after INTEGER NOT NULL,     -- when the last attempt whose answer is not known can no longer be applied
-    worker INTEGER NOT NULL,        -- workers.n
-    token INTEGER NOT NULL,         -- the fence of the claim; with seq it is the token that callers see
+    keep INTEGER NOT NULL,
+    doubt INTEGER NOT NULL,
+    was INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    watch INTEGER NOT NULL,
+    worker INTEGER NOT NULL,
+    token INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    reason TEXT                     -- why it is in quarantine
+    reason TEXT
 ) STRICT;
 
 -- state and doubt, the same in every entry, spare claims and counts the look at the row: SQLite doesn't conclude them
@@ -26,6 +41,7 @@ CREATE INDEX jobs_ready ON jobs (queue, state, doubt) WHERE state = 'r' AND doub
 CREATE INDEX jobs_scheduled ON jobs (queue, state, run_at, doubt) WHERE state = 's';
 CREATE INDEX jobs_claimed ON jobs (worker, state, doubt) WHERE state = 'c';
 CREATE INDEX jobs_in_doubt ON jobs (queue, state, doubt) WHERE state = 'r' AND doubt = 1;
+CREATE INDEX jobs_kept ON jobs (worker, state) WHERE state = 'k';
 CREATE INDEX jobs_quarantined ON jobs (queue, state) WHERE state = 'q';
 
 CREATE TABLE failures (
@@ -62,6 +78,17 @@ CREATE TABLE workers (
     fence INTEGER NOT NULL,         -- the token of the rows that it claimed
     lost TEXT NOT NULL,             -- JSON, the tokens that were no longer held
     working TEXT NOT NULL           -- JSON, (slot, token, since) a thread
+) STRICT;
+
+-- Write-ahead: in which life of the primary, and how far on in it, a batch of rows was handed over, and until when they are kept:
+-- in whole seconds, so that a watch is not a row's but a second's.
+CREATE TABLE watches (
+    n INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    line TEXT NOT NULL,
+    progress INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    UNIQUE (run, line, progress, until)
 ) STRICT;
 
 CREATE TABLE guards (key TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;

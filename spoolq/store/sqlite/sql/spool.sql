@@ -14,7 +14,7 @@ SELECT 1 FROM settled WHERE id = ?1 AND until > ?2;
 
 -- name: next
 -- in the order of arrival; the claimed rows that it passes over are as many as there are claims
-SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at FROM jobs
+SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at, watch FROM jobs
 WHERE seq > ?1 AND state IN ('r', 's') ORDER BY seq LIMIT ?2;
 
 -- name: take
@@ -27,4 +27,5 @@ SET state = iif(run_at <= ?3, 'r', 's'), doubt = iif(?4, was, doubt), worker = 2
 WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: quarantine
-UPDATE jobs SET seq = (SELECT min(min(seq), 0) - 1 FROM jobs), state = 'q', reason = ?3 WHERE seq = ?1 AND token = ?2 AND state = 'c';
+UPDATE jobs SET seq = -seq, state = 'q', reason = ?3 WHERE seq = ?1 AND token = ?2 AND state = 'c';
+

@@ -25,6 +25,9 @@ SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 's' LIMIT ?1);
 -- name: count_claimed
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'c' LIMIT ?1);
 
+-- name: count_kept
+SELECT count(*) FROM jobs WHERE state = 'k';
+
 -- name: count_quarantined
 SELECT count(*) FROM jobs WHERE state = 'q';
 
