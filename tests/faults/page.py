@@ -57,7 +57,7 @@ def words() -> Iterator[str]:
         same = [reason for reason in reasons() if reason.word == word]
         wide = "yes" if all(r.server_wide for r in same) else "no" if not any(r.server_wide for r in same) else "by what it is"
         advice = " / ".join(dict.fromkeys(reason.advice for reason in same if reason.advice))
-        note = f"not caused in the tests: {NOT_CAUSED[word]}" if word in NOT_CAUSED else ""
+        note = f"not in the matrix: {NOT_CAUSED[word]}" if word in NOT_CAUSED else ""
         yield f"| `{word}` | {wide} | {advice} | {note} |"
 
 

@@ -102,11 +102,12 @@ NOT_CAUSED = {
     "closed": "a store that was closed",
     "local": "this process is out of file descriptors or threads",
     "pool": "a ready client whose pool is exhausted; spoolq's own connections have no such limit",
+    "unconfirmed": "a job that Redis took and that `confirm` waits for in vain: in the tests of write-ahead",
     "unsupported": "a server older than 6.2",
     "config": "a wrong option of the URL",
     "error": "an error of the server that isn't in the table",
     "late": "a request that came after its not-after: nobody waits for that answer any more",
-}  # reasons of the code's own table that the matrix doesn't cause; unit tests hold what they mean
+}  # reasons of the code's own table that the matrix doesn't cause; other tests hold what they mean
 
 
 def expected(fault: str, state: str) -> Either:
