@@ -78,13 +78,13 @@ class Breaker:
             self._changed(True, reason)
 
     def probe(self, ready: Callable[[], object]) -> None:
-        """Ask the primary by `ready`, which raises when it doesn't answer. Asked twice where the first answer was slow: that one
-        may have made the connection."""
+        """Ask the primary by `ready`, which raises when it doesn't answer. Asked twice where the first answer would leave it open
+        for being slow: that one may have made the connection."""
         for again in (True, False):
             began = self._monotonic()
             ready()
             took = self._monotonic() - began
-            if not again or took <= self._quick:
+            if not again or took <= self._quick or self.open_since is None:
                 self.succeeded(took)
                 return
 

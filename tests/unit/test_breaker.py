@@ -222,6 +222,7 @@ def test_a_probe_that_had_to_connect_is_asked_again_before_it_is_judged(clock):
 
 
 def test_a_slow_probe_opens_nothing(clock):
-    breaker = Breaker(quick=0.25, monotonic=clock)
+    breaker, began = Breaker(quick=0.25, monotonic=clock), clock.now
     breaker.probe(lambda: clock.later(5.0))
     assert breaker.allows()
+    assert clock.now == began + 5.0  # asked once: there is nothing to close
