@@ -125,7 +125,7 @@ class Desk:
             took = time.monotonic() - began
             answers.append(answer | {"took": took, "spooling": self.q.spooling.took})
 
-        with Control(self.q.settings.spool_path.parent) as control:
+        with Control() as control:
             others = [threading.Thread(target=one) for _ in range(threads - 1)]
             for thread in others:
                 thread.start()
@@ -173,14 +173,15 @@ class Desk:
 
 
 class Caller:
-    """The test's end: each method of `Desk` by its name, with keyword arguments. `driver` is a folder with a redis-py."""
+    """The test's end: each method of `Desk` by its name, with keyword arguments. `driver` is a folder with a redis-py, `module`
+    where another desk is."""
 
-    def __init__(self, driver: Path | None = None, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, driver: Path | None = None, prefix: Sequence[str] = (), module: str = "tests.faults.caller") -> None:
         paths = [str(driver)] if driver else []
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SPOOLQ_"))}
         environment["PYTHONPATH"] = os.pathsep.join([*paths, str(ROOT)])
         self._process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "tests.faults.caller"],
+            [*prefix, sys.executable, "-m", module],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -210,8 +211,8 @@ class Caller:
                 end.close()
 
 
-def main() -> None:
-    desk = Desk()
+def serve(desk: object) -> None:
+    """Do what is told, line by line."""
     for line in sys.stdin:
         told = json.loads(line)
         try:
@@ -222,4 +223,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Desk())

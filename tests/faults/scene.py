@@ -82,6 +82,7 @@ class Stage:
     """What is dear to make and is kept from case to case: servers, applications' processes, namespaces."""
 
     drivers: dict[str, Path | None]
+    module: str = "tests.faults.caller"
     _servers: dict[tuple[str, str, bool], Server] = field(default_factory=dict)
     _callers: dict[tuple[str, bool], Caller] = field(default_factory=dict)
     _lab: Lab | None = None
@@ -121,7 +122,7 @@ class Stage:
         """An application's process with this redis-py, where the network is that of the lab if one is named."""
         place = (driver, lab is not None)
         if place not in self._callers:
-            self._callers[place] = Caller(self.drivers[driver], lab.client if lab else ())
+            self._callers[place] = Caller(self.drivers[driver], lab.client if lab else (), self.module)
         return self._callers[place]
 
     def lab(self) -> Lab:

@@ -6,11 +6,12 @@ sees a job queued twice.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -134,6 +135,30 @@ def test_a_stopped_server_costs_one_deadline_and_its_zombie_request_is_refused(s
         drain(q)
         counts = arrived(fresh_server)
         assert (counts[first.id], counts[second.id]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, task: task.using(deadline=0.2).enqueue(1),
+        lambda q, task: asyncio.run(task.using(deadline=0.2).aenqueue(1)),
+        lambda q, task: asyncio.run(q.aenqueue(task.job(1), deadline=0.2)),
+        lambda q, task: q.enqueue_many([task.job(1)], deadline=0.2)[0],
+    ],
+    ids=["enqueue", "aenqueue", "a job", "many"],
+)
+def test_a_call_may_have_a_deadline_of_its_own(call: Callable[[SpoolQ, Any], Any], fresh_server: Server, tmp_path: Path):
+    with application(fresh_server.url, tmp_path, deadline=30.0) as q:
+        warm(q)
+        fresh_server.stop()
+        try:
+            with within(0.2, tmp_path):
+                receipt = call(q, q.remote("t", "work"))
+        finally:
+            fresh_server.cont()
+        assert receipt.route == "spool"
+        drain(q)
+        assert arrived(fresh_server)[receipt.id] == 1
 
 
 def test_a_full_redis_sends_jobs_to_the_spool_and_gets_them_when_it_has_room(fresh_server: Server, tmp_path: Path):

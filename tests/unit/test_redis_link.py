@@ -56,6 +56,21 @@ def test_the_database_of_the_url_is_used(server: Server, opened: Opened) -> None
     assert opened(server.url).call((b"GET", b"x"), soon()) is None
 
 
+@pytest.mark.parametrize(("option", "version"), [("", 2), ("?protocol=2", 2), ("?protocol=3", 3)])
+def test_the_protocol_of_the_url_is_spoken(server: Server, opened: Opened, option: str, version: int) -> None:
+    link = opened(server.url + option)
+    assert link.call((b"HSET", b"h", b"field", b"value"), soon()) == 1
+    assert link.call((b"HGETALL", b"h"), soon()) == [b"field", b"value"]
+    hello = link.call((b"HELLO",), soon())
+    assert hello[hello.index(b"proto") + 1] == version
+
+
+def test_a_protocol_that_there_is_not_is_a_wrong_option(server: Server, opened: Opened) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        opened(server.url + "?protocol=4").call((b"PING",), soon())
+    assert (caught.value.reason, caught.value.maybe_applied) == ("config", False)
+
+
 def test_an_error_reply_is_returned(server: Server, opened: Opened) -> None:
     link = opened(server.url)
     assert isinstance(link.call((b"HGET", b"x"), soon()), ReplyError)

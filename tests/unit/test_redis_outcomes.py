@@ -123,6 +123,7 @@ def wrapped(kind: type[Exception], cause: BaseException) -> Exception:
         (driver.ResponseError("WRONGTYPE Operation against a key"), "wrongtype", True),
         (driver.ConnectionError("max number of clients reached"), "maxclients", True),
         (driver.InvalidResponse("Protocol Error"), "garbage", False),
+        (driver.MaxConnectionsError("Too many connections"), "pool", True),
         (driver.TimeoutError("Timeout reading from socket"), "timeout", False),
         (driver.ConnectionError("Connection closed by server."), "cut", False),
         (wrapped(driver.ConnectionError, ConnectionRefusedError(errno.ECONNREFUSED, "refused")), "refused", True),
