@@ -104,7 +104,7 @@ def run(stage: Stage, case: Case, folder: Path, *, wrong: str = "") -> Report:
     folder.mkdir(exist_ok=True)
     binary = next(binary for binary in servers() if binary.id == case.server)
     with stage.scene(binary, fault.kind, fault.via, case.driver, case.protocol, fault.user) as scene:
-        settings = {"namespace": NAMESPACE, "deadline": DEADLINE, "horizon": 86400.0 * 7, **fault.settings}
+        settings = {"namespace": NAMESPACE, "deadline": DEADLINE, "disk_limit": 30.0, **fault.settings}
         scene.caller.open(url=scene.url, spool=str(folder / "spool.db"), wrong=wrong, **settings)
         accepted = scene.caller.warm() if case.state == "warm" else []
         with fault.happens(scene):

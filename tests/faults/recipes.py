@@ -155,12 +155,12 @@ def late_request(s: Scene) -> Iterator[None]:
 
 @fault(
     "pool exhausted",
-    "40 callers at once, each answer 50 ms late: more than the 16 connections that are kept",
+    "24 callers at once, each answer 20 ms late: more than the 16 connections that are kept",
     via="proxy",
-    threads=40,
+    threads=24,
 )
 def exhausted(s: Scene) -> Iterator[None]:
-    s.between.rule(THE_ONE, "late", times=-1, delay=0.05)
+    s.between.rule(THE_ONE, "late", times=-1, delay=0.02)
     yield
     s.between.heal()
 
@@ -203,17 +203,10 @@ def misconf_rdb(s: Scene) -> Iterator[None]:
     s.control.set("filler", "x")
     s.config(save="3600 1")
     _disk_full(s, True)
-    s.control.bgsave()
-    eventually(lambda: s.control.info("persistence")["rdb_last_bgsave_status"] == "err", what="a failed snapshot")
+    eventually(lambda: _snapshot(s) == "err", what="a failed snapshot")
     yield
     _disk_full(s, False)
-
-    def saved() -> bool:
-        with suppress(Exception):  # one is running
-            s.control.bgsave()
-        return bool(s.control.info("persistence")["rdb_last_bgsave_status"] == "ok")
-
-    eventually(saved, what="a snapshot")
+    eventually(lambda: _snapshot(s) == "ok", what="a snapshot")
     s.config(save="")
 
 
@@ -434,6 +427,13 @@ def protected(s: Scene) -> Iterator[None]:
     s.config(protected_mode="yes")
     yield
     s.config(protected_mode="no")
+
+
+def _snapshot(s: Scene) -> str:
+    """How the last one ended, and a new one is begun."""
+    with suppress(Exception):  # one is running
+        s.control.bgsave()
+    return str(s.control.info("persistence")["rdb_last_bgsave_status"])
 
 
 def _disk_full(s: Scene, full: bool) -> None:

@@ -25,7 +25,14 @@ class Rush(Desk):
         for q in self.apps:
             q.close(0.01)
         self.apps = [
-            Watched(url, spool=Path(folder, f"spool-{n}.db"), spool_min_free=0, deadline=deadline, namespace="{resque}")
+            Watched(
+                url,
+                spool=Path(folder, f"spool-{n}.db"),
+                spool_min_free=0,
+                deadline=deadline,
+                namespace="{resque}",
+                disk_limit=30.0,
+            )
             for n in range(apps)
         ]
         for q in self.apps:
