@@ -436,6 +436,8 @@ class SpoolQ:
         self._lock = threading.RLock()
         self._executor = self._forwarder = None  # a child hands over under a name of its own
         self.breaker.after_fork()
+        if self._client is not None:
+            self._client.after_fork()
 
 
 _open: weakref.WeakSet[SpoolQ] = weakref.WeakSet()

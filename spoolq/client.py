@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -94,6 +95,10 @@ class Client:
     def close(self, timeout: float = 1.0) -> None:
         """Stop probing. The stores are closed by who made them."""
         self._prober.stop(timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: what the parent's threads held is free."""
+        self._prober.after_fork()
 
     def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
         if self._spool is None:
@@ -214,14 +219,19 @@ class Prober:
     def __post_init__(self) -> None:
         self._failures = 0
         self._service: Service | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def begin(self) -> None:
-        """Start probing unless it is going on already."""
-        if self._service is None or not self._service.running:
-            self._failures = 0
-            self._service = Service("spoolq-prober", self.turn)
-            with suppress(RuntimeError):  # no thread can be had now: the job matters more, and a later call tries again
-                self._service.start()
+        """Start probing unless it is going on already, or was stopped. Of callers that fail together, one starts it."""
+        if self._service is not None and self._service.running:
+            return
+        with self._lock:
+            if not self._stopped and (self._service is None or not self._service.running):
+                self._failures = 0
+                self._service = Service("spoolq-prober", self.turn)
+                with suppress(RuntimeError):  # no thread can be had now: the job matters more, and a later call tries again
+                    self._service.start()
 
     def turn(self) -> float | None:
         """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""
@@ -235,12 +245,18 @@ class Prober:
             if self.breaker.allows():
                 return None
         self._failures += 1
-        return self.first + self.rng.uniform(0, min(self.most, self.first * 2**self._failures))
+        return self.first + self.rng.uniform(0, min(self.most, self.first * 2 ** min(self._failures, 20)))
 
     def stop(self, timeout: float) -> None:
-        """Stop probing."""
+        """Stop probing, for good."""
+        with self._lock:
+            self._stopped = True
         if self._service is not None:
             self._service.stop(timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's lock may have been held by a thread that is gone."""
+        self._lock = threading.Lock()
 
 
 def chunks(messages: Sequence[Message], rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[list[Message]]:

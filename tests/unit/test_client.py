@@ -241,6 +241,39 @@ def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch:
         assert receipt.route == "spool"
 
 
+def test_callers_that_fail_together_start_one_prober_and_none_after_its_end():
+    breaker = Breaker()
+    breaker.failed("refused")
+    before = set(threading.enumerate())
+    probers = [Prober(cast(Any, Primary()), breaker, random.Random(1), first=60.0) for _ in range(20)]
+
+    def probing() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread not in before and thread.name == "spoolq-prober"]
+
+    for number, prober in enumerate(probers, 1):
+        together = threading.Barrier(8)
+        callers = [threading.Thread(target=lambda b=together, p=prober: (b.wait(), p.begin())) for _ in range(8)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert len(probing()) == number
+    for prober in probers:
+        prober.stop(5.0)
+        prober.begin()
+    assert probing() == []
+
+
+def test_an_outage_may_last_for_days():
+    primary, breaker = Primary(), Breaker()
+    breaker.failed("refused")
+    prober = Prober(cast(Any, primary), breaker, random.Random(1))
+    for _ in range(3000):
+        delay = prober.turn()
+        assert delay is not None
+        assert 0.2 <= delay <= 5.2
+
+
 def test_a_primary_that_is_slow_again_and_again_is_left_alone_until_a_quick_probe():
     now = [100.0]
     primary, spool, breaker = Primary(), SpoolStub(), Breaker(quick=0.25, monotonic=lambda: now[0])
