@@ -18,6 +18,7 @@ from spoolq.errors import (
     EnqueueError,
     MaybeStored,
     NotStored,
+    PayloadError,
     SpoolFull,
     SpoolqError,
     StoreFull,
@@ -155,7 +156,10 @@ class Client:
             messages = [message._replace(keep=self._keep) for message in messages]
         try:
             new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
-        except (StoreUnavailable, ConfigError) as error:  # a directory that is missing is found out here, in the outage
+        except (StoreUnavailable, ConfigError, PayloadError) as error:
+            # a directory that is missing is found out here, in the outage
+            if isinstance(error, PayloadError) and not in_doubt:
+                raise
             out = "others wait before it" if self.breaker.allows() else f"out of reach ({self.breaker.reason or 'unknown'})"
             why = refusal or f"{self._address}: {out}"
             unknown = in_doubt or (isinstance(error, StoreUnavailable) and error.maybe_applied)
@@ -195,14 +199,15 @@ class Client:
             if found is not None:
                 known[message.id] = Receipt(message.id, "spool", new=False)
         rest = [message for message in messages if message.id not in known]
+        fresh: Iterator[Receipt] = iter(())
         if rest:
             try:
-                known |= {receipt.id: receipt for receipt in self._put(rest, deadline)}
+                fresh = iter(self._put(rest, deadline))
             except EnqueueError as error:
                 raise type(error)(
                     str(error), stored=tuple(known), not_stored=error.not_stored, unknown=error.unknown
                 ) from error.__cause__
-        return [known[message.id] for message in messages]
+        return [known.get(message.id) or next(fresh) for message in messages]
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from spoolq.breaker import Breaker
 from spoolq.client import Client, Prober, chunks
-from spoolq.errors import ConfigError, MaybeStored, NotStored, SpoolFull, StoreFull, StoreUnavailable
+from spoolq.errors import ConfigError, MaybeStored, NotStored, PayloadError, SpoolFull, StoreFull, StoreUnavailable
 from spoolq.job import Message
 
 REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
@@ -165,6 +165,21 @@ def test_a_given_id_is_named_too_when_the_spool_can_not_be_opened_at_all(make):
 def test_a_mixed_call_keeps_the_order_of_its_receipts(make):
     receipts = make(Primary(), SpoolStub(known={"b": "waiting"})).put([message("a"), message("b", True), message("c")])
     assert receipts == [("a", "primary", True), ("b", "spool", False), ("c", "primary", True)]
+
+
+def test_an_id_given_twice_in_one_call_has_a_receipt_for_each(make):
+    class Once(Primary):
+        def put(self, messages: list[Message], **options: Any) -> list[bool]:
+            return [message.id not in [m.id for m in messages[:n]] for n, message in enumerate(messages)]
+
+    receipts = make(Once(), SpoolStub()).put([message("a", True), message("b"), message("a", True)])
+    assert receipts == [("a", "primary", True), ("b", "primary", True), ("a", "primary", False)]
+
+
+@pytest.mark.parametrize(("first", "kind"), [(IN_DOUBT, MaybeStored), (REFUSED, PayloadError)])
+def test_a_job_that_the_spool_can_never_hold_may_be_in_the_primary(make, first, kind):
+    with pytest.raises(kind, match="larger"):
+        make(Primary(first), SpoolStub(PayloadError("larger than the file"))).put([message()])
 
 
 def test_many_are_put_in_chunks_and_the_error_sorts_every_id(make):
