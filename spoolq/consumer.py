@@ -289,7 +289,8 @@ class Consumer:
         return _BUSY if self._hold.unbegun else _LOOK
 
     def _may_claim(self) -> bool:
-        return not (self._stopping or self._paused) and self._wanted()
+        # what can't be settled for now is held, but not without bound
+        return not (self._stopping or self._paused) and self._wanted() and self._settler.count <= self._max_prefetch
 
     def _room(self) -> int:
         ahead = 0

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from spoolq.errors import LeaseLost, StoreUnavailable
+from spoolq.errors import LeaseLost, StoreFull, StoreUnavailable
 from spoolq.job import Claim
 from spoolq.runner import Done, Failed, Outcome, RetryLater
 from spoolq.store.base import Effects, Store, WorkerInfo
@@ -31,8 +31,8 @@ class _Entry:
 class Settler:
     """Tells `store` what became of claims, and keeps what it can't tell yet: the verb and its arguments, never a job.
 
-    What the store refuses for its own sake (a key that holds something else, a queue that may not be written) is set apart and
-    tried again every few seconds; it holds up nobody.
+    What the store refuses for its own sake (a key that holds something else, a queue that may not be written, no room for a
+    failure) is set apart and tried again every few seconds; it holds up nobody.
     """
 
     def __init__(self, store: Store, worker: WorkerInfo, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,7 +91,7 @@ class Settler:
                     entry.claims[0].queue,
                 )
             except StoreUnavailable as error:
-                if error.server_wide:
+                if error.server_wide and not isinstance(error, StoreFull):  # of what comes behind, much makes room
                     raise
                 self._park(entry, error)
                 continue

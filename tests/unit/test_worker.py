@@ -636,3 +636,39 @@ def test_expired_jobs_are_dropped_and_counted(place: Place) -> None:
     assert place.ended() == 0
     assert [number for _, number in place.ran] == [0]
     assert place.real.counters()["expired"] == 1
+
+
+def test_failures_for_which_there_is_no_room_hold_up_neither_the_work_nor_its_end(tmp_path: Path) -> None:
+    """They fill what is kept for settling. The jobs behind them end, and they are told as soon as there is room."""
+    store = SQLiteStore(tmp_path / "full.db", max_bytes=2 << 20, min_free=0)
+    ran: list[int] = []
+
+    def bad(number: int) -> None:
+        raise ValueError("x" * 40_000)
+
+    tasks = Tasks()
+    for name, function in (("bad", bad), ("good", ran.append)):
+        policy = RetryPolicy(retries=0)
+        tasks.add(Task(function, name=name, queue="q", owner=None, policy=policy))  # type: ignore[arg-type]
+    store.put([message(Job(f"bad-{n}", "bad", "q", (n,))) for n in range(60)])
+    store.put([message(Job(f"good-{n}", "good", "q", (n,))) for n in range(200)])
+    worker = Worker(store, tasks, info(threads=2))
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        eventually(lambda: store.counters().get("processed") == 200, within=30, what="the good ones, acknowledged")
+        assert len(ran) == 200
+        assert 0 < store.failures.count() < 60
+        assert store.waiting() == 60 - store.failures.count()
+
+        def told() -> bool:
+            store.failures.prune(time.time())
+            return store.counters().get("failed") == 60
+
+        eventually(told, within=30, what="all failures, told")
+        assert store.waiting() == 0
+    finally:
+        worker.stop()
+        thread.join(15)
+        store.close()
+    assert not thread.is_alive()
