@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from spoolq import MaybeStored, SpoolFull, SpoolQ
-from spoolq.store.base import WorkerInfo
+from spoolq.errors import StoreUnavailable
+from spoolq.store.base import Spool, WorkerInfo
+from spoolq.store.sqlite.operation import Operation
+from spoolq.store.sqlite.session import Session
 from tests.faults.app import DEADLINE, application, arrived, drain, within
 from tests.proxy import Action, Proxy
 from tests.servers import Server
@@ -58,6 +63,50 @@ def test_an_answer_that_is_cut_held_back_or_spoilt_never_loses_or_doubles_a_job(
     counts = arrived(server)
     assert set(counts) >= set(accepted)
     assert {id: n for id, n in counts.items() if n > 1} == {}
+
+
+def answered(spool: Spool) -> bool:
+    """Whether the disk answers again."""
+    with suppress(StoreUnavailable):
+        spool.waiting(1)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_unknown_job_enqueued_again_with_its_id_is_queued_once_also_after_it_was_drained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: bool
+):
+    """The disk answers after the caller has gone with *unknown*. The control leaves the row as any other: drained, its id is
+    forgotten."""
+    with Server() as one, application(one.url, tmp_path, disk_limit=1.0) as q:
+        assert q.spool is not None
+        q.spool.waiting(1)
+        one.kill()
+        go_on = threading.Event()
+        commit = Session.commit
+
+        def hanging(session: Session) -> None:
+            go_on.wait(30)
+            commit(session)
+
+        monkeypatch.setattr(Session, "commit", hanging)
+        if not marked:
+            monkeypatch.setattr(Operation, "heard", lambda operation: True)
+        with pytest.raises(MaybeStored) as unknown:
+            q.remote("t", "work").enqueue("the one")
+        go_on.set()
+        eventually(lambda: q.spool and answered(q.spool) and q.spool.waiting(), what="the row")
+        monkeypatch.undo()
+        one.start()
+        drainer = q.drainer()
+        drainer.run_once(20.0)
+        drainer.close()  # waits until the ids of its puts may be forgotten, and has them forgotten
+        assert arrived(one) == {unknown.value.id: 1}
+        eventually(q.breaker.allows)
+        q.remote("t", "work").using(id=unknown.value.id).enqueue("the one")
+        drain(q)  # on a busy machine it may have gone to the spool
+        assert arrived(one) == {unknown.value.id: 1 if marked else 2}
 
 
 def test_a_lost_answer_puts_the_row_in_doubt_and_no_local_worker_takes_it(server: Server, proxied: tuple[SpoolQ, Proxy]):
@@ -214,8 +263,6 @@ def test_enqueuing_again_with_the_id_of_an_error_queues_one_job(server: Server, 
 
 
 def _disk_error(*args: object, **options: object) -> list[bool]:
-    from spoolq.errors import StoreUnavailable
-
     raise StoreUnavailable("the disk failed", reason="io")
 
 

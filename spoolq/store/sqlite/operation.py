@@ -23,6 +23,7 @@ class Operation:
     """
 
     __slots__ = (
+        "_end",
         "_ticket",
         "answered",
         "begun",
@@ -34,22 +35,31 @@ class Operation:
         "maybe",
         "not_after",
         "result",
+        "unheard",
         "woke",
         "work",
         "writes",
     )
 
     def __init__(
-        self, work: Callable[[Session], Any], writes: bool, not_after: float = 0.0, *, guarded: bool = False, grows: bool = False
+        self,
+        work: Callable[[Session], Any],
+        writes: bool,
+        not_after: float = 0.0,
+        *,
+        guarded: bool = False,
+        grows: bool = False,
+        unheard: Callable[[Session], object] | None = None,
     ) -> None:
         self.work = work
         self.writes = writes
         self.guarded = guarded
         self.grows = grows
+        self.unheard = unheard
         self.not_after = not_after
         self.done = threading.Lock()
         self.done.acquire()
-        self._ticket = threading.Lock()
+        self._ticket, self._end = threading.Lock(), threading.Lock()
         self.answered = False
         self.begun = False
         self.left = False
@@ -67,6 +77,15 @@ class Operation:
     def withdraw(self) -> bool:
         """The caller's: whether it was not begun, and now never will be."""
         return self._ticket.acquire(blocking=False)
+
+    def leave(self) -> bool:
+        """The caller's: whether it goes without the outcome. Not where that is there already."""
+        self.left = self._end.acquire(blocking=False)
+        return self.left
+
+    def heard(self) -> bool:
+        """The thread's, once it is done: whether the caller will have the outcome."""
+        return self._end.acquire(blocking=False)
 
     def answer(self) -> None:
         """Wake the caller, if one still waits. More than once does no harm."""

@@ -106,3 +106,9 @@ def insert(
 def known(session: Session, id: str) -> bool:
     """Whether a row of this id is there, or was settled and is remembered."""
     return bool(session.one(_SPOOL["known"], (id,)) or session.one(_SPOOL["ran"], (id, session.now)))
+
+
+def unanswered(session: Session, *, rows: Sequence[Row], in_doubt: bool = False) -> None:
+    """Whoever put these was told that nobody knows, and may put them again under their ids: from now on they are given ones."""
+    for row in rows:
+        session.execute(_SPOOL["unanswered"], (row.id, in_doubt))

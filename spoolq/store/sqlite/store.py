@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
@@ -32,7 +33,7 @@ from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
 from spoolq.store.sqlite.limits import Limits, count_rows
-from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare
+from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare, unanswered
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
 from spoolq.store.sqlite.upkeep import SQLiteUpkeep
@@ -124,7 +125,8 @@ class SQLiteStore:
             also.apply(session, more)
             return new
 
-        return self._run(work, timeout, not_after=self._latest(timeout, not_after), guarded=more.guarded, grows=True)
+        latest, unheard = self._latest(timeout, not_after), partial(unanswered, rows=rows)
+        return self._run(work, timeout, not_after=latest, guarded=more.guarded, grows=True, unheard=unheard)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         """See `Store.forget`."""
@@ -279,7 +281,7 @@ class SQLiteStore:
                 order.mark(session)
             return _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
 
-        return self._run(work, timeout, grows=True)
+        return self._run(work, timeout, grows=True, unheard=partial(unanswered, rows=rows, in_doubt=True))
 
     def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:
         """See `Spool.holds`."""

@@ -44,6 +44,9 @@ class Transactions:
                         attempt = 1
                         while not operation.left and not self._attempt([operation], attempt):
                             attempt += 1
+                for operation in writes:
+                    if operation.unheard is not None and operation.result is not UNDONE and not operation.heard():
+                        self._attempt([Operation(operation.unheard, writes=True)], _ATTEMPTS)
         except Exception as error:
             for operation in operations:
                 if operation.writes and operation.result is UNDONE and operation.error is None:

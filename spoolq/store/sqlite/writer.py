@@ -58,12 +58,14 @@ class Writer:
         not_after: float = 0.0,
         guarded: bool = False,
         grows: bool = False,
+        unheard: Callable[[Session], object] | None = None,
     ) -> T:
         """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
 
         What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says. `guarded`: the work may
         raise one of our errors after it has written something (without, it must do so before). `grows`: it adds jobs, so the
-        reserve is not for it.
+        reserve is not for it. `unheard` is done in a transaction of its own, before anybody else's, where the work was done
+        after all and its caller had been told that nobody knows.
         """
         limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
         if self._closed:
@@ -75,7 +77,7 @@ class Writer:
                 "Nothing was stored",
                 reason="overdue",
             )
-        operation = Operation(work, writes, not_after, guarded=guarded, grows=grows)
+        operation = Operation(work, writes, not_after, guarded=guarded, grows=grows, unheard=unheard)
         self._queue.put(operation)
         if self._thread is None:
             self._start()
@@ -118,9 +120,8 @@ class Writer:
                 f"{path}: not begun within {limit:g} s (another process holds the lock, or the disk is slow). Nothing was stored",
                 reason="timeout",
             )
-        if operation.done.acquire(blocking=False):
+        if operation.done.acquire(blocking=False) or not operation.leave():
             return
-        operation.left = True
         self._overdue = operation, limit
         raise StoreUnavailable(
             f"{path}: the disk has not answered within {limit:g} s. It is not known whether this was stored",

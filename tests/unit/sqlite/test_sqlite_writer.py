@@ -17,7 +17,7 @@ from spoolq.errors import GuardHeld, StoreFull, StoreUnavailable
 from spoolq.store.base import Effects
 from spoolq.store.sqlite import SQLiteStore, driver
 from spoolq.store.sqlite.session import Session
-from tests.unit.sqlite.helpers import claim, message, raw, run
+from tests.unit.sqlite.helpers import claim, message, raw, run, worker
 from tests.waiting import eventually
 
 Open = Callable[..., SQLiteStore]
@@ -502,3 +502,26 @@ print(store.waiting())
         path,
     )
     assert done.stdout == "40\n", done.stderr
+
+
+@pytest.mark.parametrize("role", ["primary", "spool"])
+def test_a_row_whose_caller_was_told_that_nobody_knows_is_remembered_as_a_given_one(
+    open_store: Callable[..., SQLiteStore], monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    store = open_store(role=role, timeout=5)
+    store.waiting()
+    commit, go_on = Session.commit, threading.Event()
+    monkeypatch.setattr(Session, "commit", lambda session: go_on.wait(30) and commit(session))
+    put = store.put if role == "primary" else store.spool
+    with pytest.raises(StoreUnavailable) as unknown:
+        put([message("1")], timeout=0.1)
+    assert unknown.value.maybe_applied
+    go_on.set()
+    eventually(lambda: store.waiting() == 1)
+    if role == "spool":
+        assert store.recall("1") == "waiting"
+        [handoff] = store.take(worker("d", kind="drainer"), 10, 1 << 20, 0.0)
+        assert (handoff.message.given, handoff.in_doubt) == (True, True)
+    else:
+        store.ack(claim(store, 1))
+        assert store.put([message("1", given=True)]) == [False]

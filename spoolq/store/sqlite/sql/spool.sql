@@ -2,6 +2,9 @@
 -- an attempt for an id that is there already: it can only add to the doubt
 UPDATE jobs SET doubt = 1, was = 1, not_after = max(not_after, ?2) WHERE id = ?1;
 
+-- name: unanswered
+UPDATE jobs SET keep = 1, doubt = max(doubt, ?2), was = max(was, ?2) WHERE id = ?1 AND keep = 0;
+
 -- name: recall
 -- a row that a local worker has now is not put in doubt: nothing was sent for it
 UPDATE jobs SET doubt = 1, was = 1 WHERE id = ?1 AND (state <> 'c' OR doubt = 1);
