@@ -270,11 +270,19 @@ class SpoolQ:
             kind=kind,
         )
 
-    def drainer(self, *, rate: float | None = None, batch: int | None = None) -> Drainer:
-        """A drainer of this spool into this primary. Raises ConfigError where there is no spool."""
+    def adopt(self, path: str | os.PathLike[str], *, to_here: bool = False) -> Spool:
+        """Another spool than this application's own, such as one that a host left behind, to be drained from here. It must be
+        there, and is closed by who asked for it.
+
+        Raises ConfigError when it is none, or for another destination; `to_here` takes it all the same.
+        """
+        return self._spool_at(path, create=False, destination="" if to_here else self.settings.destination)
+
+    def drainer(self, *, rate: float | None = None, batch: int | None = None, spool: Spool | None = None) -> Drainer:
+        """A drainer of this spool (or the given one) into this primary. Raises ConfigError where there is no spool."""
         from spoolq.drain import Drainer
 
-        spool = self.spool
+        spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to drain")
         return Drainer(
@@ -287,12 +295,12 @@ class SpoolQ:
             horizon=self.settings.horizon,
         )
 
-    def watcher(self) -> Watcher:
-        """Who watches over the rows of this spool that are kept although Redis has them. Raises ConfigError where there is no
-        spool."""
+    def watcher(self, spool: Spool | None = None) -> Watcher:
+        """Who watches over the rows of this spool (or the given one) that are kept although Redis has them. Raises ConfigError
+        where there is no spool."""
         from spoolq.watch import Watcher
 
-        spool = self.spool
+        spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to watch")
         return Watcher(spool, self.primary, replica=self.settings.confirm == "replica")
@@ -374,21 +382,11 @@ class SpoolQ:
         if self._spool is None:
             with self._lock:
                 if self._spool is None:
-                    from spoolq.store.sqlite import SQLiteStore
-
                     settings = self.settings
                     if self.origins["spool"] == "default":  # a given one's directory is its owner's to make
                         with contextlib.suppress(OSError):  # the store says what is missing, better than this would
                             settings.spool_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    self._spool = SQLiteStore(
-                        settings.spool_path,
-                        role="spool",
-                        destination=settings.destination,
-                        remember=settings.horizon,
-                        timeout=settings.disk_limit,
-                        ordered=settings.ordering == "fifo",
-                        **self._limits(),
-                    )
+                    self._spool = self._spool_at(settings.spool_path, create=True, destination=settings.destination)
         return self._spool
 
     def _forward(self) -> None:
@@ -402,6 +400,20 @@ class SpoolQ:
 
                     forwarder = self._forwarder = Forwarder(self._open_spool(), self.drainer(), self.watcher())
         forwarder.wake()
+
+    def _spool_at(self, path: str | os.PathLike[str], *, create: bool, destination: str) -> Spool:
+        from spoolq.store.sqlite import SQLiteStore
+
+        return SQLiteStore(
+            path,
+            role="spool",
+            destination=destination,
+            create=create,
+            remember=self.settings.horizon,
+            timeout=self.settings.disk_limit,
+            ordered=self.settings.ordering == "fifo",
+            **self._limits(),
+        )
 
     def _limits(self) -> dict[str, Any]:
         settings = self.settings

@@ -7,16 +7,17 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from spoolq import units
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiting
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
+from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
 from spoolq.errors import StoreFull, StoreUnavailable
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.drain import Drainer
     from spoolq.store.base import Spool
-    from spoolq.watch import Watcher
+
+    Source = Spool | Orphans
 
 log = logging.getLogger("spoolq.drain")
 
@@ -35,7 +37,7 @@ log = logging.getLogger("spoolq.drain")
 class Signals:
     """What the operator asked for: TERM, INT and QUIT stop after the batch, TSTP and USR2 pause, CONT resumes."""
 
-    def __init__(self, drainer: Drainer) -> None:
+    def __init__(self, drainer: Drainer | Orphans) -> None:
         self._drainer = drainer
         self.stopping = False
         self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
@@ -91,16 +93,29 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 @click.option("--timeout", metavar="SPAN", callback=_span, default="0", help="With --once: bear Redis being away so long. [0]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many jobs a second.")
 @click.option("--batch", type=click.IntRange(1, 10_000), metavar="N", help="At most so many jobs in one step.")
+@click.option("--to-here", is_flag=True, help="Also when the spool was made for another Redis or namespace.")
 @click.option("--dry-run", is_flag=True, help="Only say how many jobs would move.")
 @json_option
 @command_options(level="INFO")
-def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: int | None, dry_run: bool, as_json: bool) -> None:
+def drain(
+    given: Given,
+    once: bool,
+    timeout: float,
+    rate: float | None,
+    batch: int | None,
+    to_here: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Move this host's spooled jobs into Redis, oldest first: into Redis, then out of the spool.
 
     Safe beside other drainers and workers, and to kill at any time. Without --once it goes on, waits out outages, and ends at
     TERM or INT after the batch. With --json it prints a line a second.
 
     It begins slowly, goes as fast as Redis has time, and slows down when others have to wait.
+
+    A spool that a host or container left behind is drained from here with --spool FILE, or --spool DIRECTORY for all *.db in
+    it and one level below. Its owner may be alive.
 
     Exit of --once: 0 no row waits (one that is kept although Redis has it doesn't wait); 69 Redis is away and nothing was moved;
     75 rows are left, or draining is paused.
@@ -110,38 +125,70 @@ def drain(given: Given, once: bool, timeout: float, rate: float | None, batch: i
         context.obj = given
         return
     q = given.open()
+    orphans = _orphans(q, given, to_here, rate, batch)
     if dry_run:
-        _dry_run(q, as_json)
+        _dry_run(q, orphans, as_json)
         return
     if once and not timeout and not log.isEnabledFor(logging.DEBUG):
         logging.getLogger().setLevel("ERROR")  # it ends at once, and says at the end why
     with asking_spool():
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
-        spool = existing_spool(q) if once else spool_of(q)
-        drainer, watcher = q.drainer(rate=rate, batch=batch), q.watcher()
+        spool: Source
+        watch: Callable[[], float]
+        drainer: Drainer | Orphans
+        if orphans is not None:
+            orphans.look()
+            spool, drainer, watch = orphans, orphans, orphans.watch
+        else:
+            spool = adopt(q, q.settings.spool_path, to_here=True) if to_here else existing_spool(q) if once else spool_of(q)
+            drainer = q.drainer(rate=rate, batch=batch, spool=spool)
+            watch = q.watcher(spool).turn
+        if to_here:
+            watch = _nothing  # what is kept was taken by another Redis, which this one can't answer for
     signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
     try:
         with signals.installed(), asking_spool():
             if once:
                 with suppress(StoreUnavailable):  # first: what Redis has lost is to be moved again
-                    watcher.turn()
+                    watch()
                 drainer.run_once(timeout, wait=signals.wait, report=progress.report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, watcher, signals, progress)
+                _go_on(drainer, watch, signals, progress)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
         drainer.close()
     progress.end(left)
+    if orphans is not None and orphans.refused:
+        count = len(orphans.refused)
+        raise Fault(
+            f"{count} file{'s' * (count != 1)} in {q.settings.spool_path} left as they were", max(orphans.refused.values())
+        )
     if once:
         _say_kept(spool)
         _exit(q, drainer, left)
 
 
-def _go_on(drainer: Drainer, watcher: Watcher, signals: Signals, progress: Progress) -> None:
-    watching = Service("watcher", watcher.turn, quiet=True)
+def _orphans(q: SpoolQ, given: Given, to_here: bool, rate: float | None, batch: int | None) -> Orphans | None:
+    """The spools of the directory that --spool names, where it names one."""
+    if given.spool is None or q.settings.sqlite_path is not None or not q.settings.spool_path.is_dir():
+        return None
+    return Orphans(
+        q.settings.spool_path,
+        lambda path: adopt(q, path, to_here=to_here),
+        lambda spool: q.drainer(rate=rate, batch=batch, spool=spool),
+        q.watcher,
+    )
+
+
+def _nothing() -> float:
+    return 3600.0
+
+
+def _go_on(drainer: Drainer | Orphans, watch: Callable[[], float], signals: Signals, progress: Progress) -> None:
+    watching = Service("watcher", watch, quiet=True)
     watching.start()
     while not signals.stopping:
         delay = drainer.turn()
@@ -151,16 +198,16 @@ def _go_on(drainer: Drainer, watcher: Watcher, signals: Signals, progress: Progr
     watching.stop(1.0)
 
 
-def _say_kept(spool: Spool) -> None:
+def _say_kept(spool: Source) -> None:
     with suppress(StoreUnavailable):
-        if kept := spool.info().kept:
+        if kept := spool.kept_count() if isinstance(spool, Orphans) else spool.info().kept:
             hint(
                 f"spoolq: Redis has {jobs(kept)} that this host watches until it has persisted them: a worker does, a drain "
                 "without --once, or whoever enqueues here"
             )
 
 
-def _exit(q: SpoolQ, drainer: Drainer, left: int) -> None:
+def _exit(q: SpoolQ, drainer: Drainer | Orphans, left: int) -> None:
     done = drainer.progress
     if not left:
         if done.quarantined:
@@ -199,11 +246,15 @@ def _set_paused(given: Given, since: str | None) -> None:
     click.echo(f"Draining of {q.settings.spool_path} {word}.")
 
 
-def _dry_run(q: SpoolQ, as_json: bool) -> None:
+def _dry_run(q: SpoolQ, orphans: Orphans | None, as_json: bool) -> None:
     with asking_spool():
-        spool: Spool = existing_spool(q)
+        if orphans is not None:
+            orphans.look()
+        spool: Source = existing_spool(q) if orphans is None else orphans
         waiting, depths = spool.waiting(), spool.depths()
-    by_queue: dict[str, Any] = {depth.queue: depth.ready + depth.scheduled + depth.claimed for depth in depths}
+    by_queue: dict[str, int] = {}
+    for depth in depths:
+        by_queue[depth.queue] = by_queue.get(depth.queue, 0) + depth.ready + depth.scheduled + depth.claimed
     if as_json:
         emit({"dry_run": True, "would_move": waiting, "queues": by_queue, "to": q.settings.destination})
         return

@@ -12,6 +12,7 @@ from spoolq.cli.output import emit, jobs, terminal, when
 from spoolq.units import say_age
 
 if TYPE_CHECKING:
+    from spoolq.cli.orphans import Orphans
     from spoolq.drain import Drained, Drainer
     from spoolq.store.base import Spool
 
@@ -43,8 +44,8 @@ class Progress:
 
     def __init__(
         self,
-        spool: Spool,
-        drainer: Drainer,
+        spool: Spool | Orphans,
+        drainer: Drainer | Orphans,
         as_json: bool,
         *,
         clock: Callable[[], float] = time.monotonic,
