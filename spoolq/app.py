@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
@@ -178,12 +178,13 @@ class SpoolQ:
             raise TypeError(f"{task!r} is not a task, nor the name of one: a function becomes one with @q.task")
         return task.enqueue(*args, **kwargs)
 
-    def enqueue_many(self, jobs: Sequence[Job], *, deadline: Seconds | None = None) -> list[Receipt]:
+    def enqueue_many(self, jobs: Iterable[Job], *, deadline: Seconds | None = None) -> list[Receipt]:
         """Store many jobs (made by `task.job(…)`); a receipt for each, in order. All or nothing for each 500 jobs or 1 MiB;
         `deadline` is what each of those gives Redis, instead of the setting.
 
         Raises NotStored or MaybeStored, whose lists name every id of the call; PayloadError before anything is stored.
         """
+        jobs = tuple(jobs)  # a generator can be gone through once
         _check(jobs)
         return self.submit(jobs, None if deadline is None else above_0(deadline, "deadline"))
 

@@ -25,6 +25,7 @@ log = logging.getLogger("spoolq")
 CONFIG_FILE = "SPOOLQ_CONFIG"
 PASSWORD_FILE = "SPOOLQ_REDIS_PASSWORD_FILE"  # noqa: S105 (a variable's name)
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+IGNORED = "; it is ignored"
 
 
 class Kind(NamedTuple):
@@ -81,7 +82,7 @@ def _namespace(value: object) -> str:
 def _path(value: object) -> Path | None:
     if value is None:
         return None
-    if not isinstance(value, (str, os.PathLike)) or str(value) in ("", ":memory:"):
+    if not isinstance(value, (str, os.PathLike)) or str(value) in ("", ":memory:") or "://" in str(value):
         raise ValueError(value)
     return Path(os.path.abspath(Path(os.fspath(value)).expanduser()))
 
@@ -101,7 +102,7 @@ class Settings:
     """
 
     url: str = field(default=DEFAULT_URL, metadata=_as(Kind("a URL", address.checked)))
-    spool: Path | None = field(default=None, metadata=_as(Kind("the path of a file", _path)))
+    spool: Path | None = field(default=None, metadata=_as(Kind("the path of a file, not a URL", _path)))
     namespace: str = field(
         default="resque", metadata=_as(Kind("1 to 100 printable characters, no space and none of * ? [ ]", _namespace))
     )
@@ -232,7 +233,8 @@ def load(
         elif key == "redis_password_file":
             password_file = (str(value), str(file))
         else:
-            warnings.append(f"{file}: unknown setting {key!r}{_nearest(key, (*KINDS, 'redis_password_file'))}")
+            near = _nearest(key, (*KINDS, "redis_password_file"))
+            warnings.append(f"{file}: unknown setting {key!r}{near or IGNORED}")
     if env.get("REDIS_URL") and not env.get("SPOOLQ_URL"):
         take("url", env["REDIS_URL"], "REDIS_URL")
     variables = {f"SPOOLQ_{name.upper()}": name for name in KINDS}
@@ -244,10 +246,12 @@ def load(
         elif variable == PASSWORD_FILE:
             password_file = (value, variable)
         elif variable != CONFIG_FILE and not variable.startswith("SPOOLQ_TEST_"):  # the test-suite's own
-            warnings.append(f"unknown variable {variable}{_nearest(variable, (*variables, CONFIG_FILE, PASSWORD_FILE))}")
+            near = _nearest(variable, (*variables, CONFIG_FILE, PASSWORD_FILE))
+            warnings.append(f"unknown variable {variable}{near or IGNORED}")
     for name, value in arguments.items():
         if name not in KINDS:
-            raise ConfigError(f"unknown setting {name!r}{_nearest(name, tuple(KINDS))}")
+            near = _nearest(name, tuple(KINDS))
+            raise ConfigError(f"unknown setting {name!r}{near or '; the settings are ' + ', '.join(KINDS)}")
         if value is not None:
             take(name, value, "argument")
     if password_file:
@@ -291,7 +295,7 @@ def _toml(file: Path) -> dict[str, Any]:
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     own = {each.removeprefix("SPOOLQ_"): each for each in known}  # the prefix would make everything near
     close = difflib.get_close_matches(name.removeprefix("SPOOLQ_"), own, n=1, cutoff=0.6)
-    return f", did you mean {own[close[0]]}?" if close else "; it is ignored"
+    return f", did you mean {own[close[0]]}?" if close else ""
 
 
 def _secret(file: str, origin: str) -> str:

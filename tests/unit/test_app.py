@@ -50,6 +50,7 @@ def test_many_at_once(q: SpoolQ) -> None:
     assert [receipt.id for receipt in q.enqueue_many(jobs)] == [job.id for job in jobs]
     assert ready(q) == {"default": 1200}
     assert q.enqueue_many([]) == []
+    assert len(q.enqueue_many(task.job(number, 1) for number in range(3))) == 3  # a generator, once through
 
 
 def test_from_asyncio(q: SpoolQ) -> None:
@@ -121,3 +122,10 @@ def test_what_is_no_time(q: SpoolQ, at: Any) -> None:
 def test_a_spool_in_memory_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected the path of a file"):
         SpoolQ("redis://h", spool=":memory:")
+
+
+def test_a_setting_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown setting 'dedline', did you mean deadline\?$"):
+        SpoolQ("redis://h", dedline="1s")
+    with pytest.raises(ConfigError, match=r"^unknown setting 'colour'; the settings are url, spool, "):
+        SpoolQ("redis://h", colour="red")

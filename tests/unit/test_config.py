@@ -151,6 +151,7 @@ def test_sizes(text: object, count: int) -> None:
         ("namespace", "a b", "no space"),
         ("spool", "", "the path of a file"),
         ("spool", 3, "the path of a file"),
+        ("spool", "sqlite:///spool.db", "the path of a file, not a URL"),
     ],
 )
 def test_a_wrong_value_names_setting_value_and_what_is_expected(name: str, value: object, expected: str) -> None:
