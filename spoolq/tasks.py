@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
@@ -32,11 +31,16 @@ class Submit(Protocol):
         """The same, off the event loop."""
 
 
+_LONGEST = 250_000_000_000.0  # seconds: the year 9892 as a time, and as a span from now still a time that stores can hold
+
+
 def seconds(value: Seconds, what: str) -> float:
     """A span in seconds. Raises PayloadError for what isn't one."""
     if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and abs(value) != float("inf"):
+        value = value.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+        if abs(value) > _LONGEST:
+            raise PayloadError(f"{what}={value!r} is too far away: {_LONGEST:.3g} seconds at most")
         return float(value)
     raise PayloadError(f"{what}={value!r} is not a number of seconds or a timedelta")
 
@@ -57,10 +61,9 @@ def epoch(value: When, what: str) -> float:
                 "datetime.now(timezone.utc) or value.replace(tzinfo=ZoneInfo('Europe/Paris'))"
             )
         return value.timestamp()
-    if not isinstance(value, timedelta):
-        with suppress(PayloadError):
-            return seconds(value, what)
-    raise PayloadError(f"{what}={value!r} is not a datetime with a time zone, nor a number of epoch seconds")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise PayloadError(f"{what}={value!r} is not a datetime with a time zone, nor a number of epoch seconds")
+    return seconds(value, what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,8 @@ def test_a_naive_datetime_is_refused_with_what_to_do():
         *({"id": id} for id in ("", "a\nb", "x" * 201)),
         *({"retries": retries} for retries in (-1, True)),
         *({"delay": delay} for delay in ("soon", float("nan"))),
-        {"at": float("inf")},
+        *({"at": at} for at in (float("inf"), 1e30)),
+        *({"delay": delay} for delay in (float("inf"), 1e30, timedelta.max)),
         {"delay": 1, "at": 2.0},
     ],
 )
