@@ -13,6 +13,11 @@ class ConfigError(SpoolqError):
     """A setting is wrong: nothing was begun. Mend the setting that the message names."""
 
 
+class NoPlace(ConfigError):
+    """The file of a spool or a queue can't be where the setting says: no such directory, not writable, or a directory itself.
+    Mend the directory, or name another file."""
+
+
 class PayloadError(SpoolqError):
     """The job itself can't be carried (not JSON, too large, unreadable). Nothing was stored; trying again won't help."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from spoolq.errors import (
     ConfigError,
     EnqueueError,
     MaybeStored,
+    NoPlace,
     SpoolDamaged,
     SpoolqError,
     StoreFull,
@@ -21,6 +23,7 @@ from spoolq.errors import (
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 PROBLEM, UNREACHABLE, CANT_CREATE, TRY_LATER, BAD_CONFIG = 1, 69, 73, 75, 78
 
 
@@ -38,14 +41,21 @@ class Fault(click.ClickException):
 
 @contextmanager
 def exits() -> Iterator[None]:
-    """Every error that spoolq raises on purpose becomes a `Fault`; nothing else is caught."""
+    """Every error that spoolq raises on purpose becomes a `Fault`, and so does an output that can't be written (its reader's
+    end excepted: that is click's to handle); nothing else is caught."""
     try:
         yield
     except SpoolqError as error:
         raise Fault(str(error), _code(error)) from error
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        raise Fault(f"the output can't be written: {error.strerror}") from error
 
 
 def _code(error: SpoolqError) -> int:
+    if isinstance(error, NoPlace):
+        return CANT_CREATE
     if isinstance(error, ConfigError):
         return BAD_CONFIG
     if isinstance(error, MaybeStored):
@@ -93,7 +103,7 @@ def safe(q: SpoolQ, *, full: bool = False) -> str:
     try:
         count = q.spool.waiting() if q.spool is not None else 0
     except SpoolqError as error:
-        return f"What is in the spool isn't known: {error}"
+        return f"What is in the spool isn't known: {error}."
     if not count:
         return f"No job waits in the spool {path}."
     return waiting(q, count, full=full)

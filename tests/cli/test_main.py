@@ -14,6 +14,7 @@ from spoolq.cli.faults import exits
 from spoolq.errors import (
     ConfigError,
     MaybeStored,
+    NoPlace,
     NotStored,
     PayloadError,
     SpoolDamaged,
@@ -68,6 +69,7 @@ def test_python_m_spoolq_is_the_command(spoolq: Run) -> None:
     ("error", "code"),
     [
         (ConfigError("x"), 78),
+        (NoPlace("x"), 73),
         (PayloadError("x"), 1),
         (UnknownTask("x"), 1),
         (SpoolqError("x"), 1),
@@ -146,3 +148,11 @@ def test_looking_makes_no_file(run: Run, tmp_path: Path, nowhere: str, command: 
     before = sorted(tmp_path.rglob("*"))
     run(*command, "--url", nowhere if where == "redis" else "sqlite:///jobs.db")
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_an_output_on_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "spoolq", "config", "show"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    assert (ran.returncode, ran.stderr) == (1, "spoolq: the output can't be written: No space left on device\n")

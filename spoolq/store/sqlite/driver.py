@@ -51,7 +51,7 @@ _REASONS = {
     _IOERR: "io",
     _CANTOPEN: "cantopen",
 }
-_HINTS = {
+HINTS = {  # by reason: what to do next
     "locked": "; another program writes to it, or a reader keeps it (a sqlite3 shell, a backup?)",
     "readonly": "; the file and its directory must be writable for the user that runs this",
     "cantopen": "; the file and its directory must be readable and writable for the user that runs this",
@@ -144,5 +144,5 @@ def translate(error: Error, path: str, *, maybe_applied: bool = False, not_after
     certain = "It is not known whether it was stored" if maybe_applied else "Nothing was stored"
     reason = _REASONS.get(number, "error")
     return StoreUnavailable(
-        f"{path}: {error}. {certain}{_HINTS.get(reason, '')}", reason=reason, maybe_applied=maybe_applied, not_after=not_after
+        f"{path}: {error}. {certain}{HINTS.get(reason, '')}", reason=reason, maybe_applied=maybe_applied, not_after=not_after
     )

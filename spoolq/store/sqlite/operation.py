@@ -107,9 +107,10 @@ class Operation:
             self.error = driver.translate(error, path, maybe_applied=self.maybe, not_after=self.not_after)
         elif isinstance(error, OSError):
             certain = "It is not known whether this was stored" if self.maybe else "Nothing was stored"
+            reason = _REASONS.get(error.errno or 0, "io")
             self.error = StoreUnavailable(
-                f"{path}: {error.strerror or error}. {certain}",
-                reason=_REASONS.get(error.errno or 0, "io"),
+                f"{path}: {error.strerror or error}. {certain}{driver.HINTS.get(reason, '')}",
+                reason=reason,
                 maybe_applied=self.maybe,
                 not_after=self.not_after,
             )

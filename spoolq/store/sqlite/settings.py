@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, NoPlace
 
 MIB = 1 << 20
 SMALLEST = 2 * MIB
@@ -58,14 +58,14 @@ class Settings:
             raise ConfigError(f"{self.path!r} can't be the path of a queue file")
         directory = os.path.dirname(self.path)
         if os.path.isdir(self.path):
-            raise ConfigError(f"{self.path} is a directory: name a file in it, for example {os.path.join(self.path, 'spool.db')}")
+            raise NoPlace(f"{self.path} is a directory: name a file in it, for example {os.path.join(self.path, 'spool.db')}")
         if not os.path.isdir(directory):
-            raise ConfigError(f"{self.path}: there is no directory {directory}. Make it, owned by the user that runs this")
+            raise NoPlace(f"{self.path}: there is no directory {directory}. Make it, owned by the user that runs this")
         if not os.path.exists(self.path):
             if not self.create:
                 raise ConfigError(f"no spool at {self.path}")
             if not os.access(directory, os.W_OK | os.X_OK):
-                raise ConfigError(f"{self.path}: the directory {directory} is not writable for this user ({os.geteuid()})")
+                raise NoPlace(f"{self.path}: the directory {directory} is not writable for this user ({os.geteuid()})")
 
     @property
     def headroom(self) -> int:
