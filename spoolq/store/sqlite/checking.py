@@ -17,7 +17,7 @@ SQL = statements("upkeep")
 _VIEWS = statements("views")
 _ROWS_AT_ONCE = 50
 _TABLES = ("jobs", "failures", "settled", "workers", "watches", "guards", "vals", "counters", "meta", "about")
-_ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
+ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
 
 
 def check_structure(session: Session, limit: float) -> list[Finding]:
@@ -36,7 +36,7 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
                 raise
             said = [str(error)]
         if said != ["ok"]:
-            found.append(Finding("error", "structure", f"the table {table} is damaged: {'; '.join(said[:3])}", _ASIDE))
+            found.append(Finding("error", "structure", f"the table {table} is damaged: {'; '.join(said[:3])}", ASIDE))
     return found
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from spoolq.store.sqlite import recovery
-from spoolq.store.sqlite.checking import check_rows, check_state, check_structure
+from spoolq.errors import SpoolDamaged
+from spoolq.store.sqlite import aside, recovery
+from spoolq.store.sqlite.checking import ASIDE, check_rows, check_state, check_structure
 from spoolq.store.sqlite.documents import document, put_in
 from spoolq.store.sqlite.effects import meta, set_meta
 from spoolq.store.sqlite.limits import Limits, pages_used
@@ -35,7 +36,14 @@ class SQLiteUpkeep:
     def check(self, *, whole: bool = False, report: Callable[[int], None] = lambda rows: None) -> list[Finding]:
         """See `Upkeep.check`."""
         limit = math.inf if whole else 1.0
-        found = self._writer.run(lambda session: check_structure(session, limit), math.inf if whole else _PATIENT, writes=False)
+        try:
+            found = self._writer.run(
+                lambda session: check_structure(session, limit), math.inf if whole else _PATIENT, writes=False
+            )
+        except SpoolDamaged as error:  # in what is read on opening
+            if not aside.is_marked(self._writer.settings.path):
+                raise  # it never was a spool
+            return [Finding("error", "structure", str(error), ASIDE)]
         if any(finding.level == "error" for finding in found):
             return found  # what is in such a file can't be relied on
         after, rows, bad = -(1 << 62), 0, list[str]()
