@@ -17,7 +17,7 @@ SQL = statements("upkeep")
 _VIEWS = statements("views")
 _ROWS_AT_ONCE = 50
 _TABLES = ("jobs", "failures", "settled", "workers", "watches", "guards", "vals", "counters", "meta", "about")
-ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
+_ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
 
 
 def check_structure(session: Session, limit: float) -> list[Finding]:
@@ -36,8 +36,13 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
                 raise
             said = [str(error)]
         if said != ["ok"]:
-            found.append(Finding("error", "structure", f"the table {table} is damaged: {'; '.join(said[:3])}", ASIDE))
+            found.append(broken(f"the table {table} is damaged: {'; '.join(said[:3])}"))
     return found
+
+
+def broken(text: str) -> Finding:
+    """The finding on a structure that is damaged."""
+    return Finding("error", "structure", text, _ASIDE)
 
 
 def check_rows(session: Session, after: int) -> tuple[int, int, list[str]] | None:

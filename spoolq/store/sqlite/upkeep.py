@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolq.errors import SpoolDamaged
 from spoolq.store.sqlite import aside, recovery
-from spoolq.store.sqlite.checking import ASIDE, check_rows, check_state, check_structure
+from spoolq.store.sqlite.checking import broken, check_rows, check_state, check_structure
 from spoolq.store.sqlite.documents import document, put_in
 from spoolq.store.sqlite.effects import meta, set_meta
 from spoolq.store.sqlite.limits import Limits, pages_used
@@ -40,10 +40,10 @@ class SQLiteUpkeep:
             found = self._writer.run(
                 lambda session: check_structure(session, limit), math.inf if whole else _PATIENT, writes=False
             )
-        except SpoolDamaged as error:  # in what is read on opening
-            if not aside.is_marked(self._writer.settings.path):
-                raise  # it never was a spool
-            return [Finding("error", "structure", str(error), ASIDE)]
+        except SpoolDamaged as error:  # too broken to be opened
+            if not aside.is_marked(self._writer.settings.path):  # perhaps a file that was named by mistake
+                raise
+            return [broken(f"it can't be opened: {error}")]
         if any(finding.level == "error" for finding in found):
             return found  # what is in such a file can't be relied on
         after, rows, bad = -(1 << 62), 0, list[str]()

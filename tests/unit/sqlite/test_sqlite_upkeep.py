@@ -52,6 +52,17 @@ def test_a_changed_row_is_found_and_left_where_it_is(path: Path, spool: SQLiteSt
     assert spool.info().quarantined == 0
 
 
+@pytest.mark.parametrize("harm", [behead, empty])
+def test_a_file_too_broken_to_be_opened_is_found(
+    path: Path, spool: SQLiteStore, open_store: Open, harm: Callable[[Path], bytes]
+) -> None:
+    spool.spool([message("1")])
+    spool.close()
+    harm(path)
+    [found] = open_store(role="spool").upkeep.check()
+    assert (found.level, found.name, "can't be opened" in found.text) == ("error", "structure", True)
+
+
 def test_damage_is_found(path: Path, spool: SQLiteStore, open_store: Open) -> None:
     spool.spool([message(str(n), payload=b"x" * 500) for n in range(500)])
     spool.close()
