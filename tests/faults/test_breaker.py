@@ -173,9 +173,9 @@ def test_a_login_that_is_taken_away_under_live_clients_is_said_aloud_and_told_to
         control.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all")
         url = fresh_server.url.replace("://", "://app:pw@")
         with (
-            application(url, tmp_path) as one,
-            application(url, tmp_path) as two,
-            application(fresh_server.url, tmp_path) as well,
+            application(url, tmp_path, deadline=5.0) as one,
+            application(url, tmp_path, deadline=5.0) as two,
+            application(fresh_server.url, tmp_path, deadline=5.0) as well,
         ):
             each = [q.remote("t", "work") for q in (one, two, well)]
             for task in each:
