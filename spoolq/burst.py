@@ -44,7 +44,10 @@ class Burst:
         if self._primary.available is False:
             self._asked = None
             nothing_here = self._local is None or self._local.idle or self._local.available is False
-            return OUT_OF_REACH if self._primary.failures >= _FAILURES and nothing_here else None
+            if self._primary.failures < _FAILURES or not nothing_here:
+                return None
+            log.error("the burst ends: the primary can't be reached, and nothing is left that may run here without it")
+            return OUT_OF_REACH
         if not self._primary.idle or (self._local is not None and self._local.count):
             self._asked = None
             return None

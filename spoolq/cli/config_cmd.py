@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from spoolq.cli import opening
-from spoolq.cli.faults import BAD_CONFIG, PROBLEM
+from spoolq.cli.faults import BAD_CONFIG, PROBLEM, Fault
 from spoolq.cli.opening import Given, command_options, json_option, load
 from spoolq.cli.output import emit, hint, table
 from spoolq.config import KINDS, Origins, Settings
 from spoolq.config import load as load_settings
-from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.errors import ConfigError, SpoolqError, StoreUnavailable
 from spoolq.units import say_duration, say_size
 
 if TYPE_CHECKING:
@@ -50,27 +50,44 @@ def show(given: Given, as_json: bool) -> None:
 @json_option
 @command_options(level="ERROR")
 def check(given: Given, as_json: bool) -> None:
-    """Whether the settings can be used, Redis's login and the options of its URL included. That Redis is away is no fault.
+    """Whether the settings can be used: Redis's login and the options of its URL, and the file of the spool or queue, included.
+    That Redis is away is no fault of a setting, and is said.
 
     Exit 0 yes, 1 something is odd, 78 no.
     """
     try:
         q = given.open()
     except ConfigError as error:
-        _finish([("error", str(error))], BAD_CONFIG, as_json)
-    errors = _folder(q.settings, q.origins) + _refused(q)
-    findings = [("warning", warning) for warning in q.origins.warnings] + [("error", text) for text in errors]
-    _finish(findings, PROBLEM if findings else 0, as_json)
+        _finish([("error", str(error))], as_json)
+    findings = [("warning", warning) for warning in q.origins.warnings]
+    findings += [("error", text) for text in _folder(q.settings, q.origins) or _file(q)]
+    findings += _redis(q)
+    _finish(findings, as_json)
 
 
-def _refused(q: SpoolQ) -> list[str]:
-    """What Redis, or its driver, says against the URL. That Redis is away is no fault of a setting."""
+def _redis(q: SpoolQ) -> list[tuple[str, str]]:
+    """What Redis, or its driver, says against the URL."""
     if q.settings.sqlite_path is not None:
         return []
     try:
         q.primary.ready(1.0)
     except StoreUnavailable as error:
-        return [str(error)] if error.reason in ("config", "auth") else []
+        if error.reason in ("config", "auth"):
+            return [("error", str(error))]
+        return [("note", f"Redis takes no jobs now, so its login and the URL's options may not have been tried. {error}")]
+    return []
+
+
+def _file(q: SpoolQ) -> list[str]:
+    """What is wrong with the file of the spool or queue, where it is there."""
+    try:
+        path = q.settings.sqlite_path or q.settings.spool_path
+        if opening.there(path):
+            (q.spool or q.primary).depths()
+    except Fault as error:
+        return [error.message]
+    except SpoolqError as error:
+        return [str(error)]
     return []
 
 
@@ -92,13 +109,15 @@ def _folder(settings: Settings, origins: Origins) -> list[str]:
     return []
 
 
-def _finish(findings: list[tuple[str, str]], code: int, as_json: bool) -> None:
+def _finish(findings: list[tuple[str, str]], as_json: bool) -> NoReturn:
+    levels = {level for level, _ in findings}
+    code = BAD_CONFIG if "error" in levels else PROBLEM if "warning" in levels else 0
     if as_json:
         emit({"ok": code == 0, "findings": [{"level": level, "text": text} for level, text in findings]})
     else:
         for level, text in findings:
             click.echo(f"{level}: {text}")
-        if not findings:
+        if not code:
             click.echo("ok: every setting can be used")
     sys.exit(code)
 

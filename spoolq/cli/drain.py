@@ -81,16 +81,16 @@ class Signals:
                 signal.signal(number, handler)
 
 
-def _span(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
     try:
-        return units.duration(text)
+        return None if text is None else units.duration(text)
     except ValueError:
         raise click.BadParameter(f"{text!r}: expected a duration such as 0, 30 or 5m") from None
 
 
 @click.group(invoke_without_command=True)
 @click.option("--once", is_flag=True, help="End when no row is left.")
-@click.option("--timeout", metavar="SPAN", callback=_span, default="0", help="With --once: bear Redis being away so long. [0]")
+@click.option("--timeout", metavar="SPAN", callback=_span, help="With --once: bear Redis being away so long. [0]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many jobs a second.")
 @click.option("--batch", type=click.IntRange(1, 10_000), metavar="N", help="At most so many jobs in one step.")
 @click.option("--to-here", is_flag=True, help="Also when the spool was made for another Redis or namespace.")
@@ -100,7 +100,7 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 def drain(
     given: Given,
     once: bool,
-    timeout: float,
+    timeout: float | None,
     rate: float | None,
     batch: int | None,
     to_here: bool,
@@ -118,12 +118,14 @@ def drain(
     it and one level below. Its owner may be alive.
 
     Exit of --once: 0 no row waits (one that is kept although Redis has it doesn't wait); 69 Redis is away and nothing was moved;
-    75 rows are left, or draining is paused.
+    75 rows are left, or draining is paused; 1 there is no spool.
     """
     context = click.get_current_context()
     if context.invoked_subcommand is not None:
         context.obj = given
         return
+    if timeout is not None and not once:
+        raise click.UsageError("--timeout needs --once: without it the drainer waits for Redis until it is stopped")
     q = given.open()
     orphans = _orphans(q, given, to_here, rate, batch)
     if dry_run:
@@ -152,7 +154,7 @@ def drain(
             if once:
                 with suppress(StoreUnavailable):  # first: what Redis has lost is to be moved again
                     watch()
-                drainer.run_once(timeout, wait=signals.wait, report=progress.report)
+                drainer.run_once(timeout or 0.0, wait=signals.wait, report=progress.report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
                 _go_on(drainer, watch, signals, progress)
@@ -216,9 +218,10 @@ def _exit(q: SpoolQ, drainer: Drainer | Orphans, left: int) -> None:
     if done.error is not None and done.error.reason == "paused":
         raise Fault(f"{done.error}\n{kept(left)} in the spool {q.settings.spool_path}.", TRY_LATER)
     why = f"{done.error}\n" if done.error else ""
+    full = isinstance(done.error, StoreFull)  # it answers: that isn't out of reach
     raise Fault(
-        f"{why}{waiting(q, left, full=isinstance(done.error, StoreFull))}",
-        TRY_LATER if done.rows or not done.error else UNREACHABLE,
+        f"{why}{waiting(q, left, full=full)}",
+        TRY_LATER if done.rows or full or not done.error else UNREACHABLE,
     )
 
 

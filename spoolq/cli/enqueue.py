@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,11 @@ import click
 from spoolq import units
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import emit, hint
+from spoolq.errors import ConfigError, PayloadError, StoreUnavailable
+
+_TO_CONNECT = 1.0
+"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the deadline of its only call, and
+the job be spooled though Redis is up."""
 
 
 def _value(text: str, place: str) -> Any:
@@ -20,8 +26,12 @@ def _value(text: str, place: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        quoted = json.dumps(text, ensure_ascii=False)
-        raise click.UsageError(f"{place} isn't JSON ({error}): {text[:60]}\nA text needs its quotes: '{quoted[:60]}'") from None
+        how = (
+            """Give an object: --kwargs '{"subject": "hi"}'"""
+            if place == "--kwargs"
+            else f"A text needs its quotes: '{json.dumps(text, ensure_ascii=False)[:60]}'"
+        )
+        raise click.UsageError(f"{place} isn't JSON ({error}): {text[:60]}\n{how}") from None
 
 
 def _delay(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -73,11 +83,12 @@ def enqueue(
     """Launch a job of the task NAME with JSON arguments.
 
     Prints the job's id, and where it is now: `primary` or `spool`. Exit 73 when neither took it, 75 when it isn't known:
-    then repeat the command with --id and the id of the message.
+    then repeat the command with --id and the id of the message. A negative number needs `--` before it.
 
     \b
       spoolq enqueue send_email '"ann@example.com"' --kwargs '{"subject": "hi"}'
       spoolq enqueue resize '"x.png"' 80 --queue images --in 5m
+      spoolq enqueue --queue math add -- -1 2
     """
     if not name:
         raise click.UsageError("NAME is empty")
@@ -93,11 +104,14 @@ def enqueue(
         hint(f"spoolq: {given.app} has no task {name!r} (it has {', '.join(q.tasks.names()) or 'none'}); sending it all the same")
     launch: Any = q.tasks.get(name) if known else q.remote(name)
     options = {"queue": queue, "delay": delay, "at": at, "id": job_id, "retries": retries, "expires": expires}
-    launch = launch.using(**{key: value for key, value in options.items() if value is not None})
     try:
-        job = launch.job(*values, **keywords)
+        job = launch.using(**{key: value for key, value in options.items() if value is not None}).job(*values, **keywords)
     except TypeError as error:
         raise click.UsageError(f"the arguments don't fit the task: {error}") from None
+    except (ConfigError, PayloadError) as error:  # an option that can't be a queue's name, an id or a time
+        raise click.UsageError(str(error)) from None
+    with suppress(StoreUnavailable):
+        q.primary.ready(_TO_CONNECT)
     receipt = q.submit([job])[0]
     if as_json:
         emit({"id": receipt.id, "route": receipt.route, "new": receipt.new, "queue": job.queue, "task": job.task})

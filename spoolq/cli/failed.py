@@ -12,7 +12,7 @@ import click
 from spoolq import wire
 from spoolq.cli.faults import PROBLEM, Fault
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, hint, jobs, table, when
+from spoolq.cli.output import agreed, clean, emit, hint, jobs, table, when
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
@@ -146,7 +146,7 @@ def remove(given: Given, ids: tuple[str, ...], every: bool, yes: bool, dry_run: 
     else:
         if total and not yes:
             parts = ", ".join(f"{len(each.ids):,} in {each.place.where}" for each in found)
-            click.confirm(f"Delete {jobs(total, 'failure')} for good ({parts})?", abort=True, err=True)
+            agreed(f"Delete {jobs(total, 'failure')} for good ({parts})?")
         for place, chosen in found:
             for start in range(0, len(chosen), PAGE):
                 with place.asking():

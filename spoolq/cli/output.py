@@ -23,6 +23,20 @@ def hint(text: str) -> None:
     click.echo(text, err=True)
 
 
+def agreed(question: str) -> None:
+    """Go on only after a yes. A command that nobody watches can't be asked: there it is refused, and `--yes` named."""
+    try:
+        yes = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is there to answer, so nothing was deleted; --yes goes ahead without asking") from None
+        yes = False
+    if not yes:
+        hint("Nothing was deleted.")
+        click.get_current_context().exit(1)
+
+
 def terminal(err: bool = False) -> bool:
     """Whether somebody looks at it."""
     return (sys.stderr if err else sys.stdout).isatty()

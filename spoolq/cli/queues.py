@@ -10,7 +10,7 @@ import click
 from spoolq.cli import facts
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
-from spoolq.cli.output import clean, emit, hint, jobs, table
+from spoolq.cli.output import agreed, clean, emit, hint, jobs, table
 from spoolq.cli.stores import look, places, where_option
 from spoolq.units import say_age
 
@@ -81,7 +81,7 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
         _say(as_json, {"queue": queue, "dry_run": True, "would_purge": total, "purged": 0}, f"Would delete {words}.")
         return
     if total and not yes:
-        click.confirm(f"Delete {words} for good?", abort=True, err=True)
+        agreed(f"Delete {words} for good?")
     purged = 0
     for place in found:
         with place.asking():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,25 @@ def test_a_password_file_is_used_and_never_shown(run: Run, monkeypatch: pytest.M
         assert "hush" not in said.out + said.err
 
 
-def test_check_is_content(run: Run) -> None:
-    said = run("config", "check")
+def test_check_is_content(run: Run, server: Server) -> None:
+    said = run("config", "check", "--url", server.url)
     assert (said.code, said.out) == (0, "ok: every setting can be used\n")
-    assert run("config", "check", "--json").json == {"schema": 1, "ok": True, "findings": []}
+    assert run("config", "check", "--json", "--url", server.url).json == {"schema": 1, "ok": True, "findings": []}
+    assert not Path("home").exists(), "looking made a file"
+
+
+def test_check_says_when_redis_could_not_be_asked(run: Run, nowhere: str) -> None:
+    said = run("config", "check", "--url", nowhere)
+    assert said.code == 0
+    assert said.out.startswith("note: Redis takes no jobs now, so its login and the URL's options may not have been tried. ")
+    assert said.out.endswith("ok: every setting can be used\n")
 
 
 def test_check_finds_what_is_odd(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPOOLQ_RETRYS", "1")
+    assert run("config", "check").code == 1
     said = run("config", "check", "--spool", "missing/spool.db")
-    assert said.code == 1
+    assert said.code == 78
     assert said.out.splitlines()[0] == "warning: unknown variable SPOOLQ_RETRYS, did you mean SPOOLQ_RETRIES?"
     assert "missing; make it, for the user who enqueues" in said.out.splitlines()[1]
     assert said.err == ""
@@ -62,7 +72,7 @@ def test_check_asks_redis_about_its_url(run: Run, server: Server, nowhere: str) 
     assert run("config", "check", "--url", nowhere).code == 0  # away is no fault of a setting
     assert run("config", "check", "--url", server.url).code == 0
     said = run("config", "check", "--url", f"{server.url}?socket_timeot=3")
-    assert said.code == 1
+    assert said.code == 78
     assert "socket_timeot" in said.out
     assert "an option of the URL is wrong" in said.out
 
@@ -72,3 +82,20 @@ def test_check_finds_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     said = run("config", "check", "--json")
     assert said.code == 78
     assert said.json["findings"][0]["level"] == "error"
+
+
+def test_check_looks_at_the_spools_file(run: Run, server: Server) -> None:
+    def finding(spool: str) -> str:
+        said = run("config", "check", "--spool", spool, "--url", server.url)
+        assert said.code == 78
+        return said.out
+
+    Path("folder").mkdir()
+    Path("text.db").write_text("hello, I am no database " * 10)
+    with sqlite3.connect("other.db") as other:
+        other.execute("CREATE TABLE mine (a)")
+    assert run("enqueue", "send", "--spool", "theirs.db", "--url", "redis://127.0.0.1:1/0").code == 0
+    assert "folder is a directory: name a file in it" in finding("folder")
+    assert "text.db is not a SQLite database" in finding("text.db")
+    assert "other.db is a SQLite database of something else" in finding("other.db")
+    assert "theirs.db holds jobs for redis://127.0.0.1:1/0#resque, not for " in finding("theirs.db")

@@ -69,7 +69,7 @@ def test_a_full_redis_has_no_room(spoolq: Run, fresh_server: Server) -> None:
     outage(fresh_server, 2)
     fresh_server.client().config_set("maxmemory", 1)
     said = spoolq("drain", "--once", "--url", fresh_server.url)
-    assert said.code == 69
+    assert said.code == 75  # it answers
     assert "Redis is full" in said.err
     assert "2 jobs are safe in the spool " in said.err
     assert "; they go on when Redis has room (`spoolq drain`).\n" in said.err
@@ -265,3 +265,9 @@ def test_a_drain_that_goes_on_watches(fresh_server: Server, spoolq: Run) -> None
     finally:
         process.send_signal(signal.SIGTERM)
         assert finish(process).code == 0
+
+
+def test_a_timeout_without_once_is_wrong_usage(spoolq: Run, nowhere: str) -> None:
+    said = spoolq("drain", "--timeout", "1s", "--url", nowhere)
+    assert (said.code, said.out) == (2, "")
+    assert "--timeout needs --once" in said.err

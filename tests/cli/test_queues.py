@@ -41,7 +41,9 @@ def test_purge_asks_and_names_the_count(run: Run) -> None:
 
 def test_purge_without_anybody_to_ask_deletes_nothing(run: Run) -> None:
     fill(URL, 3)
-    assert run("queues", "purge", "mail", "--url", URL, input="").code == 1
+    said = run("queues", "purge", "mail", "--url", URL, input="")
+    assert said.code == 2
+    assert "nobody is there to answer, so nothing was deleted; --yes goes ahead without asking" in said.err
     assert ready(run) == {"sqlite mail": 3}
 
 

@@ -395,10 +395,13 @@ def test_a_burst_without_its_primary_runs_what_is_here_and_says_69(place: Place)
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_a_burst_with_nothing_anywhere_and_no_primary_ends_with_69(place: Place, local: bool) -> None:
+def test_a_burst_with_nothing_anywhere_and_no_primary_ends_with_69(
+    place: Place, local: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     place.away()
     place.start(burst=True, spool=True, drainer=place.drainer(), local=local)
     assert place.ended() == 69
+    assert said(caplog, "the burst ends: the primary can't be reached")
 
 
 def test_one_lost_answer_is_not_the_end_of_a_burst(place: Place) -> None:
