@@ -172,7 +172,7 @@ def test_a_directory_that_is_not_writable_is_named(tmp_path: Path) -> None:
     done = run(
         "from spoolq.store.sqlite import SQLiteStore; import sys\n" + NOBODY + "SQLiteStore(sys.argv[1])", folder / "jobs.db"
     )
-    assert f"ConfigError: {folder / 'jobs.db'}: the directory {folder} is not writable" in done.stderr
+    assert f"NoPlace: {folder / 'jobs.db'}: the directory {folder} is not writable" in done.stderr
 
 
 def test_a_file_that_is_not_writable_is_named(tmp_path: Path, open_store: Open) -> None:
