@@ -30,10 +30,10 @@ def agreed(question: str) -> None:
     except click.Abort:
         click.echo(err=True)
         if not sys.stdin.isatty():
-            raise click.UsageError("nobody is there to answer, so nothing was deleted; --yes goes ahead without asking") from None
+            raise click.UsageError("nobody is there to answer, so nothing was done; --yes goes ahead without asking") from None
         yes = False
     if not yes:
-        hint("Nothing was deleted.")
+        hint("Nothing was done.")
         click.get_current_context().exit(1)
 
 

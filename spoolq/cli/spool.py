@@ -15,7 +15,7 @@ from spoolq import checks
 from spoolq.cli.facts import spool_info
 from spoolq.cli.faults import PROBLEM, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import clean, emit, hint, jobs, terminal, when
+from spoolq.cli.output import agreed, clean, emit, hint, jobs, terminal, when
 from spoolq.cli.spool_quarantine import quarantine
 from spoolq.cli.spool_transfer import export, import_
 from spoolq.errors import StoreUnavailable
@@ -160,7 +160,7 @@ def recover(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
         upkeep = spool_of(q).upkeep
         damaged, aside = upkeep.damaged()
         if damaged and not dry_run and not yes:
-            click.confirm(f"{clean(q.settings.spool_path)} is damaged. Set it aside and begin a new one?", abort=True, err=True)
+            agreed(f"{clean(q.settings.spool_path)} is damaged. Set it aside and begin a new one?")
         done = [] if dry_run else upkeep.recover()
     if as_json:
         files = [one._asdict() for one in done]

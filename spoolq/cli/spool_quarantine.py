@@ -10,7 +10,7 @@ import click
 
 from spoolq.cli.faults import PROBLEM, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option
-from spoolq.cli.output import clean, emit, hint, jobs, table
+from spoolq.cli.output import agreed, clean, emit, hint, jobs, table
 from spoolq.store.upkeep import Quarantined, Upkeep
 from spoolq.units import say_age
 
@@ -90,7 +90,7 @@ def release(given: Given, ids: tuple[str, ...], every: bool, damaged: bool, dry_
     done: list[str] = []
     if not dry_run and chosen:
         if not yes:
-            click.confirm(f"{RISK}\nRelease {jobs(len(chosen))}?", abort=True, err=True)
+            agreed(f"{RISK}\nRelease {jobs(len(chosen))}?")
         with asking_spool():
             done = upkeep.release(chosen, damaged=damaged)
     stayed = [] if dry_run else [id for id in chosen if id not in done]
@@ -115,7 +115,7 @@ def drop(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, yes: bo
     done = 0
     if not dry_run and chosen:
         if not yes:
-            click.confirm(f"Delete {jobs(len(chosen))} for good?", abort=True, err=True)
+            agreed(f"Delete {jobs(len(chosen))} for good?")
         with asking_spool():
             done = upkeep.drop(chosen)
     words = f"Would delete {jobs(len(chosen))}." if dry_run else f"Deleted {jobs(done)}."

@@ -15,7 +15,7 @@ import click
 from spoolq import transfer
 from spoolq.cli.faults import CANT_CREATE, PROBLEM, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import clean, emit, hint, jobs
+from spoolq.cli.output import agreed, clean, emit, hint, jobs
 from spoolq.errors import ConfigError
 from spoolq.job import new_id
 
@@ -44,7 +44,7 @@ def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_js
     else:
         if move and not yes:
             count = info.rows - info.claimed + info.quarantined
-            click.confirm(f"Move {jobs(count)} out of {clean(info.path)} into {clean(file)}?", abort=True, err=True)
+            agreed(f"Move {jobs(count)} out of {clean(info.path)} into {clean(file)}?")
         with _new(file) as out, asking_spool():
             sync = _syncing(out) if move else None
             done = transfer.export(spool.upkeep, info, out, id=new_id(), at=time.time(), sync=sync)

@@ -43,7 +43,7 @@ def test_purge_without_anybody_to_ask_deletes_nothing(run: Run) -> None:
     fill(URL, 3)
     said = run("queues", "purge", "mail", "--url", URL, input="")
     assert said.code == 2
-    assert "nobody is there to answer, so nothing was deleted; --yes goes ahead without asking" in said.err
+    assert "nobody is there to answer, so nothing was done; --yes goes ahead without asking" in said.err
     assert ready(run) == {"sqlite mail": 3}
 
 
