@@ -10,13 +10,10 @@ from typing import Any
 import click
 
 from spoolq import units
+from spoolq.cli.facts import TO_CONNECT
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import emit, hint
 from spoolq.errors import ConfigError, PayloadError, StoreUnavailable
-
-_TO_CONNECT = 1.0
-"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the deadline of its only call, and
-the job be spooled though Redis is up."""
 
 
 def _value(text: str, place: str) -> Any:
@@ -110,8 +107,9 @@ def enqueue(
         raise click.UsageError(f"the arguments don't fit the task: {error}") from None
     except (ConfigError, PayloadError) as error:  # an option that can't be a queue's name, an id or a time
         raise click.UsageError(str(error)) from None
-    with suppress(StoreUnavailable):
-        q.primary.ready(_TO_CONNECT)
+    if q.breaker.allows():  # else another process of this host has met the outage: it isn't waited for again
+        with suppress(StoreUnavailable):
+            q.primary.ready(TO_CONNECT)  # before the deadline begins
     receipt = q.submit([job])[0]
     if as_json:
         emit({"id": receipt.id, "route": receipt.route, "new": receipt.new, "queue": job.queue, "task": job.task})

@@ -21,6 +21,10 @@ from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
+TO_CONNECT = 2.0
+"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
+and a monitor be told that Redis is away."""
+
 State = Literal["up", "refusing", "away", "absent", "forbidden", "unreadable"]
 ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 """Reasons with which Redis takes no job, and still tells what it holds."""
@@ -73,7 +77,7 @@ def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
     try:
         if path is not None and not there(path):
             return Side(kind, name, "absent", error=f"no queue at {path}")
-        q.primary.ready(timeout)  # connects; the next one tells how long an answer takes
+        q.primary.ready(TO_CONNECT + timeout)  # connects; the next one tells how long an answer takes
         began = clock()
         q.primary.ready(timeout)
         latency = clock() - began

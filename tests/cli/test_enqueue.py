@@ -179,6 +179,6 @@ def test_a_new_process_has_time_to_load_the_driver_before_its_deadline_begins(sp
     first = "from spoolq import SpoolQ; print(SpoolQ(spool='first.db').enqueue('send').route)"
     ran = subprocess.run([sys.executable, "-c", first], env={**os.environ, **env}, capture_output=True, text=True, check=True)
     assert ran.stdout == "spool\n"
-    # on a busy machine the put itself may take longer, so more than one try, each with a spool (and its hint) of its own
-    tries = (spoolq("enqueue", "send", "--json", "--spool", f"{number}.db", **env) for number in range(30))
+    # on a busy machine the put itself may take longer, so more than one try, each with a destination (and its hint) of its own
+    tries = (spoolq("enqueue", "send", "--json", "--namespace", f"try{number}", **env) for number in range(30))
     assert any(said.json["route"] == "primary" for said in tries)
