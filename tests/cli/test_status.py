@@ -115,8 +115,8 @@ def test_what_the_producers_of_this_host_have_found_out_is_shown(run: Run, serve
 
 def test_a_single_box(run: Run) -> None:
     assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
-    said = run("status", "--url", URL).out
-    assert " ".join(said.split()).startswith("Whether anything is lost isn't known. No queue at ")  # wrapped where the path is long
+    said = " ".join(run("status", "--url", URL).out.split())  # it is wrapped where the path is long
+    assert said.startswith("Whether anything is lost isn't known. No queue at ")
     fill(URL, 2)
     assert run("health", "--url", URL).out == "ok: nothing is lost on this host. 2 ready, 0 running.\n"
     assert fits(run("status", "--url", URL).out)
