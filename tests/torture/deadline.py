@@ -52,7 +52,7 @@ def run(calls: int, apps: int = 4, threads: int = 16, deadline: float = 0.25) ->
 def held_by_the_library(seconds: float) -> bool:
     """The control: whether a client with redis-py's own settings is still in its `RPUSH` after so long in a black hole."""
     with _scene() as scene:
-        assert scene.caller.library(host=scene.network.NAME, port=scene.server.port)
+        assert scene.caller.stock_client(host=scene.network.NAME, port=scene.server.port)
         with FAULTS["black hole"].happens(scene):
             return bool(scene.caller.held(seconds=seconds))
 

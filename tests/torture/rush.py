@@ -59,7 +59,7 @@ class Rush(Desk):
         for q in self.apps:
             q.close()
 
-    def library(self, host: str, port: int) -> bool:
+    def stock_client(self, host: str, port: int) -> bool:
         """A plain client with the library's own settings, connected."""
         import redis
 
