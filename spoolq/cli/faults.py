@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -50,6 +52,8 @@ def exits() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             raise
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:  # for the rest, which Python writes as it ends
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         raise Fault(f"the output can't be written: {error.strerror}") from error
 
 

@@ -150,7 +150,9 @@ def test_looking_makes_no_file(run: Run, tmp_path: Path, nowhere: str, command: 
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
 
 
-def test_an_output_on_a_full_disk_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_on_a_full_disk_is_one_line(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "spoolq", "config", "show"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
