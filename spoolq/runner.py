@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -83,9 +82,12 @@ PROCESSED, EXPIRED, DISCARDED = Done(), Done("expired"), Done("discarded")
 
 
 class Runner:
-    """Runs claims of one store with the tasks of one application. Never raises, whatever the task or the payload does."""
+    """Runs claims of one store with the tasks of one application. Never raises, whatever the task or the payload does.
 
-    def __init__(self, tasks: Tasks, worker: WorkerInfo, store: str, clock: Callable[[], float] = time.time) -> None:
+    `clock` is the store's (`Store.now`), which says when a retry is due: a host whose clock is wrong would put it off for hours.
+    """
+
+    def __init__(self, tasks: Tasks, worker: WorkerInfo, store: str, clock: Callable[[], float]) -> None:
         self._tasks = tasks
         self._worker = worker
         self._store = store

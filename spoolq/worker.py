@@ -80,7 +80,7 @@ class Worker:
         self._crew = Crew(info.threads)
 
         def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool]) -> Consumer:
-            runner = Runner(tasks, info, says)
+            runner = Runner(tasks, info, says, store.now)
             return Consumer(
                 store,
                 info,

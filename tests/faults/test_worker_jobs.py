@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.working import Place, at, failures, raw
+from tests.faults.working import ROOT, Place, at, failures, raw
 from tests.servers import Server
 from tests.waiting import eventually
+
+CLOCK = ROOT / "tests" / "torture" / "clock"
 
 
 @pytest.fixture
@@ -133,3 +136,18 @@ def test_an_idle_worker_picks_up_one_job_after_the_other_at_once(place: Place) -
     assert sorted(took)[7] < 0.1  # a few milliseconds, and up to five until this test looks; a missed wake costs a second
     worker.send(signal.SIGTERM)
     assert worker.ended() == 0
+
+
+@pytest.mark.parametrize("off", ["7200", "-7200"])
+def test_a_worker_whose_clock_is_wrong_puts_no_retry_off(place: Place, tmp_path: Path, off: str) -> None:
+    """Two hours ahead, a retry would be due in two hours; two hours behind, at once, whatever the back-off."""
+    clock = tmp_path / "clock"
+    clock.write_text(off)
+    place.environment |= {
+        "PYTHONPATH": f"{CLOCK}{os.pathsep}{place.environment['PYTHONPATH']}",
+        "SPOOLQ_TORTURE_CLOCK": str(clock),
+    }
+    place.enqueue("late")
+    place.worker()
+    first, second = eventually(lambda: runs if len(runs := place.trace()) == 2 else [], within=30)
+    assert float(second.value) - float(first.value) >= 1.0

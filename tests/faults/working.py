@@ -22,7 +22,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 
 APP = """
-import os, signal, threading
+import os, signal, threading, time
 from pathlib import Path
 from spoolq import SpoolQ, current_job
 from spoolq.runner import current
@@ -55,6 +55,11 @@ def labour(seconds):
 def killer():
     tell("RUN")
     os.kill(os.getpid(), signal.SIGKILL)
+
+@q.task(queue="work", retries=1, backoff=lambda state: 1)
+def late():
+    tell("RUN", time.monotonic())
+    raise ValueError("not yet")
 
 @q.task(queue="work", retries=1, backoff=lambda state: 0)
 def broken(value=None):

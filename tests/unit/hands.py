@@ -116,7 +116,7 @@ class Rig:
         self.info = info(threads=threads, lease=lease, queues=queues)
         self.points: list[str] = []
         self.crew = Crew(threads)
-        self.runner = Runner(self.tasks, self.info, "primary")
+        self.runner = Runner(self.tasks, self.info, "primary", self.real.now)
         self.consumer = Consumer(
             self.store,  # type: ignore[arg-type]
             self.info,

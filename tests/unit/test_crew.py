@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ class Fixed(Runner):
     """Runs a claim by calling a function with its token."""
 
     def __init__(self, function: object = None) -> None:
-        super().__init__(Tasks(), info(), "primary")
+        super().__init__(Tasks(), info(), "primary", time.time)
         self.function = function
         self.ran: list[str] = []
 
