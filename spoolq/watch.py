@@ -90,5 +90,6 @@ class Watcher:
                 log.warning("Redis has lost %d job(s) that it had taken: they are sent again from the spool", len(lost))
 
     def _let_go(self, watch: Watch, rows: Sequence[Kept]) -> None:
-        self._spool.let_go(watch, rows)
-        self._primary.forget([(row.id, row.not_after) for row in rows if not row.given])
+        # Not the ids of those that another has sent again meanwhile: their ids, in Redis, belong to the attempts that follow
+        gone = self._spool.let_go(watch, rows)
+        self._primary.forget([(row.id, row.not_after) for row in gone if not row.given])

@@ -365,8 +365,9 @@ class Spool(Store, Protocol):
     def kept(self, watch: Watch, limit: int) -> list[Kept]:
         """Up to `limit` rows of this batch. A batch without rows is gone."""
 
-    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> None:
-        """The primary will not lose these any more: delete the rows. One that is not kept under this watch is passed over."""
+    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> list[Kept]:
+        """The primary will not lose these any more: delete the rows. One that is not kept under this watch is passed over.
+        Returns those that were deleted: nobody will send them again."""
 
     def send_again(self, watch: Watch, kept: Sequence[Kept]) -> None:
         """The primary may have lost these: they wait to be handed over, in doubt, where they were. Passes over as `let_go`."""

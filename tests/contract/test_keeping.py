@@ -80,10 +80,8 @@ def test_what_is_let_go_is_gone_and_so_is_an_empty_watch(spool: Spool) -> None:
     a, b = spool.kept(watch, 10)
     assert (a.id, a.given) == ("a", False)
     assert a.not_after == pytest.approx(handoffs[0].not_after, abs=0.002)
-    spool.let_go(watch, [a])
-    spool.let_go(watch, [a])  # somebody else was faster
-    assert kept_here(spool) == ["b"]
-    spool.let_go(watch, [b])
+    assert spool.let_go(watch, [a]) == [a]
+    assert spool.let_go(watch, [a, b]) == [b]  # somebody else was faster with one
     assert spool.kept(watch, 10) == []
     assert spool.watches() == []
     assert spool.recall("a") is None  # the primary remembers it, not the spool
@@ -98,7 +96,7 @@ def test_what_is_sent_again_waits_where_it_was_and_stays_in_doubt(spool: Spool, 
     rows = spool.kept(watch, 10)
     spool.send_again(watch, rows)
     assert (spool.waiting(), spool.info().kept, spool.info().in_doubt) == (3, 0, 2)
-    spool.let_go(watch, rows)  # one who looked before: they are no longer kept
+    assert spool.let_go(watch, rows) == []  # one who looked before: they are no longer kept
     assert ids(local.claim()) == ["c"]
     again = take(spool)
     assert names(again) == ["a", "b"]
@@ -113,7 +111,7 @@ def test_a_row_that_is_kept_again_is_not_let_go_by_who_looked_before(spool: Spoo
     rows = spool.kept(before, 10)
     spool.send_again(before, rows)
     spool.keep(take(spool), Life("another run", "line", 1))
-    spool.let_go(before, rows)
+    assert spool.let_go(before, rows) == []
     spool.send_again(before, rows)
     assert (kept_here(spool), spool.waiting()) == (["a"], 0)
 

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from spoolq import SpoolQ
-from spoolq.store.base import SpoolInfo
+from spoolq.store.base import Kept, Spool, SpoolInfo, Watch
+from spoolq.watch import Watcher
 from tests.faults.app import application as bare
 from tests.faults.app import arrived, drain
 from tests.proxy import Proxy
@@ -155,6 +156,54 @@ def test_rows_in_doubt_follow_when_redis_comes_back_empty(fresh_server: Server, 
         proxy.heal()
         drain(q)
         assert arrived(fresh_server) == {id: 1}
+
+
+# two who watch
+
+
+class Interrupted:
+    """A spool whose next `let_go` comes late: something happens before."""
+
+    def __init__(self, spool: Spool, meanwhile: Callable[[], None]) -> None:
+        self._spool, self._meanwhile = spool, meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._spool, name)
+
+    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> list[Kept]:
+        self._meanwhile()
+        return self._spool.let_go(watch, kept)
+
+
+def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_put_since(fresh_server: Server, tmp_path: Path):
+    """Or the row's next look would find its id gone, and queue the job a second time."""
+    with application(fresh_server.url, tmp_path) as q:
+        spool, watcher = q.spool, q.watcher()
+        assert spool is not None
+        message = q.message(q.remote("t", "work").job(1))._replace(keep=0.5)
+        spool.spool([message])
+        drain(q)
+        [watch] = spool.watches()
+        [row] = spool.kept(watch, 10)
+        eventually(lambda: spool.watches()[0].due)
+
+        def lost() -> None:
+            fresh_server.restart()
+            eventually(lambda: q.primary.ready(5.0))
+            watcher.turn()
+            drain(q)
+            assert arrived(fresh_server) == {message.id: 1}
+
+        late = Watcher(cast(Spool, Interrupted(spool, lost)), q.primary)
+        late.turn()
+        eventually(lambda: q.primary.now() > row.not_after + 1.0, what="the time from which its id could be freed")
+        q.primary.forget(())
+        assert q.primary.remembers([message.id]) == [True]
+        eventually(lambda: spool.watches()[0].due)
+        watcher.turn()
+        drain(q)
+        assert arrived(fresh_server) == {message.id: 1}
+        assert facts(q).kept == 0
 
 
 # the process dies

@@ -51,9 +51,9 @@ def kept(session: Session, watch: Watch, limit: int) -> list[Kept]:
     return rows
 
 
-def let_go(session: Session, watch: Watch, rows: Sequence[Kept]) -> None:
+def let_go(session: Session, watch: Watch, rows: Sequence[Kept]) -> list[Kept]:
     """As `Spool.let_go`."""
-    session.executemany(SQL["let_go"], [(watch.number, one.row) for one in rows])
+    return [one for one in rows if session.execute(SQL["let_go"], (watch.number, one.row)).rowcount]
 
 
 def send_again(session: Session, watch: Watch, rows: Sequence[Kept]) -> None:

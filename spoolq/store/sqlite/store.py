@@ -326,10 +326,9 @@ class SQLiteStore:
         """See `Spool.kept`."""
         return self._run(lambda session: ahead.kept(session, watch, limit))
 
-    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> None:
+    def let_go(self, watch: Watch, kept: Sequence[Kept]) -> list[Kept]:
         """See `Spool.let_go`."""
-        if kept:
-            self._run(lambda session: ahead.let_go(session, watch, kept))
+        return self._run(lambda session: ahead.let_go(session, watch, kept)) if kept else []
 
     def send_again(self, watch: Watch, kept: Sequence[Kept]) -> None:
         """See `Spool.send_again`."""
