@@ -41,10 +41,10 @@ _CLOCK = str(Path(__file__).parent / "clock")
 class Process:
     """A process of the schedule that is killed, frozen and begun again."""
 
-    def __init__(self, start: Callable[[], subprocess.Popen[Any]], ends: tuple[int, ...]) -> None:
-        self._start, self._ends = start, ends
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[Any]]) -> None:
+        self.name, self._start = name, start
         self.process = start()
-        self.died: list[int] = []
+        self.died: list[str] = []
 
     def again(self, number: signal.Signals | None = None) -> None:
         """End it by that signal, and begin another."""
@@ -59,11 +59,11 @@ class Process:
             try:
                 code = self.process.wait(60)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                code = self.process.wait()
-                self.died.append(-999)
-        if code not in (*self._ends, -(number or 0)):
-            self.died.append(code or 0)
+                self.process.send_signal(signal.SIGABRT)  # with faulthandler: where each thread is, to the log
+                self.died.append(f"{self.name} did not end after {number!r}: {self.process.wait()}")
+                return
+        if code not in (0, -(number or 0)):
+            self.died.append(f"{self.name}: {code}")
 
     def freeze(self, seconds: float) -> None:
         """Stop it for so long."""
@@ -85,12 +85,13 @@ class Schedule:
         place.environment |= {
             "PYTHONPATH": f"{_CLOCK}{os.pathsep}{place.environment['PYTHONPATH']}",
             "SPOOLQ_TORTURE_CLOCK": str(folder / "clock"),
+            "PYTHONFAULTHANDLER": "1",
         }
         self.logs: list[Path] = []
         self.errors = (folder / "errors.log").open("wb")
-        self.producers = [Process(self._producer, (0,)) for _ in range(2)]
-        self.drainer = Process(partial(self._run, "spoolq", "drain", "-q"), (0,))
-        self.worker = Process(lambda: place.worker(threads=2, LEASE="1s").process, (0,))
+        self.producers = [Process("producer", self._producer) for _ in range(2)]
+        self.drainer = Process("drainer", partial(self._run, "spoolq", "drain", "-q"))
+        self.worker = Process("worker", lambda: place.worker(threads=2, LEASE="1s").process)
 
     @property
     def everybody(self) -> list[Process]:
@@ -216,7 +217,7 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
             "2 queued twice: claimed afresh twice": sorted(id for id, count in afresh.items() if count > 1),
             "5 a call took too long, in ms": [took for took in log.took if took > 1000 * LATEST],
             "6 left": left,
-            "7 died": [code for process in schedule.everybody for code in process.died],
+            "7 died": [what for process in schedule.everybody for what in process.died],
             "8 errors": _tracebacks(Path(name)),
         }
         return {
@@ -234,7 +235,8 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
 
 
 def _tracebacks(folder: Path) -> list[str]:
-    return [text[-1500:] for path in folder.glob("*.log") if "Traceback" in (text := path.read_text(errors="replace"))]
+    texts = [path.read_text(errors="replace") for path in folder.glob("*.log")]
+    return [text[-6000:] for text in texts if "Traceback" in text or "Fatal Python error" in text]
 
 
 def pass_time(seconds: float) -> None:
