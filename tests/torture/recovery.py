@@ -49,8 +49,16 @@ def application(url: str, spool: Path, deadline: float = 0.25) -> SpoolQ:
     return SpoolQ(url, spool=spool, spool_min_free=0, deadline=deadline, disk_limit=60.0)
 
 
+def alone(spool: Path) -> None:
+    """This process stands for a host: what the processes of a host tell each other of an outage is not for the others."""
+    runtime = spool.with_suffix(".run")
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+
+
 def host(url: str, spool: Path, rows: int, size: int, ready: Any, go: Any, policy: bool) -> None:
     """One host: fills its spool, waits for the end of the outage, drains."""
+    alone(spool)
     if not policy:
         drain.Pace = Unpaced  # type: ignore[misc, assignment]
     with application(url, spool) as q:
@@ -70,6 +78,7 @@ def host(url: str, spool: Path, rows: int, size: int, ready: Any, go: Any, polic
 
 def caller(url: str, spool: Path, every: float, deadline: float, end: Any, answers: Any) -> None:
     """Live traffic of one web process: an enqueue every so often, and how long each took by which route."""
+    alone(spool)
     with application(url, spool, deadline) as q:
         task = q.remote("t", "live")
         took: list[tuple[float, str]] = []
