@@ -1,5 +1,4 @@
-"""`SpoolQ`, the object an application makes: its tasks, its settings, and the two stores behind them. The only file that
-names a concrete store."""
+"""`SpoolQ`, the object an application makes: its tasks, its settings, and the two stores behind them."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from spoolq import wire
+from spoolq import stores, wire
 from spoolq.breaker import Breaker
 from spoolq.client import Client
 from spoolq.errors import ConfigError, PayloadError
@@ -229,7 +228,7 @@ class SpoolQ:
         if self._primary is None:
             with self._lock:
                 if self._primary is None:
-                    self._primary = self._open_primary()
+                    self._primary = stores.open_primary(self.settings)
         return self._primary
 
     @property
@@ -277,7 +276,8 @@ class SpoolQ:
 
         Raises ConfigError when it is none, or for another destination; `to_here` takes it all the same.
         """
-        return self._spool_at(path, create=False, destination="" if to_here else self.settings.destination)
+        destination = "" if to_here else self.settings.destination
+        return stores.open_spool(self.settings, path, create=False, destination=destination)
 
     def drainer(self, *, rate: float | None = None, batch: int | None = None, spool: Spool | None = None) -> Drainer:
         """A drainer of this spool (or the given one) into this primary. Raises ConfigError where there is no spool."""
@@ -362,23 +362,6 @@ class SpoolQ:
     def __repr__(self) -> str:
         return f"<SpoolQ {self.settings.destination}>"
 
-    def _open_primary(self) -> Store:
-        settings = self.settings
-        if settings.sqlite_path is not None:
-            from spoolq.store.sqlite import SQLiteStore
-
-            return SQLiteStore(settings.sqlite_path, remember=settings.horizon, timeout=settings.disk_limit, **self._limits())
-        from spoolq.store.redis import RedisStore
-
-        return RedisStore(
-            settings.url,
-            namespace=settings.namespace,
-            deadline=settings.deadline,
-            horizon=settings.horizon,
-            confirm=settings.confirm,
-            delayed=settings.delayed,
-        )
-
     def _open_spool(self) -> Spool:
         if self._spool is None:
             with self._lock:
@@ -387,7 +370,7 @@ class SpoolQ:
                     if self.origins["spool"] == "default":  # a given one's directory is its owner's to make
                         with contextlib.suppress(OSError):  # the store says what is missing, better than this would
                             settings.spool_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    self._spool = self._spool_at(settings.spool_path, create=True, destination=settings.destination)
+                    self._spool = stores.open_spool(settings, settings.spool_path, create=True, destination=settings.destination)
         return self._spool
 
     def _forward(self) -> None:
@@ -401,24 +384,6 @@ class SpoolQ:
 
                     forwarder = self._forwarder = Forwarder(self._open_spool(), self.drainer(), self.watcher())
         forwarder.wake()
-
-    def _spool_at(self, path: str | os.PathLike[str], *, create: bool, destination: str) -> Spool:
-        from spoolq.store.sqlite import SQLiteStore
-
-        return SQLiteStore(
-            path,
-            role="spool",
-            destination=destination,
-            create=create,
-            remember=self.settings.horizon,
-            timeout=self.settings.disk_limit,
-            ordered=self.settings.ordering == "fifo",
-            **self._limits(),
-        )
-
-    def _limits(self) -> dict[str, Any]:
-        settings = self.settings
-        return {"max_bytes": settings.spool_max_bytes, "max_rows": settings.spool_max_rows, "min_free": settings.spool_min_free}
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._executor is None:

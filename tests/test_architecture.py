@@ -33,6 +33,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "worker",
     "autoscale pool",  # 6
     "config",  # 7
+    "stores",
     "app",
     "cli dashboard contrib testing",  # 8
     "__main__",
@@ -41,7 +42,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.spl
 OUTERMOST = LEVEL["cli"]
 DRIVERS = {"redis": "store.redis", "sqlite3": "store.sqlite", "pysqlite3": "store.sqlite", "sqlite_utils": "store.sqlite"}
 CONCRETE = {"store.redis", "store.sqlite"}
-NAMES_STORES = {"app"}
+NAMES_STORES = {"stores"}
 MAY_TOUCH_THE_ENVIRONMENT = {
     "config": "the one that reads it",
     "cli.demo": "hands it on to the processes that it starts",

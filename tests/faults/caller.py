@@ -41,8 +41,15 @@ class Watched(SpoolQ):
         if open:
             self.opened.append(reason)
 
-    def _open_primary(self) -> Store:
-        store = super()._open_primary()
+    @property
+    def primary(self) -> Store:
+        with self._lock:
+            opened, store = self._primary is None, super().primary
+            if opened:
+                self._listen_to(store)
+        return store
+
+    def _listen_to(self, store: Store) -> None:
         if isinstance(link := store._transport, Link):  # type: ignore[attr-defined]
             link._budget = 1.0  # of the thread that connects, or a test would wait for it after each healing
         put = store.put
@@ -55,7 +62,6 @@ class Watched(SpoolQ):
                 raise
 
         store.put = noted  # type: ignore[method-assign]
-        return store
 
     def _open_spool(self) -> Spool:
         began = time.monotonic()

@@ -1,0 +1,49 @@
+"""The two stores that an application's settings describe. The only file that names a concrete one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spoolq.config import Settings
+    from spoolq.store.base import Spool, Store
+
+
+def open_primary(settings: Settings) -> Store:
+    """Where jobs belong: Redis, or an SQLite file. Connects to nothing and opens nothing."""
+    if settings.sqlite_path is not None:
+        from spoolq.store.sqlite import SQLiteStore
+
+        return SQLiteStore(settings.sqlite_path, remember=settings.horizon, timeout=settings.disk_limit, **_limits(settings))
+    from spoolq.store.redis import RedisStore
+
+    return RedisStore(
+        settings.url,
+        namespace=settings.namespace,
+        deadline=settings.deadline,
+        horizon=settings.horizon,
+        confirm=settings.confirm,
+        delayed=settings.delayed,
+    )
+
+
+def open_spool(settings: Settings, path: str | os.PathLike[str], *, create: bool, destination: str) -> Spool:
+    """A spool at `path`, made where `create` says so. Raises ConfigError when the file is none, or is for another destination
+    than the given one (empty: for any)."""
+    from spoolq.store.sqlite import SQLiteStore
+
+    return SQLiteStore(
+        path,
+        role="spool",
+        destination=destination,
+        create=create,
+        remember=settings.horizon,
+        timeout=settings.disk_limit,
+        ordered=settings.ordering == "fifo",
+        **_limits(settings),
+    )
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    return {"max_bytes": settings.spool_max_bytes, "max_rows": settings.spool_max_rows, "min_free": settings.spool_min_free}
