@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spoolq import units
-from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool, waiting
+from spoolq.cli.away import waiting
+from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint, jobs, kept

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
-from spoolq.cli.faults import Fault, asking_primary, asking_spool
+from spoolq.cli.away import asking_primary
+from spoolq.cli.faults import Fault, asking_spool
 from spoolq.cli.opening import existing_spool, must_exist, there
 from spoolq.store.base import Store
 

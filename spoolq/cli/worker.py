@@ -8,7 +8,7 @@ import sys
 import click
 
 from spoolq import units
-from spoolq.cli.faults import asking_primary
+from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
 
 log = logging.getLogger("spoolq.worker")
