@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 
 from spoolq import EnqueueError, SpoolQ
@@ -16,13 +15,18 @@ from tests.faults.app import Control
 
 def main(url: str, spool: str, path: str, jobs: int, queue: str = "torture", pause: float = 0.0) -> None:
     """Enqueue so many jobs, as fast as it goes or with a pause after each (seconds). TERM ends it after the call."""
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    ended = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal ended
+        ended = True  # not an Event: to set it while this thread waits for it is a deadlock
+
+    signal.signal(signal.SIGTERM, end)
     q = SpoolQ(url, spool=spool or None, spool_min_free=0)
     task = q.remote("note", queue)
     with open(path, "a", buffering=1) as log, q, Control() as control:
         for number in range(jobs):
-            if ended.is_set():
+            if ended:
                 return
             job = task.job(number)
             log.write(f"TRY {job.id}\n")
@@ -34,7 +38,7 @@ def main(url: str, spool: str, path: str, jobs: int, queue: str = "torture", pau
                 end = f"ERR {job.id} {type(error).__name__}"
             log.write(f"{end} {(time.perf_counter() - control.unscheduled - began) * 1000:.2f}\n")
             if pause:
-                ended.wait(pause)
+                time.sleep(pause)
 
 
 if __name__ == "__main__":
