@@ -5,13 +5,16 @@ imported: whoever puts it into the primary first leaves a marker there for the h
 is there. And it is in doubt: no worker takes it from a spool, only a drainer. So a copy, a file imported on two hosts or an
 export that was killed halfway do no harm. A job keeps its age: one in doubt for longer than the horizon, less a day, is set
 aside by the drainer, as everywhere.
+
+Another destination has no such marker. So an export also says which rows it has removed, as nobody had sent them by then; what
+else comes in for another destination goes to quarantine.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -36,11 +39,13 @@ class Exported:
 @dataclass
 class Imported:
     """What an import did: rows added, ids that were known, lines passed over since they were read before, lines that could not
-    be read (number and why), and whether the file goes on to its end."""
+    be read (number and why), and whether the file goes on to its end. `doubtful`: jobs that their own destination may have, and
+    that were set aside for that."""
 
     added: int = 0
     known: int = 0
     before: int = 0
+    doubtful: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
     whole: bool = False
 
@@ -62,7 +67,10 @@ def export(upkeep: Upkeep, info: SpoolInfo, out: IO[bytes], *, id: str, at: floa
             done.wrote[kind] += len(page)
             if sync is not None and kind != "settled":
                 sync()  # written first, removed then
-                done.removed += upkeep.remove(kind, [key for key, _ in page])
+                gone = set(upkeep.remove(kind, [key for key, _ in page]))
+                done.removed += len(gone)
+                if kind == "job":
+                    _write(out, {"kind": "removed", "ids": [one["id"] for key, one in page if key in gone]})
     _write(out, {"kind": "end", **done.wrote})
     if sync is not None:
         sync()
@@ -120,22 +128,47 @@ def load(upkeep: Upkeep, lines: Iterable[bytes], *, destination: str, to_here: b
         batch.clear()
         size = 0
 
-    for number, one in rest:
+    for number, one in _for_another(rest) if elsewhere else rest:
         if isinstance(one, str):
             flush()
             done.bad.append((number, one))
         elif one["kind"] == "end":
             done.whole = True
+        elif one["kind"] == "removed":
+            pass
         elif number <= seen:
             done.before += 1
         else:
             last = number
             batch.append(one)
+            done.doubtful += bool(elsewhere and one.get("in_doubt"))
             size += len(one.get("payload", one.get("entry", b"")))
             if len(batch) >= _PAGE or size > _BATCH_BYTES:
                 flush()
     flush()
     return done
+
+
+def _for_another(lines: Iterable[tuple[int, Document | str]]) -> Iterator[tuple[int, Document | str]]:
+    """The lines, each job in doubt of which no later line says that the export has removed it: the drainer of the spool where
+    it stayed may have sent it."""
+    read: list[tuple[int, Document]] = []
+
+    def told(gone: Sequence[str]) -> Iterator[tuple[int, Document]]:
+        for number, one in read:
+            yield number, one if one["id"] in gone else {**one, "in_doubt": True}
+        read.clear()
+
+    for number, one in lines:
+        if isinstance(one, dict) and one["kind"] == "job":
+            if len(read) == _PAGE:  # it is a copy
+                yield from told(())
+            read.append((number, one))
+        elif isinstance(one, dict) and one["kind"] == "removed":
+            yield from told(one["ids"])
+        else:
+            yield number, one
+    yield from told(())
 
 
 def _parsed(line: bytes) -> Any:
@@ -159,6 +192,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "settled": {"id": (str,), "given": (bool,), "until": (int, float)},
     "failure": {"id": (str,), "failed_at": (int, float), "entry": (bytes,)},
+    "removed": {"ids": (list,)},
     "end": {},
 }
 

@@ -80,7 +80,7 @@ def import_(given: Given, file: Path, to_here: bool, dry_run: bool, as_json: boo
             done = transfer.load(spool.upkeep, lines, destination=info.destination, to_here=to_here, dry_run=dry_run)
     if as_json:
         bad = [{"line": number, "error": why} for number, why in done.bad]
-        counts = {"added": done.added, "known": done.known, "before": done.before}
+        counts = {"added": done.added, "known": done.known, "before": done.before, "doubtful": done.doubtful}
         emit({"dry_run": dry_run, "file": str(file), **counts, "bad": bad, "whole": done.whole})
     else:
         words = "Would take in" if dry_run else "Took in"
@@ -89,6 +89,11 @@ def import_(given: Given, file: Path, to_here: bool, dry_run: bool, as_json: boo
         click.echo(f"{words} {jobs(done.added, 'row')} from {clean(file)}.{more}{again}")
     for number, why in done.bad[:20]:
         hint(f"spoolq: line {number} was left out: {clean(why)}")
+    if done.doubtful:
+        hint(
+            f"spoolq: {jobs(done.doubtful)} may be in the other Redis too (in doubt there, or not known to have left that spool: "
+            "only `export --move` removes them), set aside: see `spoolq spool quarantine`"
+        )
     if not done.whole:
         hint("spoolq: the file ends early: its export was cut short, and what it lacks is still in that spool")
     if done.bad or not done.whole:

@@ -249,7 +249,12 @@ def test_another_destination_is_refused(run: Run, url: str) -> None:
     said = run("spool", "import", "jobs.jsonl", *elsewhere)
     assert said.code == 78
     assert "--to-here sends them there all the same" in said.err
-    assert run("spool", "import", "jobs.jsonl", "--to-here", *elsewhere).out == "Took in 3 rows from jobs.jsonl.\n"
+    said = run("spool", "import", "jobs.jsonl", "--to-here", *elsewhere)
+    assert said.out == "Took in 3 rows from jobs.jsonl.\n"
+    assert "3 jobs may be in the other Redis too" in said.err  # a copy: they are still in their own spool
+    assert run("spool", "export", "moved.jsonl", "--move", "--yes", "--url", url).code == 0
+    said = run("spool", "import", "moved.jsonl", "--to-here", *elsewhere, "--json")
+    assert (said.json["known"], said.json["doubtful"]) == (3, 3)  # exported once before: in doubt since
 
 
 def test_lines_that_cannot_be_read_are_named_and_the_others_taken(run: Run, url: str) -> None:

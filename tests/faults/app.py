@@ -26,10 +26,10 @@ def application(url: str, folder: Path, **settings: Any) -> SpoolQ:
     return SpoolQ(url, spool=folder / "spool.db", spool_min_free=0, **({"deadline": DEADLINE} | settings))
 
 
-def arrived(server: Server, queue: str = "work") -> Counter[str]:
+def arrived(server: Server, queue: str = "work", prefix: str = "resque") -> Counter[str]:
     """The ids in a queue of the server, counted."""
     with server.client() as control:
-        return Counter(json.loads(item)["id"] for item in control.lrange(f"resque:queue:{queue}", 0, -1))
+        return Counter(json.loads(item)["id"] for item in control.lrange(f"{prefix}:queue:{queue}", 0, -1))
 
 
 def drain(q: SpoolQ) -> Drained:

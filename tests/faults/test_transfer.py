@@ -43,10 +43,10 @@ def drain(q: SpoolQ) -> Drained:
 
 
 @contextmanager
-def host(name: str, server: Server, folder: Path) -> Iterator[SpoolQ]:
+def host(name: str, server: Server, folder: Path, **settings: str) -> Iterator[SpoolQ]:
     """A host of its own, with its spool."""
     (folder / name).mkdir(exist_ok=True)
-    with application(server.url, folder / name) as q:
+    with application(server.url, folder / name, **settings) as q:
         yield q
 
 
@@ -58,10 +58,10 @@ def spooled(q: SpoolQ, count: int) -> list[str]:
     return [message.id for message in messages]
 
 
-def export(q: SpoolQ, *, move: bool = False, id: str = "x") -> bytes:
+def export(q: SpoolQ, *, move: bool = False, id: str = "x", sync: Callable[[], None] = lambda: None) -> bytes:
     assert q.spool is not None
     out = io.BytesIO()
-    transfer.export(q.spool.upkeep, q.spool.info(), out, id=id, at=1.0, sync=(lambda: None) if move else None)
+    transfer.export(q.spool.upkeep, q.spool.info(), out, id=id, at=1.0, sync=sync if move else None)
     return out.getvalue()
 
 
@@ -115,7 +115,7 @@ def test_an_export_that_was_killed_after_any_line_loses_and_doubles_nothing(serv
     with host("a", server, tmp_path) as a, host("b", server, tmp_path) as b:
         ids = spooled(a, 250)
         assert a.spool is not None
-        out = _Breaks(lines=130)
+        out = _Breaks(lines=131)  # a head, 100 jobs, that they were removed, 29 jobs
         with pytest.raises(OSError, match="killed"):
             transfer.export(a.spool.upkeep, a.spool.info(), out, id="x", at=1.0, sync=lambda: None)  # type: ignore[arg-type]
         assert a.spool.waiting() == 150
@@ -169,7 +169,7 @@ def test_a_failure_that_was_run_again_is_a_put_of_its_own(server: Server, tmp_pa
 def test_another_destination_is_refused_and_sent_there_only_when_that_is_said(server: Server, tmp_path: Path) -> None:
     with host("a", server, tmp_path) as a, host("b", server, tmp_path) as b:
         ids = spooled(a, 3)
-        file = export(a).replace(a.settings.destination.encode(), b"redis://elsewhere:1/0#resque")
+        file = export(a, move=True).replace(a.settings.destination.encode(), b"redis://elsewhere:1/0#resque")
         with pytest.raises(ConfigError, match=r"for redis://elsewhere:1/0#resque.*Nothing was imported; --to-here"):
             load(b, file)
         assert b.spool is not None
@@ -177,6 +177,42 @@ def test_another_destination_is_refused_and_sent_there_only_when_that_is_said(se
         assert load(b, file, to_here=True).added == 3
         drain(b)
         assert set(arrived(server)) == set(ids)
+
+
+@pytest.mark.parametrize("how", ["a copy", "killed", "taken meanwhile"])
+def test_what_its_own_redis_may_have_is_not_set_loose_in_another(server: Server, tmp_path: Path, how: str) -> None:
+    """Of jobs that were in doubt for neither, those alone that the export has removed go there."""
+    with host("a", server, tmp_path) as a, host("b", server, tmp_path, namespace="other") as b:
+        ids = spooled(a, 250)
+        assert a.spool is not None
+        assert b.spool is not None
+        taken = iter([a.spool])
+
+        def sync() -> None:
+            """A drainer beside the exporter: its put is under way when it gives up."""
+            for spool in taken:
+                who = a.worker_info((), 1, "drainer")
+                handoffs = spool.take(who, 3, 1 << 20, a.primary.now() + 5)
+                a.primary.put([handoff.message for handoff in handoffs], hold=True)
+                spool.give_back(handoffs, applied="maybe")
+
+        if how == "a copy":
+            file, doubtful = export(a), 250
+        elif how == "taken meanwhile":
+            file, doubtful = export(a, move=True, sync=sync), 3
+        else:
+            # the second page is written, and neither removed, or that not told
+            lines = export(a, move=True).splitlines(keepends=True)
+            file, doubtful = b"".join(lines[:202]), 100
+            load(a, b"".join([lines[0], *lines[102:202]]))
+        done = load(b, file, to_here=True)
+        assert done.doubtful == doubtful == b.spool.info().quarantined
+        drain(a)
+        drain(b)
+        here, there = arrived(server), arrived(server, prefix="other")
+        assert max((here + there).values()) == 1
+        assert set(here) | set(there) | {one.id for _, one in b.spool.upkeep.quarantined(limit=250)} >= set(ids[:200])
+        assert len(there) == done.added - doubtful
 
 
 def test_without_what_an_import_gives_its_rows_a_copy_is_queued_twice(server: Server, tmp_path: Path) -> None:

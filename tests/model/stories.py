@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.model import batch, calls, fifo, hand_off, horizon, settle
+from tests.model import adopt, batch, calls, fail_over, fifo, hand_off, horizon, settle, transfer
 from tests.model.explore import Story
 
-STORIES: tuple[Story, ...] = (*hand_off.STORIES, batch.STORY, horizon.STORY, fifo.STORY, calls.STORY, settle.STORY)
+STORIES: tuple[Story, ...] = (
+    *hand_off.STORIES,
+    batch.STORY,
+    horizon.STORY,
+    fifo.STORY,
+    calls.STORY,
+    settle.STORY,
+    fail_over.STORY,
+    adopt.STORY,
+    transfer.STORY,
+)

@@ -128,7 +128,7 @@ class SQLiteUpkeep:
 
     def page(self, kind: Kind, after: Any = None, limit: int = 100) -> list[tuple[Any, Document]]:
         """See `Upkeep.page`."""
-        start = _FIRST[kind] if after is None else after
+        start = _FIRST[kind] if after is None else after[0] if kind == "job" else after
 
         def work(session: Session) -> list[tuple[Any, Document]]:
             if kind == "settled":
@@ -139,14 +139,19 @@ class SQLiteUpkeep:
                 return [(n, {"kind": kind, "id": id, "failed_at": at / 1e6, "entry": entry}) for n, id, at, entry in rows]
             if rows and kind == "job":
                 session.execute(SQL["exported"], (rows[0][0], rows[-1][0]))
+                return [((row[0], row[7]), document(row)) for row in rows]
             return [(row[0], document(row)) for row in rows]
 
         return self._writer.run(work, _PATIENT, writes=kind == "job")
 
-    def remove(self, kind: Kind, keys: Sequence[Any]) -> int:
+    def remove(self, kind: Kind, keys: Sequence[Any]) -> list[Any]:
         """See `Upkeep.remove`."""
         sql = SQL[f"remove_{kind}"]
-        return self._writer.run(lambda session: sum(session.execute(sql, (key,)).rowcount for key in keys), _PATIENT)
+
+        def work(session: Session) -> list[Any]:
+            return [key for key in keys if session.execute(sql, key if kind == "job" else (key,)).rowcount]
+
+        return self._writer.run(work, _PATIENT)
 
     def add(self, documents: Sequence[Document], *, mark: tuple[str, int] | None = None, elsewhere: str = "") -> Added:
         """See `Upkeep.add`."""

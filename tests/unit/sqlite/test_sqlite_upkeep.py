@@ -200,9 +200,18 @@ def test_a_row_taken_between_writing_and_removing_stays(spool: SQLiteStore) -> N
     spool.spool([message("a"), message("b")])
     keys = [key for key, _ in spool.upkeep.page("job")]
     taken = take(spool, 1)
-    assert spool.upkeep.remove("job", keys) == 1
+    assert spool.upkeep.remove("job", keys) == keys[1:]
     spool.handed_over(taken)
     assert spool.waiting() == 0
+
+
+@pytest.mark.parametrize("applied", ["no", "maybe"])
+def test_so_does_one_that_was_given_back(spool: SQLiteStore, applied: Any) -> None:
+    spool.spool([message("a"), message("b")])
+    keys = [key for key, _ in spool.upkeep.page("job")]
+    spool.give_back(take(spool, 1), applied=applied)
+    assert spool.upkeep.remove("job", keys) == keys[1:]
+    assert [one["id"] for one in exported(spool)] == ["a"]
 
 
 def test_what_comes_in_is_as_it_went_out(path: Path, open_store: Open) -> None:
@@ -247,7 +256,7 @@ def test_failures_are_carried_once(path: Path, spool: SQLiteStore, open_store: O
     for _ in range(2):
         other.upkeep.add([one for _, one in page])
     assert other.failures.count() == 1
-    assert spool.upkeep.remove("failure", [key for key, _ in page]) == 1
+    assert len(spool.upkeep.remove("failure", [key for key, _ in page])) == 1
     assert spool.failures.count() == 0
 
 
@@ -256,7 +265,7 @@ def test_rows_of_a_quarantine_stay_in_one(held: SQLiteStore, path: Path, open_st
     other = open_store(path.with_name("other.db"), role="spool")
     other.upkeep.add([one for _, one in page])
     assert [one.reason for _, one in other.upkeep.quarantined()] == ["Redis refuses it", "in doubt for too long"]
-    assert held.upkeep.remove("quarantine", [key for key, _ in page]) == 2
+    assert len(held.upkeep.remove("quarantine", [key for key, _ in page])) == 2
 
 
 def test_what_was_in_doubt_for_another_redis_is_set_aside(path: Path, spool: SQLiteStore, open_store: Open) -> None:

@@ -36,7 +36,8 @@ SELECT id, keep, until FROM settled WHERE id > ?1 AND until > ?3 ORDER BY id LIM
 SELECT n, id, failed_at, entry FROM failures WHERE n > ?1 ORDER BY n LIMIT ?2;
 
 -- name: remove_job
-DELETE FROM jobs WHERE seq = ?1 AND state IN ('r', 's');
+-- as it was read: whoever took it since has raised its not-after, and may have sent it
+DELETE FROM jobs WHERE seq = ?1 AND not_after = ?2 AND state IN ('r', 's');
 
 -- name: remove_quarantine
 DELETE FROM jobs WHERE seq = ?1 AND state = 'q';
