@@ -46,7 +46,7 @@ class Breaker:
         self._clock = clock
         self._monotonic = monotonic
         self._changed = changed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._look_at = -math.inf
         self._failed_at = self._answered_at = self._told_at = -math.inf
         self._heard = False
@@ -110,7 +110,7 @@ class Breaker:
 
     def after_fork(self) -> None:
         """In a forked child: the parent's lock may have been held by a thread that is gone. The state is kept."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._hint is not None:
             self._hint.after_fork()
 

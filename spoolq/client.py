@@ -231,16 +231,17 @@ class Prober:
         """Start probing unless it is going on already, or was stopped. Of callers that fail together, one starts it."""
         if self._service is not None and self._service.running:
             return
-        if not self._lock.acquire(blocking=False):  # it may take a while until a thread runs: not on every caller's time
-            return
+        mine = False
         try:
-            if not self._stopped and (self._service is None or not self._service.running):
+            mine = self._lock.acquire(blocking=False)  # it may take a while until a thread runs: not on every caller's time
+            if mine and not self._stopped and (self._service is None or not self._service.running):
                 self._failures = 0
                 self._service = Service("spoolq-prober", self.turn)
                 with suppress(RuntimeError):  # no thread can be had now: the job matters more, and a later call tries again
                     self._service.start()
         finally:
-            self._lock.release()
+            if mine:
+                self._lock.release()
 
     def turn(self) -> float | None:
         """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""

@@ -36,10 +36,17 @@ class Forwarder:
             self._services[0].wake()
 
     def _start(self) -> None:
-        with self._starting, suppress(RuntimeError):  # no thread can be had now: the next call tries again
-            for service in self._services:
-                if not service.running:
-                    service.start()
+        mine = False
+        try:
+            mine = self._starting.acquire(blocking=False)  # who is here already starts them
+            if mine:
+                with suppress(RuntimeError):  # no thread can be had now: the next call tries again
+                    for service in self._services:
+                        if not service.running:
+                            service.start()
+        finally:
+            if mine:
+                self._starting.release()
 
     def _turn(self) -> float:
         delay = self._drainer.turn()

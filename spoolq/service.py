@@ -6,6 +6,8 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from spoolq.errors import ConfigError, StoreUnavailable
 
@@ -28,7 +30,7 @@ class Service:
         self._turn = turn
         self._level = logging.DEBUG if quiet else logging.WARNING
         self._rng = rng or random.Random()
-        self._bell = threading.Event()
+        self._bell: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._stopping = False
         self._failures = 0
         self._thread: threading.Thread | None = None
@@ -46,12 +48,13 @@ class Service:
 
     def wake(self) -> None:
         """Have the next turn now."""
-        self._bell.set()
+        if self._bell.empty():
+            self._bell.put(None)
 
     def stop(self, timeout: float) -> bool:
         """End after the turn under way; wait for it up to `timeout` seconds. Returns whether it has ended."""
         self._stopping = True
-        self._bell.set()
+        self._bell.put(None)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
@@ -88,6 +91,5 @@ class Service:
             delay = self.once()
             if delay is None:
                 return
-            if delay > 0:
-                self._bell.wait(delay)
-            self._bell.clear()
+            with suppress(Empty):
+                self._bell.get(block=delay > 0, timeout=max(delay, 0.0))

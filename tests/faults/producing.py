@@ -7,19 +7,27 @@ that was interrupted has no line after it.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import linecache
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import spoolq
 from spoolq import EnqueueError, SpoolQ
 from spoolq.job import Job
 from tests.waiting import eventually
 
 EACH = 25
+SPOOLQ = str(Path(spoolq.__file__).parent)
 
 
 class Producer:
@@ -159,12 +167,82 @@ def cancelled(producer: Producer) -> None:
             job = producer.task.job(number)
             producer.tell("TRY", job.id)
             try:
-                receipt = await asyncio.wait_for(producer.q.aenqueue(job), 0.002 * (number % 10))
+                limit = 0.002 * (number % 10) if number % 10 < 9 else None
+                receipt = await asyncio.wait_for(producer.q.aenqueue(job), limit)
             except TimeoutError:
                 continue  # it may be stored
             producer.tell("ACK", job.id, receipt.route, 0)
 
     asyncio.run(main())
+
+
+def at_each_line(
+    prepare: Callable[[], Job], call: Callable[[Job], None], act: Callable[[], object], each: int, files: tuple[str, ...]
+) -> None:
+    """Call again and again, and do `act` in the middle: at the first line of these files that is reached, at the second, and so
+    on (or at one of `each`), until there is none. What a signal handler does between any two steps, without the luck."""
+    faulthandler.dump_traceback_later(100, exit=True)
+    number = 1
+    while True:
+        left = number
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal left
+            name = frame.f_code.co_filename
+            if not name.startswith(files):
+                return None
+            # Python runs no signal handler where a `with` ends, and tells of that line all the same
+            if event == "line" and not linecache.getline(name, frame.f_lineno).lstrip().startswith("with "):
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    act()
+            return trace
+
+        job = prepare()
+        sys.settrace(trace)
+        try:
+            call(job)
+        finally:
+            sys.settrace(None)
+        if left > 0:
+            return
+        number += each
+
+
+def nested(producer: Producer, *, cold: bool = False) -> None:
+    """A signal handler that enqueues, while the thread that it interrupts does."""
+
+    def prepare() -> Job:
+        if cold:
+            producer.q.close()
+        return producer.task.job("outer")
+
+    def inner() -> None:
+        producer.put(producer.task.job("inner"))
+
+    at_each_line(prepare, producer.put, inner, 7 if cold else 1, (SPOOLQ, threading.__file__))
+
+
+def raised(producer: Producer, *, cold: bool = False) -> None:
+    """A signal handler that raises; the job is then enqueued again with its id, and another one is."""
+
+    def prepare() -> Job:
+        if cold:
+            producer.q.close()
+        return producer.task.using(id=f"given-{time.monotonic_ns()}").job("again")
+
+    def call(job: Job) -> None:
+        try:
+            producer.put(job)
+        except KeyboardInterrupt:
+            producer.put(job)
+            producer.put(producer.task.job("next"))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    at_each_line(prepare, call, interrupt, 7 if cold else 1, (SPOOLQ,))
 
 
 MODES = {
@@ -175,6 +253,10 @@ MODES = {
     "terminated": terminated,
     "leaving": leaving,
     "cancelled": cancelled,
+    "nested": nested,
+    "nested-cold": partial(nested, cold=True),
+    "raised": raised,
+    "raised-cold": partial(raised, cold=True),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from tests.servers import NONE_FOUND, Server, servers
 from tests.torture.check import Log, verdict
 from tests.waiting import eventually
 
-PLACES = ("redis", "gone", "sqlite")
+PLACES = ("redis", "gone", "ahead", "sqlite")
 
 
 class Place:
@@ -36,6 +37,7 @@ class Place:
         self.folder.mkdir()
         self.spool = folder / "spool.db"
         self._kind, self._server = kind, server
+        self.environment = os.environ | ({"SPOOLQ_ACCEPT": "spool"} if kind == "ahead" else {})
         self.url = f"sqlite:///{folder}/jobs.db" if kind == "sqlite" else server.url
         if kind == "gone":
             server.kill()
@@ -43,7 +45,7 @@ class Place:
     def start(self, mode: str) -> subprocess.Popen[Any]:
         """The producers."""
         arguments = [mode, self.url, str(self.spool), str(self.folder)]
-        return subprocess.Popen([sys.executable, "-m", "tests.faults.producing", *arguments], cwd=ROOT)
+        return subprocess.Popen([sys.executable, "-m", "tests.faults.producing", *arguments], cwd=ROOT, env=self.environment)
 
     def log(self) -> Log:
         """What they said."""
@@ -127,6 +129,17 @@ def test_an_interrupted_call_can_be_made_again_with_its_id(place: Place) -> None
     log = sound(place)
     assert set(log.tried) == set(log.acknowledged)
     assert len(log.tried) > len(set(log.tried))  # some were made again
+
+
+@pytest.mark.parametrize("mode", ["nested", "nested-cold", "raised", "raised-cold"])
+def test_a_signal_handler_may_enqueue_or_raise_at_every_line_of_a_call(place: Place, mode: str) -> None:
+    """In the first call of a process it may meet Python in the middle of starting a thread, which has to be waited for."""
+    process = place.start(mode)
+    assert process.wait(120) == 0
+    log = sound(place, tried_only=True)
+    assert len(log.acknowledged) > 60
+    assert len(log.raised) <= (4 if "cold" in mode else 0)
+    assert max(log.took) < 1000 * (0.25 + 2.0 + 1.0)
 
 
 def test_term_in_mid_call_ends_at_once_and_loses_nothing(place: Place) -> None:

@@ -33,6 +33,8 @@ _FORKING = 30.0  # seconds that a fork may take
 class Writer:
     """Runs operations on the file. `bell` is rung after a commit that made a row ready."""
 
+    _thread: threading.Thread | None = None  # the class's: `_start` puts one into the instance, in one step
+
     def __init__(self, settings: Settings, bell: Bell | None = None) -> None:
         self.settings = settings
         self._bell = bell
@@ -43,8 +45,8 @@ class Writer:
 
     def _fresh(self) -> None:
         self._queue: Queue = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        vars(self).pop("_thread", None)
+        self._closing = threading.Lock()
         self._stop: Operation | None = None
         self._overdue: tuple[Operation, float] | None = None
         self._rests: dict[int, Rest] = {}
@@ -78,9 +80,9 @@ class Writer:
                 reason="overdue",
             )
         operation = Operation(work, writes, not_after, guarded=guarded, grows=grows, unheard=unheard)
-        self._queue.put(operation)
         if self._thread is None:
             self._start()
+        self._queue.put(operation)  # not before: where no thread can be had nothing is left behind for the next caller's
         if not operation.done.acquire(timeout=limit):
             self._overran(operation, limit)
         if operation.error is not None:
@@ -98,7 +100,7 @@ class Writer:
     def close(self, timeout: float) -> None:
         """Finish what waits, checkpoint, close. What takes longer than `timeout` seconds is left to the thread."""
         self._closed = True
-        with self._starting:
+        with self._closing:
             if self._thread is None:
                 return
             if self._stop is None:
@@ -131,18 +133,26 @@ class Writer:
         )
 
     def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._closed:
-                thread = threading.Thread(target=self._loop, args=(self._queue,), name="spoolq-sqlite", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:
-                    raise StoreUnavailable(
-                        f"{self.settings.path}: no thread can be started ({error}). Nothing was stored", reason="thread"
-                    ) from error
-                self._thread = thread
+        """Begin the thread: once, and without a lock, which a signal handler that enqueues as well would wait for in vain."""
+        if self._closed:
+            return
+        thread = threading.Thread(target=self._loop, args=(self._queue,), name="spoolq-sqlite", daemon=True)
+        own = vars(self)
+        try:
+            if own.setdefault("_thread", thread) is thread:
+                thread.start()
+        except BaseException as error:  # also what a signal handler raises
+            if self._thread is thread and not thread.is_alive():
+                own.pop("_thread")
+            if not isinstance(error, RuntimeError):
+                raise
+            raise StoreUnavailable(
+                f"{self.settings.path}: no thread can be started ({error}). Nothing was stored", reason="thread"
+            ) from error
 
     def _loop(self, queue: Queue) -> None:
+        if self._thread is not threading.current_thread():  # whoever began it was interrupted, and took it back
+            return
         while self._survives(queue):
             pass
         try:

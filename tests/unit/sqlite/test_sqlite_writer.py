@@ -525,3 +525,19 @@ def test_a_row_whose_caller_was_told_that_nobody_knows_is_remembered_as_a_given_
     else:
         store.ack(claim(store, 1))
         assert store.put([message("1", given=True)]) == [False]
+
+
+def test_where_no_thread_can_be_had_what_was_refused_is_not_stored_later(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(StoreUnavailable, match="no thread can be started"):
+            store.put([message("refused")])
+    store.put([message("taken")])
+    assert [one.payload for one in claim(store, 1)] == [b"{}"]
