@@ -1,4 +1,4 @@
-"""The oldest client library that spoolq allows, in a folder of its own beside the newest that is installed."""
+"""Client libraries that aren't installed, each in a folder of its own: the oldest redis-py that spoolq allows, another SQLite."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from pathlib import Path
 OLDEST = "5.0.8"
 
 
+SQLITE = "0.6.1"
+
+
 def redis_py(version: str) -> Path:
     """A folder with redis-py of that version alone, kept in the environment between runs."""
+    return _alone("redis", version)
+
+
+def pysqlite3() -> Path:
+    """As `redis_py`: with a SQLite beside the standard library's."""
+    return _alone("pysqlite3", SQLITE)
+
+
+def _alone(package: str, version: str) -> Path:
     home = Path(sys.prefix if sys.prefix != sys.base_prefix else tempfile.gettempdir())
-    folder = home / f"spoolq-redis-{version}"
+    folder = home / f"spoolq-{package}-{version}"
     with (home / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "redis").exists():
+        if not (folder / package).exists():
             command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
-            subprocess.run([*command, "--target", str(folder), f"redis=={version}"], check=True, timeout=100)
+            subprocess.run([*command, "--target", str(folder), f"{package}=={version}"], check=True, timeout=100)
     return folder

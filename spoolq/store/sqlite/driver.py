@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spoolq.errors import ConfigError, PayloadError, SpoolDamaged, SpoolqError, StoreFull, StoreUnavailable
+from spoolq.store.sqlite import libraries
 
 if TYPE_CHECKING:
     import sqlite3 as sqlite
@@ -20,9 +21,10 @@ else:
     except ImportError:
         import sqlite3 as sqlite
 
-Connection = sqlite.Connection
 Error = sqlite.Error
 version: str = sqlite.sqlite_version
+
+_OWN = "pysqlite3._sqlite3" if sqlite.__name__.startswith("pysqlite3") else "_sqlite3"
 
 OLDEST = (3, 37)
 """STRICT tables came with SQLite 3.37 (2021-11-27)."""
@@ -78,12 +80,31 @@ def check_version(found: str = version) -> None:
         raise ConfigError(f"SQLite {found} is too old, spoolq needs 3.37 or newer: pip install 'spoolq[sqlite]' brings one along")
 
 
+class Connection(sqlite.Connection):
+    """One of ours: known as long as it is open."""
+
+    file: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """As sqlite3's."""
+        super().close()
+        _open.discard(self)
+
+
+_open: set[Connection] = set()
+
+
 def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     """A connection to a file that is there, in autocommit mode, waiting up to `busy` seconds for foreign locks.
 
     It lives until it is closed, never until Python forgets it: a child after a fork, and a process that ends, must not run
     SQLite's closing (a checkpoint, the -wal's deletion) on what others use. Hence the extra reference.
+
+    Raises ConfigError where another SQLite library may have it open in this process.
     """
+    file = _identity(path)
+    if not any(other.file == file for other in tuple(_open)):
+        libraries.refuse_another(path, _OWN)
     connection = sqlite.connect(
         f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}",
         uri=True,
@@ -91,9 +112,20 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
         timeout=busy,
         check_same_thread=False,
         cached_statements=256,
+        factory=Connection,
     )
+    connection.file = file
+    _open.add(connection)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     return connection
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_ino, there.st_dev
 
 
 def code(error: BaseException) -> int:

@@ -1,0 +1,106 @@
+"""Two SQLite libraries in one process: the standard library's, and pysqlite3, which spoolq then uses."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolq.store.sqlite import SQLiteStore, libraries
+from tests.drivers import pysqlite3
+from tests.unit.sqlite.helpers import message, run
+
+Open = Callable[..., SQLiteStore]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it can be told from /proc alone")
+
+BOTH = """
+import json, subprocess, sys
+library, path, how, look = sys.argv[1:]
+sys.path.insert(0, library)
+from spoolq.errors import ConfigError
+from spoolq.job import Message
+from spoolq.store.sqlite import SQLiteStore, driver, libraries
+
+assert driver._OWN == "pysqlite3._sqlite3", driver._OWN
+if how == "another":
+    from sqlite3 import connect
+elif how == "the same":
+    from pysqlite3.dbapi2 import connect
+if look == "unlooked":
+    libraries.refuse_another = lambda path, own: None
+
+def spooled(id):
+    return store.spool([Message(id, "q", b"{}")], timeout=20.0)
+
+def seen():
+    code = "import sys; from spoolq.store.sqlite import SQLiteStore; " \\
+        "store = SQLiteStore(sys.argv[1], role='spool'); print(store.waiting()); store.close()"
+    return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
+
+others = connect(path)
+others.execute("SELECT count(*) FROM jobs").fetchone()
+store = SQLiteStore(path, role="spool")
+said = {"refused": ""}
+try:
+    spooled("a")
+except ConfigError as error:
+    said["refused"] = str(error)
+others.close()
+said["then"] = seen()
+spooled("b")
+said["at last"] = seen()
+print(json.dumps(said))
+"""
+
+
+def both(path: Path, how: str, *, look: bool = True) -> dict[str, Any]:
+    """A process that has the spool open by a library when spoolq opens it, and closes it then; another process comes and goes."""
+    SQLiteStore(path, role="spool").close()
+    with_one = SQLiteStore(path, role="spool", min_free=0, timeout=20.0)
+    with_one.spool([message("before")])
+    with_one.close()
+    done = run(BOTH, pysqlite3(), path, how, "looked" if look else "unlooked")
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_another_library_on_the_file_is_refused_until_it_has_closed_it(path: Path) -> None:
+    said = both(path, "another")
+    assert "through another SQLite library than spoolq's (_sqlite3; spoolq uses pysqlite3._sqlite3)" in said["refused"]
+    assert "Nothing was stored; open it through pysqlite3._sqlite3 too, or in another process" in said["refused"]
+    assert (said["then"], said["at last"]) == (1, 2)
+
+
+def test_the_same_library_is_not(path: Path) -> None:
+    assert both(path, "the same") == {"refused": "", "then": 2, "at last": 3}
+
+
+def test_without_the_refusal_an_accepted_job_is_lost(path: Path) -> None:
+    """The control: the locks are gone, the other process deletes the -wal, and what is written there nobody finds."""
+    assert both(path, "another", look=False) == {"refused": "", "then": 2, "at last": 2}
+
+
+def test_an_open_file_is_told_and_only_where_a_second_library_is_loaded(path: Path, open_store: Open) -> None:
+    open_store(role="spool").spool([message("a")])
+    own = "pysqlite3._sqlite3"  # so that what is loaded here is another one
+    with pytest.raises(libraries.ConfigError, match="in this process already"):
+        libraries.refuse_another(str(path), own)
+    libraries.refuse_another(str(path), "_sqlite3")
+    libraries.refuse_another(str(path.with_name("none")), own)
+    assert "_sqlite3" in sys.modules
+    assert sqlite3.sqlite_version
+
+
+def test_a_second_store_on_the_file_is_one_of_ours(path: Path, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoolq.store.sqlite.driver._OWN", "pysqlite3._sqlite3")
+    first, second = open_store(role="spool"), open_store(role="spool")
+    first.spool([message("a")])
+    second.spool([message("b")])
+    assert first.waiting() == 2
