@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, onebox, recovery, workers
+from tests.torture import handoff, memory, onebox, recovery, workers
 from tests.torture.check import Log, verdict
 
 
@@ -62,6 +62,26 @@ def test_workers_and_their_server_are_disturbed_and_every_job_runs() -> None:
     assert (figures["left"], figures["failures"], figures["exits"]) == ({}, 0, [0, 0]), figures["stderr"]
     assert figures["tracebacks"] == []
     assert figures["runs"] - figures["jobs"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_redis_keeps_nothing_of_jobs_that_are_done() -> None:
+    """After 20,000 jobs and after 40,000 it holds the same."""
+    figures = memory.run(40_000)
+    assert figures["missing"] == 0
+    assert figures["ids remembered"] == [0, 0, 0]
+    assert len(set(figures["keys"])) == 1
+    assert figures["bytes a job"] < memory.MOST, figures
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_ids_that_are_remembered_show_in_the_same_run() -> None:
+    figures = memory.run(8_000, given=True)
+    before = 2 * memory.IN_FLIGHT
+    assert figures["ids remembered"] == [before, before + 4_000, before + 8_000]
+    assert figures["bytes a job"] > 50, figures
 
 
 # the checker itself
