@@ -279,8 +279,11 @@ class SpoolQ:
         destination = "" if to_here else self.settings.destination
         return stores.open_spool(self.settings, path, create=False, destination=destination)
 
-    def drainer(self, *, rate: float | None = None, batch: int | None = None, spool: Spool | None = None) -> Drainer:
-        """A drainer of this spool (or the given one) into this primary. Raises ConfigError where there is no spool."""
+    def drainer(
+        self, *, rate: float | None = None, batch: int | None = None, spool: Spool | None = None, keep: bool = True
+    ) -> Drainer:
+        """A drainer of this spool (or the given one) into this primary. Not `keep`: one made for another destination, whose rows
+        nobody watches for this primary. Raises ConfigError where there is no spool."""
         from spoolq.drain import Drainer
 
         spool = spool or self.spool
@@ -294,6 +297,7 @@ class SpoolQ:
             rate=self.settings.drain_rate if rate is None else rate,
             batch=self.settings.drain_batch if batch is None else batch,
             horizon=self.settings.horizon,
+            keep=keep,
         )
 
     def watcher(self, spool: Spool | None = None) -> Watcher:

@@ -58,6 +58,8 @@ class Drainer:
     rate      rows a second at most; None for what `Pace` finds
     timeout   seconds that one put may take
     horizon   seconds that the primary remembers an id: a row in doubt for longer (less a day) is set aside, not sent
+    keep      whether rows that were written ahead stay until the primary has persisted them. For who watches over the spool it
+              must be its own primary: with another one they would be sent to both
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Drainer:
         rate: float | None = None,
         timeout: float = 2.0,
         horizon: float = 7 * DAY,
+        keep: bool = True,
         idle: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -81,7 +84,7 @@ class Drainer:
         if rate is not None and rate <= 0:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
-        self._most, self._timeout, self._horizon, self._idle = batch, timeout, horizon, idle
+        self._most, self._timeout, self._horizon, self._keeps, self._idle = batch, timeout, horizon, keep, idle
         self._clock, self._wall = clock, wall
         self._pace, self._room = Pace(batch, rate, rng), Room()
         self._batch = batch
@@ -276,8 +279,8 @@ class Drainer:
         self._put_took += self._clock() - began
         self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
-        self._keep([h for h in handoffs if h.message.keep])
-        self._delete([h for h in handoffs if not h.message.keep])
+        self._keep([h for h in handoffs if self._keeps and h.message.keep])
+        self._delete([h for h in handoffs if not (self._keeps and h.message.keep)])
         self.progress.moved += sum(new)
         self.progress.already_there += len(new) - sum(new)
 

@@ -144,7 +144,7 @@ def drain(
             spool, drainer, watch = orphans, orphans, orphans.watch
         else:
             spool = adopt(q, q.settings.spool_path, to_here=True) if to_here else existing_spool(q) if once else spool_of(q)
-            drainer = q.drainer(rate=rate, batch=batch, spool=spool)
+            drainer = q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here)
             watch = q.watcher(spool).turn
         if to_here:
             watch = _nothing  # what is kept was taken by another Redis, which this one can't answer for
@@ -181,7 +181,7 @@ def _orphans(q: SpoolQ, given: Given, to_here: bool, rate: float | None, batch: 
     return Orphans(
         q.settings.spool_path,
         lambda path: adopt(q, path, to_here=to_here),
-        lambda spool: q.drainer(rate=rate, batch=batch, spool=spool),
+        lambda spool: q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here),
         q.watcher,
     )
 

@@ -89,6 +89,26 @@ def test_to_here_takes_it_all_the_same_and_says_so(spoolq: Run, fresh_server: Se
     assert arrived(fresh_server) == dict.fromkeys([*ids, "doubtful"], 1)
 
 
+def test_to_here_keeps_nothing_back_for_the_redis_that_it_was_made_for(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
+    """Rows that were written ahead stay in the file until their Redis has persisted them; this one isn't theirs, and who watches
+    for theirs would send them there as well."""
+    elsewhere = tmp_path / "elsewhere.db"
+    ids = left_behind(fresh_server.url, elsewhere, 5, namespace="first")
+    with SQLiteStore_at(elsewhere) as store:
+        store.spool([Message("ahead", "mail", b'{"class":"t","args":[],"id":"ahead"}', keep=60.0)])
+    assert spoolq("drain", "--once", "--to-here", "--url", fresh_server.url, "--spool", str(elsewhere)).code == 0
+    with SpoolQ(fresh_server.url, spool=elsewhere, namespace="first", spool_min_free=0) as owner:
+        owner.watcher().turn()
+        drainer = owner.drainer()
+        drainer.run_once(20.0)
+        drainer.leave()
+        assert owner.spool is not None
+        assert (owner.spool.info().rows, owner.spool.info().kept) == (0, 0)
+    assert arrived(fresh_server) == dict.fromkeys([*ids, "ahead"], 1)
+    with fresh_server.client() as control:
+        assert control.llen("first:queue:mail") == 0
+
+
 class SQLiteStore_at:  # noqa: N801
     """The file, for the time of a `with`."""
 

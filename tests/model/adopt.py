@@ -19,6 +19,7 @@ RULES = {
     "fence": "a row is deleted under its claim's own token, and only who deleted it frees its marker",
     "attempt_in_row": "the not-after of each one's attempt is in the row, the latest of all",
     "doubt_stays": "an attempt that timed out leaves the row in doubt, whoever takes it next, and for whichever Redis",
+    "keeps_none": "who drains it into another Redis keeps no row back: who watches for its own would send it there as well",
     "one_file": "a spool is drained where it lies; a copy of the file knows nothing of what its original did",
 }
 
@@ -65,6 +66,7 @@ class S(NamedTuple):
     ran: bool = False
     net: tuple[Request, ...] = ()
     moved: str = ""  # the Redis of the last claim
+    again: bool = False  # a row was sent again of which a Redis had said that it has it
     doubted: bool = False  # a claim for the other Redis found it in doubt
 
 
@@ -84,6 +86,9 @@ def steps(s: S, on: On) -> Steps:
         yield from _drainer(s, "adopter", "file", on)
     yield from _drainer(s, "copier", "copy", on)
     yield from _local(s)
+    if s.file.state == "kept":
+        row = s.file._replace(state="ready", token=s.file.token + 1)
+        yield "the owner's watcher sends the kept row again", s._replace(file=row, again=True)
     for i, request in enumerate(s.net):
         rest = s._replace(net=s.net[:i] + s.net[i + 1 :])
         late = s.t > request.not_after
@@ -148,6 +153,8 @@ def _answered(s: S, who: str, on: On, *, there: bool) -> S:
     if not mine and on("fence") and (who != "adopter" or on("claims_in_file")):
         return after
     where = _redis(s, who)
+    if where == "there" and not on("keeps_none"):  # it was written ahead
+        return after._replace(file=row._replace(state="kept"))
     redis: Redis = getattr(after, where)
     frees = tuple(sorted({*redis.frees, drainer.known}))
     return after._replace(**{where: redis._replace(frees=frees), name: row._replace(state="")})
@@ -173,8 +180,8 @@ def broken(s: S, on: On) -> str | None:
         return "gone"
     if s.there.pushed and not s.told:
         return "in another Redis, which nobody asked for"
-    if s.here.pushed and s.there.pushed and not s.doubted:
-        return "in both, and never in doubt"
+    if s.here.pushed and s.there.pushed and (s.again or not s.doubted):
+        return "in both, and never in doubt" if not s.again else "in both, although the one had said that it has it"
     return None
 
 
