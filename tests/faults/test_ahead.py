@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -217,8 +218,10 @@ from spoolq.store.redis import RedisStore
 url, spool, point = sys.argv[1:]
 
 def die(self, *args, **options):
-    if point != "forgotten" and name == "forget" and not args[0]:
+    if name == "forget" and not args[0]:
         return original(self, *args, **options)
+    if point == "sent again":
+        original(self, *args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 
 owner, name = {
@@ -227,11 +230,14 @@ owner, name = {
     "put": (SQLiteStore, "keep"),
     "kept": (RedisStore, "persisted"),
     "looked": (SQLiteStore, "let_go"),
+    "send again": (SQLiteStore, "send_again"),
+    "sent again": (SQLiteStore, "send_again"),
     "let go": (RedisStore, "forget"),
 }[point]
 original = getattr(owner, name)
 setattr(owner, name, die)
-q = SpoolQ(url, spool=spool, spool_min_free=0, disk_limit=20, accept="spool", keep=1.0, lease=0.5)
+keep = 60.0 if "again" in point else 1.0
+q = SpoolQ(url, spool=spool, spool_min_free=0, disk_limit=20, accept="spool", keep=keep, lease=0.5)
 jobs = [q.remote("t", "work").job(number) for number in range(40)]
 for job in jobs:
     print("TRY", job.id, flush=True)
@@ -257,6 +263,26 @@ def test_a_process_killed_at_any_step_leaves_its_rows_to_whoever_comes(point: st
         counts = arrived(server)
     assert accepted <= set(counts) <= tried
     assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize("point", ["send again", "sent again"])
+def test_a_process_killed_as_it_sends_again_what_redis_has_lost_leaves_each_job_once(
+    point: str, fresh_server: Server, tmp_path: Path
+):
+    command = [sys.executable, "-c", AHEAD, fresh_server.url, str(tmp_path / "spool.db"), point]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        application(fresh_server.url, tmp_path, lease=0.5) as q,
+    ):
+        eventually(lambda: facts(q).kept == 40, within=30, what="rows that are kept")
+        fresh_server.restart()
+        assert process.wait(60) == -signal.SIGKILL
+        assert process.stdout is not None
+        accepted = {line.split()[1] for line in process.stdout if line.startswith("ACK")}
+        assert len(accepted) == 40
+        q.watcher().turn()
+        eventually(lambda: drain(q) and facts(q).rows == 0, within=20, what="an empty spool")
+        assert arrived(fresh_server) == Counter(accepted)
 
 
 def test_two_processes_and_a_drainer_beside_them_hand_over_each_job_once(fresh_server: Server, tmp_path: Path):
@@ -306,6 +332,11 @@ def test_a_fork_hands_over_what_it_accepts_itself(fresh_server: Server, tmp_path
 # confirming
 
 
+def has_waitaof(server: Server) -> bool:
+    """It came with 7.2."""
+    return server.binary.kind == "valkey" or tuple(map(int, server.binary.version.split(".")[:2])) >= (7, 2)
+
+
 def test_a_put_that_no_replica_confirms_is_kept_here_and_queued_once(
     fresh_server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -333,12 +364,29 @@ def test_a_put_that_a_replica_confirms_survives_the_master(servers: tuple[Server
     assert arrived(replica) == {receipt.id: 1}
 
 
+def test_a_row_is_let_go_once_the_append_only_file_has_been_synced(start_server: Callable[..., Server], tmp_path: Path):
+    """The server says when that was, where it has WAITAOF; elsewhere the time alone decides."""
+    server = start_server(appendonly=True, appendfsync="no")
+    with application(server.url, tmp_path, accept="spool", keep=1, deadline=5.0) as q:
+        q.remote("t", "work").enqueue(1)
+        handed_over(q)
+        if has_waitaof(server):
+            watcher = q.watcher()
+            until = time.monotonic() + 3.5
+            eventually(lambda: watcher.turn() and time.monotonic() > until, within=20)
+            assert facts(q).kept == 1  # three times as long as it has to be kept, and not synced yet
+            with server.client() as control:
+                control.config_set("appendfsync", "everysec")
+        eventually(lambda: facts(q).kept == 0, within=20, what="a row that is let go")
+        assert sum(arrived(server).values()) == 1
+
+
 def test_a_put_that_the_append_only_file_confirms_survives_the_server(start_server: Callable[..., Server], tmp_path: Path):
     server = start_server(appendonly=True, appendfsync="everysec")
     with application(server.url, tmp_path, confirm="aof", deadline=5.0) as q:
         receipt = q.remote("t", "work").enqueue(1)
-        knows = server.binary.kind == "valkey" or int(server.binary.version.split(".")[0]) >= 8
-        assert receipt.route == ("primary" if knows else "spool")  # WAITAOF came with 7.2
+        knows = has_waitaof(server)
+        assert receipt.route == ("primary" if knows else "spool")
         server.restart()
         if not knows:
             drain(q)
