@@ -98,7 +98,8 @@ class Schedule:
         return [*self.producers, self.drainer, self.worker]
 
     def play(self, seconds: float) -> None:
-        """Fault after fault for so long."""
+        """Fault after fault for so long, from the first jobs on."""
+        eventually(lambda: all(log.stat().st_size for log in self.logs), within=60, what="producers that enqueue")
         until = time.monotonic() + seconds
         faults = [self.kill_server, self.freeze_server, self.fill, self.read_only, self.refuse, self.spoil, self.spoil]
         faults += [self.disturb, self.disturb, self.disturb, self.set_clock]

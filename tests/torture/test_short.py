@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, onebox, recovery, workers
+from tests.torture import handoff, memory, onebox, recovery, schedules, workers
 from tests.torture.check import Log, verdict
 
 
@@ -82,6 +82,17 @@ def test_ids_that_are_remembered_show_in_the_same_run() -> None:
     before = 2 * memory.IN_FLIGHT
     assert figures["ids remembered"] == [before, before + 4_000, before + 8_000]
     assert figures["bytes a job"] > 50, figures
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+@pytest.mark.parametrize("seed", [25, 298, 7])
+def test_random_faults_lose_and_double_nothing(seed: int) -> None:
+    """25 once put retries two hours off, with the clock of a worker that was set."""
+    figures = schedules.run(seed, seconds=2.0)
+    assert figures["broken"] == {}, figures
+    assert figures["tried"] > 0
+    assert figures["faults"]
 
 
 # the checker itself
