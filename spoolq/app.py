@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from spoolq.drain import Drainer
     from spoolq.forward import Forwarder
+    from spoolq.replayer import Replayer
     from spoolq.watch import Watcher
     from spoolq.worker import Worker
 
@@ -309,6 +310,16 @@ class SpoolQ:
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to watch")
         return Watcher(spool, self.primary, replica=self.settings.confirm == "replica")
+
+    def replayer(self, spool: Spool | None = None) -> Replayer:
+        """Who tells the primary what workers of this host left in the journal of this spool (or the given one). Raises
+        ConfigError where there is no spool."""
+        from spoolq.replayer import Replayer
+
+        spool = spool or self.spool
+        if spool is None:
+            raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is no journal")
+        return Replayer(spool.settlements, self.primary, self.worker_info((), 1, "drainer"))
 
     def worker(
         self,

@@ -95,7 +95,7 @@ def refusal(error: StoreUnavailable) -> Finding:
 
 def spool(info: SpoolInfo, *, answers: bool) -> list[Finding]:
     """What is known of the spool without reading it. `answers`: Redis does."""
-    found = [sqlite(info.sqlite), waiting(info, answers=answers)]
+    found = [sqlite(info.sqlite), waiting(info, answers=answers), untold(info)]
     return [one for one in found if one is not None]
 
 
@@ -115,6 +115,14 @@ def waiting(info: SpoolInfo, *, answers: bool) -> Finding | None:
         return Finding("warning", "waiting", "jobs wait in the spool, and draining is paused", "`spoolq drain resume`")
     text = f"Redis answers, and a job has waited in the spool for {say_age(info.oldest)}"
     return Finding("warning", "waiting", text, "start `spoolq drain` or a worker here")
+
+
+def untold(info: SpoolInfo) -> Finding | None:
+    """Outcomes that the primary could not be told: for as long as the lease of the claim lasts it is worth while."""
+    if not info.settlements:
+        return None
+    text = f"Redis could not be told yet what became of {info.settlements:,} jobs that ran here; untold, they run again"
+    return Finding("note", "untold", text, "start a worker or `spoolq drain` here")
 
 
 def _unasked(name: str, what: str, facts: ServerFacts, remedy: str) -> Finding:

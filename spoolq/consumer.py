@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from spoolq.crew import Crew, Hold, Report
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.job import Claim
+from spoolq.journal import Journal, Owed
 from spoolq.runner import Done, Runner
 from spoolq.settler import Settler
 from spoolq.store.base import Effects, Store, WorkerInfo, Working
@@ -29,6 +30,7 @@ _STALLED = 0.1  # seconds after which what no thread has begun is put back, for 
 _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
 _SOON = 0.005  # seconds to the next turn where something came between
 _LOOK = 1.0  # seconds that one idle wait lasts
+_MOMENT = 1.0  # seconds of an outage after which what can't be told is written down
 _MOST = 1000  # of one claim
 _TRIES = 3  # of a last settling
 _COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its claims with the store's
@@ -39,8 +41,7 @@ class _Call:
     """A claim that is sent until it is answered: after a lost reply (`doubtful`) again, as it was."""
 
     number: int
-    acks: list[Claim]
-    counts: Counter[str]
+    acks: list[tuple[Claim, Done]]
     effects: Effects
     limit: int
     wakes: int
@@ -53,6 +54,7 @@ class Consumer:
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
+    journal        where to write down what the store can't be told, so that it outlives this process; None for nowhere
     changed        called when the store goes away or comes back
     hook           called at named points ("registered", "claimed", "idle", "away"), for tests
     """
@@ -66,6 +68,7 @@ class Consumer:
         *,
         name: str,
         max_prefetch: int = 100,
+        journal: Journal | None = None,
         wanted: Callable[[], bool] = lambda: True,
         changed: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
@@ -91,8 +94,8 @@ class Consumer:
         self._paused = self._stopping = self._ended = False
         self._hold = Hold(crew, runner, self._ring)
         self._settler = Settler(store, worker, name, crew.clock)
-        self._acks: list[Claim] = []
-        self._counts: Counter[str] = Counter()
+        self._journal = journal
+        self._acks: list[tuple[Claim, Done]] = []
         self._call: _Call | None = None
         self._number = self._looked = self._wakes = 0
         self._wake_numbers = itertools.count(1)  # other threads wake: each call of theirs must show
@@ -159,6 +162,11 @@ class Consumer:
         return bool(self._acks or (call and call.acks) or self._settler.results)
 
     @property
+    def written_down(self) -> int:
+        """For how many claims it is written down what the store wasn't told: somebody else will tell it."""
+        return 0 if self._journal is None else self._journal.count
+
+    @property
     def working(self) -> list[Working]:
         """What the threads are doing for this store."""
         return self._hold.working
@@ -175,7 +183,7 @@ class Consumer:
             event.set()
 
     def end(self) -> None:
-        """Put back what still runs, and end. What can't be settled now is left to the lease."""
+        """Put back what still runs, and end. What can't be settled now is left to the journal, or without one to the lease."""
         self._stopping = self._ended = self._hold.closed = True
         for event in (self._bell, self._urgent, self._nothing):
             event.set()
@@ -247,8 +255,10 @@ class Consumer:
             except Exception:
                 log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
                 delay, bell = 1.0, self._urgent
+            over = self._ended and self._over(failed=bell is self._urgent)
+            self._write_down(last=over)
             self._turns += 1
-            if self._ended and self._over(failed=bell is self._urgent):
+            if over:
                 return
             if delay > 0:
                 bell.wait(delay)
@@ -275,10 +285,11 @@ class Consumer:
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
         suspect = (self._suspect or self.available is False) and self._wanted() and not self._stopping
         if room > 0 or self._acks or suspect:
-            counters = [counter for name, by in self._counts.items() for counter in self._settler.counters(name, by)]
+            counts = Counter(done.counter for _, done in self._acks)
+            counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
-            self._call = _Call(self._number, self._acks, self._counts, Effects(counters=tuple(counters)), room, wakes)
-            self._acks, self._counts = [], Counter()
+            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), room, wakes)
+            self._acks = []
             self._exchange(self._call)
         if self._reconcile:
             return _SOON
@@ -316,7 +327,12 @@ class Consumer:
         self.known = True
         try:
             claimed = self.store.claim(
-                self.worker, call.number, self.worker.queues, call.limit, ack=call.acks, effects=call.effects
+                self.worker,
+                call.number,
+                self.worker.queues,
+                call.limit,
+                ack=[claim for claim, _ in call.acks],
+                effects=call.effects,
             )
         except StaleCall as error:
             log.info("%s: %s", self.name, error)
@@ -353,7 +369,6 @@ class Consumer:
     def _withdraw(self, call: _Call) -> None:
         """Nothing of it took effect, and never will: its acks go with the next one, fenced by their tokens."""
         self._call, self._acks = None, [*call.acks, *self._acks]
-        self._counts += call.counts
 
     def _hand_out(self, claims: Sequence[Claim]) -> None:
         size = 1
@@ -369,12 +384,28 @@ class Consumer:
             return
         for claim, outcome, _ in reports:
             if isinstance(outcome, Done):
-                self._acks.append(claim)
-                self._counts[outcome.counter] += 1
+                self._acks.append((claim, outcome))
             else:
                 self._settler.add(claim, outcome)
         mean = sum([report.took for report in reports]) / len(reports)
         self._mean = mean if self._mean is None else (self._mean + mean) / 2
+
+    def _write_down(self, *, last: bool) -> None:
+        """Bring the journal in line with what the store wasn't told: all of it in an outage of more than a moment, and at the
+        end; else only what the store refuses."""
+        journal = self._journal
+        if journal is None:
+            return
+        away = self.available is False and self._clock() - self._away_since > _MOMENT
+        if not (away or last or journal.count or self._settler.parked):
+            return
+        if away:  # the turns of an outage don't come to this
+            self._collect()
+            if self._stopping:
+                self._take_back()
+        unsettled = [Owed(*one) for one in ((*(self._call.acks if self._call else ()), *self._acks, *self._settler.unsettled))]
+        due = unsettled if away or last else [Owed(*one) for one in self._settler.refused]
+        journal.keep(due, {one.claim.token for one in unsettled}, last=last)
 
     def _compare(self) -> None:
         """Reconcile: what the store holds for us and we don't know of is settled; what it no longer holds isn't ours."""
@@ -391,7 +422,7 @@ class Consumer:
             self._hold.good_until = sent + self.worker.lease
             self._back()
             held = self._hold.tokens
-            known = held | self._settler.tokens | {claim.token for claim in self._acks}
+            known = held | self._settler.tokens | {claim.token for claim, _ in self._acks}
             unknown = [claim for token, claim in theirs.items() if token not in known]
             if unknown and rescued:
                 for claim in unknown:

@@ -68,6 +68,16 @@ class Settler:
         return {claim.token for entry in self._all() for claim in entry.claims}
 
     @property
+    def unsettled(self) -> list[tuple[Claim, Outcome | None]]:
+        """Each claim that is not settled yet and its outcome; None: put back."""
+        return [(claim, entry.outcome) for entry in self._all() for claim in entry.claims]
+
+    @property
+    def refused(self) -> list[tuple[Claim, Outcome | None]]:
+        """Those among them that were refused and wait for their next try."""
+        return [(claim, entry.outcome) for entry in self._parked for claim in entry.claims]
+
+    @property
     def parked(self) -> bool:
         """Whether something was refused and waits for its next try."""
         return bool(self._parked)

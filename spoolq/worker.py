@@ -21,6 +21,8 @@ from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.journal import Journal
+from spoolq.replayer import Replayer
 from spoolq.rescuer import Rescuer
 from spoolq.runner import Runner
 from spoolq.scheduler import Scheduler
@@ -79,7 +81,7 @@ class Worker:
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._crew = Crew(info.threads)
 
-        def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool]) -> Consumer:
+        def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
             runner = Runner(tasks, info, says, store.now)
             return Consumer(
                 store,
@@ -88,12 +90,17 @@ class Worker:
                 self._crew,
                 name=name,
                 max_prefetch=max_prefetch,
+                journal=journal,
                 wanted=wanted,
                 changed=self._changed,
                 hook=hook,
             )
 
-        self.primary = consumer(primary, "worker", "primary", lambda: True)
+        journal = None if spool is None else Journal(spool.settlements, info.key)
+        self.primary = consumer(primary, "worker", "primary", lambda: True, journal)
+        self._replayer: Replayer | None = None
+        if spool is not None:
+            self._replayer = Replayer(spool.settlements, primary, info, answers=lambda: self.primary.available is True)
         self.local: Consumer | None = None
         if spool is not None and local:
             self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.available is False)
@@ -110,6 +117,8 @@ class Worker:
             self._services.append(Service("drainer", drainer.turn))
         if watcher is not None:
             self._services.append(Service("watcher", watcher.turn, quiet=True))
+        if self._replayer is not None:
+            self._services.append(Service("replayer", self._replayer.turn, quiet=True))
 
     def run(self) -> int:
         """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; of a burst also 69 when the
@@ -230,7 +239,12 @@ class Worker:
         for consumer in self._consumers:
             if not consumer.join(limit - time.monotonic()):
                 what = f"{consumer.count} claim(s) could not be settled" if consumer.count else "its last call was not answered"
-                log.warning("%s: %s; what the store holds for it runs again elsewhere", consumer.name, what)
+                then = "what the store holds for it runs again elsewhere"
+                if written := consumer.written_down:
+                    then = (
+                        f"what became of {written} is in the spool, for this host's next worker or drainer; else they run again"
+                    )
+                log.warning("%s: %s; %s", consumer.name, what, then)
         for service in self._services:
             service.stop(0.0)
         for service in self._services:
@@ -254,8 +268,8 @@ class Worker:
         return min(max(now, until), now + self.info.lease) if consumer.owes else now + _AWAY
 
     def _say_goodbye(self) -> None:
-        """Unregister: what is still held may be taken over at once. A store that hangs is not waited for, and keeps no word from
-        the other."""
+        """Unregister: what is still held may be taken over at once; not where the journal says what became of it, which is to be
+        told first. A store that hangs is not waited for, and keeps no word from the other."""
 
         def unregister(consumer: Consumer) -> None:
             with suppress(StoreUnavailable, ConfigError):
@@ -265,7 +279,9 @@ class Worker:
             with suppress(ConfigError):
                 drainer.close()
 
-        words: list[Callable[[], None]] = [partial(unregister, one) for one in self._consumers if one.known]
+        words: list[Callable[[], None]] = [
+            partial(unregister, one) for one in self._consumers if one.known and not one.written_down
+        ]
         if self._drainer is not None:
             words.append(partial(close, self._drainer))
         threads = [threading.Thread(target=word, name="spoolq-goodbye", daemon=True) for word in words]
@@ -279,12 +295,21 @@ class Worker:
 
     def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
         scheduler = Scheduler(consumer.store)
-        rescuer = Rescuer(consumer.rescue, self.info.lease, hold_off=lambda: consumer.hold_off)
+        rescuer = Rescuer(partial(self._rescue, consumer), self.info.lease, hold_off=lambda: consumer.hold_off)
 
         def when_active(turn: Callable[[], float]) -> Callable[[], float]:
             return lambda: turn() if consumer.active else 1.0  # a spool that nothing is run from is left alone
 
         return {"scheduler": when_active(scheduler.turn), "rescuer": when_active(rescuer.turn)}
+
+    def _rescue(self, consumer: Consumer, limit: int) -> int:
+        """Take over what the dead held; but what they wrote down was done, and is told first."""
+        if consumer is self.primary and self._replayer is not None:
+            with suppress(StoreUnavailable, ConfigError):
+                self._replayer.turn()
+            if self._replayer.waits:
+                return 0
+        return consumer.rescue(limit)
 
     def _heartbeats(self, consumer: Consumer) -> Callable[[], float]:
         every = self.info.lease / 3

@@ -19,7 +19,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "jsonable",
     "failed",
     "wire retry",
-    "store.upkeep",  # 3
+    "store.upkeep store.journal",  # 3
     "store.base hint service",
     "breaker slow",
     "alarm checks",
@@ -27,8 +27,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client",  # 5
     "drain watch tasks scheduler stats transfer",
     "runner forward",
-    "crew settler rescuer",
-    "consumer",
+    "crew settler rescuer journal",
+    "consumer replayer",
     "burst",
     "worker",
     "autoscale pool",  # 6

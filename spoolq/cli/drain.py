@@ -138,6 +138,7 @@ def drain(
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
         spool: Source
         watch: Callable[[], float]
+        replay = _nothing
         drainer: Drainer | Orphans
         if orphans is not None:
             orphans.look()
@@ -145,20 +146,21 @@ def drain(
         else:
             spool = adopt(q, q.settings.spool_path, to_here=True) if to_here else existing_spool(q) if once else spool_of(q)
             drainer = q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here)
-            watch = q.watcher(spool).turn
+            watch, replay = q.watcher(spool).turn, q.replayer(spool).turn
         if to_here:
-            watch = _nothing  # what is kept was taken by another Redis, which this one can't answer for
+            watch = replay = _nothing  # what is kept was taken by another Redis, which this one can't answer for
     signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
     try:
         with signals.installed(), asking_spool():
             if once:
-                with suppress(StoreUnavailable):  # first: what Redis has lost is to be moved again
-                    watch()
+                for first in (replay, watch):  # what Redis has lost is to be moved again
+                    with suppress(StoreUnavailable):
+                        first()
                 drainer.run_once(timeout or 0.0, wait=signals.wait, report=progress.report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, watch, signals, progress)
+                _go_on(drainer, watch, replay, signals, progress)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
@@ -190,15 +192,19 @@ def _nothing() -> float:
     return 3600.0
 
 
-def _go_on(drainer: Drainer | Orphans, watch: Callable[[], float], signals: Signals, progress: Progress) -> None:
-    watching = Service("watcher", watch, quiet=True)
-    watching.start()
+def _go_on(
+    drainer: Drainer | Orphans, watch: Callable[[], float], replay: Callable[[], float], signals: Signals, progress: Progress
+) -> None:
+    services = Service("watcher", watch, quiet=True), Service("replayer", replay, quiet=True)
+    for service in services:
+        service.start()
     while not signals.stopping:
         delay = drainer.turn()
         progress.report(drainer.progress)
         if delay > 0 and not signals.stopping:
             signals.wait(delay)
-    watching.stop(1.0)
+    for service in services:
+        service.stop(1.0)
 
 
 def _say_kept(spool: Source) -> None:

@@ -58,6 +58,7 @@ def info(given: Given, as_json: bool) -> None:
         ("kept", f"{facts.kept:,} (Redis has them: kept until it has persisted them, sent again if it loses them)"),
         ("set aside", f"{facts.quarantined:,} (will not run until somebody looks)"),
         ("failed here", f"{facts.failures:,}"),
+        ("to be told", f"{facts.settlements:,} (what became of jobs of Redis, which it can't be told now)"),
         ("full", f"{100 * facts.share:.0f} % (by {facts.bound})"),
         ("size", f"{say_size(facts.bytes)} of {say_size(facts.limit_bytes)}"),
         ("disk free", f"{say_size(facts.disk_free)} (jobs are refused below {say_size(facts.min_free)})"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
+from spoolq.store.journal import Settlements
 from spoolq.store.upkeep import Upkeep
 
 DRAIN_PAUSED = "drain-paused"
@@ -326,6 +327,10 @@ class Spool(Store, Protocol):
     def upkeep(self) -> Upkeep:
         """What an operator does to it."""
 
+    @property
+    def settlements(self) -> Settlements:
+        """What workers of this host could not tell the primary yet."""
+
     def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         """Store jobs that the primary did not take: as `put`, synced to disk on return.
 
@@ -407,8 +412,9 @@ class SpoolInfo:
 
     `rows` wait to be handed over; `kept` are in the primary, and here until it is sure not to lose them.
     `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
-    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk. `damaged`: files
-    that were set aside whole, and whose jobs wait to be recovered.
+    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
+    `settlements` are outcomes of claims in the primary that it could not be told. `damaged`: files that were set aside whole, and
+    whose jobs wait to be recovered.
     """
 
     path: str
@@ -429,5 +435,6 @@ class SpoolInfo:
     share: float = 0.0
     bound: str = ""
     reserve: int = 0
+    settlements: int = 0
     drain_paused_at: float | None = None
     damaged: tuple[str, ...] = ()

@@ -46,6 +46,14 @@ def hold(value=None):
     eventually((here / "gate").exists, within=60)
     tell("RUN", value)
 
+@q.task(queue="work", retries=0)
+def doomed(value=None):
+    tell("BEGIN", value)
+    eventually((here / "gate").exists, within=60)
+    tell("RUN", value)
+    if current_job().attempt == 0:
+        raise ValueError("no luck")
+
 @q.task(queue="work", retries=20, backoff=lambda state: 0)
 def labour(seconds):
     threading.Event().wait(seconds)

@@ -101,6 +101,13 @@ def test_rows_that_nobody_moves():
     assert "resume" in checks.waiting(replace(old, drain_paused_at=5.0), answers=True).remedy
 
 
+def test_outcomes_that_redis_could_not_be_told_are_a_note() -> None:
+    assert checks.untold(INFO) is None
+    finding = checks.untold(replace(INFO, settlements=3))
+    assert finding is not None
+    assert (finding.level, "3 jobs" in finding.text, "worker" in finding.remedy) == ("note", True, True)
+
+
 # real servers
 
 

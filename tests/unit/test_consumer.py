@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.journal import Journal
 from spoolq.store.base import Working
-from tests.unit.hands import Rig, held, id_of, info, job, jobs, left
+from spoolq.store.sqlite import SQLiteStore
+from tests.unit.hands import Rig, file, held, id_of, info, job, jobs, left
 from tests.waiting import eventually
 
 Make = Callable[..., Rig]
@@ -699,3 +701,90 @@ def test_after_a_lapsed_lease_fresh_claims_are_kept_and_run(make: Make) -> None:
     settled(rig)
     assert rig.store.calls["reconcile"] == 1
     assert rig.store.calls["release"] == 0
+
+
+# what the store can't be told, written down
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SQLiteStore]:
+    store = file(tmp_path / "spool.db", role="spool")
+    yield store
+    store.close()
+
+
+def written(spool: SQLiteStore) -> int:
+    return spool.info().settlements
+
+
+def fails(number: int) -> None:
+    raise ValueError(number)
+
+
+def away(rig: Rig) -> None:
+    rig.store.inject("refused", "claim", "retry", "fail", "release", "reconcile", times=-1)
+
+
+def back(rig: Rig) -> None:
+    rig.store.inject("fit", "claim", "retry", "fail", "release", "reconcile")
+
+
+def test_what_an_outage_keeps_from_being_told_is_written_down_until_it_was(make: Make, spool: SQLiteStore) -> None:
+    gate = Gate()
+    rig = make(threads=3, journal=Journal(spool.settlements, "w"))
+    rig.task("gate", gate)
+    rig.task("fails", lambda number: (gate(), fails(number)), retries=0)
+    rig.store.put([job("a", "gate"), job("b", "gate"), job("c", "fails", args=(1,))])
+    rig.start()
+    for _ in range(3):
+        gate.entered()
+    away(rig)
+    gate.open.set()
+    eventually(lambda: written(spool) == 3, what="a journal of three outcomes")
+    assert rig.consumer.written_down == 3
+    assert spool.settlements.take("x", 10, 1.0) == [], "its writer lives"
+    back(rig)
+    eventually(lambda: gone(rig) and not written(spool), what="all told, and struck out")
+    assert (gate.count, rig.real.failures.count(), dict(rig.real.counters())["processed"]) == (3, 1, 2)
+
+
+def test_an_outage_of_a_moment_writes_nothing(make: Make, spool: SQLiteStore) -> None:
+    rig = make(journal=Journal(spool.settlements, "w"))
+    rig.store.put(jobs(20))
+    rig.store.inject("refused", "claim", times=2)
+    rig.start()
+    settled(rig)
+    assert not (Path(spool.path).exists() and written(spool))
+
+
+def test_what_is_refused_for_its_own_sake_is_written_down_and_no_more_than_that(make: Make, spool: SQLiteStore) -> None:
+    rig = make(threads=2, journal=Journal(spool.settlements, "w"))
+    rig.task("fails", fails, retries=0)
+    rig.store.inject("own", "fail", times=-1)
+    rig.store.put([job("f", "fails", args=(1,)), *jobs(50)])
+    rig.start()
+    eventually(lambda: sorted(rig.ran) == list(range(50)) and written(spool) == 1)
+    rig.store.inject("fit", "fail")
+    eventually(lambda: gone(rig) and not written(spool), within=20)
+    assert rig.real.failures.count() == 1
+
+
+def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: SQLiteStore) -> None:
+    """What was done, what still runs and what nobody has begun."""
+    first, second = Gate(), Gate()
+    rig = make(threads=2, journal=Journal(spool.settlements, "w"))
+    rig.task("first", first)
+    rig.task("second", second)
+    rig.store.put([job("a", "first"), job("b", "second")])
+    rig.start()
+    for gate in (first, second):
+        gate.entered()
+    away(rig)
+    first.open.set()
+    eventually(lambda: written(spool) == 1)
+    rig.consumer.stop_claiming()
+    rig.consumer.end()
+    assert not rig.consumer.join(10.0)
+    found = spool.settlements.take("x", 10, 1.0)
+    assert sorted(one.verb for one in found) == ["ack", "release"]
+    second.open.set()

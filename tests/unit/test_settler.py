@@ -142,3 +142,15 @@ def test_claims_that_somebody_else_has_are_let_go(store: Flaky, settler: Settler
     assert settler.count == 0
     assert left(store.store) == ["j0001"]
     assert len(warnings(caplog)) == 1
+
+
+def test_it_says_what_is_unsettled_and_what_of_it_was_refused(store: Flaky, settler: Settler) -> None:
+    a, b, c = claim(store, 3)
+    retry = RetryLater(a.payload, 0.0, "it raised")
+    settler.add(a, retry)
+    settler.put_back([b, c])
+    assert settler.unsettled == [(a, retry), (b, None), (c, None)]
+    assert settler.refused == []
+    store.inject("own", "retry")
+    settler.send()
+    assert settler.unsettled == settler.refused == [(a, retry)]

@@ -16,7 +16,7 @@ from spoolq.store.upkeep import Finding
 SQL = statements("upkeep")
 _VIEWS = statements("views")
 _ROWS_AT_ONCE = 50
-_TABLES = ("jobs", "failures", "settled", "workers", "watches", "guards", "vals", "counters", "meta", "about")
+_TABLES = ("jobs", "failures", "settled", "workers", "watches", "settlements", "guards", "vals", "counters", "meta", "about")
 _ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
 
 

@@ -27,6 +27,7 @@ from spoolq.store.base import (
     WorkerView,
     Working,
 )
+from spoolq.store.journal import Settlements
 from spoolq.store.sqlite import ahead, order, settling, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
@@ -36,6 +37,7 @@ from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare, unanswered
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
+from spoolq.store.sqlite.settlements import SQLiteSettlements
 from spoolq.store.sqlite.upkeep import SQLiteUpkeep
 from spoolq.store.sqlite.wake import Bell
 from spoolq.store.sqlite.writer import Writer
@@ -92,6 +94,7 @@ class SQLiteStore:
         self._largest = max_bytes - self._settings.headroom
         self._forgettable: deque[tuple[str, float]] = deque()
         self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
+        self.settlements: Settlements = SQLiteSettlements(self._writer)
         self.failures = log.SQLiteFailures(self._writer, self._largest)
         # The thread of a store that was dropped unclosed ends with it
         weakref.finalize(self, self._writer.close, 0.0).atexit = False

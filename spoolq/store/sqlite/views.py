@@ -9,6 +9,7 @@ from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.settlements import SQL as SETTLEMENTS
 from spoolq.store.sqlite.statements import statements
 
 SQL = statements("views")
@@ -79,6 +80,7 @@ def info(session: Session) -> SpoolInfo:
         share=full.share,
         bound=full.bound,
         reserve=session.reserve.held() or 0,
+        settlements=session.scalar(SETTLEMENTS["count"]),
         drain_paused_at=_paused_at(session),
         damaged=tuple(aside.kept(settings.path)),
     )

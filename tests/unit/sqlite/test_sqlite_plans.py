@@ -25,6 +25,7 @@ HOT = {
         "rows quarantined find_quarantined release drop page_job exported page_quarantine page_settled page_failure "
         "remove_job remove_quarantine remove_failure add_job add_settled add_failure salvage_up salvage_down salvage_one"
     ),
+    "settlements": "write strike adopt",
     "failures": "add newest take_out remove prune",
 }
 CASES = [(subject, name) for subject, names in HOT.items() for name in names.split()]

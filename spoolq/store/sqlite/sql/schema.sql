@@ -91,6 +91,13 @@ CREATE TABLE watches (
     UNIQUE (run, line, progress, until)
 ) STRICT;
 
+-- What became of claims in the primary that could not be told it: the verb and its arguments, never a job. Until `until` it is
+-- `holder` who tells it. None of it is ever NULL; to say so would not fit the first page.
+CREATE TABLE settlements (
+    token TEXT PRIMARY KEY, worker TEXT, queue TEXT, verb TEXT, argument BLOB, crc INTEGER, at INTEGER, word TEXT,
+    destination TEXT, holder TEXT, until INTEGER
+) STRICT;
+
 CREATE TABLE guards (key TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE vals (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX guards_until ON guards (until);

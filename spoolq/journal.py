@@ -1,0 +1,104 @@
+"""Outcomes that a worker can't tell its primary now, in this host's spool as well as in its memory: a worker that is killed takes
+none of them along."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from spoolq import wire
+from spoolq.errors import ConfigError, StoreError
+from spoolq.job import Claim
+from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.store.journal import Settlement, Settlements
+
+log = logging.getLogger("spoolq.worker")
+
+LEASE = 3.0
+"""Seconds for which whoever holds an entry is left to tell it. Short, since the lease of the claim itself is running out."""
+
+_PATIENCE = 10.0  # seconds until a spool that could not be written is tried again
+
+
+class Owed(NamedTuple):
+    """What the primary is to be told of a claim. `outcome` None: put back."""
+
+    claim: Claim
+    outcome: Outcome | None
+
+
+class Journal:
+    """What one worker has written into `book`, under the name `holder`. For one thread.
+
+    Best effort, beside the memory: where the spool can't be written this is told, and the worker goes on without it.
+    """
+
+    def __init__(self, book: Settlements, holder: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._book, self._holder, self._clock = book, holder, clock
+        self._written: frozenset[str] = frozenset()
+        self._hold_again = self._try_again = float("-inf")
+        self._failed = False
+
+    @property
+    def count(self) -> int:
+        """How many outcomes are written down."""
+        return len(self._written)
+
+    def keep(self, owed: Sequence[Owed], unsettled: Collection[str], *, last: bool = False) -> None:
+        """Write down what of `owed` is not yet, strike out what is no longer among the tokens `unsettled`, and go on holding the
+        rest. One commit at most, none where nothing changes. `last`: nothing is held any more, others may tell it at once."""
+        now = self._clock()
+        new = [settlement(one) for one in owed if one.claim.token not in self._written]
+        told = self._written.difference(unsettled)
+        if not (new or told or (self._written and (last or now >= self._hold_again))) or (now < self._try_again and not last):
+            return
+        try:
+            self._book.keep(self._holder, new, told, 0.0 if last else LEASE)
+        except (StoreError, ConfigError) as error:
+            if not self._failed:
+                log.warning("what became of %d job(s) can't be written down, it is kept in memory: %s", len(unsettled), error)
+            self._failed = True
+        except Exception:
+            log.exception("an error of our own; what became of %d job(s) is kept in memory alone", len(unsettled))
+            self._failed = True
+        else:
+            self._failed = False
+        if self._failed:
+            self._try_again = self._clock() + _PATIENCE
+            return
+        if new and not self._written:
+            log.info("what became of jobs, and the primary can't be told now, is written down in the spool")
+        self._written = self._written.difference(told).union(one.claim.token for one in new)
+        self._hold_again = now + LEASE / 3
+
+
+def settlement(owed: Owed) -> Settlement:
+    """As the journal holds it."""
+    claim, outcome = owed
+    match outcome:
+        case None:
+            return Settlement(claim, "release")
+        case Done(counter):
+            return Settlement(claim, "ack", word=counter)
+        case RetryLater(payload, at, reason):
+            return Settlement(claim, "retry", payload, at, reason)
+        case Failed(failure):
+            return Settlement(claim, "fail", wire.encode_failure(failure))
+
+
+def owed(settlement: Settlement) -> Owed:
+    """What `settlement` was made from. Raises ValueError for a verb that a newer spoolq wrote."""
+    match settlement.verb:
+        case "release":
+            outcome: Outcome | None = None
+        case "ack":
+            outcome = Done(settlement.word)
+        case "retry":
+            outcome = RetryLater(settlement.argument, settlement.at, settlement.word)
+        case "fail":
+            outcome = Failed(wire.decode_failure(settlement.argument))
+        case verb:
+            raise ValueError(f"the verb {verb!r} isn't known here")
+    return Owed(settlement.claim, outcome)

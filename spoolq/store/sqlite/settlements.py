@@ -1,0 +1,65 @@
+"""The journal of a file: the SQLite form of `Settlements`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+from spoolq.job import Claim
+from spoolq.store.journal import Settlement
+from spoolq.store.sqlite.rows import checksum
+from spoolq.store.sqlite.session import Session, micros
+from spoolq.store.sqlite.statements import statements
+from spoolq.store.sqlite.writer import Writer
+
+log = logging.getLogger("spoolq.sqlite")
+
+SQL = statements("settlements")
+
+
+class SQLiteSettlements:
+    """`Settlements` of one file."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._destination = writer.settings.destination
+
+    def keep(self, holder: str, settlements: Sequence[Settlement], told: Collection[str], lease: float) -> None:
+        """See `Settlements.keep`. It is settling: the head-room and the reserve are for it too."""
+
+        def work(session: Session) -> None:
+            session.executemany(SQL["write"], [self._row(one, holder) for one in settlements])
+            session.executemany(SQL["strike"], [(token,) for token in told])
+            session.execute(SQL["hold"], (holder, session.now + micros(lease)))
+
+        self._writer.run(work)
+
+    def held(self) -> bool:
+        """See `Settlements.held`."""
+        found = self._writer.run(lambda session: session.one(SQL["any_held"], (self._destination, session.now)), writes=False)
+        return found is not None
+
+    def take(self, holder: str, limit: int, lease: float) -> list[Settlement]:
+        """See `Settlements.take`. Looked first, without the lock: nearly always there is nothing."""
+        if not self._writer.run(lambda session: session.one(SQL["any_free"], (self._destination, session.now)), writes=False):
+            return []
+
+        def work(session: Session) -> list[Settlement]:
+            taken = []
+            for token, worker, queue, verb, argument, crc, at, word in session.all(
+                SQL["free"], (self._destination, session.now, limit)
+            ):
+                if checksum(token, queue, argument) != crc:
+                    session.execute(SQL["strike"], (token,))
+                    log.error("what became of a job of queue %s was changed by the disk, and is dropped: it runs again", queue)
+                    continue
+                session.execute(SQL["adopt"], (token, holder, session.now + micros(lease)))
+                taken.append(Settlement(Claim(token, worker, queue, b""), verb, argument, at / 1e6, word))
+            return taken
+
+        return self._writer.run(work)
+
+    def _row(self, one: Settlement, holder: str) -> tuple[object, ...]:
+        token, worker, queue, _ = one.claim
+        crc = checksum(token, queue, one.argument)
+        return (token, worker, queue, one.verb, one.argument, crc, micros(one.at), one.word, self._destination, holder)

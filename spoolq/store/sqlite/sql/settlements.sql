@@ -1,0 +1,25 @@
+-- name: write
+INSERT INTO settlements (token, worker, queue, verb, argument, crc, at, word, destination, holder, until)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0)
+ON CONFLICT (token) DO UPDATE SET verb = ?4, argument = ?5, crc = ?6, at = ?7, word = ?8, holder = ?10;
+
+-- name: strike
+DELETE FROM settlements WHERE token = ?1;
+
+-- name: hold
+UPDATE settlements SET until = ?2 WHERE holder = ?1;
+
+-- name: any_free
+SELECT 1 FROM settlements WHERE destination = ?1 AND until <= ?2 LIMIT 1;
+
+-- name: any_held
+SELECT 1 FROM settlements WHERE destination = ?1 AND until > ?2 LIMIT 1;
+
+-- name: free
+SELECT token, worker, queue, verb, argument, crc, at, word FROM settlements WHERE destination = ?1 AND until <= ?2 ORDER BY rowid LIMIT ?3;
+
+-- name: adopt
+UPDATE settlements SET holder = ?2, until = ?3 WHERE token = ?1;
+
+-- name: count
+SELECT count(*) FROM settlements;

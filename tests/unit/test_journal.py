@@ -1,0 +1,146 @@
+"""A worker's journal: written when there is something to write, struck out afterwards, and never in the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+import pytest
+
+from spoolq.errors import ConfigError, StoreFull
+from spoolq.failed import decode_failure, encode_failure
+from spoolq.job import Claim, Failure
+from spoolq.journal import LEASE, Journal, Owed, owed, settlement
+from spoolq.runner import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
+from spoolq.store.journal import Settlement
+from tests.unit.test_settler import Clock
+
+Call = tuple[list[str], list[str], float]
+
+
+class Book:
+    """Notes what is asked of it; `error` is raised instead."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.error: Exception | None = None
+
+    def keep(self, holder: str, settlements: Sequence[Settlement], told: Collection[str], lease: float) -> None:
+        assert holder == "w"
+        self.calls.append(([one.claim.token for one in settlements], sorted(told), lease))
+        if self.error is not None:
+            raise self.error
+
+    def held(self) -> bool:
+        raise NotImplementedError
+
+    def take(self, holder: str, limit: int, lease: float) -> list[Settlement]:
+        raise NotImplementedError
+
+    def last(self) -> Call | None:
+        """The one call since the last look, None for no call."""
+        calls, self.calls = self.calls, []
+        assert len(calls) < 2
+        return calls[0] if calls else None
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+@pytest.fixture
+def journal(book: Book, clock: Clock) -> Journal:
+    return Journal(book, "w", clock)
+
+
+def done(*tokens: str) -> list[Owed]:
+    return [Owed(Claim(token, "w", "q", b"payload"), PROCESSED) for token in tokens]
+
+
+def failure(**changes: object) -> Failure:
+    fields = {
+        "id": "j",
+        "queue": "q",
+        "worker": "h:1:q",
+        "exception": "ValueError",
+        "error": "no luck",
+        "failed_at": 1_700_000_000.5,
+    }
+    return Failure(
+        **{"backtrace": ("a", "b"), "payload": b'{"class":"t","args":[1],"id":"j"}', "attempts": 3, **fields, **changes}
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [PROCESSED, DISCARDED, None, RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised"), Failed(failure())],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_an_outcome_is_read_as_it_was_written(outcome: Outcome | None) -> None:
+    claim = Claim("t", "w", "q", b"a payload that no verb needs")
+    assert owed(settlement(Owed(claim, outcome))._replace(claim=claim)) == Owed(claim, outcome)
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xfe", b"not JSON", b'{"class":"t","args":[1.0]}', b"{}"])
+def test_the_entry_in_the_failure_log_is_the_same_by_this_detour(payload: bytes) -> None:
+    entry = encode_failure(failure(payload=payload))
+    assert encode_failure(decode_failure(entry)) == entry
+
+
+def test_a_verb_of_a_newer_spoolq_is_refused() -> None:
+    with pytest.raises(ValueError, match="'ponder' isn't known"):
+        owed(Settlement(Claim("t", "w", "q", b""), "ponder"))  # type: ignore[arg-type]
+
+
+def test_nothing_to_write_is_no_call(journal: Journal, book: Book) -> None:
+    journal.keep([], {"a", "b"})
+    journal.keep([], set(), last=True)
+    assert (book.last(), journal.count) == (None, 0)
+
+
+def test_what_is_new_is_written_what_was_told_struck_out_and_the_rest_held(journal: Journal, book: Book, clock: Clock) -> None:
+    journal.keep(done("a", "b"), {"a", "b"})
+    assert (book.last(), journal.count) == ((["a", "b"], [], LEASE), 2)
+    journal.keep(done("a", "b"), {"a", "b"})
+    assert book.last() is None
+    journal.keep(done("a", "b", "c"), {"a", "b", "c", "not yet"})
+    assert book.last() == (["c"], [], LEASE)
+    journal.keep([], {"c"})
+    assert (book.last(), journal.count) == (([], ["a", "b"], LEASE), 1)
+    clock.now += LEASE / 2
+    journal.keep([], {"c"})
+    assert book.last() == ([], [], LEASE)
+    journal.keep([], set())
+    assert (book.last(), journal.count) == (([], ["c"], LEASE), 0)
+
+
+def test_at_the_end_it_is_anybody_s(journal: Journal, book: Book) -> None:
+    journal.keep(done("a"), {"a"})
+    book.last()
+    journal.keep(done("a", "b"), {"a", "b"}, last=True)
+    assert (book.last(), journal.count) == ((["b"], [], 0.0), 2)
+
+
+@pytest.mark.parametrize("error", [StoreFull("full"), ConfigError("another destination"), RuntimeError("a mistake")])
+def test_a_spool_that_refuses_is_told_once_and_asked_again_later(
+    journal: Journal, book: Book, clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    book.error = error
+    journal.keep(done("a"), {"a"})
+    assert (book.last(), journal.count) == ((["a"], [], LEASE), 0)
+    journal.keep(done("a"), {"a"})
+    assert book.last() is None, "not at every turn"
+    clock.now += 11
+    journal.keep(done("a"), {"a"})
+    assert book.last() is not None
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == (2 if isinstance(error, RuntimeError) else 1)
+    book.error = None
+    journal.keep(done("a"), {"a"}, last=True)
+    assert (book.last(), journal.count) == ((["a"], [], 0.0), 1)
