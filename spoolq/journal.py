@@ -16,8 +16,9 @@ from spoolq.store.journal import Settlement, Settlements
 
 log = logging.getLogger("spoolq.worker")
 
-LEASE = 3.0
-"""Seconds for which whoever holds an entry is left to tell it. Short, since the lease of the claim itself is running out."""
+LEASE = 8.0
+"""Seconds for which whoever holds an entry is left to tell it: longer than a call to a store that doesn't answer takes, and no
+longer, since the lease of the claim itself is running out."""
 
 _PATIENCE = 10.0  # seconds until a spool that could not be written is tried again
 

@@ -149,3 +149,30 @@ def test_a_connection_that_is_cut_again_and_again_loses_and_repeats_nothing(prox
     end(worker)
     assert place.runs() == dict.fromkeys(ids, 1)
     assert place.store.counters()["processed"] == len(ids)
+
+
+def test_a_server_frozen_around_each_claim_whose_answer_is_then_lost(proxied: tuple[Place, Proxy], server: Server) -> None:
+    """It gets the call while it is stopped, takes and settles when it goes on, and its answer reaches nobody."""
+    place, proxy = proxied
+    worker = place.worker(threads=1).ready()
+    ids = []
+    for turn in range(5):
+        gate = f"gate-{turn}"
+        ids.append(place.enqueue("gated", gate))
+        place.begun(turn + 1)
+        ids += [place.enqueue("note", n) for n in range(5)]
+        eventually(lambda: place.store.workers()[0].working, what="the heartbeat, whose connection the claim is to use")
+        server.stop()
+        try:
+            rule = proxy.rule(needle("claim"), "cut_reply")
+            (place.folder / gate).touch()
+            rule.wait()
+        finally:
+            server.cont()
+        eventually(lambda n=turn: len(place.trace()) == 6 * (n + 1), what="all jobs of this turn")
+    place.done()
+    end(worker)
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert {line.attempt for line in place.trace()} == {0}
+    assert place.store.counters()["processed"] == len(ids)
+    assert not worker.said("nobody here knows of")

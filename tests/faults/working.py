@@ -46,6 +46,18 @@ def hold(value=None):
     eventually((here / "gate").exists, within=60)
     tell("RUN", value)
 
+@q.task(queue="work", retries=5, backoff=lambda state: 0)
+def gated(name):
+    tell("BEGIN", name)
+    eventually((here / name).exists, within=60)
+    tell("RUN", name)
+
+@q.task(queue="work", retries=5, backoff=lambda state: 0)
+def second(value=None):
+    tell("RUN", value)
+    if current_job().attempt == 0:
+        raise ValueError("not yet")
+
 @q.task(queue="work", retries=0)
 def doomed(value=None):
     tell("BEGIN", value)

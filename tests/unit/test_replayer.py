@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim
-from spoolq.journal import Owed, settlement
+from spoolq.journal import LEASE, Owed, settlement
 from spoolq.replayer import Replayer
 from spoolq.runner import PROCESSED, Outcome, RetryLater
 from spoolq.store.sqlite import SQLiteStore
@@ -132,14 +132,14 @@ def test_what_a_newer_spoolq_wrote_stays(rig: Rig) -> None:
 
 def test_who_comes_waits_for_what_somebody_held_who_may_be_dead(rig: Rig) -> None:
     (a,) = claim(rig.primary, 1)
-    rig.write((a, PROCESSED), lease=3.0)
+    rig.write((a, PROCESSED), lease=LEASE)
     rig.replayer.turn()
     assert (rig.replayer.waits, rig.written) == (True, 1)
-    rig.clock.now += 3.1
+    rig.clock.now += LEASE + 0.1
     assert not rig.replayer.waits
     rig.replayer.turn()
     assert rig.written == 0
-    rig.write((a, PROCESSED), lease=3.0)
+    rig.write((a, PROCESSED), lease=LEASE)
     rig.replayer.turn()
     assert not rig.replayer.waits, "from then on they all live, or their leases tell"
 
