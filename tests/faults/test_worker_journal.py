@@ -151,6 +151,26 @@ def test_a_worker_that_lives_tells_it_itself(place: Place, durable: Server) -> N
     assert place.store.counters()["processed"] == 3
 
 
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_failure_that_redis_refuses_outlives_the_worker_that_was_refused(place: Place, durable: Server, sees: bool) -> None:
+    """Redis is there, and has no place for it. As above, the control doesn't see the journal."""
+    with durable.client() as control:
+        control.set("resque:failed", "no list")
+        place.open_gate()
+        done, failed = place.enqueue("note"), place.enqueue("doomed")
+        worker = place.worker(LEASE="2s")
+        eventually(lambda: written(place) == 1 and place.left() == {"claimed": 1})
+        worker.kill()
+        control.delete("resque:failed")
+    if not sees:
+        place.environment["SPOOLQ_SPOOL"] = str(place.folder / "elsewhere.db")
+    worker = place.worker(LEASE="2s")
+    place.done()
+    end(worker)
+    assert place.runs() == {done: 1, failed: 1 if sees else 2}
+    assert [failure["exception"] for failure in failures(durable)] == (["ValueError"] if sees else [])
+
+
 def test_a_spool_that_cannot_be_written_hinders_no_worker(place: Place, durable: Server) -> None:
     place.spool.write_bytes(b"no database" * 1000)
     ids = [place.enqueue("hold", n) for n in range(3)]
