@@ -215,6 +215,8 @@ def _prepare(session: Session) -> None:
 
 def _make_schema(session: Session) -> None:
     """In one transaction; whoever comes second finds it made."""
+    with suppress(OSError):  # an empty file that somebody else made: from here on it holds jobs
+        os.chmod(session.settings.path, 0o600)
     session.execute(f"PRAGMA page_size = {PAGE}")
     session.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can be made smaller bit by bit, beside those who use it
     mode = session.scalar("PRAGMA journal_mode = WAL")

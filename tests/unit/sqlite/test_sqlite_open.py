@@ -23,9 +23,12 @@ def test_constructing_touches_nothing(path: Path, store: SQLiteStore) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_all_files_are_for_their_owner_alone(path: Path, store: SQLiteStore) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["new", "touched"])
+def test_all_files_are_for_their_owner_alone(path: Path, store: SQLiteStore, there: bool) -> None:
     old = os.umask(0)
     try:
+        if there:
+            path.touch()
         store.put([message("1")])
     finally:
         os.umask(old)
