@@ -35,6 +35,11 @@ class Exported:
     wrote: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("job", "quarantine", "failure", "settled"), 0))
     removed: int = 0
 
+    @property
+    def stayed(self) -> int:
+        """Of a move: how many rows it wrote and did not remove, as somebody had taken them in between."""
+        return self.wrote["job"] + self.wrote["quarantine"] + self.wrote["failure"] - self.removed
+
 
 @dataclass
 class Imported:

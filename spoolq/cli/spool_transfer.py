@@ -32,7 +32,7 @@ def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_js
 
     No job is queued twice by it, whether they are moved or copied, and wherever the file is imported, for as long as the
     horizon. Exported jobs go to Redis only: no worker runs them from a spool. Jobs that a worker or drainer has in hand are
-    left out (exit 1): stop those first to move everything.
+    left out, and what it takes meanwhile stays (exit 1): stop those first to move everything.
     """
     q = given.open()
     with asking_spool():
@@ -55,8 +55,12 @@ def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_js
         failed = f", {jobs(done.wrote['failure'], 'failure')}" if done.wrote["failure"] else ""
         words, then = ("Would write", ", and remove them") if dry_run else ("Wrote", " and removed them")
         click.echo(f"{words} {jobs(done.wrote['job'])}{aside}{failed} to {clean(file)}{then if move else ''}.")
+    stayed = done.stayed if move and not dry_run else 0
+    if stayed:
+        hint(f"spoolq: in the file, and in the spool too, since somebody took them meanwhile: {jobs(stayed)}")
     if info.claimed:
         hint(f"spoolq: left out, in the hands of a worker or drainer: {jobs(info.claimed)}")
+    if info.claimed or stayed:
         sys.exit(PROBLEM)
 
 

@@ -6,10 +6,13 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from spoolq import transfer
 from spoolq.app import SpoolQ
+from spoolq.cli import spool_transfer
 from spoolq.store.base import Spool, WorkerInfo
 from spoolq.store.sqlite import driver
 from tests.cli.conftest import Run
@@ -241,6 +244,26 @@ def test_jobs_in_hand_are_told(run: Run, url: str) -> None:
     said = run("spool", "export", "jobs.jsonl", "--url", url)
     assert (said.code, said.out) == (1, "Wrote 2 jobs to jobs.jsonl.\n")
     assert "left out, in the hands of a worker or drainer: 1 job" in said.err
+
+
+def test_jobs_that_somebody_takes_while_they_are_moved_are_told(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncing = spool_transfer._syncing
+
+    def beside_a_drainer(out: IO[bytes]) -> transfer.Sync:
+        sync = syncing(out)
+
+        def synced_and_taken() -> None:
+            sync()
+            with SpoolQ(url) as q:
+                spool = _spool(q)
+                spool.give_back(spool.take(DRAINER, 1, 1 << 20, spool.now() + 5), applied="maybe")
+
+        return synced_and_taken
+
+    monkeypatch.setattr(spool_transfer, "_syncing", beside_a_drainer)
+    said = run("spool", "export", "jobs.jsonl", "--move", "--yes", "--url", url)
+    assert (said.code, spooled(url)) == (1, 1)
+    assert "in the file, and in the spool too, since somebody took them meanwhile: 1 job" in said.err
 
 
 def test_another_destination_is_refused(run: Run, url: str) -> None:
