@@ -145,7 +145,7 @@ def test_a_restart_that_lost_nothing_queues_nothing_twice(start_server: Callable
 
 def test_rows_in_doubt_follow_when_redis_comes_back_empty(fresh_server: Server, tmp_path: Path):
     """Redis took the job and its answer was lost; then it lost the job as well. The drainer's put is answered as a new one."""
-    with Proxy(fresh_server.port) as proxy, application(proxy.url, tmp_path) as q:
+    with Proxy(fresh_server.port) as proxy, application(proxy.url, tmp_path, deadline=5.0) as q:
         task = q.remote("t", "work")
         eventually(lambda: task.enqueue("warm").route == "primary")
         rule = proxy.rule(b"the one", "cut_reply")
