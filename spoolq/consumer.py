@@ -249,6 +249,7 @@ class Consumer:
                 delay, bell = self._away(error), self._urgent
             except ConfigError as error:
                 self.broken, self._stopping = error, True
+                self._write_down(last=True)
                 self._nothing.set()
                 self._changed()
                 return
@@ -399,7 +400,7 @@ class Consumer:
         away = self.available is False and self._clock() - self._away_since > _MOMENT
         if not (away or last or journal.count or self._settler.parked):
             return
-        if away:  # the turns of an outage don't come to this
+        if away or last:  # the turns of an outage don't come to this
             self._collect()
             if self._stopping:
                 self._take_back()

@@ -740,8 +740,8 @@ def test_what_an_outage_keeps_from_being_told_is_written_down_until_it_was(make:
         gate.entered()
     away(rig)
     gate.open.set()
-    eventually(lambda: written(spool) == 3, what="a journal of three outcomes")
-    assert rig.consumer.written_down == 3
+    eventually(lambda: rig.consumer.written_down == 3, what="a journal of three outcomes")
+    assert written(spool) == 3
     assert spool.settlements.take("x", 10, 1.0) == [], "its writer lives"
     back(rig)
     eventually(lambda: gone(rig) and not written(spool), what="all told, and struck out")
@@ -788,3 +788,23 @@ def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: S
     found = spool.settlements.take("x", 10, 1.0)
     assert sorted(one.verb for one in found) == ["ack", "release"]
     second.open.set()
+
+
+def test_what_ended_behind_a_call_that_is_not_answered_is_written_down_at_the_end_too(make: Make, spool: SQLiteStore) -> None:
+    first, second = Gate(), Gate()
+    rig = make(threads=2, journal=Journal(spool.settlements, "w"))
+    rig.task("first", first)
+    rig.task("second", second)
+    rig.store.put([job("a", "first"), job("b", "second")])
+    rig.start()
+    for gate in (first, second):
+        gate.entered()
+    rig.store.inject("lost", "claim", times=-1)
+    first.open.set()
+    eventually(lambda: rig.consumer.available is False)
+    second.open.set()
+    eventually(lambda: not rig.consumer.working)
+    rig.consumer.end()
+    assert not rig.consumer.join(10.0)
+    assert [one.verb for one in spool.settlements.take("x", 10, 1.0)] == ["ack", "ack"]
+    assert held(rig.real) == 1, "the one was told, though no answer came"
