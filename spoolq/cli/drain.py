@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -137,30 +138,28 @@ def drain(
     with asking_spool():
         # Without --once the spool may come later: making it here is what tells a wrong path from a quiet host.
         spool: Source
-        watch: Callable[[], float]
-        replay = _nothing
         drainer: Drainer | Orphans
         if orphans is not None:
             orphans.look()
-            spool, drainer, watch = orphans, orphans, orphans.watch
+            spool, drainer, beside = orphans, orphans, [orphans.beside]
         else:
             spool = adopt(q, q.settings.spool_path, to_here=True) if to_here else existing_spool(q) if once else spool_of(q)
             drainer = q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here)
-            watch, replay = q.watcher(spool).turn, q.replayer(spool).turn
+            beside = _beside(q, spool)
         if to_here:
-            watch = replay = _nothing  # what is kept was taken by another Redis, which this one can't answer for
+            beside = []  # what is kept, or to be told, is another Redis's affair
     signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
     try:
         with signals.installed(), asking_spool():
             if once:
-                for first in (replay, watch):  # what Redis has lost is to be moved again
+                for turn in beside:  # first: what Redis has lost is to be moved again
                     with suppress(StoreUnavailable):
-                        first()
+                        turn()
                 drainer.run_once(timeout or 0.0, wait=signals.wait, report=progress.report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, watch, replay, signals, progress)
+                _go_on(drainer, beside, signals, progress)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
@@ -184,18 +183,17 @@ def _orphans(q: SpoolQ, given: Given, to_here: bool, rate: float | None, batch: 
         q.settings.spool_path,
         lambda path: adopt(q, path, to_here=to_here),
         lambda spool: q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here),
-        q.watcher,
+        partial(_beside, q),
     )
 
 
-def _nothing() -> float:
-    return 3600.0
+def _beside(q: SpoolQ, spool: Spool) -> list[Callable[[], float]]:
+    """What is done for a spool beside draining it."""
+    return [q.replayer(spool).turn, q.watcher(spool).turn]
 
 
-def _go_on(
-    drainer: Drainer | Orphans, watch: Callable[[], float], replay: Callable[[], float], signals: Signals, progress: Progress
-) -> None:
-    services = Service("watcher", watch, quiet=True), Service("replayer", replay, quiet=True)
+def _go_on(drainer: Drainer | Orphans, beside: list[Callable[[], float]], signals: Signals, progress: Progress) -> None:
+    services = [Service("drainer-beside", turn, quiet=True) for turn in beside]
     for service in services:
         service.start()
     while not signals.stopping:

@@ -21,7 +21,6 @@ from spoolq.store.base import Depth, Spool
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
-    from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.drain")
 
@@ -44,7 +43,8 @@ def adopt(q: SpoolQ, path: Path, *, to_here: bool) -> Spool:
 
 
 class Orphans:
-    """The spools of a directory (`*.db`, and those one level below), as if they were one spool and one drainer.
+    """The spools of a directory (`*.db`, and those one level below), as if they were one spool and one drainer. `beside`: what
+    else is to be done for one, turn after turn.
 
     A file that can't be used is told, and left alone; the others are drained.
     """
@@ -54,12 +54,12 @@ class Orphans:
         directory: Path,
         adopt: Callable[[Path], Spool],
         drainer: Callable[[Spool], Drainer],
-        watcher: Callable[[Spool], Watcher],
+        beside: Callable[[Spool], Sequence[Callable[[], float]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory, self._adopt, self._drainer, self._watcher, self._clock = directory, adopt, drainer, watcher, clock
+        self._directory, self._adopt, self._drainer, self._beside, self._clock = directory, adopt, drainer, beside, clock
         self._found: dict[Path, tuple[Spool, Drainer]] = {}
-        self._watchers: dict[Path, Watcher] = {}
+        self._turns: dict[Path, Sequence[Callable[[], float]]] = {}
         self._due: dict[Path, float] = {}
         self._look_at = float("-inf")
         self._held = self._stopping = False
@@ -85,12 +85,12 @@ class Orphans:
         """Rows of all that are kept although the primary has them."""
         return sum(spool.info().kept for spool, _ in self._found.values())
 
-    def watch(self) -> float:
-        """As `Watcher.turn`, for all of them. For a thread of its own."""
+    def beside(self) -> float:
+        """A turn of what else is done for each of them. For a thread of its own."""
         delays = [LOOK]
-        for watcher in list(self._watchers.values()):
-            with suppress(StoreUnavailable):  # one file that fails is no reason to leave the others unwatched
-                delays.append(watcher.turn())
+        for turn in [turn for turns in list(self._turns.values()) for turn in turns]:
+            with suppress(StoreUnavailable):  # one file that fails is no reason to leave the others
+                delays.append(turn())
         return min(delays)
 
     def look(self) -> None:
@@ -108,7 +108,7 @@ class Orphans:
                 spool = self._adopt(path)
                 self._found[path] = spool, self._drainer(spool)
                 self._found[path][1].hold(self._held)
-                self._watchers[path] = self._watcher(spool)
+                self._turns[path] = self._beside(spool)
             except (Fault, ConfigError, StoreUnavailable, OSError) as error:
                 self._refuse(path, error, BAD_CONFIG if isinstance(error, ConfigError) else CANT_CREATE)
 

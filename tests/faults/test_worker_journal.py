@@ -94,9 +94,12 @@ def test_jobs_that_ended_in_an_outage_do_not_run_again_for_their_worker_s_end(
         assert worker.said("4 job(s) of a worker that stopped answering are taken over")
 
 
-def test_a_drainer_tells_it_too(place: Place, durable: Server) -> None:
+@pytest.mark.parametrize("whose", ["own", "a directory of orphans"])
+def test_a_drainer_tells_it_too(place: Place, durable: Server, whose: str) -> None:
     done, failed = finish_without_redis(place, durable, "gone, ended", lease="30s")
     command = [sys.executable, "-m", "spoolq", "drain", "--once", "--app", "app_under_test:q"]
+    if whose != "own":
+        command += ["--spool", str(place.folder)]
     subprocess.run(command, env=place.environment, cwd=place.folder, check=True, timeout=60)
     assert (written(place), place.left()) == (0, {})
     assert [failure["payload"]["id"] for failure in failures(durable)] == [failed]
