@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors",
     "job",
-    "jsjson stamps units address pace",  # 2, pure
+    "jsjson stamps units address pace cpu",  # 2, pure
     "jsonable",
     "failed",
     "wire retry",

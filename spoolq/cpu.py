@@ -1,0 +1,17 @@
+"""How long this thread had to wait for a core."""
+
+from __future__ import annotations
+
+_STAT = "/proc/thread-self/schedstat"
+
+
+def starved() -> float:
+    """Seconds so far for which the calling thread was ready to go on and no core ran it. 0.0 where the system doesn't tell.
+
+    Linux does: nanoseconds, the second number of `schedstat` (Documentation/scheduler/sched-stats.rst of the kernel).
+    """
+    try:
+        with open(_STAT, "rb", buffering=0) as file:
+            return int(file.read(100).split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
