@@ -19,6 +19,7 @@ from spoolq.breaker import Breaker
 from spoolq.client import Client
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.hint import Hint
+from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt, new_id
 from spoolq.retry import RetryPolicy
 from spoolq.store.base import Spool, Store, WorkerInfo
@@ -285,8 +286,8 @@ class SpoolQ:
     ) -> Drainer:
         """A drainer of this spool (or the given one) into this primary. Not `keep`: one made for another destination, whose rows
         nobody watches for this primary. Raises ConfigError where there is no spool."""
-        from spoolq.drain import Drainer
-
+        with importing():
+            from spoolq.drain import Drainer
         spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to drain")
@@ -304,8 +305,8 @@ class SpoolQ:
     def watcher(self, spool: Spool | None = None) -> Watcher:
         """Who watches over the rows of this spool (or the given one) that are kept although Redis has them. Raises ConfigError
         where there is no spool."""
-        from spoolq.watch import Watcher
-
+        with importing():
+            from spoolq.watch import Watcher
         spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to watch")
@@ -314,8 +315,8 @@ class SpoolQ:
     def replayer(self, spool: Spool | None = None) -> Replayer:
         """Who tells the primary what workers of this host left in the journal of this spool (or the given one). Raises
         ConfigError where there is no spool."""
-        from spoolq.replayer import Replayer
-
+        with importing():
+            from spoolq.replayer import Replayer
         spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is no journal")
@@ -395,23 +396,23 @@ class SpoolQ:
             with self._lock:
                 forwarder = self._forwarder
                 if forwarder is None:
-                    from spoolq.forward import Forwarder
-
+                    with importing():
+                        from spoolq.forward import Forwarder
                     forwarder = self._forwarder = Forwarder(self._open_spool(), self.drainer(), self.watcher())
         forwarder.wake()
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._executor is None:
-            from concurrent.futures import ThreadPoolExecutor
-
+            with importing():
+                from concurrent.futures import ThreadPoolExecutor
             with self._lock:
                 if self._executor is None:
                     self._executor = ThreadPoolExecutor(8, "spoolq-aenqueue")
         return self._executor
 
     def _hint_place(self) -> tuple[Sequence[str], str]:
-        from spoolq import config
-
+        with importing():
+            from spoolq import config
         return config.runtime_directories(), f"outage-{config.digits(self.settings.destination)}.json"
 
     def _breaker_changed(self, open: bool, reason: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from spoolq import wire
 from spoolq.breaker import Breaker
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
+from spoolq.importing import importing
 from spoolq.job import Handoff, new_id
 from spoolq.pace import Pace, Room
 from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Effects, Life, Spool, Store, WorkerInfo
@@ -349,7 +350,8 @@ class Drainer:
 
     def _refused(self, error: StoreUnavailable) -> float:
         """Note why, and wait out the outage with full jitter (tenacity's arithmetic), so that hosts don't come back in step."""
-        from tenacity import RetryCallState, Retrying, wait_random_exponential
+        with importing():
+            from tenacity import RetryCallState, Retrying, wait_random_exponential
 
         if error.server_wide:
             self._breaker.failed(error.reason, str(error))

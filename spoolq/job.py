@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from spoolq.importing import importing
 
 Route = Literal["primary", "spool"]
 
 
+_uuid7: Callable[[], object] | None = None
+
+
 def new_id() -> str:
     """A fresh job id: a UUIDv7 (RFC 9562), so that ids sort by the time at which they were made."""
-    from uuid_utils import uuid7  # 3 ms to load; `import spoolq` stays within the standard library
-
-    return str(uuid7())
+    global _uuid7
+    if _uuid7 is None:
+        with importing():
+            from uuid_utils import uuid7  # 3 ms to load; `import spoolq` stays within the standard library
+        _uuid7 = uuid7
+    return str(_uuid7())
 
 
 @dataclass(frozen=True, slots=True)

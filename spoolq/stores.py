@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from spoolq.importing import importing
+
 if TYPE_CHECKING:
     from spoolq.config import Settings
     from spoolq.store.base import Spool, Store
@@ -13,11 +15,11 @@ if TYPE_CHECKING:
 def open_primary(settings: Settings) -> Store:
     """Where jobs belong: Redis, or an SQLite file. Connects to nothing and opens nothing."""
     if settings.sqlite_path is not None:
-        from spoolq.store.sqlite import SQLiteStore
-
+        with importing():
+            from spoolq.store.sqlite import SQLiteStore
         return SQLiteStore(settings.sqlite_path, remember=settings.horizon, timeout=settings.disk_limit, **_limits(settings))
-    from spoolq.store.redis import RedisStore
-
+    with importing():
+        from spoolq.store.redis import RedisStore
     return RedisStore(
         settings.url,
         namespace=settings.namespace,
@@ -31,8 +33,8 @@ def open_primary(settings: Settings) -> Store:
 def open_spool(settings: Settings, path: str | os.PathLike[str], *, create: bool, destination: str) -> Spool:
     """A spool at `path`, made where `create` says so. Raises ConfigError when the file is none, or is for another destination
     than the given one (empty: for any)."""
-    from spoolq.store.sqlite import SQLiteStore
-
+    with importing():
+        from spoolq.store.sqlite import SQLiteStore
     return SQLiteStore(
         path,
         role="spool",

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "spoolq"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
-    "errors",
+    "errors importing",
     "job",
     "jsjson stamps units address pace cpu",  # 2, pure
     "jsonable",

@@ -117,6 +117,31 @@ def test_forks_and_threads_enqueue_as_if_each_were_alone(place: Place, mode: str
     assert len(log.acknowledged) == len(log.tried) == calls
 
 
+EARLY = """
+import os, sys, threading, time
+from spoolq import SpoolQ
+
+q = SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0)
+task = q.remote("t", "work")
+first = threading.Thread(target=task.enqueue)
+first.start()
+time.sleep(float(sys.argv[3]))
+if (child := os.fork()) == 0:
+    task.enqueue()
+    os._exit(0)
+first.join()
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("after", [0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1])
+def test_a_fork_in_another_thread_s_first_call_leaves_a_child_that_can_enqueue(place: Place, after: float) -> None:
+    """That call imports what it needs, under locks that a child would find taken for ever."""
+    command = [sys.executable, "-c", EARLY, place.url, str(place.spool), str(after)]
+    subprocess.run(command, cwd=ROOT, env=place.environment, check=True, timeout=30)
+    assert sum(place.arrived().values()) == 2
+
+
 def test_an_interrupted_call_can_be_made_again_with_its_id(place: Place) -> None:
     process = place.start("interrupted")
     rng = random.Random(7)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from spoolq.importing import importing
 from spoolq.store.redis.channel import Channel
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.resp import ReplyError, encode
@@ -24,9 +25,12 @@ def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = (), g
     May take longer than `budget` seconds where a name has several dead addresses or the resolver hangs, so it never runs on a
     caller's thread. Raises what the driver raises, or `ReplyError`.
     """
-    import redis.connection as driver
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
+    with importing():
+        import encodings.idna  # noqa: F401  # by the first look-up of a name, otherwise
+
+        import redis.connection as driver
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
     options: dict[str, Any] = driver.parse_url(url)  # type: ignore[no-untyped-call,unused-ignore]
     make = options.pop("connection_class", driver.Connection)
