@@ -75,6 +75,7 @@ class Client:
         """Store the messages, each chunk (500 rows, 1 MiB) all or nothing; a receipt for each, in order.
 
         Raises NotStored, SpoolFull or MaybeStored; the error lists every id of the call as stored, not stored or unknown.
+        PayloadError where nothing of the call was stored.
         """
         if len(messages) == 1 and not messages[0].given:
             return self._put(messages, deadline)
@@ -84,13 +85,20 @@ class Client:
                 receipts += (
                     self._recalled(chunk, deadline) if any(message.given for message in chunk) else self._put(chunk, deadline)
                 )
-            except EnqueueError as error:
+            except (EnqueueError, PayloadError) as fault:
+                if isinstance(fault, PayloadError):
+                    if not receipts:
+                        raise
+                    before = f" (of {len(chunk)} jobs; {len(receipts)} of the same call are stored)"
+                    error: EnqueueError = NotStored(f"{fault}{before}", not_stored=[message.id for message in chunk])
+                else:
+                    error = fault
                 stored = (*(receipt.id for receipt in receipts), *error.stored)
                 tried = {*stored, *error.not_stored, *error.unknown}
                 rest = tuple(message.id for message in messages if message.id not in tried)
-                raise type(error)(
-                    str(error), stored=stored, not_stored=(*error.not_stored, *rest), unknown=error.unknown
-                ) from error.__cause__
+                raise type(error)(str(error), stored=stored, not_stored=(*error.not_stored, *rest), unknown=error.unknown) from (
+                    error.__cause__ or fault
+                )
         return receipts
 
     def close(self, timeout: float = 1.0) -> None:

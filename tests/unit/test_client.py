@@ -2,10 +2,12 @@
 
 import random
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from spoolq import SpoolQ
 from spoolq.breaker import Breaker
 from spoolq.client import Client, Prober, chunks
 from spoolq.errors import ConfigError, MaybeStored, NotStored, PayloadError, SpoolFull, StoreFull, StoreUnavailable
@@ -196,6 +198,22 @@ def test_many_are_put_in_chunks_and_the_error_sorts_every_id(make):
     error = caught.value
     assert (len(error.stored), len(error.unknown), len(error.not_stored)) == (500, 500, 200)
     assert {*error.stored, *error.unknown, *error.not_stored} == {m.id for m in messages}
+
+
+def test_a_job_that_can_never_be_held_does_not_hide_what_was_stored_before_it(tmp_path: Path):
+    """With a real spool: 500 fit, and one that is larger than the file may get."""
+    with SpoolQ(
+        "redis://127.0.0.1:1/0", spool=tmp_path / "s.db", spool_min_free=0, max_payload="4MiB", spool_max_bytes="4MiB"
+    ) as q:
+        jobs = [q.remote("t").job(number) for number in range(500)] + [q.remote("t").job("x" * (3600 << 10))]
+        with pytest.raises(NotStored, match=r"takes 3,145,728 at most.*500 of the same call are stored") as caught:
+            q.enqueue_many(jobs)
+        assert caught.value.stored == tuple(job.id for job in jobs[:500])
+        assert caught.value.not_stored == (jobs[500].id,)
+        assert q.spool is not None
+        assert q.spool.waiting() == 500
+        with pytest.raises(PayloadError):
+            q.enqueue_many(jobs[500:])
 
 
 def test_what_is_written_ahead_asks_the_spool_alone_and_is_handed_over(make):
