@@ -116,13 +116,15 @@ class Transactions:
                 committing = True
                 session.commit()
             self._check_place(session)
-        except Exception as error:
+        except BaseException as error:
             session.rollback()
-            again = self._look_again(error) or self._made_room(error, live) or len(operations) > 1
             maybe = committing and not driver.is_full(error)
             self._unsynced = self._unsynced or (maybe and isinstance(error, driver.Error))
-            for operation in live:
+            for operation in live:  # before anything else that may fail: what was rolled back must not be answered as done
                 operation.undone(maybe=maybe)
+            if not isinstance(error, Exception):
+                raise
+            again = self._look_again(error) or self._made_room(error, live) or len(operations) > 1
             if (self._set_aside(error, live, attempt) or again) and not last:
                 return False
             for operation in live:
@@ -212,7 +214,10 @@ class Transactions:
         if not driver.is_full(error):
             return False
         self._reserve.met_full = True
-        return _drains(operations) and self._disk()[0] < _ROOM and self._reserve.give_up()
+        try:
+            return _drains(operations) and self._disk()[0] < _ROOM and self._reserve.give_up()
+        except (OSError, StoreError):  # a disk that can't even be asked: the first error says more
+            return False
 
     def _disk(self) -> tuple[int, int]:
         """(bytes free, bytes of a block)."""

@@ -248,6 +248,33 @@ def test_when_the_shared_transaction_fails_each_is_tried_alone(store: SQLiteStor
     assert store.waiting() == 8
 
 
+@pytest.mark.parametrize("how", ["the directory is gone", "the thread stumbles"])
+def test_what_was_rolled_back_is_answered_to_nobody_as_done(path: Path, store: SQLiteStore, how: str) -> None:
+    """A full file, while the disk can't be asked for its room; and what is no error of anybody's."""
+    store.put([message("0")])
+    away = path.parent.with_name("away")
+
+    def breaks(session: Session) -> None:
+        if how == "the thread stumbles":
+            raise SystemExit
+        path.parent.rename(away)
+        session.execute("PRAGMA max_page_count = 1")
+        session.execute("CREATE TABLE filler (x)")
+        session.execute("INSERT INTO filler VALUES (zeroblob(9000000))")
+
+    with Hang(store, writes=False):
+        results: list[object] = []
+        calls: Callable[[int], object] = lambda n: store._run(breaks) if n == 3 else store.put([message(f"x{n}")])  # noqa: E731
+        waiting = threading.Thread(target=lambda: results.extend(together(4, calls)))
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == 4)
+    waiting.join(10)
+    if away.exists():
+        away.rename(path.parent)
+    assert [type(result) for result in results] == [StoreUnavailable] * 4
+    assert store.waiting() == 1
+
+
 def test_a_commit_that_failed_is_not_known(store: SQLiteStore) -> None:
     """A write error while committing: the frames may be there after a crash."""
     store.put([message("0")])
