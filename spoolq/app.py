@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import socket
@@ -235,7 +234,7 @@ class SpoolQ:
 
     @property
     def spool(self) -> Spool | None:
-        """The spool, None where the primary is an SQLite file. Opened (and made) when first used."""
+        """The spool, None where the primary is an SQLite file. Its file is opened (and made) by the first call."""
         if self.settings.sqlite_path is not None:
             return None
         return self._open_spool()
@@ -383,10 +382,13 @@ class SpoolQ:
             with self._lock:
                 if self._spool is None:
                     settings = self.settings
-                    if self.origins["spool"] == "default":  # a given one's directory is its owner's to make
-                        with contextlib.suppress(OSError):  # the store says what is missing, better than this would
-                            settings.spool_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    self._spool = stores.open_spool(settings, settings.spool_path, create=True, destination=settings.destination)
+                    self._spool = stores.open_spool(
+                        settings,
+                        settings.spool_path,
+                        create=True,
+                        destination=settings.destination,
+                        make_directory=self.origins["spool"] == "default",  # a given one's is its owner's to make
+                    )
         return self._spool
 
     def _forward(self) -> None:

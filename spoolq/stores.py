@@ -30,11 +30,15 @@ def open_primary(settings: Settings) -> Store:
     )
 
 
-def open_spool(settings: Settings, path: str | os.PathLike[str], *, create: bool, destination: str) -> Spool:
-    """A spool at `path`, made where `create` says so. Raises ConfigError when the file is none, or is for another destination
-    than the given one (empty: for any)."""
+def open_spool(
+    settings: Settings, path: str | os.PathLike[str], *, create: bool, destination: str, make_directory: bool = False
+) -> Spool:
+    """A spool at `path`, made at its first use where `create` says so, its directory too where `make_directory` does. Its use
+    raises ConfigError when the file is none, can't be there, or is for another destination than the given one (empty: for any);
+    where it isn't to be made, this does so already for one that isn't there."""
     with importing():
         from spoolq.store.sqlite import SQLiteStore
+
     return SQLiteStore(
         path,
         role="spool",
@@ -43,6 +47,7 @@ def open_spool(settings: Settings, path: str | os.PathLike[str], *, create: bool
         remember=settings.horizon,
         timeout=settings.disk_limit,
         ordered=settings.ordering == "fifo",
+        make_directory=make_directory,
         **_limits(settings),
     )
 

@@ -103,6 +103,25 @@ def test_a_disk_that_hangs_already_takes_nothing_and_says_so(
     assert arrived(fresh_server) == dict.fromkeys([*stored, *(error.id for error in tried)], 1)
 
 
+@pytest.mark.root
+def test_a_disk_that_hangs_before_the_first_outage_hangs_no_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was ever spooled by this process: even the directory of the spool is to be made."""
+    with mounted("ext4-4096", tmp_path, 64 << 20) as disk, thawed_later(disk) as freeze:
+        monkeypatch.setenv("STATE_DIRECTORY", str(disk.path / "state"))
+        monkeypatch.delenv("SPOOLQ_SPOOL", raising=False)
+        q = SpoolQ("redis://127.0.0.1:1/0", spool_min_free=0, disk_limit=LIMIT)
+        freeze()
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(NotStored):
+                q.remote("t", "work").enqueue("x")
+        assert time.monotonic() - began < THAWED / 2
+        subprocess.run(["fsfreeze", "-u", str(disk.path)], check=True)
+        assert eventually(lambda: spooled(q), 30)
+        q.close()
+        assert {path.suffix for path in (disk.path / "state").iterdir()} >= {".db"}
+
+
 def empty(server: Server, disk: Disk) -> None:
     """Drain the spool, patiently."""
     with application(server.url, disk.path, disk_limit=30.0) as q:

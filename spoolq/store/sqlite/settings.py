@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Settings:
     synchronous: str
     clock: Callable[[], float]
     ordered: bool = False
+    make_directory: bool = False
 
     def __post_init__(self) -> None:
         if self.role not in ("primary", "spool"):
@@ -51,12 +53,15 @@ class Settings:
             raise ConfigError(
                 f"synchronous={self.synchronous!r}: FULL, or EXTRA, NORMAL, OFF (the last two lose jobs on power loss)"
             )
-        self._check_path()
-
-    def _check_path(self) -> None:
         if not self.path or "\0" in self.path:
             raise ConfigError(f"{self.path!r} can't be the path of a queue file")
+
+    def prepare_place(self) -> None:
+        """Raise ConfigError where the file can't be; make its directory first where that is asked for. It waits for the disk."""
         directory = os.path.dirname(self.path)
+        if self.make_directory:
+            with suppress(OSError):  # what is missing is said below
+                os.makedirs(directory, mode=0o700, exist_ok=True)
         if os.path.isdir(self.path):
             raise NoPlace(f"{self.path} is a directory: name a file in it, for example {os.path.join(self.path, 'spool.db')}")
         if not os.path.isdir(directory):

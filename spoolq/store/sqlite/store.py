@@ -62,9 +62,10 @@ class SQLiteStore:
     synchronous  as SQLite's pragma; below FULL, a power loss takes acknowledged jobs with it
     clock        epoch seconds
     ordered      what is spooled here keeps its order within its queue, whoever drains it or works on it
+    make_directory   True: its directory is made with it, for the owner alone
 
-    Raises ConfigError for a setting that can't work; later, when the file is opened, also for one that is not a spool, was made
-    by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
+    Raises ConfigError for a setting that can't work; later, when the file is opened, also for one that can't be there, is not a
+    spool, was made by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
     """
 
     def __init__(
@@ -82,11 +83,26 @@ class SQLiteStore:
         synchronous: str = "FULL",
         clock: Callable[[], float] = time.time,
         ordered: bool = False,
+        make_directory: bool = False,
     ) -> None:
         where = os.path.abspath(os.fspath(path)) if os.fspath(path) else ""
         self._settings = Settings(
-            where, role, destination, create, remember, max_bytes, max_rows, min_free, timeout, synchronous, clock, ordered
+            where,
+            role,
+            destination,
+            create,
+            remember,
+            max_bytes,
+            max_rows,
+            min_free,
+            timeout,
+            synchronous,
+            clock,
+            ordered,
+            make_directory,
         )
+        if not create:
+            self._settings.prepare_place()  # who only looks is told at once, and may wait for the disk
         self._bell = Bell(f"{where}-wake")
         self._writer = Writer(self._settings, self._bell)
         self._run = self._writer.run

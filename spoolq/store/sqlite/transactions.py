@@ -31,11 +31,13 @@ class Transactions:
         self._reserve = Reserve(settings.path, settings.reserve)
         self._session: Session | None = None
         self._unsynced = False
+        self._placed = False
 
     def write(self, operations: list[Operation], more: Callable[[list[Operation]], None]) -> bool:
         """Do those that write, synced. `more` is called under the lock, to add to `operations` those that came meanwhile.
         Returns whether a row became ready."""
         try:
+            self._find_place()
             with self._lock:
                 more(operations)
                 writes = [operation for operation in operations if operation.writes]
@@ -56,6 +58,7 @@ class Transactions:
     def read(self, operation: Operation) -> None:
         """Do one that only reads, outside of any transaction."""
         try:
+            self._find_place()
             for last in (False, True):
                 try:
                     session = self._session
@@ -156,6 +159,12 @@ class Transactions:
             raise StoreUnavailable(
                 f"{self.settings.path} was deleted or replaced while it was in use", reason="moved", maybe_applied=True
             )
+
+    def _find_place(self) -> None:
+        """Once, and before the lock's file is made. Here, since a disk that hangs must not hang a caller."""
+        if not self._placed:
+            self.settings.prepare_place()
+            self._placed = True
 
     def _opened(self) -> Session:
         """The session on the file that is at the path now. Under the lock."""

@@ -71,12 +71,22 @@ def test_a_setting_that_cannot_work_is_named(path: Path, bad: dict[str, Any]) ->
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no directory {tmp_path}/nowhere"):
-        SQLiteStore(tmp_path / "nowhere" / "jobs.db")
+        SQLiteStore(tmp_path / "nowhere" / "jobs.db").put([message("1")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_made_where_that_is_asked_for(tmp_path: Path, open_store: Open) -> None:
+    folder = tmp_path / "state" / "spoolq"
+    store = open_store(folder / "jobs.db", make_directory=True)
+    assert not folder.exists()
+    store.put([message("1")])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a directory: name a file in it"):
-        SQLiteStore(tmp_path)
+        SQLiteStore(tmp_path).put([message("1")])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("empty", ["", "a\0b"])
@@ -173,7 +183,8 @@ def test_a_directory_that_is_not_writable_is_named(tmp_path: Path) -> None:
     folder.mkdir(mode=0o555)
     _open_to_all(tmp_path)
     done = run(
-        "from spoolq.store.sqlite import SQLiteStore; import sys\n" + NOBODY + "SQLiteStore(sys.argv[1])", folder / "jobs.db"
+        "from spoolq.store.sqlite import SQLiteStore; import sys\n" + NOBODY + "SQLiteStore(sys.argv[1]).waiting()",
+        folder / "jobs.db",
     )
     assert f"NoPlace: {folder / 'jobs.db'}: the directory {folder} is not writable" in done.stderr
 
