@@ -280,6 +280,10 @@ _forbidden("NOPERM (command)", "the user may not run scripts", "-evalsha", "-eva
 _forbidden("NOPERM (key)", "the user may not touch the queue", "resetkeys", "~other:*", drained=False)
 _forbidden("NOPERM (in the script)", "the user may run scripts, but not `RPUSH`", "-rpush")
 _forbidden("NOPERM (in the script, later)", "the same with `SADD`, after the push: it is taken back", "-sadd")
+_forbidden(
+    "NOPERM (to take back)", "the user may not `RPOP`: no put of a new id needs it, and the probe refuses the user", "-rpop"
+)
+_forbidden("undo", "neither `SADD`, after the push, nor `RPOP`, which would take it back", "-sadd", "-rpop")
 
 
 @fault("BUSY", "somebody's script doesn't end")

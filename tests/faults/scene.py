@@ -70,8 +70,7 @@ class Scene:
     def arrived(self) -> Counter[str]:
         """The ids of the jobs in Redis, counted."""
         found: Counter[str] = Counter()
-        for queue in self.control.smembers(self.key("queues")):
-            key = self.key(f"queue:{queue.decode()}")
+        for key in self.control.scan_iter(self.key("queue:*")):  # not those of `queues`: a fault may keep a name from it
             if self.control.type(key) == b"list":
                 found.update(json.loads(item)["id"] for item in self.control.lrange(key, 0, -1))
         return found

@@ -73,6 +73,8 @@ OUTCOMES: dict[str, Outcome | dict[str, Outcome | Either] | Either] = {
     "NOPERM (key)": refused_alone("noperm"),
     "NOPERM (in the script)": refused("noperm"),
     "NOPERM (in the script, later)": refused("noperm"),
+    "NOPERM (to take back)": TAKEN,
+    "undo": unknown("undo", applied=True),
     "BUSY": refused("busy"),
     "max clients": (refused("maxclients"), refused("cut")),
     "NOSCRIPT": TAKEN,
@@ -98,7 +100,6 @@ OUTCOMES: dict[str, Outcome | dict[str, Outcome | Either] | Either] = {
 NOT_CAUSED = {
     "cluster": "a namespace without a hash tag on a cluster, or a moved slot",
     "tryagain": "a slot that is being moved",
-    "undo": "a write that fails half-way and can't be taken back",
     "closed": "a store that was closed",
     "local": "this process is out of file descriptors or threads",
     "pool": "a ready client whose pool is exhausted; spoolq's own connections have no such limit",

@@ -180,3 +180,17 @@ def test_a_probe_sees_that_a_key_of_every_put_is_forbidden(missing: str, fresh_s
         assert checks.refusal(caught.value).name == "permissions"
     finally:
         store.close()
+
+
+def test_the_check_names_the_permission_without_which_a_push_can_not_be_taken_back(fresh_server: Server):
+    with fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-rpop")
+    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=5.0)
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.ready(5.0)
+        finding = checks.refusal(caught.value)
+        assert (finding.level, finding.name) == ("error", "permissions")
+        assert "+rpop" in finding.remedy
+    finally:
+        store.close()

@@ -217,6 +217,54 @@ def test_an_undo_that_fails_is_unknown(fresh_server: Server) -> None:
         store.close()
 
 
+@pytest.fixture
+def may_not_pop(fresh_server: Server) -> Iterator[RedisStore]:
+    """A user who may push, and not take a push back."""
+    with fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-rpop")
+    store = RedisStore(fresh_server.url.replace("redis://", "redis://u:p@"), deadline=5.0)
+    yield store
+    store.close()
+
+
+def test_ready_refuses_a_user_who_could_not_take_back_a_push(may_not_pop: RedisStore, fresh_server: Server) -> None:
+    """Found out by the put of an id that is there, else: in the middle of a replay."""
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="rpop") as caught:
+            may_not_pop.ready(5.0)
+        assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("noperm", True, False)
+    may_not_pop.put([message("a"), message("b")])  # what is left of the probes goes with it, in time
+    with fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "u", "+rpop")
+        may_not_pop.ready(5.0)
+        assert control.llen("resque:spoolq:probe") == 0
+
+
+def test_an_id_that_is_there_is_not_pushed_by_a_replay_whatever_the_user_may_not(may_not_pop: RedisStore, fresh_server: Server):
+    given = message("g")._replace(given=True)
+    for one, hold in ((message("a"), True), (given, False)):
+        assert may_not_pop.put([one], hold=hold) == [True]
+        for _ in range(3):
+            assert may_not_pop.put([one], hold=hold) == [False]
+    with fresh_server.client() as control:
+        assert control.llen("resque:queue:mail") == 2
+
+
+def test_a_push_that_could_not_be_taken_back_is_known_to_the_next_attempt(fresh_server: Server) -> None:
+    """Pushed and marked; the queue's name is refused, and so is the way back. The replay must not push it again."""
+    with fresh_server.client() as control:
+        for number, forbidden in enumerate(("-rpop", "-zrem")):
+            one = message(f"a{number}")
+            control.execute_command("ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "+@all", "-sadd", forbidden)
+            store = RedisStore(fresh_server.url.replace("redis://", "redis://u:p@"), deadline=5.0)
+            with pytest.raises(StoreUnavailable) as caught:
+                store.put([one])
+            assert (caught.value.reason, caught.value.server_wide, caught.value.maybe_applied) == ("undo", True, True)
+            assert control.llen("resque:queue:mail") == number + 1
+            assert store.put([one], hold=True) == [False]
+            store.close()
+
+
 def test_ready_leaves_nothing_behind(store: RedisStore, control: Control) -> None:
     assert abs(store.ready(5.0) - time.time()) < 2
     assert keys(control) == set()

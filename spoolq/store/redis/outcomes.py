@@ -27,7 +27,7 @@ TIMEOUT = Reason("timeout", advice="look whether Redis is stopped or overloaded,
 CUT = Reason("cut", advice="the connection broke; look whether Redis was restarted")
 GARBAGE = Reason("garbage", advice="what answers at this address doesn't speak Redis's protocol")
 LATE = Reason("late", server_wide=False, advice="the request arrived after its deadline and was refused")
-UNDO = Reason("undo", server_wide=False, advice="a write failed half-way and could not be taken back; look at the server's log")
+UNDO = Reason("undo", advice="a write failed half-way and could not be taken back; look at the user's permissions (ACL)")
 UNCONFIRMED = Reason(
     "unconfirmed", advice="Redis has the job but not where `confirm` wants it; look at its append-only file, its replicas"
 )
@@ -37,6 +37,7 @@ CONNECT_TIMEOUT = Reason(
 CLOSED = Reason("closed", advice="the store was closed; make a new one")
 NOPERM = Reason("noperm", advice="the ACL user may not run spoolq's scripts; grant it")
 NOPERM_KEY = Reason("noperm", server_wide=False, advice="the ACL user may not touch this key; grant it ~NAMESPACE:*")
+NOPERM_UNDO = Reason("noperm", advice="the ACL user may push and not take back what it pushed; grant it +rpop +zrem")
 ERROR = Reason("error", server_wide=False)
 CONFIG = Reason("config", advice="an option of the URL is wrong")
 AUTH = Reason("auth", advice="the user or password is wrong, or missing")

@@ -44,8 +44,10 @@ class Putter:
     ) -> list[bool]:
         """As `Store.put`; `deadline` is on the monotonic clock."""
         link = self._transport
-        if len(messages) == 1 and not messages[0].run_at and (effects is NONE or effects == NONE) and type(link) is Link:
-            return [self._put_one(link, messages[0], deadline, not_after, hold)]
+        one = len(messages) == 1 and not messages[0].run_at and (effects is NONE or effects == NONE)
+        # An id that may be there already goes by the script that looks before it pushes: `put` would have to take a copy back
+        if one and not hold and not messages[0].given and type(link) is Link:
+            return [self._put_one(link, messages[0], deadline, not_after)]
         freed = self._due()
         try:
             new = self._put_many(messages, effects, deadline, not_after, freed)
@@ -74,13 +76,23 @@ class Putter:
                 raise
 
     def probe(self, id: str, deadline: float) -> None:
-        """Put and take away again, as a put does it, on keys of its own. The set of queues is named and left alone: Redis looks
-        at the permissions of every key that is named."""
+        """Put twice and take away again, as a put does it, on keys of its own: the second time the script has to take its push
+        back, and a user who may push and not pop is refused here. The set of queues is named and left alone: Redis looks at the
+        permissions of every key that is named."""
         self._transport.open(deadline)
-        args = (self._names.prefix, b"probe", encoding.moment(self._limit(deadline)), id.encode(), b"{}", id.encode(), b"0")
+        limit = self._limit(deadline)
+        args = (self._names.prefix, b"probe", encoding.moment(limit), id.encode(), b"{}")
         probe, queues = self._names.probe, self._names.probe_queues
         keys = (probe, self._names.markers, queues, queues + b":idle", self._names.queues)
-        self._one(run(self._transport, script("put"), keys, args, deadline, _put_said))
+        try:
+            for freed in ((), (id.encode(), b"0")):
+                reply = run(self._transport, script("put"), keys, (*args, *freed), deadline, _put_said)
+                if reply == -2:
+                    raise outcomes.unavailable(outcomes.NOPERM_UNDO, self._label)
+                self._one(reply)
+        except BaseException:
+            self._later.append((id, limit))
+            raise
         reply = self._transport.call((b"DEL", probe, queues), deadline)
         if isinstance(reply, ReplyError):
             raise refused(reply, self._label)
@@ -92,7 +104,7 @@ class Putter:
 
     # one
 
-    def _put_one(self, link: Link, message: Message, deadline: float, not_after: float | None, hold: bool) -> bool:
+    def _put_one(self, link: Link, message: Message, deadline: float, not_after: float | None) -> bool:
         if "\n" in message.id:
             encoding.check(message)
         freed = self._few()
@@ -127,7 +139,7 @@ class Putter:
             if isinstance(error, StoreUnavailable) and error.maybe_applied:
                 error.not_after = limit
             raise
-        if new and not hold and not message.given:  # an id that was there is somebody else's to free
+        if new:  # an id that was there is somebody else's to free
             self._done.append(message.id)
         return new
 

@@ -22,7 +22,10 @@ elseif marked ~= 0 then
   failed = marked
 end
 if marked ~= 1 or failed then
-  if type(redis.pcall('RPOP', KEYS[1])) == 'table' then return -2 end
+  if type(redis.pcall('RPOP', KEYS[1])) == 'table' then
+    if marked == 1 then redis.pcall('ZADD', KEYS[2], clock[1], ARGV[4]) end -- the push stays, and the next attempt has to know
+    return -2
+  end
   if failed then return redis.error_reply(failed.err) end
 end
 
