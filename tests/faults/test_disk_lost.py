@@ -122,6 +122,21 @@ def test_a_disk_that_hangs_before_the_first_outage_hangs_no_caller(tmp_path: Pat
         assert {path.suffix for path in (disk.path / "state").iterdir()} >= {".db"}
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("used", [False, True])
+def test_a_disk_that_hangs_holds_up_no_close(tmp_path: Path, used: bool) -> None:
+    with mounted("ext4-4096", tmp_path, 64 << 20) as disk, thawed_later(disk) as freeze:
+        q = SpoolQ("redis://127.0.0.1:1/0", spool=disk.path / "spool.db", spool_min_free=0, disk_limit=LIMIT)
+        if used:
+            eventually(lambda: spooled(q), 30)
+        freeze()
+        with pytest.raises(EnqueueError):
+            q.remote("t", "work").enqueue("x")
+        began = time.monotonic()
+        q.close(0.1)
+        assert time.monotonic() - began < THAWED / 2
+
+
 def empty(server: Server, disk: Disk) -> None:
     """Drain the spool, patiently."""
     with application(server.url, disk.path, disk_limit=30.0) as q:

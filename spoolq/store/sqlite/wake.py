@@ -21,6 +21,7 @@ POLL = 0.05
 """Seconds between looks where there can be no FIFO or no epoll."""
 
 _CHECK = 1.0
+_CLOSING = 0.1  # seconds that `close` waits for one who rings
 
 
 class Bell:
@@ -38,17 +39,14 @@ class Bell:
     def ring(self) -> None:
         """Wake whoever waits. Raises nothing."""
         with self._lock:
-            fd = self._current()
-            if fd is None:
-                return
-            with suppress(OSError):  # empty
-                os.read(fd, 4096)
-            with suppress(OSError):  # filled by somebody else: then it has just been rung
-                os.write(fd, b".")
+            self._strike(self._current())
+            if self._closed:  # meanwhile, by one who didn't wait for this
+                self._free()
 
     def listener(self) -> Listener:
         """One for this waiter alone, to be given back."""
         with self._lock:
+            self._current()  # for `close`, which opens nothing
             return self._idle.pop() if self._idle else Listener(self._path, self._clock)
 
     def give_back(self, listener: Listener) -> None:
@@ -60,18 +58,30 @@ class Bell:
                 self._idle.append(listener)
 
     def close(self) -> None:
-        """Ring for the last time and free the descriptors."""
-        self.ring()
+        """Ring for the last time and free the descriptors. It asks the disk for nothing, so it never hangs with it; what is held
+        by one who rings, and hangs, that one frees."""
         self._closed = True
-        self._free()
+        if self._lock.acquire(timeout=_CLOSING):
+            try:
+                self._strike(self._fd)
+                self._free()
+            finally:
+                self._lock.release()
+
+    def _strike(self, fd: int | None) -> None:
+        if fd is None:
+            return
+        with suppress(OSError):  # empty
+            os.read(fd, 4096)
+        with suppress(OSError):  # filled by somebody else: then it has just been rung
+            os.write(fd, b".")
 
     def _free(self) -> None:
-        with self._lock:
-            fd, self._fd, self._checked = self._fd, None, float("-inf")
-            if fd is not None:
-                os.close(fd)
-            while self._idle:
-                self._idle.pop().close()
+        fd, self._fd, self._checked = self._fd, None, float("-inf")
+        if fd is not None:
+            os.close(fd)
+        while self._idle:
+            self._idle.pop().close()
 
     def forget(self) -> None:
         """In a forked child: the parent's descriptors are shared, and events on them would be taken from the parent."""

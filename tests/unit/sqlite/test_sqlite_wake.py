@@ -222,6 +222,23 @@ def test_a_bell_never_fills(tmp_path: Path) -> None:
     bell.close()
 
 
+def test_closing_opens_nothing(tmp_path: Path) -> None:
+    Bell(str(tmp_path / "bell")).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_waits_for_none_who_rings_and_hangs(tmp_path: Path) -> None:
+    bell = Bell(str(tmp_path / "bell"))
+    bell.ring()
+    with bell._lock:
+        began = time.monotonic()
+        bell.close()
+        assert time.monotonic() - began < 5
+    assert bell._fd is not None
+    bell.ring()  # how that one ends
+    assert bell._fd is None
+
+
 def test_waiting_costs_next_to_nothing(store: SQLiteStore) -> None:
     store.put([message("1", "other")])
     store.wait(worker(), ["q"], 0)
