@@ -36,8 +36,12 @@ class CommitLock:
                 ours = os.fstat(self._fd)
                 self._identity = ours.st_ino, ours.st_dev
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-            if self._is_the_file():
-                return
+            try:
+                if self._is_the_file():
+                    return
+            except BaseException:  # nobody would unlock it: there is no __exit__
+                self.abandon()
+                raise
             self.abandon()  # somebody removed it while we waited: others meet at a new one
 
     def __exit__(self, *exc: object) -> None:

@@ -203,6 +203,27 @@ def test_a_removed_lock_file_is_made_anew(path: Path, store: SQLiteStore) -> Non
         store.put([message("2")], timeout=0.05)
 
 
+def test_whoever_can_not_look_at_its_place_does_not_keep_the_lock(path: Path, open_store: Open) -> None:
+    """A path that leads nowhere for a while, as with a mount that comes and goes."""
+    place, away = path.parent / "place", path.parent / "away"
+    place.mkdir()
+    store = open_store(place / "jobs.db")
+    store.put([message("0")])
+    place.rename(away)
+    place.touch()
+    with pytest.raises(StoreUnavailable, match="Nothing was stored"):
+        store.put([message("1")])
+    place.unlink()
+    away.rename(place)
+    done = run(
+        "import sys; from spoolq.store.sqlite import SQLiteStore; from spoolq.job import Message\n"
+        "print(SQLiteStore(sys.argv[1], timeout=20.0).put([Message('2', 'q', b'')]))",
+        store.path,
+    )
+    assert done.stdout == "[True]\n", done.stderr
+    assert store.put([message("3")]) == [True]
+
+
 def test_one_callers_refusal_is_not_its_neighbours(store: SQLiteStore) -> None:
     """In one shared commit: a guard that is held, a bug, and fifteen jobs."""
     store.put([message("0")], Effects(acquire=(("k", "me", 60.0),)))
