@@ -189,23 +189,18 @@ class Client:
         (docs/hand-off.md)."""
         if self._spool is None:
             return self._only(messages)
-        known: dict[str, Receipt] = {}
-        for message in messages:
-            if not message.given:
-                continue
-            try:
-                found = self._spool().recall(message.id, timeout=self._disk_limit)
-            except (StoreUnavailable, ConfigError) as error:
-                # Whether the id is already on its way can't be told now, so asking the primary could queue it twice.
-                raise MaybeStored(
-                    f"job {message.id} has an id of the caller's, and the spool can't say whether it is there already: "
-                    f"{error}. "
-                    "Nobody else was asked; enqueue it again with the same id",
-                    unknown=[m.id for m in messages if m.given],
-                    not_stored=[m.id for m in messages if not m.given],
-                ) from error
-            if found is not None:
-                known[message.id] = Receipt(message.id, "spool", new=False)
+        given = [message.id for message in messages if message.given]
+        try:
+            found = self._spool().recall(given, timeout=self._disk_limit)
+        except (StoreUnavailable, ConfigError) as error:
+            # Whether an id is already on its way can't be told now, so asking the primary could queue it twice.
+            raise MaybeStored(
+                f"{_named(given)} with an id of the caller's: the spool can't say whether it is there already: {error}. "
+                "Nobody else was asked; enqueue it again with the same id",
+                unknown=given,
+                not_stored=[message.id for message in messages if not message.given],
+            ) from error
+        known = {id: Receipt(id, "spool", new=False) for id, there in zip(given, found, strict=True) if there is not None}
         rest = [message for message in messages if message.id not in known]
         fresh: Iterator[Receipt] = iter(())
         if rest:
@@ -297,10 +292,14 @@ def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) ->
 
 def _refused(messages: Sequence[Message], why: str, error: SpoolqError, *, unknown: bool) -> EnqueueError:
     ids = [message.id for message in messages]
-    name = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids)} jobs, from {ids[0]} on,"
     if unknown:
         return MaybeStored(
-            f"{name} may or may not be stored: {why}. Enqueue again with the same id: it won't be queued twice", unknown=ids
+            f"{_named(ids)} may or may not be stored: {why}. Enqueue again with the same id: it won't be queued twice",
+            unknown=ids,
         )
     kind = SpoolFull if isinstance(error, StoreFull) else NotStored
-    return kind(f"{name} could not be stored: {why}", not_stored=ids)
+    return kind(f"{_named(ids)} could not be stored: {why}", not_stored=ids)
+
+
+def _named(ids: Sequence[str]) -> str:
+    return f"job {ids[0]}" if len(ids) == 1 else f"{len(ids)} jobs, from {ids[0]} on,"

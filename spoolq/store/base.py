@@ -342,9 +342,9 @@ class Spool(Store, Protocol):
         """Whether a row of one of these queues is here, claimed ones included and those in quarantine not: what comes after
         it, and is to keep its order, must wait behind it."""
 
-    def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
-        """For a call with a given id, before anyone asks the primary: a row that waits is put in doubt and is the answer;
-        `ran`: it was settled here, within the horizon."""
+    def recall(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Literal["waiting", "ran"] | None]:
+        """For a call with given ids, before anyone asks the primary; an answer for each, in order. `waiting`: a row, which is put
+        in doubt; `ran`: it was settled here, within the horizon. All in one transaction, in `timeout` seconds together."""
 
     def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
         """Claim up to `limit` rows (and `max_bytes` of payload, at least one row) for the primary: oldest first, whatever

@@ -52,7 +52,7 @@ def test_a_kept_row_is_nobodys_work_and_does_not_wait(spool: Spool, local: Hand)
 def test_an_id_that_is_kept_is_there(spool: Spool) -> None:
     spool.spool(ahead("a"))
     spool.keep(take(spool), NOW)
-    assert spool.recall("a") == "waiting"
+    assert spool.recall(["a"]) == ["waiting"]
     assert spool.spool(messages("a")) == [False]
 
 
@@ -84,7 +84,7 @@ def test_what_is_let_go_is_gone_and_so_is_an_empty_watch(spool: Spool) -> None:
     assert spool.let_go(watch, [a, b]) == [b]  # somebody else was faster with one
     assert spool.kept(watch, 10) == []
     assert spool.watches() == []
-    assert spool.recall("a") is None  # the primary remembers it, not the spool
+    assert spool.recall(["a"]) == [None]  # the primary remembers it, not the spool
 
 
 def test_what_is_sent_again_waits_where_it_was_and_stays_in_doubt(spool: Spool, local: Hand) -> None:

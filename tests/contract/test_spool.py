@@ -294,12 +294,12 @@ def test_a_row_in_quarantine_is_out_of_the_way_and_kept(spool: Spool, local: Han
 
 
 def test_an_id_that_was_never_here_is_not_recalled(spool: Spool) -> None:
-    assert spool.recall("a") is None
+    assert spool.recall(["a"]) == [None]
 
 
 def test_a_row_that_waits_is_the_answer_and_put_in_doubt(spool: Spool, local: Hand) -> None:
     spool.spool(messages("a"))
-    assert spool.recall("a") == "waiting"
+    assert spool.recall(["a"]) == ["waiting"]
     assert local.claim() == ()
     [handoff] = take(spool)
     assert handoff.in_doubt
@@ -308,19 +308,19 @@ def test_a_row_that_waits_is_the_answer_and_put_in_doubt(spool: Spool, local: Ha
 def test_a_row_in_a_drainers_hands_is_waiting(spool: Spool) -> None:
     spool.spool([message("a", given=True)])
     take(spool)
-    assert spool.recall("a") == "waiting"
+    assert spool.recall(["a"]) == ["waiting"]
 
 
 def test_a_row_that_runs_here_now_is_not_asked_of_the_primary(spool: Spool, local: Hand) -> None:
     spool.spool(messages("a"))
     local.claim()
-    assert spool.recall("a") is not None
+    assert spool.recall(["a"]) != [None]
 
 
 def test_an_id_that_ran_here_is_remembered(spool: Spool, local: Hand) -> None:
     spool.spool(messages("a"))
     spool.ack(local.claim())
-    assert spool.recall("a") == "ran"
+    assert spool.recall(["a"]) == ["ran"]
     assert spool.spool([message("a", given=True)]) == [False]
     assert spool.waiting() == 0
 
@@ -329,14 +329,23 @@ def test_an_id_that_failed_here_is_remembered(spool: Spool, local: Hand) -> None
     spool.spool(messages("a"))
     [claim] = local.claim()
     spool.fail(claim, failure(claim))
-    assert spool.recall("a") == "ran"
+    assert spool.recall(["a"]) == ["ran"]
     assert spool.failures.count() == 1
+
+
+def test_several_ids_are_answered_in_their_order(spool: Spool, local: Hand) -> None:
+    spool.spool(messages("ran"))
+    spool.ack(local.claim())
+    spool.spool(messages("b", "a"))
+    assert spool.recall(["a", "never", "ran", "b", "a"]) == ["waiting", None, "ran", "waiting", "waiting"]
+    assert [handoff.in_doubt for handoff in take(spool)] == [True, True]
+    assert spool.recall([]) == []
 
 
 def test_an_id_that_was_handed_over_is_asked_of_the_primary(spool: Spool) -> None:
     spool.spool([message("a", given=True)])
     spool.handed_over(take(spool))
-    assert spool.recall("a") is None
+    assert spool.recall(["a"]) == [None]
 
 
 # facts

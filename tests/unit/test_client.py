@@ -49,6 +49,7 @@ class SpoolStub:
         self.rows: list[tuple[str, float | None]] = []
         self.asked = 0
         self.keeps: list[float] = []
+        self.recalls: list[list[str]] = []
 
     def spool(self, messages: list[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
         if self.answer is not None:
@@ -63,10 +64,11 @@ class SpoolStub:
         self.asked += 1
         return bool(self.rows)
 
-    def recall(self, id: str, *, timeout: float | None = None) -> str | None:
+    def recall(self, ids: list[str], *, timeout: float | None = None) -> list[str | None]:
         if self.answer is not None:
             raise self.answer
-        return self.known.get(id)
+        self.recalls.append(ids)
+        return [self.known.get(id) for id in ids]
 
 
 def message(id: str = "j1", given: bool = False, size: int = 2) -> Message:
@@ -167,6 +169,14 @@ def test_a_given_id_is_named_too_when_the_spool_can_not_be_opened_at_all(make):
 def test_a_mixed_call_keeps_the_order_of_its_receipts(make):
     receipts = make(Primary(), SpoolStub(known={"b": "waiting"})).put([message("a"), message("b", True), message("c")])
     assert receipts == [("a", "primary", True), ("b", "spool", False), ("c", "primary", True)]
+
+
+def test_the_given_ids_of_a_chunk_are_asked_for_together(make):
+    """Each question is a synced transaction: one by one, a slow disk took its limit for each."""
+    spool = SpoolStub(known={"a": "ran", "c": "waiting"})
+    receipts = make(Primary(), spool).put([message("a", True), message("b"), message("c", True), message("d", True)])
+    assert [receipt.route for receipt in receipts] == ["spool", "primary", "spool", "primary"]
+    assert spool.recalls == [["a", "c", "d"]]
 
 
 def test_an_id_given_twice_in_one_call_has_a_receipt_for_each(make):

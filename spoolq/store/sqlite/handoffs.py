@@ -20,7 +20,7 @@ _Found = tuple[int, str, str, bytes, int, int, int, int, int, int, int]
 
 
 def recall(session: Session, id: str) -> Literal["waiting", "ran"] | None:
-    """As `Spool.recall`."""
+    """As `Spool.recall`, for one."""
     session.execute(SQL["recall"], (id,))
     if session.one(SQL["known"], (id,)):
         return "waiting"

@@ -306,9 +306,9 @@ class SQLiteStore:
         """See `Spool.holds`."""
         return self._run(lambda session: order.holds(session, queues), timeout, writes=False)
 
-    def recall(self, id: str, *, timeout: float | None = None) -> Literal["waiting", "ran"] | None:
+    def recall(self, ids: Sequence[str], *, timeout: float | None = None) -> list[Literal["waiting", "ran"] | None]:
         """See `Spool.recall`."""
-        return self._run(lambda session: spooling.recall(session, id), timeout)
+        return self._run(lambda session: [spooling.recall(session, id) for id in ids], timeout)
 
     def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
         """See `Spool.take`. At the size limit it is tried with half as many."""

@@ -72,7 +72,7 @@ def test_an_id_in_quarantine_is_still_there(path: Path, spool: SQLiteStore) -> N
     flip(path, "1")
     assert spool.take(worker("d", kind="drainer"), 10, BIG, 0.0) == []
     assert spool.spool([message("1")]) == [False]
-    assert spool.recall("1") == "waiting"
+    assert spool.recall(["1"]) == ["waiting"]
 
 
 def test_a_retried_row_has_a_checksum_of_its_new_payload(store: SQLiteStore) -> None:

@@ -244,7 +244,7 @@ def test_ids_that_ran_are_carried_along(path: Path, spool: SQLiteStore, open_sto
     spool.ack(claim(spool, 1), Effects())
     other = open_store(path.with_name("other.db"), role="spool")
     other.upkeep.add([one for _, one in spool.upkeep.page("settled")])
-    assert other.recall("ran") == "ran"
+    assert other.recall(["ran"]) == ["ran"]
 
 
 def test_failures_are_carried_once(path: Path, spool: SQLiteStore, open_store: Open) -> None:
@@ -333,7 +333,7 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(many: Path, open_store: Ope
     there = {one.message.id for one in take(spool)}
     assert len(there) + done.quarantined == done.saved
     assert there.isdisjoint(done.lost)
-    assert spool.recall("id-0") == "ran"
+    assert spool.recall(["id-0"]) == ["ran"]
     assert (done.failures, spool.failures.count()) == (1, 1)
     assert (spool.info().quarantined, spool.info().damaged) == (1, ())
     assert spool.upkeep.recover() == []

@@ -567,7 +567,7 @@ def test_a_row_whose_caller_was_told_that_nobody_knows_is_remembered_as_a_given_
     go_on.set()
     eventually(lambda: store.waiting() == 1)
     if role == "spool":
-        assert store.recall("1") == "waiting"
+        assert store.recall(["1"]) == ["waiting"]
         [handoff] = store.take(worker("d", kind="drainer"), 10, 1 << 20, 0.0)
         assert (handoff.message.given, handoff.in_doubt) == (True, True)
     else:
