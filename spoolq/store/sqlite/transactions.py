@@ -49,6 +49,9 @@ class Transactions:
                 for operation in writes:
                     if operation.unheard is not None and operation.result is not UNDONE and not operation.heard():
                         self._attempt([Operation(operation.unheard, writes=True)], _ATTEMPTS)
+                if self._unsynced:  # nobody waited for another attempt; while it can't be made good, the next one tries
+                    with suppress(driver.Error, OSError, StoreError, ConfigError):
+                        self._opened()
         except Exception as error:
             for operation in operations:
                 if operation.writes and operation.result is UNDONE and operation.error is None:

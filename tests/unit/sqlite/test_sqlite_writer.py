@@ -324,6 +324,43 @@ print([claim.payload[:3] for claim in store.claim(WorkerInfo("w", "h", 1, ("q",)
     assert done.stdout.splitlines() == ["io True", "[True]", "[b'{}', b'xxx', b'xxx']"], done.stderr
 
 
+def test_a_sync_that_failed_is_made_good_before_others_may_commit_though_its_caller_has_left(
+    path: Path, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process would write behind it in the -wal, and acknowledge, would be lost with it."""
+    store.put([message("0")])
+    commit, rewrite, go_on = Session.commit, Session.rewrite, threading.Event()
+    free_meanwhile: list[bool] = []
+
+    def fails(session: Session) -> None:
+        go_on.wait(30)
+        monkeypatch.setattr(Session, "commit", commit)
+        commit(session)
+        error = driver.Error("disk I/O error")
+        error.sqlite_errorcode = 10
+        raise error
+
+    def looks(session: Session) -> None:
+        fd = os.open(f"{path}-lock", os.O_RDWR)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free_meanwhile.append(True)
+        except BlockingIOError:
+            free_meanwhile.append(False)
+        finally:
+            os.close(fd)
+        rewrite(session)
+
+    monkeypatch.setattr(Session, "commit", fails)
+    monkeypatch.setattr(Session, "rewrite", looks)
+    with pytest.raises(StoreUnavailable, match="not known whether"):
+        store.put([message("1")], timeout=0.2)
+    go_on.set()
+    assert eventually(lambda: free_meanwhile) == [False]
+    assert eventually(lambda: stored(store, "2"))
+    assert free_meanwhile == [False]
+
+
 def test_what_neither_returned_nor_raised_is_not_known_and_the_thread_goes_on(store: SQLiteStore) -> None:
     def dies(session: Session) -> None:
         session.execute("INSERT INTO counters VALUES ('x', 1)")
