@@ -14,13 +14,15 @@ from spoolq.errors import ConfigError, StoreUnavailable
 log = logging.getLogger("spoolq")
 
 _FIRST, _MOST = 0.5, 10.0
+_WRONG = 30.0, 60.0  # seconds until a look whether a wrong setting was mended
 
 
 class Service:
     """Calls `turn` on a daemon thread until it returns None or `stop` is called.
 
     A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
-    is back. A wrong setting is told, and ends the loop: it doesn't mend itself. With `quiet` somebody else tells.
+    is back. A wrong setting is told once, too, and looked at again within a minute: it may be another's that passes, such as a
+    file that was put in the wrong place. With `quiet` somebody else tells.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Service:
         self._bell: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._stopping = False
         self._failures = 0
+        self._wrong = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -71,15 +74,19 @@ class Service:
             return self._pause()
         except ConfigError as error:
             level = self._level if self._level == logging.DEBUG else logging.ERROR
-            log.log(level, "%s: %s; nothing is done here until the next start", self.name, error)
-            return None
+            if not self._wrong and not self._stopping:
+                log.log(
+                    level, "%s: %s; nothing is done here until that is mended, which is looked at each minute", self.name, error
+                )
+            self._wrong = True
+            return self._rng.uniform(*_WRONG)
         except Exception:
             if not self._stopping:
                 log.exception("%s: an error of our own; it is tried again", self.name)
             return self._pause()
-        if self._failures:
+        if self._failures or self._wrong:
             log.log(min(self._level, logging.INFO), "%s: goes on again", self.name)
-            self._failures = 0
+            self._failures, self._wrong = 0, False
         return delay
 
     def _pause(self) -> float:

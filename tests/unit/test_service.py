@@ -115,15 +115,25 @@ def test_an_error_of_our_own_is_shown_and_tried_again(caplog: pytest.LogCaptureF
     assert service.once() == 1.0
 
 
-def test_a_wrong_setting_ends_it_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    service = Service("s", Turns(ConfigError("the file is somebody else's")))
-    assert service.once() is None
-    assert [message for _, message in lines(caplog)] == [
-        "s: the file is somebody else's; nothing is done here until the next start"
-    ]
+def test_a_wrong_setting_is_told_once_and_looked_at_again_within_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    wrong = ConfigError("the file is somebody else's")
+    service = Service("s", Turns(AWAY, wrong, wrong, wrong, 1.0, wrong))
+    pauses = [service.once() or 0.0 for _ in range(6)]
+    assert all(30 <= pause <= 60 for pause in (*pauses[1:4], pauses[5]))
+    assert pauses[4] == 1.0
+    told = "s: the file is somebody else's; nothing is done here until that is mended, which is looked at each minute"
+    assert [message for _, message in lines(caplog)] == ["s: nobody listens", told, "s: goes on again", told]
     assert "Traceback" not in caplog.text
 
 
+def test_a_wrong_setting_does_not_hold_up_the_end() -> None:
+    service = Service("s", Turns(ConfigError("wrong")))
+    service.start()
+    assert service.running
+    assert service.stop(5.0)
+
+
 def test_a_quiet_one_says_nothing_of_a_wrong_setting(caplog: pytest.LogCaptureFixture) -> None:
-    assert Service("s", Turns(ConfigError("wrong")), quiet=True).once() is None
+    assert Service("s", Turns(ConfigError("wrong")), quiet=True).once() is not None
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
