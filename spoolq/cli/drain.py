@@ -22,7 +22,7 @@ from spoolq.cli.opening import Given, command_options, existing_spool, json_opti
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
-from spoolq.errors import StoreFull, StoreUnavailable
+from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
 from spoolq.service import Service
 from spoolq.store.base import DRAIN_PAUSED
 
@@ -165,11 +165,9 @@ def drain(
     finally:
         drainer.close()
     progress.end(left)
-    if orphans is not None and orphans.refused:
-        count = len(orphans.refused)
-        raise Fault(
-            f"{count} file{'s' * (count != 1)} in {q.settings.spool_path} left as they were", max(orphans.refused.values())
-        )
+    if orphans is not None and (left_alone := orphans.left_alone()):
+        count = len(left_alone)
+        raise Fault(f"{count} file{'s' * (count != 1)} in {q.settings.spool_path} left as they were", max(left_alone.values()))
     if once:
         _say_kept(spool)
         _exit(q, drainer, left)
@@ -196,11 +194,15 @@ def _go_on(drainer: Drainer | Orphans, beside: list[Callable[[], float]], signal
     services = [Service("drainer-beside", turn, quiet=True) for turn in beside]
     for service in services:
         service.start()
+    delay = drainer.turn()  # what is wrong from the start ends it at once; later it may be a lock that another holds, or the disk
+    draining = Service("drainer", drainer.turn)
     while not signals.stopping:
-        delay = drainer.turn()
-        progress.report(drainer.progress)
-        if delay > 0 and not signals.stopping:
+        with suppress(StoreUnavailable, ConfigError):  # the next turn says so
+            progress.report(drainer.progress)
+        if delay > 0:
             signals.wait(delay)
+        if not signals.stopping:
+            delay = draining.once() or 0.0
     for service in services:
         service.stop(1.0)
 

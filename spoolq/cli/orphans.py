@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
 log = logging.getLogger("spoolq.drain")
+
+T = TypeVar("T")
 
 LOOK = 10.0  # seconds between looks for new files
 AGAIN = 30.0  # seconds until a file that could not be used is tried again
@@ -63,7 +65,11 @@ class Orphans:
         self._due: dict[Path, float] = {}
         self._look_at = float("-inf")
         self._held = self._stopping = False
-        self.refused: dict[Path, int] = {}
+        self._refused: dict[Path, int] = {}
+
+    def left_alone(self) -> dict[Path, int]:
+        """The files that are there and could not be used, each with the exit code that is due."""
+        return {path: code for path, code in self._refused.items() if path.exists()}
 
     @property
     def progress(self) -> Drained:
@@ -74,22 +80,29 @@ class Orphans:
         return done
 
     def waiting(self, limit: int | None = None) -> int:
-        """Rows of all."""
-        return sum(spool.waiting(limit) for spool, _ in self._found.values())
+        """Rows of all that can be asked."""
+        return sum(self._each(lambda spool: spool.waiting(limit)))
 
     def depths(self) -> Sequence[Depth]:
-        """Of all, file after file."""
-        return [depth for spool, _ in self._found.values() for depth in spool.depths()]
+        """Of all that can be asked, file after file."""
+        return [depth for depths in self._each(lambda spool: spool.depths()) for depth in depths]
 
     def kept_count(self) -> int:
         """Rows of all that are kept although the primary has them."""
-        return sum(spool.info().kept for spool, _ in self._found.values())
+        return sum(self._each(lambda spool: spool.info().kept))
+
+    def _each(self, ask: Callable[[Spool], T]) -> Iterator[T]:
+        for path, (spool, _) in list(self._found.items()):
+            try:
+                yield ask(spool)
+            except (ConfigError, StoreUnavailable) as error:
+                self._refuse(path, error, CANT_CREATE)
 
     def beside(self) -> float:
         """A turn of what else is done for each of them. For a thread of its own."""
         delays = [LOOK]
         for turn in [turn for turns in list(self._turns.values()) for turn in turns]:
-            with suppress(StoreUnavailable):  # one file that fails is no reason to leave the others
+            with suppress(ConfigError, StoreUnavailable):  # one file that fails is no reason to leave the others
                 delays.append(turn())
         return min(delays)
 
@@ -113,9 +126,9 @@ class Orphans:
                 self._refuse(path, error, BAD_CONFIG if isinstance(error, ConfigError) else CANT_CREATE)
 
     def _refuse(self, path: Path, error: Exception, code: int) -> None:
-        if path not in self.refused:
+        if path not in self._refused:
             log.error("%s is left as it is: %s", path, error)
-        self.refused[path] = code
+        self._refused[path] = code
         self._due[path] = self._clock() + AGAIN
 
     def turn(self) -> float:
@@ -133,7 +146,7 @@ class Orphans:
         except (ConfigError, StoreUnavailable) as error:
             self._refuse(path, error, CANT_CREATE)
         else:
-            self.refused.pop(path, None)
+            self._refused.pop(path, None)
 
     def run_once(self, timeout: float, *, wait: Callable[[float], object], report: Callable[[Drained], None]) -> Drained:
         """Each until it is empty, one after the other; then those that came meanwhile aren't looked for."""

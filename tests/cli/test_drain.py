@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from spoolq.app import SpoolQ
 from spoolq.cli.progress import Progress
 from spoolq.drain import Drained
 from tests.cli.conftest import Run, finish, start
@@ -192,6 +194,34 @@ def test_the_spool_is_made_where_draining_goes_on(fresh_server: Server, tmp_path
     finally:
         process.terminate()
         finish(process)
+
+
+def test_a_spool_that_is_not_to_be_had_for_a_while_does_not_end_it(fresh_server: Server, tmp_path: Path) -> None:
+    """Another process holds the commit lock for longer than `disk_limit`, or the disk hangs."""
+    path = tmp_path / "spool.db"
+    with SpoolQ(fresh_server.url, spool=path, spool_min_free=0) as q:
+        spool, job = q.spool, q.remote("send", "mail").job
+        assert spool is not None
+        spool.spool([q.message(job(0))])
+        process = start("drain", "--spool", path, "--url", fresh_server.url, SPOOLQ_DISK_LIMIT="0.3", SPOOLQ_SPOOL_MIN_FREE="0")
+        assert process.stderr is not None
+        eventually(lambda: not spool.waiting())
+        with open(f"{path}-lock", "rb+") as lock:
+            for number in range(1, 100):
+                spool.spool([q.message(job(number))])
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if spool.waiting():
+                    break
+                fcntl.flock(lock, fcntl.LOCK_UN)  # it was faster
+            assert any("not begun within" in line for line in process.stderr)
+        eventually(lambda: fresh_server.client().llen("resque:queue:mail") == number + 1, within=30)
+        process.terminate()
+        assert finish(process).code == 0
+
+
+def test_a_wrong_path_is_an_error_at_once(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert spoolq("drain", "--spool", tmp_path / "file" / "spool.db", "--url", fresh_server.url).code == 73
 
 
 def test_pause_and_resume_are_kept_in_the_spool_and_shown(spoolq: Run, fresh_server: Server) -> None:

@@ -165,6 +165,21 @@ def test_going_on_in_a_directory_it_serves_all_and_ends_when_told(fresh_server: 
     assert finish(process, 20).code == 0
 
 
+def test_a_file_that_goes_away_does_not_end_it(fresh_server: Server, tmp_path: Path) -> None:
+    ids = [id for name in "ab" for id in left_behind(fresh_server.url, tmp_path / f"{name}.db", 10)]
+    process = start("drain", "--json", "--url", fresh_server.url, "--spool", str(tmp_path))
+    assert process.stderr is not None
+    eventually(lambda: arrived(fresh_server) == dict.fromkeys(ids, 1), within=30)
+    (tmp_path / "a.db").rename(tmp_path / "gone")
+    assert any("a.db is left as it is: no spool at" in line for line in process.stderr)
+    late = left_behind(fresh_server.url, tmp_path / "b.db", 5)
+    eventually(lambda: arrived(fresh_server) == dict.fromkeys([*ids, *late], 1), within=30)
+    process.terminate()
+    said = finish(process, 20)
+    assert said.code == 0, said.err
+    assert json.loads(said.out.splitlines()[-1])["left"] == 0
+
+
 def test_an_empty_directory_has_nothing_to_move(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(tmp_path / "none"))
