@@ -99,7 +99,7 @@ def read(lines: Iterable[bytes]) -> tuple[Document, Iterator[tuple[int, Document
     numbered = iter(enumerate(lines, 1))
     first = next(numbered, None)
     head = _parsed(first[1]) if first is not None else ""
-    if not isinstance(head, dict) or head.get("kind") != "spool" or not isinstance(head.get("export"), str):
+    if not isinstance(head, dict) or head.get("kind") != "spool" or not _fits(head.get("export"), (str,)):
         raise ConfigError("this is no export of a spool: its first line doesn't say so. Nothing was imported")
     if head.get("spoolq") != FORMAT:
         raise ConfigError(f"this export was made by a newer spoolq (format {head.get('spoolq')}). Nothing was imported")
@@ -110,7 +110,7 @@ def load(upkeep: Upkeep, lines: Iterable[bytes], *, destination: str, to_here: b
     """Take in what `export` wrote. Lines that this spool has taken before are passed over, so it can be called again at any
     time. Raises ConfigError for another destination unless `to_here`; StoreFull, with what went before kept."""
     head, rest = read(lines)
-    there = str(head.get("destination") or "")
+    there = str(head.get("destination") or "").encode(errors="replace").decode()
     elsewhere = there if there != destination else ""
     if elsewhere and not to_here:
         raise ConfigError(
@@ -179,7 +179,7 @@ def _for_another(lines: Iterable[tuple[int, Document | str]]) -> Iterator[tuple[
 def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         return f"not JSON: {error}"
 
 
@@ -194,6 +194,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
         "not_after": (int, float, type(None)),
         "created_at": (int, float),
         "quarantine": (str, type(None)),
+        "keep": (int, float),
     },
     "settled": {"id": (str,), "given": (bool,), "until": (int, float)},
     "failure": {"id": (str,), "failed_at": (int, float), "entry": (bytes,)},
@@ -202,8 +203,19 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
+_ABSENT = {"keep": 0.0}  # older exports don't have it
 _TIMES = ("run_at", "not_after", "created_at", "until", "failed_at", "keep")
 _LATEST = 1e12
+_INTEGERS = range(-(1 << 63), 1 << 63)  # what a column holds
+
+
+def _fits(value: object, types: tuple[type, ...]) -> bool:
+    """Whether it is of one of these types, and can be kept: a truth value is no number, half of a surrogate pair no text."""
+    if isinstance(value, bool):
+        return bool in types
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return False
+    return isinstance(value, types) and (not isinstance(value, int) or value in _INTEGERS)
 
 
 def _checked(one: Any) -> Document | str:
@@ -221,6 +233,6 @@ def _checked(one: Any) -> Document | str:
                 one[name] = base64.b64decode(one.pop(f"{name}_base64"), validate=True)
         except (ValueError, TypeError) as error:
             return f"its {name} can't be read: {error}"
-    wrong = [name for name, types in fields.items() if not isinstance(one.get(name), types)]
+    wrong = [name for name, types in fields.items() if not _fits(one.get(name, _ABSENT.get(name)), types)]
     wrong += [name for name in _TIMES if isinstance(one.get(name), (int, float)) and not 0 <= one[name] < _LATEST]
-    return f"{', '.join(wrong)}: missing or of a wrong type" if wrong else one
+    return f"{', '.join(dict.fromkeys(wrong))}: missing or of a wrong type" if wrong else one

@@ -296,7 +296,54 @@ def test_lines_that_cannot_be_read_are_named_and_the_others_taken(run: Run, url:
     assert (mended.code, mended.out) == (0, "Took in 0 rows from jobs.jsonl. 3 were known here.\n")
 
 
-@pytest.mark.parametrize("first", ["", "{}", "text", '{"kind": "spool", "export": "x", "spoolq": 99}'])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("queue", '"\\ud800"'),
+        ("id", '"\\udfff"'),
+        ("payload", '"\\ud800"'),
+        ("quarantine", '"\\ud800"'),
+        ("crc", str(2**70)),
+        ("crc", "true"),
+        ("keep", "null"),
+        ("keep", '"60"'),
+        ("keep", "true"),
+        ("keep", "9" * 5000),
+        ("keep", "1e300"),
+        ("run_at", "true"),
+        ("run_at", "NaN"),
+        ("not_after", "false"),
+        ("created_at", str(2**70)),
+        ("in_doubt", "1"),
+        ("more", "[" * 100_000 + "]" * 100_000),
+    ],
+)
+def test_a_line_with_a_value_that_no_export_writes_is_left_out_and_named(run: Run, url: str, field: str, value: str) -> None:
+    run("spool", "export", "jobs.jsonl", "--url", url)
+    lines = Path("jobs.jsonl").read_text().splitlines()
+    at = f'"{field}": '
+    odd = {**json.loads(lines[1]), field: "HERE"}
+    lines[1] = json.dumps(odd).replace(f'{at}"HERE"', at + value)
+    Path("odd.jsonl").write_text("\n".join(lines))
+    other = ("--url", url, "--spool", "other.db")
+    said = run("spool", "import", "odd.jsonl", *other)
+    assert (said.code, said.out) == (1, "Took in 2 rows from odd.jsonl.\n")
+    assert "line 2 was left out: " in said.err
+    assert run("spool", "import", "jobs.jsonl", *other).out == "Took in 1 row from jobs.jsonl. 2 were known here.\n"
+
+
+def test_an_export_from_before_keep_is_taken(run: Run, url: str) -> None:
+    run("spool", "export", "jobs.jsonl", "--url", url)
+    lines = [json.loads(line) for line in Path("jobs.jsonl").read_text().splitlines()]
+    old = [{name: value for name, value in line.items() if name != "keep"} for line in lines]
+    Path("old.jsonl").write_text("\n".join(map(json.dumps, old)))
+    assert run("spool", "import", "old.jsonl", "--url", url, "--spool", "other.db").out == "Took in 3 rows from old.jsonl.\n"
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["", "{}", '{"kind": "spool", "export": "\\ud800", "spoolq": 1}', "text", '{"kind": "spool", "export": "x", "spoolq": 99}'],
+)
 def test_what_is_no_export_is_refused(run: Run, url: str, first: str) -> None:
     Path("f").write_text(first + "\n")
     said = run("spool", "import", "f", "--url", url)
