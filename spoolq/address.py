@@ -57,7 +57,10 @@ class _Address(NamedTuple):
 
 def _address(url: str) -> _Address:
     """Where a redis, rediss or unix URL points. Raises ValueError with what is wrong."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text quotes what is before the host: a part of the password
+        raise ValueError("it can't be read as a URL") from None
     options = dict(parse_qsl(parts.query))
     unix = parts.scheme.lower() == "unix"
     if unix and (not parts.path.strip("/") or parts.netloc.rpartition("@")[2]):
@@ -102,8 +105,11 @@ def mask(url: str) -> str:
 
 
 def with_password(url: str, secret: str) -> str:
-    """The URL with this password, unless it has one already or needs none."""
-    parts = urlsplit(url)
+    """The URL with this password, unless it has one already or needs none, or can't be read: that is for `checked` to say."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
     if parts.scheme == "sqlite" or parts.password is not None or "password" in dict(parse_qsl(parts.query)):
         return url
     place = parts.netloc.rpartition("@")[2]

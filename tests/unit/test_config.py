@@ -324,6 +324,17 @@ def test_no_password_survives_masking_however_it_is_written(secret: str) -> None
         assert text not in mask(f"redis://user:{text}@host:6379/0")
 
 
+@pytest.mark.parametrize("secret", ["hunt\uff0fer2", "hunt[er2", "hunt]er2"])
+@pytest.mark.parametrize("file", [False, True])
+def test_a_url_that_can_not_be_read_is_refused_without_a_part_of_its_password(secret: str, file: bool, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("another")
+    environ = {"SPOOLQ_REDIS_PASSWORD_FILE": str(tmp_path / "secret")} if file else {}
+    with pytest.raises(ConfigError, match="it can't be read as a URL") as caught:
+        load(None, environ, url=f"redis://:{secret}@host/0")
+    assert "hunt" not in str(caught.value)
+    assert "er2" not in str(caught.value)
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().url = "redis://elsewhere"  # type: ignore[misc]
