@@ -118,8 +118,7 @@ class Drainer:
 
     def _turn(self) -> float:
         if not self._spool.waiting(1):
-            with suppress(StoreUnavailable):  # they end with the horizon at the latest; an outage is no reason to end here
-                self._primary.forget(())
+            self._tidy()
             return self._idle
         if (since := self._spool.meta(DRAIN_PAUSED)) is not None:
             return self._paused(since)
@@ -145,6 +144,14 @@ class Drainer:
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
         self._batch = min(self._most, self._batch * 2)
         return self._pace.pause(self.progress.rows - before, self._put_took, self._clock() - began)
+
+    def _tidy(self) -> None:
+        """Let go of ids that need no longer be remembered: in the primary, and, a bounded number a turn, in the spool, which its
+        local workers look after in an outage only. A store that can't is no reason to end here."""
+        with suppress(StoreUnavailable):
+            self._primary.forget(())
+        with suppress(StoreUnavailable):
+            self._spool.promote(0)
 
     def run_once(
         self,

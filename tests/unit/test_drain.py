@@ -272,6 +272,28 @@ def test_two_drainers_at_once_deliver_each_row_once(spool, primary):
     assert sorted(primary.has) == ids
 
 
+def test_ids_that_the_spool_need_not_remember_any_more_are_swept_while_there_is_nothing_to_do(tmp_path, primary):
+    """They count for its size limit, and no outage may come for long in which local workers would sweep them."""
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, remember=60.0, clock=lambda: now[0])
+    ids = fill(spool, 600)
+    here = WorkerInfo("local", "host", 2, ("q0", "q1", "q2"))
+    spool.ack(spool.claim(here, 1, here.queues, 1000).claims)
+    one = drainer(spool, primary)
+
+    def remembered() -> int:
+        return int(spool._run(lambda session: session.scalar("SELECT count(*) FROM settled"), writes=False))
+
+    one.turn()
+    assert (remembered(), spool.recall(ids[:1])) == (600, ["ran"])
+    now[0] += 61
+    one.turn()
+    assert 0 < remembered() < 600  # a bounded number: others want the file as well
+    one.turn()
+    assert remembered() == 0
+    spool.close()
+
+
 def test_a_drainer_that_died_after_the_put_leaves_rows_that_another_finds_already_there(tmp_path, primary):
     now = [1000.0]
     spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])
