@@ -469,6 +469,36 @@ def test_a_dead_worker_is_cleared_away_with_its_rescue(store: RedisStore, contro
     assert not [key for key in keys(control) if "box:77" in key or ":dead" in key]
 
 
+def test_a_rescue_that_fails_half_way_leaves_the_claims_with_the_dead(store: RedisStore, control: Control) -> None:
+    """Else they were the rescuer's, who doesn't know of them: given back, no attempt counted, and a job that kills its worker
+    would do so for ever."""
+    store.put([message("a"), message("b")])
+    for key in ("dead1", "dead2"):
+        assert store.claim(info(key, lease=0.05), 1, ["mail"], 1).claims
+    control.rename("resque:spoolq:claims:dead2", "aside")
+    control.set("resque:spoolq:claims:dead2", "no hash")
+    rescuer = WorkerInfo("r", "box2", 1, ("mail",))
+    eventually(lambda: store.now() > max(score for key, score in control.zscan_iter("resque:spoolq:leases")))
+    with pytest.raises(StoreUnavailable, match="wrongtype") as caught:
+        store.rescue(rescuer, 10)
+    assert not caught.value.maybe_applied
+    assert (control.hlen("resque:spoolq:claims:dead1"), control.hlen("resque:spoolq:claims:r")) == (1, 0)
+    control.rename("aside", "resque:spoolq:claims:dead2")
+    assert {claim.payload for claim in store.rescue(rescuer, 10)} == {payload("a"), payload("b")}
+
+
+def test_records_that_can_not_be_removed_leave_no_job_with_the_dead(store: RedisStore, control: Control) -> None:
+    store.put([message("a")])
+    assert store.claim(info("dead", lease=0.05), 1, ["mail"], 1).claims
+    control.set("resque:spoolq:idle:mail", "no set")
+    rescuer = WorkerInfo("r", "box2", 1, ("other",))
+    (taken,) = eventually(lambda: store.rescue(rescuer, 10))
+    assert taken.payload == payload("a")
+    control.delete("resque:spoolq:idle:mail")
+    assert store.rescue(rescuer, 10) == []
+    assert not [key for key in keys(control) if "box:77" in key or ":dead" in key]
+
+
 def test_a_lease_from_before_the_servers_clock_was_set_back_ends_with_its_length(store: RedisStore, control: Control) -> None:
     store.put([message("a")])
     assert store.claim(info("dead", lease=0.05), 1, ["mail"], 1).claims
@@ -601,6 +631,44 @@ def test_a_promotion_into_a_queue_that_cannot_be_written_waits(store: RedisStore
     store.promote(10)
     assert control.lrange("resque:queue:good", 0, -1) == ["{}", '{"queue":"good"}']
     assert control.zcard("resque:spoolq:delayed") == 2
+
+
+def test_what_fails_after_a_promotion_takes_back_nothing_of_it(store: RedisStore, control: Control) -> None:
+    """A queue whose name were taken back would be one that no worker of `*` looks into."""
+    control.rpush("resque:resque_scheduler_leader_lock", "no lock")
+    store.put([message("a", run_at=store.now() + 0.05)])
+    control.delete("resque:queues")
+
+    def promoted() -> bool:
+        with pytest.raises(StoreUnavailable, match="wrongtype"):
+            store.promote(10)
+        return bool(control.llen("resque:queue:mail"))
+
+    eventually(promoted)
+    assert control.smembers("resque:queues") == {"mail"}
+    assert [(depth.queue, depth.ready, depth.scheduled) for depth in store.depths()] == [("mail", 1, 0)]
+
+
+@pytest.mark.parametrize("resque", [True, False])
+def test_a_promotion_that_fails_half_way_is_taken_back(resque: bool, store: RedisStore, control: Control) -> None:
+    if resque:
+        delayed(control, 5, '{"queue":"mail"}')
+    else:
+        store.put([message("a", run_at=store.now() + 0.01)])
+        eventually(lambda: control.zrange("resque:spoolq:delayed", "-inf", store.now(), byscore=True))
+        control.delete("resque:queues")
+    control.set("resque:queues", "no set")
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="wrongtype") as caught:
+            store.promote(10)
+        assert not caught.value.maybe_applied
+        assert control.llen("resque:queue:mail") == 0
+    control.delete("resque:queues")
+    assert store.promote(10) == 1
+    assert store.promote(10) == 0
+    assert control.llen("resque:queue:mail") == 1
+    assert control.smembers("resque:queues") == {"mail"}
+    assert [(depth.ready, depth.scheduled) for depth in store.depths()] == [(1, 0)]
 
 
 def test_only_the_leader_promotes_resques_jobs(store: RedisStore, server: Server, control: Control) -> None:

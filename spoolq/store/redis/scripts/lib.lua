@@ -31,6 +31,8 @@ local function back(...)
   local command = {...}
   undone_by(function() call(unpack(command)) end)
 end
+-- What was done so far stays, whatever comes: a job that was moved is moved, and with it all that goes along with that.
+local function stays() undo = {} end
 local function atomically(main)
   local fine, result = pcall(main)
   if fine then return result end

@@ -9,13 +9,16 @@ return atomically(function()
   for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', stamp, 'LIMIT', 0, limit)) do
     local queue, rest = cut(member)
     local _, payload = cut(rest)
-    local pushed = redis.pcall('RPUSH', P .. 'queue:' .. queue, payload)
+    local key = P .. 'queue:' .. queue
+    local pushed = redis.pcall('RPUSH', key, payload)
     if type(pushed) == 'table' then
       call('ZADD', DELAYED, string.format('%.6f', now + 60), member) -- its queue can't be written: later, and out of the others' way
     else
-      call('ZREM', DELAYED, member)
+      back('RPOP', key)
       count('s:' .. queue, -1)
       know(queue)
+      call('ZREM', DELAYED, member)
+      stays()
       wake(queue, 1)
       moved = moved + 1
     end
@@ -45,10 +48,12 @@ return atomically(function()
       if type(pushed) == 'table' then
         delay(queue, stamp .. ':' .. moved, string.format('%.6f', now + 60), payload)
       else
+        back('RPOP', P .. 'queue:' .. queue)
         know(queue)
-        wake(queue, 1)
       end
       call('LPOP', P .. key)
+      stays()
+      if type(pushed) ~= 'table' then wake(queue, 1) end
       redis.pcall('SREM', P .. 'timestamps:' .. payload, key)
       if call('LLEN', P .. key) == 0 then call('ZREM', schedule, second) end
       moved = moved + 1

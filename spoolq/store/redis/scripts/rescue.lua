@@ -10,7 +10,7 @@ return atomically(function()
     local lease = tonumber(call('HGET', S .. 'worker:' .. key, 'lease') or w.lease)
     if tonumber(call('ZSCORE', LEASES, key)) > now + lease then call('ZADD', LEASES, string.format('%.6f', now + lease), key) end
   end
-  local taken = {}
+  local taken, emptied = {}, {}
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', stamp, 'LIMIT', 0, 100)) do
     local claims = S .. 'claims:' .. key
     local left = 0
@@ -21,15 +21,19 @@ return atomically(function()
         local value = call('HGET', claims, token)
         local mine = w.key .. ':r' .. stamp .. ':' .. (#taken / 2 + 1)
         call('HSET', w.claims, mine, value)
+        back('HDEL', w.claims, mine)
         call('HDEL', claims, token)
+        back('HSET', claims, token, value)
         taken[#taken + 1] = mine
         taken[#taken + 1] = value
       end
     end
-    if left == 0 and key ~= w.key then
-      bury(key)
-      call('ZREM', LEASES, key)
-    end
+    if left == 0 and key ~= w.key then emptied[#emptied + 1] = key end
+  end
+  -- Last, and nothing here fails the call: without its lease nobody would find what an undo gives back to a dead worker. One whose
+  -- records can't be removed is tried again with the next call, and keeps nobody's jobs.
+  for _, key in ipairs(emptied) do
+    if pcall(bury, key) then redis.pcall('ZREM', LEASES, key) end
   end
   return taken
 end)
