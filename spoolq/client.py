@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from spoolq.alarm import Alarm
@@ -227,24 +226,27 @@ class Prober:
     def __post_init__(self) -> None:
         self._failures = 0
         self._service: Service | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may enqueue as well
         self._stopped = False
 
     def begin(self) -> None:
         """Start probing unless it is going on already, or was stopped. Of callers that fail together, one starts it."""
-        if self._service is not None and self._service.running:
+        last = self._service
+        if last is not None and not last.ended:
             return
-        mine = False
+        service = Service("spoolq-prober", self.turn)
         try:
-            mine = self._lock.acquire(blocking=False)  # it may take a while until a thread runs: not on every caller's time
-            if mine and not self._stopped and (self._service is None or not self._service.running):
-                self._failures = 0
-                self._service = Service("spoolq-prober", self.turn)
-                with suppress(RuntimeError):  # no thread can be had now: the job matters more, and a later call tries again
-                    self._service.start()
-        finally:
-            if mine:
-                self._lock.release()
+            with self._lock:
+                if self._stopped or self._service is not last:
+                    return
+                self._failures, self._service = 0, service
+            service.start()  # without the lock: it may take a while until a thread runs, and not on every caller's time
+        except BaseException as error:  # also what a signal handler raises: a later call tries again
+            service.stop(0.0)
+            if self._service is service:
+                self._service = None
+            if not isinstance(error, RuntimeError):  # no thread can be had now: the job matters more
+                raise
 
     def turn(self) -> float | None:
         """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""
@@ -268,8 +270,8 @@ class Prober:
             self._service.stop(timeout)
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's lock may have been held by a thread that is gone."""
-        self._lock = threading.Lock()
+        """In a forked child: the parent's lock may have been held by a thread that is gone, or a start under way there."""
+        self._lock, self._service = threading.RLock(), None
 
 
 def chunks(messages: Sequence[Message], rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[list[Message]]:

@@ -49,6 +49,11 @@ class Service:
         """Whether the loop goes on. False in a forked child: threads don't outlive a fork."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was begun, and the loop goes on no more."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def wake(self) -> None:
         """Have the next turn now."""
         if self._bell.empty():

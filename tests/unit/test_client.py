@@ -1,7 +1,10 @@
 """Where a job goes, and what `enqueue` says of it, for each pair of answers. Real faults are in tests/faults."""
 
+import linecache
 import random
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -282,6 +285,42 @@ def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch:
     for id in ("a", "b"):
         [receipt] = client.put([Message(id, "q", b"{}")])
         assert receipt.route == "spool"
+
+
+def test_a_prober_whose_start_was_interrupted_is_started_by_a_later_caller(monkeypatch):
+    """By a signal handler that raises, at every line of it in turn; nor does its end hang."""
+    lines = 0
+    for number in range(1, 40):
+        breaker = Breaker()
+        breaker.failed("refused")
+        prober = Prober(cast(Any, Primary()), breaker, random.Random(1), first=60.0)
+        left = number
+
+        def trace(frame, event, argument):
+            nonlocal left, lines
+            if frame.f_code is not Prober.begin.__code__:
+                return None
+            # Python runs no signal handler where a `with` ends, and tells of that line all the same
+            if event == "line" and "with " not in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    lines += 1
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        with suppress(KeyboardInterrupt):
+            prober.begin()
+        sys.settrace(before)
+        caller = threading.Thread(target=prober.begin)
+        caller.start()
+        caller.join(10)
+        assert prober._service is not None
+        assert prober._service.running
+        prober.stop(5.0)
+    assert lines > 5
 
 
 def test_callers_that_fail_together_start_one_prober_and_none_after_its_end():
