@@ -136,13 +136,14 @@ class Writer:
         """Begin the thread: once, and without a lock, which a signal handler that enqueues as well would wait for in vain."""
         if self._closed:
             return
-        thread = threading.Thread(target=self._loop, args=(self._queue,), name="spoolq-sqlite", daemon=True)
+        ticket = threading.Lock()  # taken once: by the thread, which begins, or here, and then it never will
+        thread = threading.Thread(target=self._loop, args=(self._queue, ticket), name="spoolq-sqlite", daemon=True)
         own = vars(self)
         try:
             if own.setdefault("_thread", thread) is thread:
                 thread.start()
         except BaseException as error:  # also what a signal handler raises
-            if self._thread is thread and not thread.is_alive():
+            if self._thread is thread and ticket.acquire(blocking=False):
                 own.pop("_thread")
             if not isinstance(error, RuntimeError):
                 raise
@@ -150,8 +151,8 @@ class Writer:
                 f"{self.settings.path}: no thread can be started ({error}). Nothing was stored", reason="thread"
             ) from error
 
-    def _loop(self, queue: Queue) -> None:
-        if self._thread is not threading.current_thread():  # whoever began it was interrupted, and took it back
+    def _loop(self, queue: Queue, ticket: threading.Lock) -> None:
+        if not ticket.acquire(blocking=False):  # whoever began it was interrupted, and took it back
             return
         while self._survives(queue):
             pass

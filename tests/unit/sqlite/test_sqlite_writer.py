@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack
 
 import pytest
 
@@ -610,6 +612,34 @@ def test_a_row_whose_caller_was_told_that_nobody_knows_is_remembered_as_a_given_
     else:
         store.ack(claim(store, 1))
         assert store.put([message("1", given=True)]) == [False]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_start_that_was_interrupted_leaves_one_thread_at_the_file(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """By a signal handler that raises, before the new thread began, or as it begins, when nobody can see yet that it lives."""
+    store, real, interrupted = open_store(), threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        interrupted.append(thread)
+        if begun:
+            real(thread)
+            eventually(lambda: "_turn" in [f.f_code.co_name for f, _ in walk_stack(sys._current_frames()[thread.ident or 0])])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        patched.setattr(threading.Thread, "is_alive", lambda thread: False)
+        with pytest.raises(KeyboardInterrupt):
+            store.put([message("1")])
+    assert store.put([message("2")]) == [True]
+    if not begun:
+        real(interrupted[0])
+        interrupted[0].join(10)
+    mine = [thread for thread in threading.enumerate() if getattr(thread, "_target", None) == store._writer._loop]
+    assert mine == [store._writer._thread]
+    assert (interrupted == mine) is begun
 
 
 def test_where_no_thread_can_be_had_what_was_refused_is_not_stored_later(
