@@ -155,7 +155,7 @@ def test_running_jobs_end_within_the_grace(place: Place) -> None:
     worker = place.start(threads=1, grace=20.0)
     gate.entered()
     worker.stop()
-    eventually(lambda: place.primary.calls["release"] or held(place.real) == 1)
+    eventually(lambda: worker.primary._stopping and (place.primary.calls["release"] or held(place.real) == 1))
     assert place.workers[-1][1].is_alive()
     gate.open.set()
     assert place.ended() == 0
