@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from spoolq.alarm import Alarm
 from spoolq.breaker import Breaker
@@ -29,6 +30,8 @@ from spoolq.slow import Slowness
 from spoolq.store.base import MAX_BYTES, MAX_ROWS, Spool, Store
 
 log = logging.getLogger("spoolq")
+
+T = TypeVar("T")
 
 
 class Client:
@@ -77,13 +80,12 @@ class Client:
         PayloadError where nothing of the call was stored.
         """
         if len(messages) == 1 and not messages[0].given:
-            return self._put(messages, deadline)
+            return self._put(messages, deadline, self._disk())
         receipts: list[Receipt] = []
         for chunk in chunks(messages):
             try:
-                receipts += (
-                    self._recalled(chunk, deadline) if any(message.given for message in chunk) else self._put(chunk, deadline)
-                )
+                put = self._recalled if any(message.given for message in chunk) else self._put
+                receipts += put(chunk, deadline, self._disk())
             except (EnqueueError, PayloadError) as fault:
                 if isinstance(fault, PayloadError):
                     if not receipts:
@@ -108,14 +110,17 @@ class Client:
         """In a forked child: what the parent's threads held is free."""
         self._prober.after_fork()
 
-    def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
+    def _disk(self) -> Allowance:
+        return Allowance(self._disk_limit, self._monotonic)
+
+    def _put(self, messages: Sequence[Message], deadline: float | None, disk: Allowance) -> list[Receipt]:
         if self._spool is None:
             return self._only(messages)
         if any(message.keep for message in messages):
-            return self._ahead(self._spool, messages)
+            return self._ahead(self._spool, messages, disk)
         refusal: StoreUnavailable | None = None
-        if self._ordered and self.breaker.allows() and self._behind(self._spool, messages):
-            return self._fall_back(self._spool, messages, None)
+        if self._ordered and self.breaker.allows() and self._behind(self._spool, messages, disk):
+            return self._fall_back(self._spool, messages, None, disk)
         if self.breaker.allows():
             allowed = self._deadline if deadline is None else deadline
             began = self._monotonic()
@@ -134,19 +139,19 @@ class Client:
                 return _receipts(messages, "primary", new)
         else:
             self._prober.begin()  # a thread doesn't outlive a fork
-        return self._fall_back(self._spool, messages, refusal)
+        return self._fall_back(self._spool, messages, refusal, disk)
 
-    def _behind(self, spool: Callable[[], Spool], messages: Sequence[Message]) -> bool:
+    def _behind(self, spool: Callable[[], Spool], messages: Sequence[Message], disk: Allowance) -> bool:
         """Whether earlier jobs of these queues wait in the spool. Asked each time: another process may have spooled them."""
         try:
-            return spool().holds({message.queue for message in messages}, timeout=self._disk_limit)
+            return disk.ask(spool().holds, {message.queue for message in messages})
         except (StoreUnavailable, ConfigError) as error:
             why = f"it keeps its order (ordering = fifo), and the spool can't say whether earlier ones wait there: {error}"
             raise _refused(messages, why, error, unknown=False) from error
 
-    def _ahead(self, spool: Callable[[], Spool], messages: Sequence[Message]) -> list[Receipt]:
+    def _ahead(self, spool: Callable[[], Spool], messages: Sequence[Message], disk: Allowance) -> list[Receipt]:
         try:
-            new = spool().spool(messages, timeout=self._disk_limit)
+            new = disk.ask(spool().spool, messages)
         except (StoreUnavailable, ConfigError) as error:
             # Not into the primary instead: the caller asked for more than that one promises
             unknown = isinstance(error, StoreUnavailable) and error.maybe_applied
@@ -155,14 +160,14 @@ class Client:
         return _receipts(messages, "spool", new)
 
     def _fall_back(
-        self, spool: Callable[[], Spool], messages: Sequence[Message], refusal: StoreUnavailable | None
+        self, spool: Callable[[], Spool], messages: Sequence[Message], refusal: StoreUnavailable | None, disk: Allowance
     ) -> list[Receipt]:
         in_doubt = refusal is not None and refusal.maybe_applied
         not_after = refusal.not_after if refusal is not None and in_doubt else None
         if self._keep:
             messages = [message._replace(keep=self._keep) for message in messages]
         try:
-            new = spool().spool(messages, not_after=not_after, timeout=self._disk_limit)
+            new = disk.ask(spool().spool, messages, not_after=not_after)
         except (StoreUnavailable, ConfigError, PayloadError) as error:
             # a directory that is missing is found out here, in the outage
             if isinstance(error, PayloadError) and not in_doubt:
@@ -183,14 +188,14 @@ class Client:
         except StoreUnavailable as error:
             raise _refused(messages, str(error), error, unknown=error.maybe_applied) from error
 
-    def _recalled(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
+    def _recalled(self, messages: Sequence[Message], deadline: float | None, disk: Allowance) -> list[Receipt]:
         """A given id may wait in the spool, or have run from there: the spool is asked before the primary
         (docs/hand-off.md)."""
         if self._spool is None:
             return self._only(messages)
         given = [message.id for message in messages if message.given]
         try:
-            found = self._spool().recall(given, timeout=self._disk_limit)
+            found = disk.ask(self._spool().recall, given)
         except (StoreUnavailable, ConfigError) as error:
             # Whether an id is already on its way can't be told now, so asking the primary could queue it twice.
             raise MaybeStored(
@@ -204,12 +209,27 @@ class Client:
         fresh: Iterator[Receipt] = iter(())
         if rest:
             try:
-                fresh = iter(self._put(rest, deadline))
+                fresh = iter(self._put(rest, deadline, disk))
             except EnqueueError as error:
                 raise type(error)(
                     str(error), stored=tuple(known), not_stored=error.not_stored, unknown=error.unknown
                 ) from error.__cause__
         return [known.get(message.id) or next(fresh) for message in messages]
+
+
+class Allowance:
+    """What the disk may take of one chunk's time, in seconds, however often it is asked."""
+
+    def __init__(self, limit: float, monotonic: Callable[[], float]) -> None:
+        self._left, self._monotonic = limit, monotonic
+
+    def ask(self, question: Callable[..., T], *values: object, **options: object) -> T:
+        """The answer, within what is left of it."""
+        began = self._monotonic()
+        try:
+            return question(*values, timeout=self._left, **options)
+        finally:
+            self._left = max(0.0, self._left - (self._monotonic() - began))
 
 
 @dataclass

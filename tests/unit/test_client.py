@@ -182,6 +182,32 @@ def test_the_given_ids_of_a_chunk_are_asked_for_together(make):
     assert spool.recalls == [["a", "c", "d"]]
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_disk_has_one_limit_for_all_that_a_call_asks_of_it(make, ordered):
+    now, allowed = [100.0], []
+
+    class Slow(SpoolStub):
+        def took(self, timeout: float) -> None:
+            allowed.append(timeout)
+            now[0] += 0.75
+
+        def recall(self, ids: list[str], *, timeout: float) -> list[str | None]:
+            self.took(timeout)
+            return [None]
+
+        def holds(self, queues: set[str], *, timeout: float) -> bool:
+            self.took(timeout)
+            return True
+
+        def spool(self, messages: list[Message], *, timeout: float, **options: Any) -> list[bool]:
+            self.took(timeout)
+            return [True]
+
+    client = make(Primary(REFUSED), Slow(), ordered=ordered, disk_limit=2.0, monotonic=lambda: now[0])
+    assert client.put([message(given=True)])[0].route == "spool"
+    assert allowed == ([2.0, 1.25, 0.5] if ordered else [2.0, 1.25])
+
+
 def test_an_id_given_twice_in_one_call_has_a_receipt_for_each(make):
     class Once(Primary):
         def put(self, messages: list[Message], **options: Any) -> list[bool]:
