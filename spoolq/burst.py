@@ -37,10 +37,12 @@ class Burst:
         self._primary, self._local, self._drained, self._tidy, self._clock = primary, local, drained, tidy, clock
         self._asked: int | None = None
         self._refused_since: float | None = None
+        self._unread_since: float | None = None
 
     def turn(self) -> int | None:
         """The exit code when nothing is left to do here, else None: 0; 69 when the primary is out of reach (and, with local
-        work, the spool has nothing that may run here); 75 when it answers, but doesn't take what the spool holds."""
+        work, the spool has nothing that may run here); 75 when it answers, but doesn't take what the spool holds, or has a
+        queue that can't be read."""
         if self._primary.available is False:
             self._asked = None
             nothing_here = self._local is None or self._local.idle or self._local.available is False
@@ -48,19 +50,40 @@ class Burst:
                 return None
             log.error("the burst ends: the primary can't be reached, and nothing is left that may run here without it")
             return OUT_OF_REACH
-        if not self._primary.idle or (self._local is not None and self._local.count):
+        local = 0 if self._local is None else self._local.count
+        refusal = self._primary.refusal
+        if refusal is not None and not self._primary.count and not local:
+            return self._end_refused(refusal)
+        self._unread_since = None
+        if not self._primary.idle or local:
             self._asked = None
             return None
         if self._drained is not None and (code := self._spool_is_empty(*self._drained)) != 0:
             self._asked = None
             return code
         if self._asked is None:  # a look once more: what was drained or due may have come since the last one
-            with suppress(StoreUnavailable):
-                for tidy in self._tidy:
-                    tidy()
+            self._make_tidy()
             self._asked = self._primary.look()
             return None
         return 0 if self._primary.looked(self._asked) else None
+
+    def _make_tidy(self) -> None:
+        with suppress(StoreUnavailable):
+            for tidy in self._tidy:
+                tidy()
+
+    def _end_refused(self, refusal: StoreUnavailable) -> int | None:
+        """A claim is refused only where no other queue has a job: what is left is behind what can't be read."""
+        self._asked = None
+        if self._unread_since is None:
+            self._unread_since = self._clock()
+            self._make_tidy()
+        if self._clock() - self._unread_since < _PATIENCE:
+            return None
+        if self._drained is not None and (code := self._spool_is_empty(*self._drained)) != 0:
+            return code
+        log.error("the burst ends, though jobs may be left that can't be read; what can be is done: %s", refusal)
+        return TRY_LATER
 
     def _spool_is_empty(self, spool: Spool, drainer: Drainer) -> int | None:
         try:

@@ -33,6 +33,7 @@ _LOOK = 1.0  # seconds that one idle wait lasts
 _MOMENT = 1.0  # seconds of an outage after which what can't be told is written down
 _MOST = 1000  # of one claim
 _TRIES = 3  # of a last settling
+_SILENT = 60.0  # seconds without a refusal after which the same one is told again
 _COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its claims with the store's
 
 
@@ -82,6 +83,7 @@ class Consumer:
         self.failures = 0  # calls running that found the store away
         self.broken: ConfigError | None = None
         self.empty = False  # the last claim that had room came back with less
+        self.refusal: StoreUnavailable | None = None  # why the last call was refused by a store that answers, for its own sake
         self._runner = runner
         self._crew = crew
         self._clock = crew.clock
@@ -101,7 +103,7 @@ class Consumer:
         self._wake_numbers = itertools.count(1)  # other threads wake: each call of theirs must show
         self._mean: float | None = None  # seconds that a job takes
         self._away_since = self._hold_off_until = 0.0
-        self._complained = False
+        self._complained, self._refused_at = "", float("-inf")
         self._reconcile = self._rescue_in_doubt = self._suspect = False
         self._rescuing = threading.Lock()
         self._turns = self._rescues = 0  # odd: under way
@@ -444,9 +446,11 @@ class Consumer:
 
     def _away(self, error: StoreUnavailable) -> float:
         if not error.server_wide:  # one key is wrong: the store is there, for everything else
-            if not self._complained:
+            self._back()
+            self.refusal, now = error, self._clock()
+            if error.reason != self._complained or now - self._refused_at > _SILENT:
                 log.error("%s: %s; it is asked again", self.name, error)
-            self._complained = True
+            self._complained, self._refused_at = error.reason, now
             return self._rng.uniform(0.5, 1.0)
         self.failures += 1
         self.empty = False
@@ -458,7 +462,7 @@ class Consumer:
         return self._rng.uniform(0.05, min(2.0, 0.1 * 2.0 ** min(self.failures, 10)))
 
     def _back(self) -> None:
-        self._complained = False
+        self.refusal = None
         if self.available is not True:
             if self.available is False:
                 log.warning("%s: the store answers again", self.name)

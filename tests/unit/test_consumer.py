@@ -302,6 +302,34 @@ def test_one_key_that_is_wrong_is_no_outage(make: Make, caplog: pytest.LogCaptur
     eventually(lambda: len(rig.ran) == 3)
 
 
+def test_a_store_that_never_answers_but_with_a_key_that_is_wrong_is_there_nonetheless(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = make()
+    rig.store.inject("own", "claim", times=-1)
+    rig.start()
+    eventually(lambda: rig.store.calls["claim"] >= 3)
+    assert rig.consumer.available is True
+    assert rig.consumer.hold_off <= 0, "dead workers' claims are taken over"
+    assert len(said(caplog, "holds something else")) == 1
+    rig.store.inject("fit", "claim")
+    rig.store.put(jobs(2))
+    settled(rig)
+    assert rig.consumer.refusal is None
+
+
+def test_a_key_that_is_wrong_is_told_once_also_where_other_queues_have_jobs(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make()
+    rig.start()
+    for n in range(3):
+        rig.store.inject("own", "claim")
+        rig.consumer.wake()
+        eventually(lambda: rig.store.faults("claim") == 0)
+        rig.store.put([job(f"j{n}", args=(n,))])
+        eventually(lambda n=n: len(rig.ran) == n + 1)
+    assert len(said(caplog, "holds something else")) == 1
+
+
 def test_a_claim_that_can_not_be_settled_holds_up_nobody(make: Make) -> None:
     rig = make()
 

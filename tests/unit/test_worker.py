@@ -449,6 +449,23 @@ def test_a_burst_takes_over_what_a_dead_worker_left(place: Place) -> None:
     assert [(d.claimed, d.scheduled) for d in place.real.depths()] == [(0, 2)]
 
 
+def test_a_burst_with_a_queue_that_can_not_be_read_does_the_rest_and_says_75(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("spoolq.burst._PATIENCE", 0.2)
+    place.real.put(jobs(2))
+    dead = info("dead", lease=0.01)
+    place.real.claim(dead, 1, ["q"], 2)
+    eventually(lambda: [v for v in place.real.workers() if v.lease_left < 0])
+    place.primary.inject("own", "claim", times=NEVER)
+    place.spool_file.spool(jobs(3))
+    place.start(burst=True, spool=True, drainer=place.drainer())
+    assert place.ended() == 75
+    assert said(caplog, "jobs may be left that can't be read")
+    assert [(d.claimed, d.scheduled) for d in place.real.depths()] == [(0, 2)]
+    assert place.spool_file.waiting() == 0
+
+
 # local work
 
 
