@@ -219,7 +219,7 @@ def _print(place: Place, failure: Failure) -> None:
         ("task", _task(failure)),
         ("queue", failure.queue),
         ("in", place.where),
-        ("failed", f"{when(failure.failed_at)} ({say_age(time.time() - failure.failed_at)} ago)"),
+        ("failed", f"{when(failure.failed_at) or failure.failed_at} ({say_age(time.time() - failure.failed_at)} ago)"),
         ("attempts", failure.attempts),
         ("worker", failure.worker),
         ("error", f"{failure.exception}: {failure.error}"),

@@ -54,6 +54,11 @@ def test_times_are_utc() -> None:
     assert when(None) is None
 
 
+@pytest.mark.parametrize("at", [-1e12, 5e11, 1e300, -1e300, float("inf"), float("nan")])
+def test_a_time_that_no_calendar_has_is_none(at: float) -> None:
+    assert when(at) is None
+
+
 def test_a_document_is_one_line_with_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"text": "line\nbreak"})
     out = capsys.readouterr().out
