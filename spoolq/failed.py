@@ -172,4 +172,5 @@ def _lines(value: Any) -> tuple[str, ...]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    # Bounded as in `wire`: Python writes no integer of more than 4300 digits
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < jsjson.SAFE else 0

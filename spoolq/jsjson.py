@@ -116,6 +116,11 @@ def _string(text: str) -> str:
     return quoted if text.isascii() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
 
 
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it: it has no lone surrogates, which JSON can name."""
+    return _SURROGATE.search(text) is None
+
+
 def _big(value: int) -> str:
     try:
         return number(float(value))

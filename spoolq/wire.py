@@ -138,7 +138,8 @@ def decode(payload: bytes, queue: str) -> Job:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    # Bounded: Python writes no integer of more than 4300 digits, so the next one might not be written
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < jsjson.SAFE else None
 
 
 def _time(value: Any) -> float | None:
@@ -189,6 +190,8 @@ def rerun(payload: bytes, queue: str) -> Message:
     target = queue or (named if isinstance(named, str) else "")
     if not target:
         raise PayloadError("the failure names no queue to put the job back into")
+    if not jsjson.encodable(target):
+        raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
     changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None}
     return Message(f"{job.id}.{job.run + 1}", target, jsjson.edited(payload.decode(), changes).encode())
 

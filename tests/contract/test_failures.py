@@ -94,6 +94,20 @@ def test_what_cannot_be_read_stays_in_the_log(store: Store, hand: Hand) -> None:
     assert claimable(store) == ["b"]
 
 
+NINES = b"9" * 4300  # Python reads it, and can't write the next integer
+
+
+@pytest.mark.parametrize("field", [b"run", b"attempt", b"retries"])
+def test_a_count_that_can_not_be_is_not_counted_from(store: Store, hand: Hand, field: bytes) -> None:
+    store.put([Message("p", "q", b'{"class":"t","id":"p","args":[],"%b":%b}' % (field, NINES)), message("b")])
+    for claim in hand.claim():
+        store.fail(claim, failure(claim))
+    assert store.failures.retry(["p", "b"]) == 2
+    assert store.failures.count() == 0
+    jobs = [wire.decode(claim.payload, "q") for claim in hand.claim()]
+    assert sorted((job.id, job.run, job.attempt, job.retries) for job in jobs) == [("b", 1, 0, None), ("p", 1, 0, None)]
+
+
 def test_removed_ones_are_gone(store: Store, failed: list[str]) -> None:
     assert store.failures.remove(["id0", "id4", "absent"]) == 2
     assert [kept.id for kept in store.failures.page()] == ["id3", "id2", "id1"]

@@ -205,6 +205,8 @@ def test_the_payload_comes_back_compact() -> None:
         ({"attempts": "x"}, {"attempts": 1}),
         ({"attempts": True}, {"attempts": 1}),
         ({"attempts": 7}, {"attempts": 7}),
+        ({"attempts": int("9" * 4300)}, {"attempts": 1}),
+        ({"payload": {"class": "a", "attempt": 10**4299}}, {"attempts": 1}),
         ({"payload": None}, {"payload": b"null"}),
         ({"payload": "text"}, {"payload": b'"text"'}),
         ({"payload": {"class": "a", "attempt": 2}}, {"attempts": 3}),

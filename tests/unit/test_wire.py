@@ -498,6 +498,18 @@ def test_a_foreign_rerun_keeps_its_bytes_and_gets_an_id() -> None:
     assert (message.id, message.queue, job.run, job.attempt) == (f"{job.id}.1", "m", 1, 0)
 
 
+@pytest.mark.parametrize("run", [2**53 - 1, 2**64, int("9" * 4300)])
+def test_a_run_that_no_writer_of_ours_gave_is_none(run: int) -> None:
+    payload = b'{"class":"a","queue":"q","id":"x","run":%d}' % run
+    assert wire.decode(payload, "q").run == 0
+    assert wire.rerun(payload, "").payload == b'{"class":"a","queue":"q","id":"x","run":1}'
+
+
+def test_a_rerun_into_a_queue_that_can_not_be_written_is_refused() -> None:
+    with pytest.raises(PayloadError, match=r"a queue that can't be written: '\\ud800'"):
+        wire.rerun(b'{"class":"a","queue":"\\ud800"}', "")
+
+
 def test_a_rerun_needs_a_queue() -> None:
     assert wire.rerun(b'{"class":"a","queue":"own"}', "").queue == "own"
     assert wire.rerun(b'{"class":"a","queue":"own"}', "given").queue == "given"
