@@ -60,11 +60,12 @@ def clean(value: object) -> str:
 
 def when(at: float | None) -> str | None:
     """Epoch seconds as ISO 8601 in UTC, for JSON. None for a time that no calendar has: a foreign job may bring any number."""
+    if at is None:
+        return None
     try:
-        found = None if at is None else datetime.fromtimestamp(at, UTC)
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return None
-    return found and found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
