@@ -31,7 +31,8 @@ class Effects:
               Acquiring what one holds already succeeds and renews the ttl
     release   (key, holder): deleted if that holder has it, else left alone
     values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
-    counters  (name, by): added up, readable by `Store.counters`
+    counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
+              number, or at its end) is left as it is; the rest of the step happens
     """
 
     put: tuple[Message, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spoolq import wire
-from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreUnavailable
+from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Failure, Job, Message
 from spoolq.store.base import Effects, WorkerInfo, Working
 from spoolq.store.redis import RedisStore
@@ -166,7 +166,7 @@ def test_a_queue_of_the_wrong_type_speaks_for_itself_only(store: RedisStore, con
     assert keys(control) == {"resque:queue:bad"}
 
 
-@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers", "resque:spoolq:counts", "resque:stat:n"])
+@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers", "resque:spoolq:counts"])
 def test_a_put_that_fails_half_way_is_taken_back(store: RedisStore, control: Control, broken: str) -> None:
     control.set(broken, "no number, no set")
     batch = [message("a"), message("b"), message("c", run_at=store.now() + 60)]
@@ -176,6 +176,62 @@ def test_a_put_that_fails_half_way_is_taken_back(store: RedisStore, control: Con
     assert keys(control) == {broken}
     control.delete(broken)
     assert store.put(batch) == [True, True, True]
+
+
+@pytest.mark.parametrize("total", ["abc", str(2**63 - 1)])
+def test_a_counter_that_cannot_be_added_up_keeps_no_job_from_its_end(store: RedisStore, control: Control, total: str) -> None:
+    control.set("resque:stat:processed", total)
+    control.hset("resque:stat:failed", "no", "number")
+    effects = Effects(counters=(("processed", 1), ("failed", 1), ("other", 2)))
+    store.put([message(id) for id in "abcde"], effects)
+    a, b, c, d = store.claim(info(), 1, ["mail"], 4).claims
+    store.ack([a], effects)
+    store.retry(b, payload("b", attempt=1), 0.0, effects)
+    store.fail(c, Failure("c", "mail", "box:77:mail", "E", "e", (), 1.0, c.payload), effects)
+    assert len(store.claim(info(), 2, ["mail"], 10, ack=[d], effects=effects).claims) == 2
+    assert control.get("resque:stat:processed") == total
+    assert store.counters()["other"] == 10
+    assert store.failures.count() == 1
+
+
+def test_the_counters_of_a_step_that_is_taken_back_are_too(store: RedisStore, control: Control) -> None:
+    control.set("resque:stat:n", "abc")
+    control.incrby("resque:stat:old", 40)
+    control.rpush("resque:spoolq:guard:lock", "no text")
+    for effects in (
+        Effects(counters=(("n", 1), ("old", 2), ("new", 3)), release=(("lock", "me"),)),
+        Effects(counters=(("n", 1), ("old", 2), ("new", 3)), put=(message("child"),), release=(("lock", "me"),)),
+    ):
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([message("a")], effects)
+        assert not caught.value.maybe_applied
+        assert keys(control) == {"resque:stat:n", "resque:stat:old", "resque:spoolq:guard:lock"}
+        assert (control.get("resque:stat:n"), control.get("resque:stat:old")) == ("abc", "40")
+
+
+def test_a_full_server_still_refuses_a_put_of_a_counter(fresh_server: Server) -> None:
+    store = RedisStore(fresh_server.url, deadline=5.0)
+    with fresh_server.client() as control:
+        control.config_set("maxmemory", 1)
+    with pytest.raises(StoreFull):
+        store.put([], Effects(counters=(("n", 1),)))
+    store.close()
+
+
+def test_resques_view_of_workers_is_no_condition_of_work(store: RedisStore, control: Control) -> None:
+    control.set("resque:workers", "no set")
+    store.register(info())
+    store.put([message("a"), message("b")])
+    one, two = store.claim(info(lease=0.05), 1, ["mail"], 2).claims
+    store.heartbeat(info(lease=0.05), [Working(0, one, 1.0)])
+    store.ack([one])
+    rescuer = WorkerInfo("r", "box2", 1, ("mail",))
+    (taken,) = eventually(lambda: store.rescue(rescuer, 10))
+    assert taken.payload == two.payload
+    assert [view.info.key for view in store.workers()] == ["r"]
+    store.ack([taken])
+    store.unregister(rescuer)
+    assert control.get("resque:workers") == "no set"
 
 
 @pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers"])

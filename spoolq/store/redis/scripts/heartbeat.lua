@@ -10,11 +10,11 @@ return atomically(function()
   for _, j in ipairs(now_on) do
     if j.record ~= '' and call('HEXISTS', w.claims, j.token) == 1 then
       after[j.token], busy[j.id] = j.id, true
-      if before[j.token] ~= j.id or call('EXISTS', P .. 'worker:' .. j.id) == 0 then call('SET', P .. 'worker:' .. j.id, j.record) end
+      if before[j.token] ~= j.id or display('EXISTS', P .. 'worker:' .. j.id) == 0 then display('SET', P .. 'worker:' .. j.id, j.record) end
     end
   end
   for token, id in pairs(before) do
-    if not busy[id] then call('DEL', P .. 'worker:' .. id) end
+    if not busy[id] then display('DEL', P .. 'worker:' .. id) end
   end
   if next(before) or next(after) then show(w.key, after) end
   return call('HLEN', w.claims)

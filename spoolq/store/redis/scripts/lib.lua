@@ -25,6 +25,15 @@ local function call(...)
   if type(reply) == 'table' and reply.err then error({said = reply.err}) end -- not `err`: Redis 7's own pcall would make it a string
   return reply
 end
+-- What is shown to people only: a key that holds something else, or isn't ours to touch, keeps no job from being settled.
+local SERVER = {'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS'}
+local function display(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  for _, code in ipairs(SERVER) do
+    if string.find(reply.err, code, 1, true) then error({said = reply.err}) end
+  end
+end
 local undo = {}
 local function undone_by(take_back) undo[#undo + 1] = take_back end
 local function back(...)
@@ -183,8 +192,8 @@ end
 local function apply(e)
   place(e.put, news(e.put))
   for _, c in ipairs(e.counters) do
-    local total = call('INCRBY', c.key, string.format('%d', c.by))
-    if total == c.by then back('DEL', c.key) else back('INCRBY', c.key, string.format('%d', -c.by)) end
+    local total = display('INCRBY', c.key, string.format('%d', c.by)) -- nil: another's key, or at its end
+    if total == c.by then back('DEL', c.key) elseif total then back('INCRBY', c.key, string.format('%d', -c.by)) end
   end
   for _, g in ipairs(e.acquire) do
     if not call('GET', g.key) then back('DEL', g.key) end
@@ -212,15 +221,15 @@ local function register(w)
   alive(w)
   call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
-    call('SADD', P .. 'workers', id)
-    call('SET', P .. 'worker:' .. id .. ':started', w.started)
+    display('SADD', P .. 'workers', id)
+    display('SET', P .. 'worker:' .. id .. ':started', w.started)
   end
 end
 local function bury(key)
   for id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'ids') or '', '[^\n]+') do
     local name, queues = string.match(id, '^(.*):([^:]*)$')
-    call('SREM', P .. 'workers', id)
-    call('DEL', P .. 'worker:' .. id, P .. 'worker:' .. id .. ':started', P .. 'stat:processed:' .. id, P .. 'stat:failed:' .. id,
+    display('SREM', P .. 'workers', id)
+    display('DEL', P .. 'worker:' .. id, P .. 'worker:' .. id .. ':started', P .. 'stat:processed:' .. id, P .. 'stat:failed:' .. id,
       P .. 'stat:processed:' .. name, P .. 'stat:failed:' .. name)
     for queue in string.gmatch(queues, '[^,]+') do call('SREM', S .. 'idle:' .. queue, key) end
   end
@@ -270,7 +279,7 @@ local function drop(have)
     local ids, changed = shown(key), false
     for _, token in ipairs(tokens) do
       if ids[token] then
-        call('DEL', P .. 'worker:' .. ids[token])
+        display('DEL', P .. 'worker:' .. ids[token])
         ids[token], changed = nil, true
       end
     end
