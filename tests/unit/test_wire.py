@@ -9,8 +9,10 @@ import decimal
 import enum
 import json
 import pathlib
+import re
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -555,3 +557,26 @@ def test_text_edits_see_what_json_sees(value: object) -> None:
         assert {key: json.loads(raw) for key, _, raw in jsjson.members(text)} == {"a": value, "b": [value]}
         assert jsjson.compact(text) == json.dumps({"a": value, "b": [value]}, separators=(",", ":"))
         assert jsjson.edited(text, {"a": None, "b": None}) == "{}"
+
+
+PLAINLY = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\n\r]+')  # the same, said in the plainest way
+
+
+@given(st.text(alphabet='"\\n \n\té{}[]:,x', max_size=60))
+def test_texts_are_told_from_the_white_between_them_in_any_text(text: str) -> None:
+    assert jsjson.compact(text) == PLAINLY.sub(r"\1", text)
+    bare = re.sub(r"[^\[{}\]]", "", re.sub(r'"(?:[^"\\]|\\.)*"', "", text))
+    depth = max((sum(1 if mark in "[{" else -1 for mark in bare[:end]) for end in range(1, len(bare) + 1)), default=0)
+    assert jsjson.shallow(text, max(0, depth))
+    assert depth < 1 or not jsjson.shallow(text, depth - 1)
+
+
+def test_a_large_argument_is_made_compact_at_once() -> None:
+    text = json.dumps({"class": "a", "args": ["x" * 1_000_000]})
+
+    def took(call: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    assert min(took(lambda: jsjson.compact(text)) for _ in range(3)) < took(lambda: PLAINLY.sub(r"\1", text)) / 4
