@@ -361,7 +361,7 @@ class Consumer:
             self._hand_out(claimed.claims)
             self._hook("claimed")
         if call.limit:
-            self.empty = len(claimed.claims) < call.limit
+            self.empty = len(claimed.claims) < call.limit and not claimed.more
             if call.wakes != self._wakes:
                 self.empty = False  # in this order: whoever wakes from here on sets it after us
             if self.empty:
@@ -415,8 +415,9 @@ class Consumer:
         with self._rescuing:
             self._number += 1
             sent = self._clock()
+            known = self._hold.tokens | self._settler.tokens | {claim.token for claim, _ in self._acks}
             try:
-                theirs = {claim.token: claim for claim in self.store.reconcile(self.worker, self._number)}
+                theirs = {claim.token: claim for claim in self.store.reconcile(self.worker, self._number, known)}
             except StaleCall as error:
                 log.info("%s: %s", self.name, error)
                 return
@@ -425,7 +426,7 @@ class Consumer:
             self._hold.good_until = sent + self.worker.lease
             self._back()
             held = self._hold.tokens
-            known = held | self._settler.tokens | {claim.token for claim, _ in self._acks}
+            known |= held | self._settler.tokens | {claim.token for claim, _ in self._acks}
             unknown = [claim for token, claim in theirs.items() if token not in known]
             if unknown and rescued:
                 for claim in unknown:

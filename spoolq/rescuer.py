@@ -34,10 +34,10 @@ class Rescuer:
         self._rng = rng or random.Random()
 
     def turn(self) -> float:
-        """Take over one batch. Returns the seconds to the next turn: none while there is more."""
+        """Take over one batch. Returns the seconds to the next turn: none while there may be more."""
         if (wait := self._hold_off()) > 0:
             return min(wait, self._every)
         count = self._rescue(self._batch)
         if count:
             log.warning("%d job(s) of a worker that stopped answering are taken over", count)
-        return 0.0 if count >= self._batch else self._every * self._rng.uniform(0.7, 1.3)
+        return 0.0 if count else self._every * self._rng.uniform(0.7, 1.3)

@@ -84,10 +84,12 @@ class WorkerView(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """What `claim` took, and the tokens among its `ack` that were no longer held."""
+    """What `claim` took, and the tokens among its `ack` that were no longer held. `more`: it took fewer than it was asked for
+    because of their size."""
 
     claims: tuple[Claim, ...]
     lost: tuple[str, ...] = ()
+    more: bool = False
 
 
 class Depth(NamedTuple):
@@ -254,16 +256,16 @@ class Store(Protocol):
         timeout: float | None = None,
     ) -> Claimed:
         """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given,
-        oldest first in each.
+        oldest first in each. A store that is reached over a network may take fewer, for their size, at least one: `more`.
 
         `call` is the worker's call number, counted up by one a call. The same number again (after a lost answer) gets the same
         claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises
         `StaleCall`.
         """
 
-    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+    def reconcile(self, worker: WorkerInfo, call: int, known: Collection[str] = ()) -> tuple[Claim, ...]:
         """In one step: make `call` the worker's last number, so that no earlier call can still take effect, and list the
-        claims it holds."""
+        claims it holds. Of those whose tokens are `known`, queue and payload may be left empty."""
 
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         """These are done, and gone. Raises `LeaseLost` naming those no longer held, after the others were settled."""
@@ -279,7 +281,7 @@ class Store(Protocol):
 
     def rescue(self, worker: WorkerInfo, limit: int) -> list[Claim]:
         """Take over up to `limit` claims whose lease ran out, under new tokens, as `worker`'s own: to be settled by the
-        retry policy.
+        retry policy. Fewer may come for their size; none, when there are none.
 
         A worker left without claims and lease is unregistered. What a drainer held is no attempt at running: such rows are made
         ready again (in doubt as they are) and not returned.

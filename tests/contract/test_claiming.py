@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spoolq.errors import StaleCall
+from spoolq.job import Message
 from spoolq.store.base import Effects, Store
 from tests.contract.hands import Hand, claimable, ids, message, messages
 
@@ -136,6 +137,28 @@ def test_reconciling_lists_what_is_held(store: Store, hand: Hand) -> None:
     Hand(store, "w2").claim(1)
     listed = store.reconcile(hand.info, hand.call + 1)
     assert sorted(listed) == sorted(held)
+
+
+def test_reconciling_lists_what_is_known_too(store: Store, hand: Hand) -> None:
+    store.put([message("a"), message("b", "r"), message("c")])
+    first, second, third = hand.claim(3, ["q", "r"])
+    listed = store.reconcile(hand.info, hand.call + 1, {first.token, third.token, "none of ours"})
+    assert {claim.token for claim in listed} == {first.token, second.token, third.token}
+    assert second in listed
+
+
+def test_large_jobs_may_come_a_few_at_a_time_and_all_come_in_order(store: Store, hand: Hand) -> None:
+    large = [Message(f"{n}", "q", b"%d" % n + b"." * 400_000) for n in range(6)]
+    for one in large:
+        store.put([one])
+    got, more = list[bytes](), True
+    while more:
+        claimed = store.claim(hand.info, hand.call + 1, ["q"], 100)
+        hand.call += 1
+        more = claimed.more
+        assert claimed.claims
+        got += [claim.payload for claim in claimed.claims]
+    assert got == [one.payload for one in large]
 
 
 def test_reconciling_lists_nothing_where_nothing_is_held(store: Store, hand: Hand) -> None:

@@ -112,6 +112,23 @@ def test_a_look_asked_for_while_a_claim_is_under_way_is_not_lost(make: Make) -> 
     eventually(lambda: rig.consumer.looked(numbers[0]), within=0.9, what="a look that began after it was asked for")
 
 
+def test_a_claim_that_left_some_for_their_size_is_no_sign_that_nothing_is_left(make: Make) -> None:
+    """A burst would end in the middle of the queue."""
+    rig = make()
+    rig.real.put(jobs(10))
+    real = rig.real.claim
+
+    def few(worker: Any, call: int, queues: Any, limit: int, **options: Any) -> Any:
+        claimed = real(worker, call, queues, min(limit, 1), **options)
+        return claimed._replace(more=limit > 1 and len(claimed.claims) == 1)
+
+    rig.real.claim = few  # type: ignore[method-assign]
+    rig.consumer._mean = 1e-6  # it takes many at a time
+    rig.start()
+    settled(rig)
+    assert rig.points.index("idle") > [i for i, point in enumerate(rig.points) if point == "claimed"][9]
+
+
 def test_an_idle_one_asks_about_once_a_second(make: Make) -> None:
     rig = make()
     rig.start()

@@ -84,6 +84,37 @@ def test_a_dribbled_reply_ends_at_the_deadline(pair: tuple[Channel, socket.socke
         thread.join()
 
 
+def test_a_reply_that_goes_on_arriving_is_waited_for_by_those_who_have_time(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+
+    def slowly() -> None:
+        theirs.recv(1 << 16)
+        theirs.sendall(b"$200000\r\n")
+        for _ in range(20):
+            time.sleep(0.02)  # a slow link
+            theirs.sendall(b"x" * 10_000)
+        theirs.sendall(b"\r\n")
+
+    thread = threading.Thread(target=slowly, daemon=True)
+    thread.start()
+    channel.patient = True
+    assert channel.exchange(PING, soon(0.2)) == b"x" * 200_000
+    thread.join()
+    channel.patient = False
+    with pytest.raises(TimeoutError):
+        channel.exchange(PING, soon(0.1))
+
+
+def test_a_dribbled_reply_ends_also_for_those_who_have_time(pair: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = pair
+    channel.patient = True
+    answering(theirs, b"$5000\r\n", *[b"x"] * 200)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        channel.exchange(PING, began + 0.15)
+    assert time.monotonic() - began < 0.2 + SLACK
+
+
 def test_a_peer_that_does_not_read_ends_at_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
     channel, _ = pair
     began = time.monotonic()

@@ -32,7 +32,7 @@ class Link:
     def open(self, deadline: float) -> None:
         pass
 
-    def call(self, args: Sequence[bytes], deadline: float, valid: Any = None) -> Any:
+    def call(self, args: Sequence[bytes], deadline: float, valid: Any = None, *, patient: bool = False) -> Any:
         self.said.append(args)
         answer = self.answers.pop(0)
         if isinstance(answer, StoreUnavailable):

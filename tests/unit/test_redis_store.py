@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from spoolq import wire
 from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreFull, StoreUnavailable
-from spoolq.job import Failure, Job, Message
+from spoolq.job import Claim, Failure, Job, Message
 from spoolq.store.base import Effects, WorkerInfo, Working
 from spoolq.store.redis import RedisStore
 from spoolq.store.redis.transport import Injected
+from tests.proxy import Proxy
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -456,6 +457,90 @@ def test_a_clock_that_was_set_costs_one_refusal(server: Server) -> None:
     assert store.put([message("b")], not_after=time.time() + 5) == [True]
     assert store.put([message("c")]) == [True]
     store.close()
+
+
+# what one answer carries
+
+MIB = 1 << 20
+
+
+def sized(id: str, size: int, queue: str = "mail") -> Message:
+    return Message(id, queue, id.encode().ljust(size, b"."))
+
+
+def names(claims: Iterable[Claim]) -> list[str]:
+    return [claim.payload.rstrip(b".").decode() for claim in claims]
+
+
+@pytest.fixture
+def queued(store: RedisStore) -> list[str]:
+    """Jobs of every size: as many small ones as make a large answer, and some that are larger than an answer should be."""
+    several = [
+        *(sized(f"s{n}", 20_000) for n in range(60)),
+        sized("half", MIB // 2),
+        sized("most", MIB),
+        sized("giant", 3 * MIB),
+        *(sized(f"t{n}", 100) for n in range(40)),
+        sized("large", 900_000),
+        *(sized(f"u{n}", 700_000, "low") for n in range(3)),
+    ]
+    for one in several:
+        store.put([one])
+    return [one.id for one in several]
+
+
+def test_a_claim_is_bounded_in_bytes_and_says_that_there_is_more(store: RedisStore, queued: list[str], control: Control) -> None:
+    got: list[str] = []
+    for call in range(1, 99):
+        claimed = store.claim(info(), call, ["mail", "low"], 1000)
+        assert store.claim(info(), call, ["mail", "low"], 1000) == claimed
+        assert len(claimed.claims) == 1 or sum(len(claim.payload) for claim in claimed.claims) <= MIB
+        got += names(claimed.claims)
+        if not claimed.more:
+            break
+    assert got == queued
+    assert call < 12
+    assert {depth.queue: (depth.ready, depth.claimed) for depth in store.depths()} == {"mail": (0, 104), "low": (0, 3)}
+
+
+def test_a_claim_of_many_bytes_that_fails_half_way_puts_all_of_them_back_in_order(
+    store: RedisStore, queued: list[str], control: Control
+) -> None:
+    before = control.lrange("resque:queue:mail", 0, -1)
+    control.set("resque:spoolq:counts", "no hash")
+    with pytest.raises(StoreUnavailable):
+        store.claim(info(), 1, ["mail"], 1000)
+    assert control.lrange("resque:queue:mail", 0, -1) == before
+    assert not control.exists("resque:spoolq:claims:k1")
+
+
+def test_a_rescue_is_bounded_in_bytes_and_the_rest_comes_with_the_next(store: RedisStore, queued: list[str]) -> None:
+    dead, call = info("dead", lease=0.05), 0
+    while store.claim(dead, call := call + 1, ["mail", "low"], 1000).claims:
+        pass
+    rescuer, got = WorkerInfo("r", "box2", 1, ("mail",)), list[str]()
+    while taken := eventually(lambda: store.rescue(rescuer, 1000)) if not got else store.rescue(rescuer, 1000):
+        assert len(taken) == 1 or sum(len(claim.payload) for claim in taken) <= MIB + 100 * len(taken)
+        got += names(taken)
+    assert sorted(got) == sorted(queued)
+
+
+def test_reconciling_fetches_only_what_is_not_known_and_that_in_pieces(server: Server) -> None:
+    with Proxy(server.port) as proxy:
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", deadline=5.0)
+        for number in range(1, 7):
+            store.put([sized(f"j{number}", 600_000)])
+        held = [store.claim(info(), number, ["mail"], 1).claims[0] for number in range(1, 7)]
+        rule = proxy.rule(b"HMGET", "garbage", times=99)
+        listed = store.reconcile(info(), 7, [claim.token for claim in held])
+        assert [claim.token for claim in listed] == [claim.token for claim in held]
+        assert rule.fired == 0
+        proxy.heal()
+        assert store.reconcile(info(), 8) == tuple(held)
+        some = {claim.token: claim for claim in store.reconcile(info(), 9, [claim.token for claim in held[:4]])}
+        assert some.keys() == {claim.token for claim in held}
+        assert [some[claim.token] for claim in held[4:]] == held[4:]
+        store.close()
 
 
 # workers in Resque's own view

@@ -13,6 +13,7 @@ from typing import Any
 from spoolq.store.redis.resp import GarbageError, Reader
 
 CHUNK = 65536
+SLOWEST = 16 * 1024  # bytes a second: a reply that comes at less is given up, also by those who have time
 PLAIN = {b":1\r\n": 1, b":0\r\n": 0, b":-1\r\n": -1}  # what a put answers, without the reader's work
 
 
@@ -23,15 +24,16 @@ class StaleError(Exception):
 class Channel:
     """Not thread-safe: one request at a time. After any exception but `StaleError` look at `sent`, then close it.
 
-    `sent` says whether bytes of the last request were handed to the socket. Deadlines are on the monotonic clock.
+    `sent` says whether bytes of the last request were handed to the socket. Deadlines are on the monotonic clock. While
+    `patient`, a reply that has begun to arrive may take longer, if it comes no slower than `SLOWEST`.
     """
 
-    __slots__ = ("__weakref__", "_deadline", "_poll", "_reader", "_tls", "sent", "sock")
+    __slots__ = ("__weakref__", "_deadline", "_poll", "_reader", "_tls", "patient", "sent", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.sent = False
+        self.sent = self.patient = False
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
@@ -136,6 +138,8 @@ class Channel:
                 continue
             if not chunk:
                 raise EOFError("the server closed the connection before it answered")
+            if self.patient:
+                self._deadline += len(chunk) / SLOWEST
             return chunk
 
     def _wait(self, wanted: int) -> int:

@@ -44,9 +44,17 @@ class Link:
         self._fresh()
         forks.watch(self)
 
-    def call(self, args: Sequence[bytes], deadline: float, valid: Callable[[Any], bool] | None = None) -> Any:
-        """One command. An error reply is returned as a `ReplyError`. Raises StoreUnavailable."""
-        return self.request(lambda: encode(args), deadline, valid)
+    def call(
+        self,
+        args: Sequence[bytes],
+        deadline: float,
+        valid: Callable[[Any], bool] | None = None,
+        *,
+        patient: bool = False,
+    ) -> Any:
+        """One command. An error reply is returned as a `ReplyError`. `patient`: a reply that is arriving at the deadline is read
+        to its end. Raises StoreUnavailable."""
+        return self.request(lambda: encode(args), deadline, valid, patient=patient)
 
     def talk(self, commands: Sequence[Sequence[bytes]], deadline: float) -> list[Any]:
         """Several commands, one after the other on one connection. Their replies as by `call`. Raises StoreUnavailable."""
@@ -59,7 +67,13 @@ class Link:
         self._give(self._take(deadline))
 
     def request(
-        self, build: Callable[[], bytes], deadline: float, valid: Callable[[Any], bool] | None = None, *, replies: int = 0
+        self,
+        build: Callable[[], bytes],
+        deadline: float,
+        valid: Callable[[Any], bool] | None = None,
+        *,
+        replies: int = 0,
+        patient: bool = False,
     ) -> Any:
         """Send what `build` makes (called once there is a connection, so that Redis's clock is known) and return the reply, or
         with `replies` a list of so many.
@@ -75,6 +89,7 @@ class Link:
                 except BaseException:
                     self._give(channel)
                     raise
+            channel.patient = patient
             try:
                 if replies:
                     reply, fit = channel.exchange_many(data, deadline, replies), True

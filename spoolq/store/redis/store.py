@@ -8,14 +8,14 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from spoolq import checks, cpu, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import NONE, Claimed, Depth, Effects, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.base import MAX_BYTES, NONE, Claimed, Depth, Effects, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
@@ -228,17 +228,25 @@ class RedisStore:
             *encoding.effects(effects, resque_delayed=self._resque_delayed),
         ]
         try:
-            _, lost, taken = self._settle("claim", args, deadline, worker, call)
+            _, lost, taken, more = self._settle("claim", args, deadline, worker, call)
         except StoreUnavailable as error:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
         if limit > 0:  # who only acknowledges may go on waiting
             self._idle.discard(worker.key)
-        return Claimed(views.claims(taken, worker.key), tuple(token.decode() for token in lost))
+        return Claimed(views.claims(taken, worker.key), tuple(token.decode() for token in lost), more == 1)
 
-    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
-        args = [*encoding.worker(worker), b"%d" % call]
-        return views.claims(self._settle("reconcile", args, self._by(), worker, call)[1], worker.key)
+    def reconcile(self, worker: WorkerInfo, call: int, known: Collection[str] = ()) -> tuple[Claim, ...]:
+        args = [*encoding.worker(worker), b"%d" % call, b"%d" % len(known), *(token.encode() for token in known)]
+        listed = self._settle("reconcile", args, self._by(), worker, call)[1]
+        flat: list[bytes] = []
+        for tokens in views.pages(listed, MAX_BYTES):
+            for token, value in zip(tokens, self._values(worker.key, [token.decode() for token in tokens]), strict=True):
+                flat += [] if value is None else [token, value]
+        for token, size in zip(listed[::2], listed[1::2], strict=True):
+            if size < 0:
+                flat += [token, b""]
+        return views.claims(flat, worker.key)
 
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         if claims:
@@ -355,7 +363,7 @@ class RedisStore:
         return self._until(self._timeout)
 
     def _command(self, *args: bytes) -> Any:
-        reply = self._transport.call(args, self._by())
+        reply = self._transport.call(args, self._by(), patient=True)
         if isinstance(reply, ReplyError):
             raise refused(reply, self.address)
         return reply
@@ -365,7 +373,7 @@ class RedisStore:
         return found
 
     def _scripted(self, name: str, args: Sequence[bytes], valid: Callable[[Any], bool]) -> Any:
-        reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), valid)
+        reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), valid, patient=True)
         if isinstance(reply, ReplyError):
             raise refused(reply, self.address)
         if isinstance(reply, list) and reply and reply[0] == b"undo":
@@ -393,7 +401,7 @@ class RedisStore:
         return int(self._scripted(name, args, _int_or_undo))
 
     def _settle(self, name: str, args: Sequence[bytes], deadline: float, worker: WorkerInfo, call: int) -> list[Any]:
-        reply = run(self._transport, script(name), (self._names.markers,), args, deadline, known)
+        reply = run(self._transport, script(name), (self._names.markers,), args, deadline, known, patient=True)
         answer = outcome(reply, self.address)
         if answer[0] == b"late":
             self._clock.doubt()

@@ -22,8 +22,9 @@ class Transport(Protocol):
     def open(self, deadline: float) -> None:
         """Be connected, and know Redis's clock, by then (monotonic seconds)."""
 
-    def call(self, args: Sequence[bytes], deadline: float, valid: Valid | None = None) -> Any:
-        """One command. A reply that isn't `valid` is garbage: it may have been applied."""
+    def call(self, args: Sequence[bytes], deadline: float, valid: Valid | None = None, *, patient: bool = False) -> Any:
+        """One command. A reply that isn't `valid` is garbage: it may have been applied. `patient`: a reply that is arriving at
+        the deadline is read to its end; for those whom no caller waits for."""
 
     def talk(self, commands: Sequence[Sequence[bytes]], deadline: float) -> list[Any]:
         """Several commands, one after the other on one connection."""
@@ -32,12 +33,21 @@ class Transport(Protocol):
         """Let go of the connections."""
 
 
-def run(transport: Transport, which: Script, keys: Sequence[bytes], args: Sequence[bytes], deadline: float, valid: Valid) -> Any:
+def run(
+    transport: Transport,
+    which: Script,
+    keys: Sequence[bytes],
+    args: Sequence[bytes],
+    deadline: float,
+    valid: Valid,
+    *,
+    patient: bool = False,
+) -> Any:
     """A script by its sha1; its text is sent once, within the same deadline, where Redis doesn't know it."""
     head = (b"%d" % len(keys), *keys, *args)
-    reply = transport.call((b"EVALSHA", which.sha, *head), deadline, valid)
+    reply = transport.call((b"EVALSHA", which.sha, *head), deadline, valid, patient=patient)
     if isinstance(reply, ReplyError) and reply.text.startswith("NOSCRIPT"):
-        reply = transport.call((b"EVAL", which.text, *head), deadline, valid)
+        reply = transport.call((b"EVAL", which.text, *head), deadline, valid, patient=patient)
     return reply
 
 
@@ -60,7 +70,7 @@ class Injected:
                 raise outcomes.unavailable(outcomes.of_reply(reply.text), self._label, reply.text)
             self.clock.measured(sent, reply)
 
-    def call(self, args: Sequence[bytes], deadline: float, valid: Valid | None = None) -> Any:
+    def call(self, args: Sequence[bytes], deadline: float, valid: Valid | None = None, *, patient: bool = False) -> Any:
         """Hand it to the client."""
         self.open(deadline)
         return self._do(args, valid)

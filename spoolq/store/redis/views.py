@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spoolq import wire
@@ -27,6 +27,22 @@ def _taken(claim: Claim) -> tuple[float, int]:
     """A token ends in the call's number and the claim's place in it; a rescue has its time in place of the number."""
     _, number, place = claim.token.rsplit(":", 2)
     return float(number.lstrip("r")), int(place)
+
+
+def pages(listed: Sequence[Any], most: int) -> Iterator[list[bytes]]:
+    """The tokens of token, size, token, size …, in lists of up to `most` bytes or one token. Negative sizes are left out."""
+    page: list[bytes] = []
+    bytes_ = 0
+    for token, size in zip(listed[::2], listed[1::2], strict=True):
+        if size < 0:
+            continue
+        if page and bytes_ + size > most:
+            yield page
+            page, bytes_ = [], 0
+        page.append(token)
+        bytes_ += size
+    if page:
+        yield page
 
 
 def depths(reply: Any, now: float) -> list[Depth]:

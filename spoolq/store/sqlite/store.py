@@ -231,7 +231,7 @@ class SQLiteStore:
                     raise
                 limit //= 2
 
-    def reconcile(self, worker: WorkerInfo, call: int) -> tuple[Claim, ...]:
+    def reconcile(self, worker: WorkerInfo, call: int, known: Collection[str] = ()) -> tuple[Claim, ...]:
         """See `Store.reconcile`."""
         return self._run(lambda session: taking.reconcile(session, worker, call))
 

@@ -1,10 +1,10 @@
 -- needs lib
 -- Settle what is done and take what is due, as the worker's numbered call. Answers ok with the lost tokens and token, value (queue and
--- payload) of each claim; stale; late; guard; undo.
+-- payload) of each claim, and 1 where there may be more that didn't fit into the answer; stale; late; guard; undo.
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
   local queues, done, e = list(arg), list(claim), effects()
-  local state = call('HMGET', w.hash, 'call', 'took', 'lost', 'facts')
+  local state = call('HMGET', w.hash, 'call', 'took', 'lost', 'facts', 'more')
   local last = state[1] and tonumber(state[1])
   if last and number < last then return {'stale'} end
   if last and number == last then
@@ -19,7 +19,7 @@ return atomically(function()
     end
     local lost = {}
     for token in string.gmatch(state[3], '[^\n]+') do lost[#lost + 1] = token end
-    return {'ok', lost, again}
+    return {'ok', lost, again, tonumber(state[5] or 0)}
   end
   if now > not_after then return {'late'} end
   local have, lost = held(done)
@@ -30,35 +30,54 @@ return atomically(function()
   works_when_full()
   if binding then apply(e) end
   local taken, trouble = {}, nil
-  local n = 0
+  local n, more, bytes, largest = 0, 0, 0, 1
+  -- The next few of a queue that fit; the first of all always does.
+  local function pop(key)
+    if n == 0 then return redis.pcall('LPOP', key, 1) end
+    local few = math.max(1, math.min(limit - n, 16, math.floor((MOST_BYTES - bytes) / largest)))
+    local seen = redis.pcall('LRANGE', key, 0, few - 1)
+    if seen.err then return seen end
+    local fit, size = 0, bytes
+    for i, payload in ipairs(seen) do
+      size = size + #payload
+      if size > MOST_BYTES then
+        more = 1
+        break
+      end
+      fit = i
+    end
+    return fit > 0 and redis.pcall('LPOP', key, fit)
+  end
   for _, queue in ipairs(queues) do
-    if n >= limit then break end
-    local key = P .. 'queue:' .. queue
-    local payloads = redis.pcall('LPOP', key, limit - n)
-    if type(payloads) == 'table' and payloads.err then
-      trouble = trouble or payloads -- such a queue doesn't keep the worker from the others
-    elseif payloads then
+    local key, start = P .. 'queue:' .. queue, n
+    while n < limit and more == 0 do
+      local payloads = pop(key)
+      if not payloads then break end
+      if payloads.err then
+        trouble = trouble or payloads -- such a queue doesn't keep the worker from the others
+        break
+      end
       local again, fields = {}, {}
       for i, payload in ipairs(payloads) do
-        n = n + 1
+        n, bytes, largest = n + 1, bytes + #payload, math.max(largest, #payload)
         local token, value = w.key .. ':' .. number .. ':' .. n, queue .. '\n' .. payload
         again[#payloads + 1 - i] = payload
         fields[2 * i - 1], fields[2 * i] = token, value
         taken[#taken + 1] = token
         taken[#taken + 1] = value
       end
-      slices(again, 200, function(i, j) back('LPUSH', key, unpack(again, #again + 1 - j, #again + 1 - i)) end)
-      slices(fields, 400, function(i, j) call('HSET', w.claims, unpack(fields, i, j)) end)
+      back('LPUSH', key, unpack(again))
+      call('HSET', w.claims, unpack(fields))
       for i = 1, #fields, 2 do back('HDEL', w.claims, fields[i]) end
-      count('c:' .. queue, #payloads)
     end
+    if n > start then count('c:' .. queue, n - start) end
   end
   if trouble and n == 0 and #done == 0 then error({said = trouble.err}) end
   if was_idle == '1' then
     for _, queue in ipairs(queues) do call('SREM', S .. 'idle:' .. queue, w.key) end
   end
   if state[4] then alive(w) else register(w) end
-  call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'))
+  call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'), 'more', more)
   drop(have)
-  return {'ok', lost, taken}
+  return {'ok', lost, taken, more}
 end)

@@ -7,6 +7,9 @@ local MARKERS, DELAYED, COUNTS, LEASES = KEYS[1], S .. 'delayed', S .. 'counts',
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local stamp = string.format('%.6f', now)
+-- Bytes of payload in one answer, or moved by one script: others wait for it, and a slow link must carry it in time. One job that
+-- is larger goes alone.
+local MOST_BYTES = 1048576
 
 local position = 0
 local function arg()

@@ -10,12 +10,13 @@ return atomically(function()
     local lease = tonumber(call('HGET', S .. 'worker:' .. key, 'lease') or w.lease)
     if tonumber(call('ZSCORE', LEASES, key)) > now + lease then call('ZADD', LEASES, string.format('%.6f', now + lease), key) end
   end
-  local taken, emptied = {}, {}
+  local taken, emptied, bytes = {}, {}, 0
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', stamp, 'LIMIT', 0, 100)) do
     local claims = S .. 'claims:' .. key
     local left = 0
     for _, token in ipairs(key == w.key and {} or call('HKEYS', claims)) do
-      if #taken >= 2 * limit then
+      local size = call('HSTRLEN', claims, token)
+      if #taken >= 2 * limit or (#taken > 0 and bytes + size > MOST_BYTES) then
         left = left + 1
       else
         local value = call('HGET', claims, token)
@@ -24,6 +25,7 @@ return atomically(function()
         back('HDEL', w.claims, mine)
         call('HDEL', claims, token)
         back('HSET', claims, token, value)
+        bytes = bytes + size
         taken[#taken + 1] = mine
         taken[#taken + 1] = value
       end
