@@ -196,6 +196,12 @@ class Consumer:
             self._threads[0].join(max(0.0, timeout))
         return self.count == 0 and (self._call is None or self.broken is not None)
 
+    @property
+    def dead(self) -> list[str]:
+        """Its threads that have ended, and should not have."""
+        found = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+        return [] if self._stopping else found  # in this order: whoever ends on purpose has set it before
+
     def rescue(self, limit: int) -> int:
         """Take over up to `limit` claims of workers whose lease ran out, to be settled as the retry policy has it. Returns how
         many. Raises StoreUnavailable."""
@@ -242,31 +248,50 @@ class Consumer:
             self._bell.set()
 
     def _loop(self) -> None:
-        while True:
-            self._turns += 1
-            bell = self._bell
+        over = False
+        while not over:
             try:
-                delay = self._turn()
-            except StoreUnavailable as error:
-                delay, bell = self._away(error), self._urgent
-            except ConfigError as error:
-                self.broken, self._stopping = error, True
-                self._write_down(last=True)
-                self._nothing.set()
-                self._changed()
-                return
-            except Exception:
-                log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
-                delay, bell = 1.0, self._urgent
-            over = self._ended and self._over(failed=bell is self._urgent)
-            self._write_down(last=over)
-            self._turns += 1
-            if over:
-                return
-            if delay > 0:
-                bell.wait(delay)
-            self._urgent.clear()
-            self._bell.clear()
+                over = self._once()
+            except BaseException:  # no memory, say, where another error was handled
+                self._turns += self._turns % 2
+                self._struck()
+                over = self.broken is not None
+
+    def _once(self) -> bool:
+        """A turn, what follows from its errors, and the time until the next one. Returns whether it was the last one."""
+        self._turns += 1
+        bell = self._bell
+        try:
+            delay = self._turn()
+        except StoreUnavailable as error:
+            delay, bell = self._away(error), self._urgent
+        except ConfigError as error:
+            self.broken, self._stopping = error, True
+            self._nothing.set()
+            self._changed()
+            self._write_down(last=True)
+            return True
+        except Exception:
+            log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
+            delay, bell = 1.0, self._urgent
+        over = self._ended and self._over(failed=bell is self._urgent)
+        self._write_down(last=over)
+        self._turns += 1
+        if over:
+            return True
+        if delay > 0:
+            bell.wait(delay)
+        self._urgent.clear()
+        self._bell.clear()
+        return False
+
+    def _struck(self) -> None:
+        """After an error that nothing else took care of."""
+        try:
+            self._urgent.wait(1.0)
+            log.exception("%s: an error of our own, between two turns; the claims are kept and it goes on", self.name)
+        except BaseException:  # noqa: S110  (no memory to tell it with; `suppress` would need some)
+            pass
 
     def _over(self, failed: bool) -> bool:
         """Whether to end: nothing is left to tell, or it can't be told. An answer that was lost is worth another try."""
@@ -478,21 +503,28 @@ class Consumer:
 
     def _await_work(self) -> None:
         """Waits in the store while there is nothing to claim, so that the loop stays free to settle."""
-        while True:
-            self._nothing.wait()
-            if self._stopping:
-                return
-            self._nothing.clear()
-            pause = 0.0
+        while not self._stopping:
             try:
-                while self._may_claim() and not self.store.wait(self.worker, self.worker.queues, _LOOK):
-                    pass
-            except StoreUnavailable:
-                pause = 0.5  # the loop finds out what it is
-            except Exception:
-                if not self._stopping:
-                    log.exception("%s: waiting for work failed; the queues are looked at every few seconds", self.name)
-                pause = 3.0
-            if pause:
-                self._nothing.wait(self._rng.uniform(pause / 2, pause))
-            self.wake()
+                self._await_once()
+            except BaseException:
+                self._struck()
+                self.wake()
+
+    def _await_once(self) -> None:
+        self._nothing.wait()
+        if self._stopping:
+            return
+        self._nothing.clear()
+        pause = 0.0
+        try:
+            while self._may_claim() and not self.store.wait(self.worker, self.worker.queues, _LOOK):
+                pass
+        except StoreUnavailable:
+            pause = 0.5  # the loop finds out what it is
+        except Exception:
+            if not self._stopping:
+                log.exception("%s: waiting for work failed; the queues are looked at every few seconds", self.name)
+            pause = 3.0
+        if pause:
+            self._nothing.wait(self._rng.uniform(pause / 2, pause))
+        self.wake()

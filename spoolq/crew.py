@@ -19,6 +19,8 @@ log = logging.getLogger("spoolq.worker")
 GATHER = 0.01
 """Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
 
+_MENDS = 1200  # tries, one each 0.05 s
+
 
 class Report(NamedTuple):
     """A claim that a thread is done with, and the seconds that it took."""
@@ -29,17 +31,19 @@ class Report(NamedTuple):
 
 
 class _Run:
-    """What one thread is doing. `lost`: the claim is no longer ours, its report goes nowhere."""
+    """What one thread is doing. `lost`: the claim is no longer ours, its report goes nowhere. `outcome`: that of a job that has
+    ended."""
 
-    __slots__ = ("began", "claim", "hold", "lost")
+    __slots__ = ("began", "claim", "hold", "lost", "outcome")
 
     def __init__(self, hold: Hold, claim: Claim, began: float) -> None:
         self.hold, self.claim, self.began = hold, claim, began
         self.lost = False
+        self.outcome: Outcome | None = None
 
 
 class Crew:
-    """`size` threads that share what all holds hand out."""
+    """`size` threads that share what all holds hand out. None of them ends before `end`, whatever is raised in it."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self.size = size
@@ -49,14 +53,19 @@ class Crew:
         self.runs: dict[int, _Run] = {}
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
+        self._threads: dict[int, threading.Thread] = {}
+        self._ended = False
 
     def start(self) -> None:
         """Begin to run what is handed out."""
         for slot in range(self.size):
-            threading.Thread(target=self._work, args=(slot,), name=f"spoolq-job-{slot}", daemon=True).start()
+            thread = threading.Thread(target=self._work, args=(slot,), name=f"spoolq-job-{slot}", daemon=True)
+            thread.start()
+            self._threads[slot] = thread
 
     def end(self) -> None:
         """Each thread ends after the job that it runs."""
+        self._ended = True
         for _ in range(self.size):
             self.todo.put(None)
 
@@ -69,15 +78,48 @@ class Crew:
     def busy(self) -> bool:
         """Whether a thread runs a job that is still ours."""
         with self.lock:
-            return any(not run.lost for run in self.runs.values())
+            return any(not run.lost and self._lives(slot) for slot, run in self.runs.items())
+
+    @property
+    def dead(self) -> list[str]:
+        """The threads that have ended, and should not have."""
+        found = [thread.name for thread in self._threads.values() if not thread.is_alive()]
+        return [] if self._ended else found
+
+    def _lives(self, slot: int) -> bool:
+        thread = self._threads.get(slot)
+        return thread is None or thread.is_alive()
 
     def _work(self, slot: int) -> None:
+        while not self._ended:
+            try:
+                self._work_off(slot)
+            except BaseException as error:  # no memory, or a time limit of the task's own that strikes after its end
+                self._mend(slot, error)
+
+    def _work_off(self, slot: int) -> None:
         while (batch := self.todo.get()) is not None:
             hold, claims = batch
             for claim in claims:
                 if (began := hold.begin(slot, claim)) is not None:
-                    outcome = hold.runner.run(claim, slot)
-                    hold.finish(slot, outcome, self.clock() - began)
+                    run = self.runs[slot]
+                    run.outcome = hold.runner.run(claim, slot)
+                    hold.finish(slot, run.outcome, self.clock() - began)
+
+    def _mend(self, slot: int, error: BaseException) -> None:
+        """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and
+        had not begun is put back by the hold's owner."""
+        for attempt in range(_MENDS):
+            try:
+                time.sleep(0.05 * bool(attempt))
+                if (run := self.runs.get(slot)) is not None:
+                    outcome = run.outcome or run.hold.runner.died(run.claim, error)
+                    run.hold.finish(slot, outcome, self.clock() - run.began)
+                log.error("%s was raised in a thread between jobs, it goes on: %s", type(error).__name__, error)
+            except BaseException:  # noqa: S112  (no memory to tell it with, perhaps)
+                continue
+            return
+        raise error  # the worker sees that the thread has ended, and ends as well
 
 
 class Hold:
@@ -114,9 +156,10 @@ class Hold:
         now = crew.clock()
         with crew.lock:
             if now <= self.good_until and not self.closed:
-                if self.unbegun.pop(claim.token, None) is None:
+                if claim.token not in self.unbegun:
                     return None
                 crew.runs[slot] = _Run(self, claim, now)
+                del self.unbegun[claim.token]
                 return now
         self._ring()
         return None
@@ -125,9 +168,11 @@ class Hold:
         """A thread is done with what it ran."""
         crew = self._crew
         with crew.lock:
-            run = crew.runs.pop(slot)
+            run = crew.runs[slot]
             if not run.lost:
                 self._reports.append(Report(run.claim, outcome, took))
+            self.unbegun.pop(run.claim.token, None)  # there only if the thread was struck as it began
+            del crew.runs[slot]  # last: what is in neither is lost, what is in both is fenced
             ring = took > GATHER or len(self.unbegun) <= self.low
             others = [hold for hold in crew.holds if hold.hungry and hold is not self]
         if ring:

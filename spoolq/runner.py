@@ -121,17 +121,18 @@ class Runner:
             _current.reset(token)
         return PROCESSED
 
-    def died(self, claim: Claim) -> Outcome:
-        """The outcome of a claim whose worker died: an attempt, to be followed by another as the task's policy has it."""
+    def died(self, claim: Claim, why: BaseException | None = None) -> Outcome:
+        """The outcome of a claim whose worker died, or whose thread was struck by `why`: an attempt, to be followed by another as
+        the task's policy has it."""
         try:
-            return self._died(claim)
+            return self._died(claim, why)
         except BaseException as error:
             log.exception(
                 "what becomes of a job of queue %s, whose worker died, can't be told; it goes to the failure log", claim.queue
             )
             return self._failed(claim, new_id(), error, [], 1, 0)
 
-    def _died(self, claim: Claim) -> Outcome:
+    def _died(self, claim: Claim, why: BaseException | None) -> Outcome:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
@@ -141,7 +142,7 @@ class Runner:
         except UnknownTask:
             policy = UNKNOWN_POLICY
         died = WorkerDied("the worker that held this job stopped answering before it was done (killed, or cut off)")
-        return self._ended(claim, job, policy, died, 0)
+        return self._ended(claim, job, policy, why or died, 0)
 
     def _ended(self, claim: Claim, job: Job, policy: RetryPolicy, error: BaseException, slot: int) -> Outcome:
         decision = decide(policy, job, error, self._clock())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -37,6 +38,7 @@ class Service:
         self._failures = 0
         self._wrong = False
         self._thread: threading.Thread | None = None
+        self._over = False
 
     def start(self) -> None:
         """Begin. The first turn comes at once."""
@@ -53,6 +55,11 @@ class Service:
     def ended(self) -> bool:
         """Whether it was begun, and the loop goes on no more."""
         return self._thread is not None and not self._thread.is_alive()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended, and should not have: neither a turn nor `stop` said so."""
+        return self.ended and not (self._over or self._stopping)
 
     def wake(self) -> None:
         """Have the next turn now."""
@@ -99,9 +106,17 @@ class Service:
         return self._rng.uniform(_FIRST / 2, min(_MOST, _FIRST * 2.0 ** min(self._failures, 10)))
 
     def _loop(self) -> None:
-        while not self._stopping:
-            delay = self.once()
-            if delay is None:
-                return
-            with suppress(Empty):
-                self._bell.get(block=delay > 0, timeout=max(delay, 0.0))
+        while not (self._over or self._stopping):
+            try:
+                delay = self.once()
+                if delay is None:
+                    self._over = True
+                    return
+                with suppress(Empty):
+                    self._bell.get(block=delay > 0, timeout=max(delay, 0.0))
+            except BaseException:  # no memory, say, where another error was handled
+                try:
+                    time.sleep(_FIRST)
+                    log.exception("%s: an error of our own, between two turns; it goes on", self.name)
+                except BaseException:  # noqa: S110  (nor to tell it; `suppress` would need some)
+                    pass

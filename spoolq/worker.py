@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import logging
 import random
 import signal
@@ -35,6 +36,7 @@ log = logging.getLogger("spoolq.worker")
 
 Order = Literal["stop", "pause", "resume", "look"]
 
+BROKEN = 70  # EX_SOFTWARE
 _SHOWN_AFTER = 0.05  # seconds that a job must have run before others are told what the worker does
 _SHOWN_EVERY = 0.25
 _SETTLING = 5.0  # seconds for telling a store that answers what became of the last jobs
@@ -121,8 +123,9 @@ class Worker:
             self._services.append(Service("replayer", self._replayer.turn, quiet=True))
 
     def run(self) -> int:
-        """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; of a burst also 69 when the
-        primary was out of reach, 75 when jobs are left in the spool that it doesn't take. Safe to start while Redis is away.
+        """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; 70 when a thread of ours has
+        ended that should not have; of a burst also 69 when the primary was out of reach, 75 when jobs are left in the spool that
+        it doesn't take, or a queue can't be read. Safe to start while Redis is away.
 
         Raises ConfigError when one of the stores can't be used as it is set up.
         """
@@ -194,6 +197,13 @@ class Worker:
                 case _:
                     if self._broken() is not None:
                         return 0
+                    if dead := self._dead():
+                        log.critical(
+                            "the worker ends, to be started anew: %s ended, and should not have; claims are put back, or run"
+                            " again elsewhere when their lease is over",
+                            ", ".join(dead),
+                        )
+                        return BROKEN
                     if self._burst is not None and (code := self._burst.turn()) is not None:
                         return code
 
@@ -211,6 +221,12 @@ class Worker:
 
     def _broken(self) -> ConfigError | None:
         return next((one.broken for one in self._consumers if one.broken is not None), None)
+
+    def _dead(self) -> list[str]:
+        """Threads of ours that have ended, and should not have. Half a worker would hold claims, keep their leases, and never
+        settle them."""
+        found = [*self._crew.dead, *itertools.chain.from_iterable(one.dead for one in self._consumers)]
+        return [*found, *(service.name for service in self._services if service.dead)]
 
     # the end
 

@@ -385,6 +385,41 @@ def test_an_error_of_our_own_is_shown_and_survived(make: Make, caplog: pytest.Lo
     assert "a mistake of ours" in caplog.text
 
 
+def test_what_is_raised_where_another_error_is_handled_ends_no_thread(make: Make) -> None:
+    class Forgetful:
+        """A journal for which there is no memory."""
+
+        count, times = 1, 3
+
+        def keep(self, *args: Any, **options: Any) -> None:
+            self.times -= 1
+            if self.times >= 0:
+                raise MemoryError
+
+    rig = make(journal=Forgetful())
+    rig.store.put(jobs(3))
+    rig.start()
+    settled(rig)
+    assert rig.consumer.dead == []
+
+
+def test_a_waiting_thread_that_is_struck_goes_on(make: Make) -> None:
+    rig = make()
+    wait, times = rig.real.wait, iter(range(2))
+
+    def struck(*args: Any, **options: Any) -> Any:
+        if next(times, None) is not None:
+            raise KeyboardInterrupt  # any that is no Exception
+        return wait(*args, **options)
+
+    rig.store.wait = struck  # type: ignore[method-assign]
+    rig.start()
+    eventually(lambda: next(times, None) is None)
+    rig.store.put(jobs(3))
+    settled(rig)
+    assert rig.consumer.dead == []
+
+
 def test_a_store_that_is_set_up_wrongly_ends_it(make: Make) -> None:
     rig = make()
 

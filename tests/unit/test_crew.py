@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Iterator
@@ -189,3 +190,78 @@ def test_claims_taken_back_while_threads_race_for_them_are_run_or_returned_never
     assert sorted(runner.ran + back) == sorted(f"{turn}-{n}" for turn in range(200) for n in range(20))
     eventually(lambda: hold.count == len(runner.ran))
     crew.end()
+
+
+def strike(thread: threading.Thread, error: type[BaseException] = TimeoutError) -> None:
+    """As time limits do that work by exceptions in another thread: here after the job's end."""
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
+
+
+def test_a_thread_that_is_struck_between_two_jobs_goes_on(crew: Crew, clock: Clock) -> None:
+    hold = Hold(crew, runner := Fixed(), lambda: None)
+    crew.start()
+    for thread in crew._threads.values():
+        strike(thread)
+    hold.hand_out(claims("a", "b"), 1)  # lost to the threads that took them: what they have not begun is put back
+    eventually(lambda: crew.todo.empty())
+    clock.now += 1
+    eventually(lambda: len(hold.take_back()) + len(runner.ran) == 2 or not hold.unbegun)
+    hold.hand_out(claims("c", "d"), 1)
+    eventually(lambda: {"c", "d"} <= set(runner.ran) and not crew.runs)
+    assert crew.dead == []
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) -> None:
+    struck: list[str] = []
+    hold = Hold(crew, runner := Fixed(), lambda: None)
+
+    class Policy(Fixed):
+        def run(self, claim: Claim, slot: int = 0) -> Done:
+            if claim.token == "a" and where == "before":
+                raise MemoryError
+            return super().run(claim, slot)
+
+        def died(self, claim: Claim, why: BaseException | None = None) -> Done:
+            struck.append(f"{claim.token} {type(why).__name__}")
+            if len(struck) < 3:
+                raise MemoryError  # there is none yet
+            return Done("died")
+
+    hold.runner = runner = Policy()
+    finish = hold.finish
+
+    def failing(slot: int, outcome: Done, took: float) -> None:
+        hold.finish = finish  # type: ignore[method-assign]
+        raise MemoryError
+
+    if where == "after":
+        hold.finish = failing  # type: ignore[assignment]
+    crew.start()
+    hold.hand_out(claims("a"), 1)
+    eventually(lambda: len(hold._reports) == 1 and not crew.runs)
+    hold.hand_out(claims("b", "c", "d"), 1)
+    eventually(lambda: len(runner.ran) >= 3 and not crew.runs)
+    reports = {report.claim.token: report.outcome for report in hold.reports()}
+    assert reports["a"] == (Done("died") if where == "before" else Done())
+    assert struck == (["a MemoryError"] * 3 if where == "before" else [])
+    assert crew.dead == [], "and both threads live"
+    assert not crew.busy
+
+
+def test_a_thread_that_has_ended_all_the_same_is_told_and_keeps_nobody_busy(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoolq.crew._MENDS", 0)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def fatal(token: str) -> None:
+        raise MemoryError
+
+    hold = Hold(crew, Fixed(fatal), lambda: None)
+    crew.start()
+    hold.hand_out(claims("a"), 1)
+    eventually(lambda: crew.dead)
+    assert not crew.busy
+    assert tokens(hold.take_back_running()) == ["a"]
+    crew.end()
+    assert crew.dead == []

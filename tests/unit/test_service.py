@@ -137,3 +137,24 @@ def test_a_wrong_setting_does_not_hold_up_the_end() -> None:
 def test_a_quiet_one_says_nothing_of_a_wrong_setting(caplog: pytest.LogCaptureFixture) -> None:
     assert Service("s", Turns(ConfigError("wrong")), quiet=True).once() is not None
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_turn_that_raises_what_is_no_error_of_a_store_is_no_end(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolq.service._FIRST", 0.01)
+    turns = 0
+
+    def turn() -> float | None:
+        nonlocal turns
+        turns += 1
+        if turns < 3:
+            raise error
+        return None
+
+    service = Service("it", turn)
+    service.start()
+    eventually(lambda: service.ended)
+    assert turns == 3
+    assert not service.dead, "it said itself that it is over"

@@ -321,6 +321,42 @@ def test_quit_has_no_limit(place: Place) -> None:
                 signal.signal(number, handler)
 
 
+# its own threads
+
+
+@pytest.mark.parametrize("name", ["spoolq-worker", "spoolq-worker-wait", "spoolq-job-0", "worker-heartbeat", "worker-rescuer"])
+def test_a_worker_one_of_whose_threads_has_ended_ends_as_a_whole(
+    place: Place, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = threading.Thread.run
+
+    def ending(thread: threading.Thread) -> None:
+        if thread.name != name:
+            run(thread)
+
+    monkeypatch.setattr(threading.Thread, "run", ending)
+    place.real.put(jobs(3))
+    place.start()
+    assert place.ended() == 70
+    assert name in said(caplog, "to be started anew")[0]
+    assert [view for view in place.real.workers() if view.claims and view.lease_left > 0] == [], "it may be taken over at once"
+
+
+def test_a_service_that_is_over_is_no_reason_to_end(place: Place) -> None:
+    class Brief:
+        turns = 0
+
+        def turn(self) -> None:
+            self.turns += 1
+
+    brief = Brief()
+    worker = place.start(watcher=brief)
+    eventually(lambda: brief.turns and worker._services[-1].ended)
+    assert worker._dead() == []
+    worker.stop()
+    assert place.ended() == 0
+
+
 # bursts
 
 
