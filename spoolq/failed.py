@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from spoolq import jsjson, stamps
@@ -21,6 +21,13 @@ LONGEST = 1 << 16
 
 LINES = 200
 """Lines of a backtrace that an entry keeps, the last ones: those next to the error."""
+
+
+DIGEST = 20
+"""Characters of the id of an entry that brings none."""
+
+FEW = 20
+"""Ids up to which looking for each in an entry's bytes is quicker than reading the entry."""
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -99,7 +106,7 @@ def decode_failure(entry: bytes) -> Failure:
 
     The same entry always has the same id. `failed_at` is 0.0 where the entry has no time that can be read.
     """
-    digest = hashlib.sha256(entry).hexdigest()[:20]
+    digest = _digest(entry)
     try:
         return _read(entry, digest)
     except (PayloadError, ValueError, RecursionError) as error:
@@ -113,6 +120,19 @@ def decode_failure(entry: bytes) -> Failure:
             failed_at=0.0,
             payload=entry,
         )
+
+
+def may_have(entry: bytes, ids: Collection[str]) -> bool:
+    """Whether `decode_failure` could find one of these ids in the entry: False is certain, and quickly said. Never raises."""
+    if len(ids) > FEW or b"\\u" in entry or b"base64" in entry:  # these two write an id in other bytes than its own
+        return True
+    if any(set(id) & set('"\\/') or id.encode(errors="replace") in entry for id in ids):
+        return True
+    return any(len(id) == DIGEST for id in ids) and _digest(entry) in ids
+
+
+def _digest(entry: bytes) -> str:
+    return hashlib.sha256(entry).hexdigest()[:DIGEST]
 
 
 def _read(entry: bytes, digest: str) -> Failure:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,12 +15,13 @@ from typing import Any, Literal
 
 from spoolq import jsjson, stamps
 from spoolq.errors import PayloadError
-from spoolq.failed import decode_failure, encode_failure, job_id
-from spoolq.job import Job, Message, new_id
+from spoolq.failed import decode_failure, encode_failure, job_id, may_have
+from spoolq.job import Failure, Job, Message, new_id
 from spoolq.jsonable import check, suspicious
 
 __all__ = [
     "Mode",
+    "Reruns",
     "attempted",
     "decode",
     "decode_failure",
@@ -28,6 +30,7 @@ __all__ = [
     "encode_failure",
     "enqueued_at",
     "expires_at",
+    "may_have",
     "message",
     "record",
     "rerun",
@@ -194,6 +197,46 @@ def rerun(payload: bytes, queue: str) -> Message:
         raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
     changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None}
     return Message(f"{job.id}.{job.run + 1}", target, jsjson.edited(payload.decode(), changes).encode())
+
+
+class Reruns:
+    """Which entries of a failure log go back as jobs, seen newest first: a job once, however often its failure is in the log.
+
+    A job is its id, task and arguments. An entry of the same id and other work is none of its repeats and stays in the log,
+    and so does one of a later launch: the job has failed again meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._launched: dict[str, tuple[bytes, int]] = {}
+
+    def message(self, failure: Failure) -> Message | None:
+        """The launch to put back for this entry, None where it is to stay: unreadable, or its id has been launched."""
+        if failure.id in self._launched:
+            return None
+        try:
+            return rerun(failure.payload, failure.queue)
+        except PayloadError:
+            return None
+
+    def launched(self, failure: Failure) -> None:
+        """The entry's job has been put back."""
+        self._launched[failure.id] = _work(failure)
+
+    def repeats(self, failure: Failure) -> bool:
+        """Whether the entry is of a job that has been put back, so that it goes out of the log without a launch."""
+        launched = self._launched.get(failure.id)
+        if launched is None:
+            return False
+        try:
+            work, run = _work(failure)
+        except PayloadError:
+            return False
+        return work == launched[0] and run <= launched[1]
+
+
+def _work(failure: Failure) -> tuple[bytes, int]:
+    text = jsjson.edited(failure.payload.decode(), dict.fromkeys(_OURS - {"kwargs"}))
+    return hashlib.sha256(text.encode()).digest(), decode(failure.payload, failure.queue).run
 
 
 def expires_at(payload: bytes) -> float | None:

@@ -16,17 +16,17 @@ from spoolq.cli.output import agreed, clean, emit, hint, jobs, table, when
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
-from spoolq.store.base import FailureLog
 from spoolq.units import say_age
 
-PAGE = 500
+PAGE = 50
+"""Failures held at once, with their payloads, by a command that shows many."""
 
 
 class Found(NamedTuple):
-    """The failures that a command is about, in one store."""
+    """The failures that a command is about, in one store: how many entries it has of each job."""
 
     place: Place
-    ids: tuple[str, ...]
+    entries: dict[str, int]
 
 
 @click.group()
@@ -44,16 +44,15 @@ def list_(given: Given, limit: int, skip: int, where: str, as_json: bool) -> Non
     """The newest failures: when, which job, what it raised. Arguments are left out: see `show`."""
     q = given.open()
 
-    def ask(place: Place) -> tuple[int, list[tuple[str, Failure]]]:
-        log = place.store.failures
-        return log.count(), [(place.name, failure) for failure in log.page(0, skip + limit)]
+    def ask(place: Place) -> tuple[int, list[tuple[float, dict[str, Any]]]]:
+        return place.store.failures.count(), _newest(place, skip + limit)
 
     answers, fault = look(q, where, ask)
     total = sum(count for count, _ in answers)
-    found = sorted((each for _, page in answers for each in page), key=lambda each: each[1].failed_at, reverse=True)
+    found = sorted((each for _, page in answers for each in page), key=lambda each: each[0], reverse=True)
     found = found[skip : skip + limit]
     if as_json:
-        emit({"count": total, "failures": [_summary(name, failure) for name, failure in found]})
+        emit({"count": total, "failures": [summary for _, summary in found]})
     elif total:
         _table(found, total)
     else:
@@ -62,20 +61,28 @@ def list_(given: Given, limit: int, skip: int, where: str, as_json: bool) -> Non
         raise fault
 
 
-def _table(found: Sequence[tuple[str, Failure]], total: int) -> None:
+def _newest(place: Place, limit: int) -> list[tuple[float, dict[str, Any]]]:
+    """Up to so many, each with its time. Payloads, which may be large, are let go of a page at a time."""
+    found: list[tuple[float, dict[str, Any]]] = []
+    while page := place.store.failures.page(len(found), min(PAGE, limit - len(found))):
+        found += [(failure.failed_at, _summary(place.name, failure)) for failure in page]
+    return found
+
+
+def _table(found: Sequence[tuple[float, dict[str, Any]]], total: int) -> None:
     now = time.time()
     table(
         ("FAILED", "JOB", "TASK", "QUEUE", "IN", "ERROR"),
         [
             (
-                f"{say_age(now - failure.failed_at)} ago",
-                failure.id,
-                _task(failure),
-                failure.queue,
-                name,
-                f"{failure.exception}: {failure.error}",
+                f"{say_age(now - failed_at)} ago",
+                failure["id"],
+                failure["task"],
+                failure["queue"],
+                failure["in"],
+                f"{failure['exception']}: {failure['error']}",
             )
-            for name, failure in found
+            for failed_at, failure in found
         ],
     )
     if total > len(found):
@@ -113,15 +120,14 @@ def show(given: Given, id: str, where: str, as_json: bool) -> None:
 def retry(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Put failed jobs back into their queues, as new launches with all their retries. Exit 1 when one isn't there."""
     found, missing = _chosen(given, ids, every, where)
-    total = sum(len(each.ids) for each in found)
+    total = sum(len(each.entries) for each in found)
     done = 0
     if dry_run:
         words = f"Would put back {jobs(total)}."
     else:
         for place, chosen in found:
-            for start in range(0, len(chosen), PAGE):
-                with place.asking():
-                    done += place.store.failures.retry(chosen[start : start + PAGE])
+            with place.asking():
+                done += place.store.failures.retry(chosen)
         words = f"Put back {jobs(done)}."
         if done < total:
             words += f" {total - done:,} stay in the log: unreadable, or taken by somebody else meanwhile."
@@ -139,18 +145,17 @@ def retry(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, where:
 def remove(given: Given, ids: tuple[str, ...], every: bool, yes: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Delete failures for good. Asks first, and names the count. Exit 1 when one isn't there."""
     found, missing = _chosen(given, ids, every, where)
-    total = sum(len(each.ids) for each in found)
+    total = sum(sum(each.entries.values()) for each in found)
     done = 0
     if dry_run:
         words = f"Would delete {jobs(total, 'failure')}."
     else:
         if total and not yes:
-            parts = ", ".join(f"{len(each.ids):,} in {each.place.where}" for each in found)
+            parts = ", ".join(f"{sum(each.entries.values()):,} in {each.place.where}" for each in found)
             agreed(f"Delete {jobs(total, 'failure')} for good ({parts})?")
         for place, chosen in found:
-            for start in range(0, len(chosen), PAGE):
-                with place.asking():
-                    done += place.store.failures.remove(chosen[start : start + PAGE])
+            with place.asking():
+                done += place.store.failures.remove(chosen)
         words = f"Deleted {jobs(done, 'failure')}."
     _end({"dry_run": dry_run, "found": total, "removed": done}, words, missing, as_json, 0)
 
@@ -163,22 +168,11 @@ def _chosen(given: Given, ids: Sequence[str], every: bool, where: str) -> tuple[
     missing = list(dict.fromkeys(ids))
     for place in places(given.open(), where):
         with place.asking():
-            log = place.store.failures
-            chosen = _all_ids(log) if every else [id for id in missing if log.get(id) is not None]
+            chosen = place.store.failures.entries(None if every else missing)
         missing = [id for id in missing if id not in chosen]
         if chosen:
-            found.append(Found(place, tuple(chosen)))
+            found.append(Found(place, chosen))
     return found, missing
-
-
-def _all_ids(log: FailureLog) -> list[str]:
-    """Listed before anything is changed: a log that shrinks while it is paged would skip entries."""
-    ids: dict[str, None] = {}
-    start = 0
-    while page := log.page(start, PAGE):
-        ids |= dict.fromkeys(failure.id for failure in page)
-        start += len(page)
-    return list(ids)
 
 
 def _end(document: dict[str, Any], words: str, missing: Sequence[str], as_json: bool, left: int) -> None:

@@ -153,15 +153,21 @@ class FailureLog(Protocol):
     def get(self, id: str) -> Failure | None:
         """The newest failure of this job id."""
 
-    def retry(self, ids: Sequence[str]) -> int:
+    def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
+        """How many entries there are of each of these job ids (None: of each id that there is), the newest id first. Ids that
+        aren't there are left out."""
+
+    def retry(self, ids: Collection[str]) -> int:
         """Put these jobs back into their queues as new launches (`run` + 1, attempt 0) and out of the log, each in one
         atomic step.
 
-        Returns how many were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
+        A job goes back once, from its newest entry that can be read; older entries of it only go out of the log. Those of the
+        same id with another task or other arguments stay in it. Returns how many jobs were put back. Ids that aren't there are
+        passed over, and so are payloads that can't be read.
         """
 
-    def remove(self, ids: Sequence[str]) -> int:
-        """Delete these entries. Returns how many were there."""
+    def remove(self, ids: Collection[str]) -> int:
+        """Delete all entries of these job ids. Returns how many there were."""
 
     def prune(self, before: float) -> int:
         """Delete what failed before that time. Returns how many."""

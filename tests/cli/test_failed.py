@@ -92,6 +92,24 @@ def test_remove_asks_and_names_the_count(run: Run, ids: list[str]) -> None:
     assert left(run) == ids[1:]
 
 
+def test_all_is_all_where_a_job_is_in_the_log_several_times(run: Run, server: Server) -> None:
+    entry = '{"payload":{"class":"send","args":[],"id":"a"},"queue":"mail","failed_at":"2026-01-01T00:00:00Z","error":"%d"}'
+    with server.client() as control:
+        control.rpush("resque:failed", *(entry % n for n in range(3)))
+        assert "Delete 3 failures for good (3 in " in run("failed", "remove", "a", "--url", server.url, input="n\n").err
+        assert run("failed", "remove", "--all", "--yes", "--url", server.url).out == "Deleted 3 failures.\n"
+        control.rpush("resque:failed", *(entry % n for n in range(3)))
+        assert run("failed", "retry", "--all", "--url", server.url).out == "Put back 1 job.\n"
+        assert (control.llen("resque:failed"), control.llen("resque:queue:mail")) == (0, 1)
+
+
+def test_a_failure_at_a_time_that_no_calendar_has_is_shown(run: Run, server: Server) -> None:
+    with server.client() as control:
+        control.rpush("resque:failed", '{"payload":{"class":"send","id":"a"},"queue":"mail","failed_at":500000000000}')
+    assert run("failed", "list", "--json", "--url", server.url).json["failures"][0]["failed_at"] is None
+    assert "500000000000" in run("failed", "show", "a", "--url", server.url).out
+
+
 @pytest.mark.parametrize("args", [(), ("x", "--all")])
 def test_ids_or_all(run: Run, args: tuple[str, ...]) -> None:
     assert run("failed", "retry", *args, "--url", URL).code == 2

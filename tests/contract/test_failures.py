@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from spoolq import wire
@@ -106,6 +108,76 @@ def test_a_count_that_can_not_be_is_not_counted_from(store: Store, hand: Hand, f
     assert store.failures.count() == 0
     jobs = [wire.decode(claim.payload, "q") for claim in hand.claim()]
     assert sorted((job.id, job.run, job.attempt, job.retries) for job in jobs) == [("b", 1, 0, None), ("p", 1, 0, None)]
+
+
+def fails(store: Store, hand: Hand, *payloads: bytes) -> None:
+    """A failure of each, one after the other."""
+    for payload in payloads:
+        store.put([Message(f"put{next(_numbers)}", "q", payload)])
+        [claim] = hand.claim()
+        store.fail(claim, failure(claim))
+
+
+_numbers = itertools.count()
+
+
+def test_entries_are_counted_by_job(store: Store, hand: Hand) -> None:
+    fails(store, hand, *(message(id).payload for id in ("a", "b", "a", "c", "a", "b")))
+    assert list(store.failures.entries().items()) == [("b", 2), ("a", 3), ("c", 1)]
+    assert list(store.failures.entries(["c", "absent", "a", "c"]).items()) == [("a", 3), ("c", 1)]
+    assert store.failures.entries([]) == {}
+
+
+def test_a_job_that_is_in_the_log_several_times_is_removed_whole(store: Store, hand: Hand) -> None:
+    fails(store, hand, *(message(id).payload for id in ("a", "b", "a", "a")))
+    assert store.failures.remove(["a"]) == 3
+    assert [kept.id for kept in store.failures.page()] == ["b"]
+
+
+def test_a_job_that_is_in_the_log_several_times_goes_back_once(store: Store, hand: Hand) -> None:
+    fails(store, hand, *(message(id, attempt=n).payload for n, id in enumerate(("a", "b", "a", "a"))))
+    assert store.failures.retry(["a", "b", "a"]) == 2
+    assert store.failures.count() == 0
+    assert sorted(claimable(store)) == ["a", "b"]
+
+
+def test_an_entry_of_other_work_under_the_same_id_stays_in_the_log(store: Store, hand: Hand) -> None:
+    fails(
+        store,
+        hand,
+        b'{"class":"t","args":[1],"id":"a"}',
+        b'{"class":"t","args":[2],"id":"a"}',
+        b'{"class":"t","args":[],"id":"b"}',
+    )
+    assert store.failures.retry(["a", "b"]) == 2
+    assert [kept.payload for kept in store.failures.page()] == [b'{"class":"t","args":[1],"id":"a"}']
+    assert sorted(claimable(store)) == ["a", "b"]
+
+
+def test_the_newest_entry_that_can_be_read_goes_back(store: Store, hand: Hand) -> None:
+    """Here the newest can't: its text has no task, though an id."""
+    fails(store, hand, b'{"class":"t","args":[1],"id":"a"}')
+    [claim] = hand.claim() if store.put([Message("bad", "q", b'{"class":5,"id":"a"}')]) else ()
+    store.fail(claim, failure(claim))
+    assert store.failures.retry(list(store.failures.entries())) == 1
+    assert [kept.payload for kept in store.failures.page()] == [b'{"class":5,"id":"a"}']
+    assert claimable(store) == ["a"]
+
+
+def test_all_of_a_long_log_go(store: Store, hand: Hand) -> None:
+    """More than any page of it holds, with some that stay."""
+    names = [f"id{n}" for n in range(450)]
+    for at in range(0, 450, 50):
+        some = messages(*names[at : at + 49])
+        store.put([*some, Message(f"odd{at}", "q", b"odd %d" % at)])
+        for claim in hand.claim(limit=50):
+            store.fail(claim, failure(claim))
+    everything = store.failures.entries()
+    assert sum(everything.values()) == 450
+    assert store.failures.retry(everything) == 441
+    assert store.failures.remove(store.failures.entries()) == 9
+    assert store.failures.count() == 0
+    assert len(claimable(store)) == 441
 
 
 def test_removed_ones_are_gone(store: Store, failed: list[str]) -> None:

@@ -318,6 +318,22 @@ def test_any_bytes_are_read_without_an_error(entry: bytes) -> None:
     assert survives(wire.encode_failure(found))
 
 
+@given(payloads | entries | failures.map(wire.encode_failure))
+def test_the_quick_look_for_an_id_misses_none(entry: bytes) -> None:
+    assert failed.may_have(entry, [wire.decode_failure(entry).id])
+
+
+@pytest.mark.parametrize("id", ["a\\b", 'a"b', "a/b", "é", "plain"])
+@pytest.mark.parametrize("payload", ['{"class":"A","id":%s}', '{"class":"A","id":%s,"args":[1.0]}', '{"class":"A","args":[1.0]}'])
+def test_the_quick_look_sees_an_id_however_it_is_written(id: str, payload: str) -> None:
+    for written in (json.dumps(id), json.dumps(id, ensure_ascii=False), json.dumps(id).replace("/", "\\/")):
+        text = (payload % written if "%" in payload else payload).encode()
+        for entry in (wire.encode_failure(a_failure(text, id=id)), b'{"payload":' + text + b',"id":' + written.encode() + b"}"):
+            assert wire.decode_failure(entry).id == id
+            assert failed.may_have(entry, [id, "other"])
+    assert not failed.may_have(wire.encode_failure(a_failure()), ["other"])
+
+
 def test_a_job_fails_and_runs_again_with_everything_it_had() -> None:
     job = Job("0199", "send", "mail", (1.0, 2**60), attempt=3, enqueued_at=AT, extra={"meta": 1})
     entry = wire.encode_failure(a_failure(wire.encode(job)))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from spoolq import wire
-from spoolq.errors import PayloadError
+from spoolq.errors import StoreUnavailable
 from spoolq.job import Failure
 from spoolq.store.redis.names import Names
 
+FIRST = 10
+"""Entries asked for in one reply before it is known how large they are."""
 PAGE = 200
+"""Entries asked for in one reply at most."""
+BYTES = 1 << 22
+"""How large a reply is meant to be: each has the deadline of one call."""
 
 Command = Callable[..., Any]
 Scripted = Callable[[str, Sequence[bytes]], Any]
+Entries = list[tuple[bytes, Failure]]
 
 
 class RedisFailures:
@@ -23,6 +30,7 @@ class RedisFailures:
         self._command = command
         self._scripted = scripted
         self._key = names.failed
+        self._size = FIRST
 
     def count(self) -> int:
         """How many there are."""
@@ -30,57 +38,103 @@ class RedisFailures:
 
     def page(self, start: int = 0, limit: int = 100) -> list[Failure]:
         """Up to `limit` failures, newest first, the first `start` of them left out."""
-        return [wire.decode_failure(entry) for entry in self._slice(start, limit)]
+        found: list[Failure] = []
+        while len(found) < limit and (entries := self._slice(start + len(found), limit - len(found))):
+            found += [wire.decode_failure(entry) for entry in entries]
+        return found
 
     def get(self, id: str) -> Failure | None:
         """The newest failure of this job id."""
-        return next((failure for _, failure in self._all() if failure.id == id), None)
+        return next((failure for _, failure in self._all((id,)) if failure.id == id), None)
 
-    def retry(self, ids: Sequence[str]) -> int:
-        """Put these jobs back into their queues as new launches, and out of the log."""
-        done = 0
-        for entry, failure in self._find(ids):
-            try:
-                message = wire.rerun(failure.payload, failure.queue)
-            except PayloadError:
-                continue
-            done += int(self._scripted("failures_retry", (entry, message.queue.encode(), message.payload)))
+    def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
+        """How many entries there are of each of these ids (None: of each id that there is), the newest id first."""
+        wanted = None if ids is None else set(ids)
+        if wanted is not None and not wanted:
+            return {}
+        return dict(Counter(failure.id for _, failure in self._all(wanted) if wanted is None or failure.id in wanted))
+
+    def retry(self, ids: Collection[str]) -> int:
+        """Put these jobs back into their queues as new launches, and out of the log. Returns how many jobs."""
+        wanted, reruns, done = set(ids), wire.Reruns(), 0
+
+        def settle(entries: Entries) -> int:
+            nonlocal done
+            gone, over = 0, []
+            for entry, failure in entries:
+                if failure.id not in wanted:
+                    continue
+                if reruns.repeats(failure):
+                    over.append(entry)
+                elif message := reruns.message(failure):
+                    gone += 1
+                    if self._scripted("failures_retry", (entry, message.queue.encode(), message.payload)):
+                        reruns.launched(failure)
+                        done += 1
+            self._delete(over)
+            return gone + len(over)
+
+        if wanted:
+            self._walk(settle, wanted)
         return done
 
-    def remove(self, ids: Sequence[str]) -> int:
-        """Delete the newest entry of each id."""
-        return self._delete([entry for entry, _ in self._find(ids)])
+    def remove(self, ids: Collection[str]) -> int:
+        """Delete all entries of these ids. Returns how many there were."""
+        wanted = set(ids)
+        return self._remove(lambda failure: failure.id in wanted, wanted) if wanted else 0
 
     def prune(self, before: float) -> int:
         """Delete what failed before that time (epoch seconds)."""
-        return self._delete([entry for entry, failure in self._all() if failure.failed_at < before])
+        return self._remove(lambda failure: failure.failed_at < before)
 
-    def _delete(self, entries: Sequence[bytes]) -> int:
+    def _remove(self, chosen: Callable[[Failure], bool], ids: Collection[str] | None = None) -> int:
         done = 0
-        for at in range(0, len(entries), PAGE):
-            some = entries[at : at + PAGE]
-            done += int(self._scripted("failures_remove", (b"%d" % len(some), *some)))
+
+        def settle(entries: Entries) -> int:
+            nonlocal done
+            over = [entry for entry, failure in entries if chosen(failure)]
+            done += self._delete(over)
+            return len(over)
+
+        self._walk(settle, ids)
         return done
 
-    def _find(self, ids: Sequence[str]) -> list[tuple[bytes, Failure]]:
-        wanted, found = set(ids), []
-        for entry, failure in self._all():
-            if failure.id in wanted:
-                wanted.discard(failure.id)
-                found.append((entry, failure))
-                if not wanted:
-                    break
-        return found
+    def _delete(self, entries: Sequence[bytes]) -> int:
+        return int(self._scripted("failures_remove", (b"%d" % len(entries), *entries))) if entries else 0
 
-    def _all(self) -> Iterator[tuple[bytes, Failure]]:
+    def _walk(self, settle: Callable[[Entries], int], ids: Collection[str] | None) -> None:
+        """Show `settle` what may be of these ids (None: all), newest first, a page of the log at a time.
+
+        It answers how many of them are gone, whoever took them: those behind have moved up by so many.
+        """
         start = 0
         while entries := self._slice(start, PAGE):
-            for entry in entries:
-                yield entry, wire.decode_failure(entry)
+            start += len(entries) - settle(list(_read(entries, ids)))
+
+    def _all(self, ids: Collection[str] | None) -> Iterator[tuple[bytes, Failure]]:
+        start = 0
+        while entries := self._slice(start, PAGE):
+            yield from _read(entries, ids)
             start += len(entries)
 
     def _slice(self, start: int, limit: int) -> list[bytes]:
+        """The next entries, at most `limit`: as many as one reply should hold, by those before; fewer after a time-out."""
         if limit <= 0:
             return []
-        entries: list[bytes] = self._command(b"LRANGE", self._key, b"%d" % -(start + limit), b"%d" % -(start + 1))
+        while True:
+            size = min(self._size, limit)
+            try:
+                entries: list[bytes] = self._command(b"LRANGE", self._key, b"%d" % -(start + size), b"%d" % -(start + 1))
+                break
+            except StoreUnavailable as error:
+                if error.reason != "timeout" or size == 1:
+                    raise
+                self._size = size // 2
+        if entries:
+            fitting = BYTES * len(entries) // max(1, sum(map(len, entries)))
+            self._size = max(1, min(2 * self._size, PAGE, fitting))
         return entries[::-1]
+
+
+def _read(entries: Iterable[bytes], ids: Collection[str] | None) -> Iterator[tuple[bytes, Failure]]:
+    return ((entry, wire.decode_failure(entry)) for entry in entries if ids is None or wire.may_have(entry, ids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from spoolq import wire
@@ -19,11 +19,12 @@ _PRUNED_AT_ONCE = 1000
 
 
 class _Rerun(NamedTuple):
-    """An entry and the row that takes its place in the queue."""
+    """An entry, the row that takes its place in the queue, and the older entries of the job, which only go."""
 
     n: int
     id: str
     row: Row
+    repeats: list[int]
 
 
 def entry(failure: Failure) -> tuple[str, int, bytes]:
@@ -57,8 +58,19 @@ class SQLiteFailures:
         row = self._writer.run(lambda session: session.one(SQL["newest"], (id,)), writes=False)
         return None if row is None else wire.decode_failure(row[1])
 
-    def retry(self, ids: Sequence[str]) -> int:
-        """Put these jobs back as new launches and out of the log. Returns how many."""
+    def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
+        """How many entries there are of each of these ids (None: of each id that there is), the newest id first."""
+
+        def work(session: Session) -> list[tuple[str, int]]:
+            if ids is None:
+                return session.all(SQL["entries"])
+            found = [(id, *session.one(SQL["entries_of"], (id,))) for id in dict.fromkeys(ids)]
+            return [(id, count) for id, count, newest in sorted(found, key=lambda each: -(each[2] or 0)) if count]
+
+        return dict(self._writer.run(work, writes=False))
+
+    def retry(self, ids: Collection[str]) -> int:
+        """Put these jobs back as new launches and out of the log. Returns how many jobs."""
         done = 0
         for chunk in _chunks(ids):
             reruns = self._reruns(chunk)
@@ -70,7 +82,7 @@ class SQLiteFailures:
                 done += self._writer.run(work)
         return done
 
-    def remove(self, ids: Sequence[str]) -> int:
+    def remove(self, ids: Collection[str]) -> int:
         """Delete all entries of these ids. Returns how many there were."""
         done = 0
         for chunk in _chunks(ids):
@@ -93,26 +105,38 @@ class SQLiteFailures:
         return done
 
     def _reruns(self, ids: Sequence[str]) -> list[_Rerun]:
-        def work(session: Session) -> list[tuple[str, tuple[int, bytes] | None]]:
-            return [(id, session.one(SQL["newest"], (id,))) for id in dict.fromkeys(ids)]
+        def work(session: Session) -> list[tuple[str, list[tuple[int, bytes]]]]:
+            return [(id, session.all(SQL["of"], (id,))) for id in ids]
 
-        reruns = []
-        for id, found in self._writer.run(work, writes=False):
+        found = [self._rerun(id, entries) for id, entries in self._writer.run(work, writes=False)]
+        return [rerun for rerun in found if rerun is not None]
+
+    def _rerun(self, id: str, entries: Sequence[tuple[int, bytes]]) -> _Rerun | None:
+        """None where all of them are to stay in the log, where a person can look at them."""
+        reruns, found = wire.Reruns(), None
+        for n, bytes_ in entries:
+            failure = wire.decode_failure(bytes_)
             if found is not None:
-                failure = wire.decode_failure(found[1])
+                if reruns.repeats(failure):
+                    found.repeats.append(n)
+            elif message := reruns.message(failure):
                 try:
-                    reruns.append(_Rerun(found[0], id, prepare([wire.rerun(failure.payload, failure.queue)], self._largest)[0]))
-                except PayloadError:  # stays in the log, where a person can look at it
+                    found = _Rerun(n, id, prepare([message], self._largest)[0], [])
+                except PayloadError:
                     continue
-        return reruns
+                reruns.launched(failure)
+        return found
 
 
 def _retry(session: Session, rerun: _Rerun) -> bool:
     if not session.execute(SQL["take_out"], (rerun.n, rerun.id)).rowcount:  # somebody else was faster
         return False
     insert(session, [rerun.row], remembered=False)
+    for n in rerun.repeats:
+        session.execute(SQL["take_out"], (n, rerun.id))
     return True
 
 
-def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+def _chunks(ids: Collection[str]) -> list[Sequence[str]]:
+    each = list(dict.fromkeys(ids))
+    return [each[start : start + _CHUNK] for start in range(0, len(each), _CHUNK)]

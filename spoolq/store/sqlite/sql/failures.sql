@@ -10,6 +10,15 @@ SELECT entry FROM failures ORDER BY n DESC LIMIT ?2 OFFSET ?1;
 -- name: newest
 SELECT n, entry FROM failures WHERE id = ?1 ORDER BY n DESC LIMIT 1;
 
+-- name: of
+SELECT n, entry FROM failures WHERE id = ?1 ORDER BY n DESC;
+
+-- name: entries
+SELECT id, count(*) FROM failures GROUP BY id ORDER BY max(n) DESC;
+
+-- name: entries_of
+SELECT count(*), max(n) FROM failures WHERE id = ?1;
+
 -- name: take_out
 DELETE FROM failures WHERE n = ?1 AND id = ?2;
 
