@@ -525,6 +525,48 @@ def test_a_rescue_is_bounded_in_bytes_and_the_rest_comes_with_the_next(store: Re
     assert sorted(got) == sorted(queued)
 
 
+def test_one_script_promotes_a_bounded_number_of_bytes_and_the_call_all_that_is_due(
+    store: RedisStore, control: Control, server: Server
+) -> None:
+    from spoolq.store.redis.scripts import script
+
+    several = [sized(f"s{n:02}", 20_000) for n in range(30)] + [sized(f"t{n}", 600_000) for n in range(3)] + [sized("u", 3 * MIB)]
+    at = store.ready(5.0) + 1.0
+    for n, one in enumerate(several):
+        store.put([one._replace(run_at=at + n / 1e6)])
+    for n in range(3):
+        control.zadd("resque:delayed_queue_schedule", {str(1000 + n): 1000 + n})
+        control.rpush(f"resque:delayed:{1000 + n}", json.dumps({"class": "A", "queue": "foreign", "args": [n, "x" * 600_000]}))
+    control.set("resque:queue:bad", "no list")
+    for n in range(3):
+        store.put([sized(f"bad{n}", MIB, "bad")._replace(run_at=at)])
+    eventually(lambda: store.now() > at + 0.01)
+    before = control.llen("resque:queue:mail")
+    with server.client() as raw:
+        moved, _, more = raw.eval(script("promote").text, 1, "resque:spoolq:markers", 500, 3600, "me")
+        assert (moved, more) == (0, 1)  # one of those that can't be moved
+        for _ in range(2):
+            raw.eval(script("promote").text, 1, "resque:spoolq:markers", 500, 3600, "me")
+        moved, _, more = raw.eval(script("promote").text, 1, "resque:spoolq:markers", 500, 3600, "me")
+    sizes = [len(text) for text in control.lrange("resque:queue:mail", before, -1)]
+    assert sum(sizes) <= MIB
+    assert more == 1
+    control.delete("resque:resque_scheduler_leader_lock")
+    done = len(control.lrange("resque:queue:mail", 0, -1))
+    assert store.promote(500) == len(several) + 3 - done
+    assert [text.rstrip(".") for text in control.lrange("resque:queue:mail", 0, -1)] == [one.id for one in several]
+    assert control.llen("resque:queue:foreign") == 3
+    assert {depth.queue: depth.scheduled for depth in store.depths()} == {"bad": 3, "foreign": 0, "mail": 0}
+
+
+def test_a_promotion_stops_at_its_limit(store: RedisStore) -> None:
+    at = store.ready(5.0) + 1.0
+    for n in range(50):
+        store.put([sized(f"{n}", 300_000)._replace(run_at=at)])
+    eventually(lambda: store.now() > at + 0.01)
+    assert [store.promote(20) for _ in range(4)] == [20, 20, 10, 0]
+
+
 def test_reconciling_fetches_only_what_is_not_known_and_that_in_pieces(server: Server) -> None:
     with Proxy(server.port) as proxy:
         store = RedisStore(f"redis://127.0.0.1:{proxy.port}", deadline=5.0)

@@ -269,13 +269,16 @@ class RedisStore:
     def promote(self, limit: int) -> int:
         if not self._leader:
             self._leader = f"{socket.gethostname()}:{os.getpid()}:spoolq-{uuid.uuid4().hex[:8]}"
-        args = [b"%d" % max(0, limit), b"%f" % self._horizon, self._leader.encode()]
-        moved, leads = self._scripted("promote", args, _a_list)
-        self._leads = leads == 1
+        moved, more = 0, 1
+        while more:  # a script for each so many bytes: others get a turn in between
+            args = [b"%d" % max(0, limit - moved), b"%f" % self._horizon, self._leader.encode()]
+            some, leads, more = self._scripted("promote", args, _a_list)
+            moved += int(some)
+            self._leads = leads == 1
         if self._leads and self._clock.monotonic() >= self._sweep_at:
             self._cursor = self._scripted("sweep", [self._cursor], _bytes)
             self._sweep_at = self._clock.monotonic() + SWEEP
-        return int(moved)
+        return moved
 
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
         end = self._clock.monotonic() + timeout

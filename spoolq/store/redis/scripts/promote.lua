@@ -1,12 +1,23 @@
 -- needs lib
 -- Move what has come due into its queue, ours and, while we lead, Resque's own; forget markers past the horizon.
--- Answers how many were moved, and 1 when we lead Resque's schedulers.
+-- Answers how many were moved, 1 when we lead Resque's schedulers, and 1 where more is due than one script should move.
 return atomically(function()
   local limit, horizon, leader = num(), num(), arg()
-  local moved = 0
   works_when_full()
-
-  for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', stamp, 'LIMIT', 0, limit)) do
+  local moved, met, more, bytes, largest = 0, 0, 0, 0, 1
+  local function fits(payload)
+    if bytes > 0 and bytes + #payload > MOST_BYTES then
+      more = 1
+      return false
+    end
+    bytes, largest = bytes + #payload, math.max(largest, #payload)
+    return true
+  end
+  local function due()
+    local few = met == 0 and 1 or math.max(1, math.min(limit - met, 16, math.floor((MOST_BYTES - bytes) / largest)))
+    return call('ZRANGEBYSCORE', DELAYED, '-inf', stamp, 'LIMIT', 0, few)
+  end
+  local function move(member)
     local queue, rest = cut(member)
     local _, payload = cut(rest)
     local key = P .. 'queue:' .. queue
@@ -24,6 +35,16 @@ return atomically(function()
     end
   end
 
+  while met < limit and more == 0 do
+    local members = due()
+    if #members == 0 then break end
+    for _, member in ipairs(members) do
+      if not fits(member) then break end
+      met = met + 1
+      move(member)
+    end
+  end
+
   local lock = P .. 'resque_scheduler_leader_lock'
   local leads = call('SET', lock, leader, 'EX', 180, 'NX') and 1 or 0
   if leads == 0 and call('GET', lock) == leader then
@@ -31,7 +52,7 @@ return atomically(function()
     leads = 1
   end
   local schedule, passed = P .. 'delayed_queue_schedule', 0
-  while leads == 1 and moved < limit and passed < 100 do
+  while leads == 1 and more == 0 and moved < limit and passed < 100 do
     local second = call('ZRANGEBYSCORE', schedule, '-inf', stamp, 'LIMIT', passed, 1)[1]
     if not second then break end
     local key = 'delayed:' .. second
@@ -40,7 +61,7 @@ return atomically(function()
       passed = passed + 1 -- no list: somebody else's
     elseif not payload then
       call('ZREM', schedule, second)
-    else
+    elseif fits(payload) then
       local fine, job = pcall(cjson.decode, payload)
       local queue = fine and type(job) == 'table' and job.queue
       if type(queue) ~= 'string' or queue == '' or string.find(queue, '\n', 1, true) then queue = 'default' end
@@ -62,5 +83,5 @@ return atomically(function()
 
   local old = call('ZRANGEBYSCORE', MARKERS, '-inf', string.format('%.6f', now - horizon), 'LIMIT', 0, 1000)
   slices(old, 200, function(i, j) call('ZREM', MARKERS, unpack(old, i, j)) end)
-  return {moved, leads}
+  return {moved, leads, more}
 end)
