@@ -150,7 +150,7 @@ def _read(entry: bytes, digest: str) -> Failure:
     job = shown if isinstance(shown, dict) else {}
     return Failure(
         id=_own_id(payload) or job_id(fields) or digest,
-        queue=_word(fields.get("queue")) or _word(job.get("queue")),
+        queue=_name(fields.get("queue")) or _name(job.get("queue")),
         worker=_word(fields.get("worker")),
         exception=_word(fields.get("exception")),
         error=_word(fields.get("error")),
@@ -183,6 +183,10 @@ def _word(value: Any) -> str:
     if isinstance(value, str):
         return _clean(value)
     return "" if value is None else json.dumps(value)
+
+
+def _name(value: Any) -> str:
+    return _clean(value) if isinstance(value, str) else ""
 
 
 def _lines(value: Any) -> tuple[str, ...]:

@@ -200,6 +200,8 @@ def test_the_payload_comes_back_compact() -> None:
         ({"error": {"code": 5}}, {"error": '{"code": 5}'}),
         ({"worker": None, "exception": 5}, {"worker": "", "exception": "5"}),
         ({"queue": None}, {"queue": "math"}),
+        ({"queue": ["q"]}, {"queue": "math"}),
+        ({"queue": 5, "payload": {"class": "a", "queue": {"q": 1}}}, {"queue": ""}),
         ({"failed_at": None}, {"failed_at": 0.0}),
         ({"failed_at": 1795511017}, {"failed_at": 1795511017.0}),
         ({"attempts": "x"}, {"attempts": 1}),
