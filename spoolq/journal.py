@@ -41,6 +41,7 @@ class Journal:
         self._written: frozenset[str] = frozenset()
         self._hold_again = self._try_again = float("-inf")
         self._failed = False
+        self._put_off: dict[str, float] = {}  # tokens of what can't be written for its own sake, and when each is tried again
 
     @property
     def count(self) -> int:
@@ -49,14 +50,19 @@ class Journal:
 
     def keep(self, owed: Sequence[Owed], unsettled: Collection[str], *, last: bool = False) -> None:
         """Write down what of `owed` is not yet, strike out what is no longer among the tokens `unsettled`, and go on holding the
-        rest. One commit at most, none where nothing changes. `last`: nothing is held any more, others may tell it at once."""
+        rest. One commit at most, none where nothing changes; more only to find what can't be written for its own sake. `last`:
+        nothing is held any more, others may tell it at once."""
         now = self._clock()
-        new = [settlement(one) for one in owed if one.claim.token not in self._written]
+        self._put_off = {token: at for token, at in self._put_off.items() if at > now and not last}
+        new = [one for one in owed if one.claim.token not in self._written and one.claim.token not in self._put_off]
         told = self._written.difference(unsettled)
         if not (new or told or (self._written and (last or now >= self._hold_again))) or (now < self._try_again and not last):
             return
         try:
-            self._book.keep(self._holder, new, told, 0.0 if last else LEASE)
+            written = self._write(new, told, lease := 0.0 if last else LEASE)
+            if len(written) < len(new) and self._written:
+                self._write([], (), lease)  # those that were written before are held, or let go, all the same
+            new = written
         except (StoreError, ConfigError) as error:
             if not self._failed:
                 log.warning("what became of %d job(s) can't be written down, it is kept in memory: %s", len(unsettled), error)
@@ -74,6 +80,24 @@ class Journal:
         self._written = self._written.difference(told).union(one.claim.token for one in new)
         self._hold_again = now + LEASE / 3
 
+    def _write(self, new: list[Owed], told: Collection[str], lease: float) -> list[Owed]:
+        """In halves, where one has something in it that can't be written. Returns what was. Raises what is no fault of one."""
+        try:
+            self._book.keep(self._holder, [settlement(one) for one in new], told, lease)
+        except (StoreError, ConfigError):
+            raise
+        except Exception:
+            if not new:
+                raise
+            if not told and len(new) == 1:
+                self._put_off[new[0].claim.token] = self._clock() + _PATIENCE
+                log.exception("an error of our own; what became of a job of queue %a is kept in memory alone", new[0].claim.queue)
+                return []
+        else:
+            return new
+        middle = 0 if told else len(new) // 2
+        return [*self._write(new[:middle], told, lease), *self._write(new[middle:], (), lease)]
+
 
 def settlement(owed: Owed) -> Settlement:
     """As the journal holds it."""
@@ -84,7 +108,8 @@ def settlement(owed: Owed) -> Settlement:
         case Done(counter):
             return Settlement(claim, "ack", word=counter)
         case RetryLater(payload, at, reason):
-            return Settlement(claim, "retry", payload, at, reason)
+            # half of a surrogate pair, as in a file's name that is no UTF-8, is nothing that the spool can hold
+            return Settlement(claim, "retry", payload, at, reason.encode(errors="backslashreplace").decode())
         case Failed(failure):
             return Settlement(claim, "fail", wire.encode_failure(failure))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from spoolq.job import Claim, Failure
 from spoolq.journal import LEASE, Journal, Owed, owed, settlement
 from spoolq.runner import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
 from spoolq.store.journal import Settlement
+from spoolq.store.sqlite import SQLiteStore
+from tests.unit.hands import file
 from tests.unit.test_settler import Clock
 
 Call = tuple[list[str], list[str], float]
@@ -144,3 +147,38 @@ def test_a_spool_that_refuses_is_told_once_and_asked_again_later(
     book.error = None
     journal.keep(done("a"), {"a"}, last=True)
     assert (book.last(), journal.count) == ((["a"], [], 0.0), 1)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SQLiteStore]:
+    store = file(tmp_path / "spool.db", role="spool")
+    yield store
+    store.close()
+
+
+def kept(spool: SQLiteStore) -> dict[str, Settlement]:
+    return {one.claim.token: one for one in spool.settlements.take("reader", 100, 0.0)}
+
+
+def test_a_reason_that_is_no_utf_8_keeps_nothing_out(spool: SQLiteStore, clock: Clock) -> None:
+    journal = Journal(spool.settlements, "w", clock)
+    again = Owed(Claim("r", "w", "q", b"{}"), RetryLater(b"{}", 1.0, "no file \udcff"))
+    journal.keep([*done("a", "b"), again], {"a", "b", "r"}, last=True)
+    assert journal.count == 3
+    assert kept(spool)["r"].word == "no file \\udcff"
+
+
+def test_what_can_not_be_written_for_its_own_sake_keeps_nothing_else_out(
+    spool: SQLiteStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(spool.settlements, "w", clock)
+    journal.keep(done("told"), {"told"})
+    bad = Owed(Claim("bad", "w", "q\udcff", b"{}"), PROCESSED)
+    owed = [*done("a", "b"), bad, *done("c")]
+    tokens = {one.claim.token for one in owed}
+    journal.keep(owed, tokens)
+    assert journal.count == 3
+    journal.keep([*owed, *done("d")], tokens | {"d"})
+    assert len([record for record in caplog.records if "an error of our own" in record.getMessage()]) == 1, "not at every turn"
+    journal.keep([*owed, *done("d")], tokens | {"d"}, last=True)
+    assert sorted(kept(spool)) == ["a", "b", "c", "d"]
