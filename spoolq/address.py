@@ -6,12 +6,20 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
 from spoolq.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix", "sqlite")
-_SECRET_OPTION = re.compile(r"([?&;](?:[a-z_]*(?:pas|pw|secret|token)[a-z_]*)=)[^&;#]*", re.IGNORECASE)  # misspelt ones too
+_OPTION = re.compile(r"([?&;])([^=&;?]*)(?:=([^&;]*))?")
+_HARMLESS = re.compile(
+    r"""client_name | db | decode_responses | encoding(_errors)? | health_check_interval | host | lib_(name|version)
+    | max_connections | path | port | protocol | retry_on_(error|timeout)
+    | socket_(connect_timeout|keepalive|read_size|timeout|type)
+    | ssl_(ca_certs|ca_path|cert_reqs|certfile|check_hostname|ciphers|keyfile|min_version) | timeout | username""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Options of redis-py whose values are for people to see. Any other may hold a secret, under whatever name it is misspelt."""
 
 
 def checked(value: object) -> str:
@@ -95,13 +103,27 @@ def mask(url: str) -> str:
     scheme, found, rest = url.partition("://")
     if not found:  # no URL of ours, and a secret in it all the same, as in redis:/user:secret@host
         before, at, place = url.rpartition("@")
-        return _SECRET_OPTION.sub(r"\1***", f"***@{place}" if at and ":" in before else url)
+        return _mask_options(f"***@{place}" if at and ":" in before else url)
     if scheme.lower() == "sqlite":
         return url
     user, at, place = rest.rpartition("@")  # the last one: a password with an unescaped "/", "?" or "@" is masked whole
     if at and (":" in user or "/" in user):
         rest = f"{user.partition(':')[0] if ':' in user else ''}:***@{place}"
-    return f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", rest)
+    return f"{scheme}://{_mask_options(rest)}"
+
+
+def _mask_options(text: str) -> str:
+    options = len(text.partition("?")[0])  # before them a bare part is one of a path
+
+    def masked(found: re.Match[str]) -> str:
+        mark, name, value = found.groups()
+        if value is None and (not name or found.start() < options):
+            return found[0]
+        if not _HARMLESS.fullmatch(unquote_plus(name).strip()):
+            return mark + ("***" if value is None else f"{name}=***")
+        return mark + name + ("" if value is None else f"={_OPTION.sub(masked, value)}")
+
+    return _OPTION.sub(masked, text)
 
 
 def with_password(url: str, secret: str) -> str:
