@@ -15,6 +15,7 @@ from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreFull, Store
 from spoolq.job import Claim, Failure, Job, Message
 from spoolq.store.base import Effects, WorkerInfo, Working
 from spoolq.store.redis import RedisStore
+from spoolq.store.redis.scripts import script
 from spoolq.store.redis.transport import Injected
 from tests.proxy import Proxy
 from tests.servers import Server
@@ -131,8 +132,6 @@ def test_the_script_compares_the_time_itself(store: RedisStore, control: Control
     """Our idea of Redis's clock may be wrong; then the marker stays."""
     store.put([message("a")], hold=True)
     args = (b"5000000000.0", b"0", b"0", b"0", b"0", b"0", b"0", b"1", b"a", b"%f" % (time.time() + 60))
-    from spoolq.store.redis.scripts import script
-
     control.eval(script("put_many").text, 1, "resque:spoolq:markers", *args)
     assert control.zcard("resque:spoolq:markers") == 1
 
@@ -528,8 +527,6 @@ def test_a_rescue_is_bounded_in_bytes_and_the_rest_comes_with_the_next(store: Re
 def test_one_script_promotes_a_bounded_number_of_bytes_and_the_call_all_that_is_due(
     store: RedisStore, control: Control, server: Server
 ) -> None:
-    from spoolq.store.redis.scripts import script
-
     several = [sized(f"s{n:02}", 20_000) for n in range(30)] + [sized(f"t{n}", 600_000) for n in range(3)] + [sized("u", 3 * MIB)]
     at = store.ready(5.0) + 1.0
     for n, one in enumerate(several):
@@ -565,6 +562,30 @@ def test_a_promotion_stops_at_its_limit(store: RedisStore) -> None:
         store.put([sized(f"{n}", 300_000)._replace(run_at=at)])
     eventually(lambda: store.now() > at + 0.01)
     assert [store.promote(20) for _ in range(4)] == [20, 20, 10, 0]
+
+
+def test_depths_of_many_queues_and_large_heads_come_in_pieces(server: Server, control: Control) -> None:
+    with Proxy(server.port) as proxy:
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", deadline=5.0)
+        for n in range(450):
+            control.sadd("resque:queues", f"q{n:03}")
+            control.rpush(f"resque:queue:q{n:03}", payload("a", enqueued_at=store.ready(5.0) - 50).decode(), "b")
+        for n in range(4):
+            big = wire.encode(Job("a", "t", f"big{n}", ("x" * MIB,), enqueued_at=store.now() - 100), max_bytes=4 * MIB)
+            store.put([Message(f"big{n}", f"big{n}", big)])
+        control.set("resque:queue:bad", "no list")
+        control.sadd("resque:queues", "bad")
+        control.hset("resque:spoolq:counts", mapping={"c:gone": 2, "s:q007": 3})
+        sent = proxy.rule(script("depths").sha, "late", times=-1, delay=0.0)
+        found = {depth.queue: depth for depth in store.depths()}
+        assert list(found) == sorted(found)
+        assert len(found) == 456
+        assert found["q449"].ready == 2
+        assert found["q449"].oldest == pytest.approx(50, abs=20)
+        assert found["big3"].oldest == pytest.approx(100, abs=20)
+        assert (found["q007"].scheduled, found["gone"].claimed, found["gone"].ready, found["bad"].ready) == (3, 2, 0, 0)
+        assert sent.fired >= 6  # each large head by itself, the others 200 at a time
+        store.close()
 
 
 def test_reconciling_fetches_only_what_is_not_known_and_that_in_pieces(server: Server) -> None:

@@ -15,6 +15,7 @@ class Names:
         self.queues = self.prefix + b"queues"
         self.failed = self.prefix + b"failed"
         self.markers = self.prefix + b"spoolq:markers"
+        self.counts = self.prefix + b"spoolq:counts"
         self.meta = self.prefix + b"spoolq:meta"
         self.persisted = self.prefix + b"spoolq:persisted"
         self.probe = self.prefix + b"spoolq:probe"

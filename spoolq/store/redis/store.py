@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from spoolq import checks, cpu, wire
@@ -29,6 +29,7 @@ from spoolq.store.redis.transport import Injected, Transport, refused, run
 
 LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
 SWEEP = 5.0  # seconds between steps of the sweep
+LOOKED_AT = 200  # queues by one script
 MOST = 1000  # of one claim or rescue: a script of more would hold up the server for everybody
 
 
@@ -302,7 +303,16 @@ class RedisStore:
     # looking
 
     def depths(self) -> list[Depth]:
-        return views.depths(self._scripted("depths", [], _a_list), self.now())
+        known: set[bytes] = set()
+        for some in self._scan(b"SSCAN", self._names.queues):
+            known.update(some)
+        for some in self._scan(b"HSCAN", self._names.counts):  # what a stock tool took from the set may be scheduled or claimed
+            known.update(field[2:] for field in (some if isinstance(some, dict) else some[::2]))
+        queues, rows = sorted(known), list[Any]()
+        while len(rows) < len(queues):
+            page = queues[len(rows) : len(rows) + LOOKED_AT]
+            rows += self._scripted("depths", [b"%d" % len(page), *page], _some)
+        return [views.depth(row, self.now()) for row in rows]
 
     def workers(self) -> list[WorkerView]:
         found, stamp = self._scripted("workers", [], _a_list)
@@ -311,13 +321,8 @@ class RedisStore:
     def counters(self) -> Mapping[str, int]:
         start = len(self._names.stat(""))
         names: set[bytes] = set()
-        cursor: Any = b"0"
-        while True:
-            cursor, some = self._command(b"SCAN", b"%b" % cursor, b"MATCH", self._names.stat("*"), b"COUNT", b"1000")
+        for some in self._scan(b"SCAN", b"MATCH", self._names.stat("*")):
             names.update(some)
-            cursor = str(cursor).encode() if isinstance(cursor, int) else cursor
-            if cursor == b"0":
-                break
         keys = sorted(names)
         counts = self._command(b"MGET", *keys) if keys else []
         return {key[start:].decode("utf-8", "replace"): int(n) for key, n in zip(keys, counts, strict=True) if views.number(n)}
@@ -371,6 +376,17 @@ class RedisStore:
             raise refused(reply, self.address)
         return reply
 
+    def _scan(self, command: bytes, *args: bytes) -> Iterator[Any]:
+        """What one of Redis's scans answers, page by page. A page may repeat what another said."""
+        key, more = (args[:0], args) if command == b"SCAN" else (args[:1], args[1:])
+        cursor: Any = b"0"
+        while True:
+            cursor, some = self._command(command, *key, cursor, *more, b"COUNT", b"1000")
+            yield some
+            cursor = str(cursor).encode() if isinstance(cursor, int) else cursor
+            if cursor == b"0":
+                return
+
     def _values(self, key: str, tokens: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = self._command(b"HMGET", self._names.claims(key), *(token.encode() for token in tokens))
         return found
@@ -423,6 +439,10 @@ class RedisStore:
 
 def _a_list(reply: Any) -> bool:
     return isinstance(reply, list)
+
+
+def _some(reply: Any) -> bool:
+    return isinstance(reply, list) and len(reply) > 0
 
 
 def _an_int(reply: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from spoolq.job import Claim
 from spoolq.store.base import Depth, ServerFacts, WorkerView, Working
 from spoolq.store.redis.encoding import worker_info
 
+_ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)
 Values = Callable[[str, Sequence[str]], list[bytes | None]]
 
 
@@ -45,27 +47,24 @@ def pages(listed: Sequence[Any], most: int) -> Iterator[list[bytes]]:
         yield page
 
 
-def depths(reply: Any, now: float) -> list[Depth]:
-    """Queues by name, those with scheduled or claimed jobs only included."""
-    rows, flat = reply
-    counts = {name: max(0, int(n)) for name, n in zip(flat[::2], flat[1::2], strict=True)}
-    queues = {name: (ready, head) for name, ready, head in rows}
-    for field in counts:
-        queues.setdefault(field[2:], (0, b""))
-    return [
-        Depth(
-            queue=name.decode("utf-8", "replace"),
-            ready=ready,
-            scheduled=counts.get(b"s:" + name, 0),
-            claimed=counts.get(b"c:" + name, 0),
-            oldest=_age(head, now) if ready else None,
-        )
-        for name, (ready, head) in sorted(queues.items())
-    ]
+def depth(row: Sequence[Any], now: float) -> Depth:
+    """A row of depths.lua."""
+    name, ready, head, scheduled, claimed = row
+    return Depth(
+        queue=name.decode("utf-8", "replace"),
+        ready=ready,
+        scheduled=max(0, int(scheduled)),
+        claimed=max(0, int(claimed)),
+        oldest=_age(head, now) if ready else None,
+    )
 
 
-def _age(payload: bytes, now: float) -> float | None:
-    at = wire.enqueued_at(payload)
+def _age(end: bytes, now: float) -> float | None:
+    """From a payload, or the end of one. What follows a comma there is the end of the job itself if with a brace in front it is
+    an object: one that is nested in another would leave braces over."""
+    at = wire.enqueued_at(end)
+    if at is None and (found := _ENQUEUED.match(end)) is not None:
+        at = wire.enqueued_at(b'{"class":"-"' + end[found.start(1) :])
     return None if at is None else max(0.0, now - at)
 
 
