@@ -23,8 +23,11 @@ LINES = 200
 """Lines of a backtrace that an entry keeps, the last ones: those next to the error."""
 
 
+LONGEST_ID = 200
+"""Characters of an id, as in `Task.using`."""
+
 DIGEST = 20
-"""Characters of the id of an entry that brings none."""
+"""Characters of the id of an entry that brings none, or one that is too long."""
 
 FEW = 20
 """Ids up to which looking for each in an entry's bytes is quicker than reading the entry."""
@@ -79,9 +82,12 @@ def _own_id(payload: bytes) -> str | None:
 
 
 def job_id(fields: dict[str, Any]) -> str | None:
-    """The id that a payload brings, None where it has none that could be used."""
+    """The id that a payload brings, None where it has none that could be used. In place of one that is too long to be shown
+    and kept about stands a digest of it, so that the job has the same id wherever it is read."""
     value = fields.get("id")
-    return value if isinstance(value, str) and value and value.isprintable() else None
+    if not isinstance(value, str) or not value or not value.isprintable():
+        return None
+    return value if len(value) <= LONGEST_ID else _digest(value.encode())
 
 
 def _text(value: str) -> str:
@@ -126,9 +132,7 @@ def may_have(entry: bytes, ids: Collection[str]) -> bool:
     """Whether `decode_failure` could find one of these ids in the entry: False is certain, and quickly said. Never raises."""
     if len(ids) > FEW or b"\\u" in entry or b"base64" in entry:  # these two write an id in other bytes than its own
         return True
-    if any(set(id) & set('"\\/') or id.encode(errors="replace") in entry for id in ids):
-        return True
-    return any(len(id) == DIGEST for id in ids) and _digest(entry) in ids
+    return any(len(id) == DIGEST or set(id) & set('"\\/') or id.encode(errors="replace") in entry for id in ids)
 
 
 def _digest(entry: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from spoolq import jsjson, stamps
 from spoolq.errors import PayloadError
-from spoolq.failed import decode_failure, encode_failure, job_id, may_have
+from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have
 from spoolq.job import Failure, Job, Message, new_id
 from spoolq.jsonable import check, suspicious
 
@@ -52,8 +52,8 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fa
 def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
     """The payload for a store. Raises PayloadError, naming the place, for what can't be carried: nothing was stored."""
     fields: dict[str, Any] = {"class": job.task, "queue": job.queue, "args": job.args, "id": job.id}
-    if job_id(fields) is None:
-        raise PayloadError(f"id: {job.id!r} can't name a job; an id is a text of printable characters")
+    if job_id(fields) != job.id:
+        raise PayloadError(f"id: {job.id!r:.220} can't name a job; an id is a text of 1 to {LONGEST_ID} printable characters")
     if job.kwargs:
         fields["kwargs"] = dict(job.kwargs)
     if job.attempt > 0:
@@ -119,8 +119,9 @@ def _size(count: int) -> str:
 def decode(payload: bytes, queue: str) -> Job:
     """The job in a payload popped from `queue`, whoever wrote it: the queue it was in counts, not the one it names.
 
-    Without an id it gets a fresh one. Arguments that aren't a list become the one argument, as a stock worker calls it. Fields
-    of ours with a wrong type count as absent; unknown ones are kept in `extra`. Raises PayloadError for what isn't a job.
+    Without an id it gets a fresh one, and with one of more than 200 characters a digest of that. Arguments that aren't a list
+    become the one argument, as a stock worker calls it. Fields of ours with a wrong type count as absent; unknown ones are kept
+    in `extra`. Raises PayloadError for what isn't a job.
     """
     fields = jsjson.fields(payload)
     args = fields.get("args", [])

@@ -150,6 +150,15 @@ RUBY = (
 )
 
 
+def test_an_id_that_is_too_long_is_not_shown() -> None:
+    payload = b'{"class":"A","id":"%b"}' % (b"i" * 900_000)
+    entry = wire.encode_failure(a_failure(payload, id=wire.decode(payload, "q").id))
+    found = wire.decode_failure(entry)
+    assert (found.id, found.payload) == (wire.decode(payload, "q").id, payload)
+    assert failed.may_have(entry, [found.id])
+    assert len(wire.decode_failure(b'{"payload":{"class":"A"},"id":"%b"}' % (b"i" * 900_000)).id) == 20
+
+
 def test_nodes_entry() -> None:
     found = wire.decode_failure(NODE)
     assert replace(found, id="") == Failure(

@@ -177,7 +177,7 @@ def test_a_time_is_a_number(at: object) -> None:
         wire.encode(a_job(expires_at=at))
 
 
-@pytest.mark.parametrize("id", ["", "a\nb", "\ud800", "\x00"])
+@pytest.mark.parametrize("id", ["", "a\nb", "\ud800", "\x00", "i" * 201])
 def test_an_id_that_decode_would_not_take_is_refused(id: str) -> None:
     with pytest.raises(PayloadError, match=r"^id: "):
         wire.encode(Job(id, "t", "q"))
@@ -359,6 +359,17 @@ def test_unknown_fields_are_kept() -> None:
     job = wire.decode(b'{"class":"a","args":[],"meta":{"trace":"x"},"42":[1]}', "q")
     assert job.extra == {"meta": {"trace": "x"}, "42": [1]}
     assert json.loads(wire.encode(job))["meta"] == {"trace": "x"}
+
+
+def test_an_id_that_is_too_long_is_cut_to_the_same_short_one_wherever_it_is_read() -> None:
+    payload = b'{"class":"a","queue":"q","args":[],"id":"%b"}' % (b"i" * 900_000)
+    job = wire.decode(payload, "q")
+    assert len(job.id) == 20
+    assert wire.decode(payload, "q").id == job.id != wire.decode(payload.replace(b"iii", b"iij", 1), "q").id
+    assert wire.decode(wire.attempted(payload, job), "q") == dataclasses.replace(job, attempt=1)
+    again = wire.rerun(payload, "")
+    assert (again.id, len(again.payload) < 100) == (f"{job.id}.1", True)
+    assert wire.decode(b'{"class":"a","id":"%b"}' % (b"i" * 200), "q").id == "i" * 200
 
 
 WRONG = [None, True, [], {}, "x", -1, 1.5, "1", 10**400, float("inf")]
