@@ -135,6 +135,11 @@ def may_have(entry: bytes, ids: Collection[str]) -> bool:
     return any(len(id) == DIGEST or set(id) & set('"\\/') or id.encode(errors="replace") in entry for id in ids)
 
 
+def nameless(entry: bytes, failure: Failure) -> bool:
+    """Whether the entry, read as that failure, brings no id, so that an equal one may be of another job."""
+    return len(failure.id) == DIGEST and failure.id == _digest(entry)
+
+
 def _digest(entry: bytes) -> str:
     return hashlib.sha256(entry).hexdigest()[:DIGEST]
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from spoolq import jsjson, stamps
 from spoolq.errors import PayloadError
-from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have
+from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
 from spoolq.job import Failure, Job, Message, new_id
 from spoolq.jsonable import check, suspicious
 
@@ -32,6 +32,7 @@ __all__ = [
     "expires_at",
     "may_have",
     "message",
+    "nameless",
     "record",
     "rerun",
 ]

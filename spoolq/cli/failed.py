@@ -128,6 +128,7 @@ def retry(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, where:
         for place, chosen in found:
             with place.asking():
                 done += place.store.failures.retry(chosen)
+        total = max(total, done)  # entries of stock workers may be equal, and then have one id
         words = f"Put back {jobs(done)}."
         if done < total:
             words += f" {total - done:,} stay in the log: unreadable, or taken by somebody else meanwhile."

@@ -162,8 +162,8 @@ class FailureLog(Protocol):
         atomic step.
 
         A job goes back once, from its newest entry that can be read; older entries of it only go out of the log. Those of the
-        same id with another task or other arguments stay in it. Returns how many jobs were put back. Ids that aren't there are
-        passed over, and so are payloads that can't be read.
+        same id with another task or other arguments stay in it. Of entries without an id each is a job. Returns how many jobs
+        were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
         """
 
     def remove(self, ids: Collection[str]) -> int:

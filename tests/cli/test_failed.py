@@ -103,6 +103,16 @@ def test_all_is_all_where_a_job_is_in_the_log_several_times(run: Run, server: Se
         assert (control.llen("resque:failed"), control.llen("resque:queue:mail")) == (0, 1)
 
 
+def test_equal_entries_without_an_id_are_as_many_jobs(run: Run, server: Server) -> None:
+    """Stock workers write the same of equal jobs that fail in the same second."""
+    entry = '{"payload":{"class":"send","args":[]},"queue":"mail","failed_at":"2026-01-01T00:00:00Z","error":"x"}'
+    with server.client() as control:
+        control.rpush("resque:failed", *[entry] * 3)
+        said = run("failed", "retry", "--all", "--url", server.url)
+        assert (said.code, said.out) == (0, "Put back 3 jobs.\n")
+        assert (control.llen("resque:failed"), control.llen("resque:queue:mail")) == (0, 3)
+
+
 def test_a_failure_at_a_time_that_no_calendar_has_is_shown(run: Run, server: Server) -> None:
     with server.client() as control:
         control.rpush("resque:failed", '{"payload":{"class":"send","id":"a"},"queue":"mail","failed_at":500000000000}')

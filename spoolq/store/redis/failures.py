@@ -69,8 +69,9 @@ class RedisFailures:
                 elif message := reruns.message(failure):
                     gone += 1
                     if self._scripted("failures_retry", (entry, message.queue.encode(), message.payload)):
-                        reruns.launched(failure)
                         done += 1
+                        if not wire.nameless(entry, failure):
+                            reruns.launched(failure)
             self._delete(over)
             return gone + len(over)
 
