@@ -15,23 +15,29 @@ from spoolq.errors import ConfigError, StoreUnavailable
 log = logging.getLogger("spoolq")
 
 _FIRST, _MOST = 0.5, 10.0
-_WRONG = 30.0, 60.0  # seconds until a look whether a wrong setting was mended
 
 
 class Service:
     """Calls `turn` on a daemon thread until it returns None or `stop` is called.
 
     A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
-    is back. A wrong setting is told once, too, and looked at again within a minute: it may be another's that passes, such as a
-    file that was put in the wrong place. With `quiet` somebody else tells.
+    is back; with `quiet` somebody else tells. A wrong setting is told once in any case, and looked at again within `again`
+    seconds: it may be another's that passes, such as a file that was put in the wrong place.
     """
 
     def __init__(
-        self, name: str, turn: Callable[[], float | None], *, quiet: bool = False, rng: random.Random | None = None
+        self,
+        name: str,
+        turn: Callable[[], float | None],
+        *,
+        quiet: bool = False,
+        again: float = 60.0,
+        rng: random.Random | None = None,
     ) -> None:
         self.name = name
         self._turn = turn
         self._level = logging.DEBUG if quiet else logging.WARNING
+        self._again = again
         self._rng = rng or random.Random()
         self._bell: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._stopping = False
@@ -85,19 +91,22 @@ class Service:
                 log.log(self._level, "%s: %s", self.name, error)
             return self._pause()
         except ConfigError as error:
-            level = self._level if self._level == logging.DEBUG else logging.ERROR
             if not self._wrong and not self._stopping:
                 log.log(
-                    level, "%s: %s; nothing is done here until that is mended, which is looked at each minute", self.name, error
+                    logging.ERROR,
+                    "%s: %s; nothing is done here until that is mended, which is looked at every %g s",
+                    self.name,
+                    error,
+                    self._again,
                 )
             self._wrong = True
-            return self._rng.uniform(*_WRONG)
+            return self._rng.uniform(self._again / 2, self._again)
         except Exception:
             if not self._stopping:
                 log.exception("%s: an error of our own; it is tried again", self.name)
             return self._pause()
         if self._failures or self._wrong:
-            log.log(min(self._level, logging.INFO), "%s: goes on again", self.name)
+            log.log(logging.INFO if self._wrong else min(self._level, logging.INFO), "%s: goes on again", self.name)
             self._failures, self._wrong = 0, False
         return delay
 

@@ -110,8 +110,9 @@ class Worker:
         self._services: list[Service] = []
         for one in self._consumers:
             tidy = self._tidying(one)
-            self._services += [Service(f"{one.name}-heartbeat", self._heartbeats(one), quiet=True)]
-            self._services += [Service(f"{one.name}-{what}", turn, quiet=True) for what, turn in tidy.items()]
+            soon = min(1.0, info.lease / 3)
+            self._services += [Service(f"{one.name}-heartbeat", self._heartbeats(one), quiet=True, again=soon)]
+            self._services += [Service(f"{one.name}-{what}", turn, quiet=True, again=10.0) for what, turn in tidy.items()]
             if one is self.primary:
                 drained = (spool, drainer) if spool is not None and drainer is not None else None
                 self._burst = Burst(one, self.local, drained, tuple(tidy.values())) if burst else None

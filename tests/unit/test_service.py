@@ -122,7 +122,7 @@ def test_a_wrong_setting_is_told_once_and_looked_at_again_within_a_minute(caplog
     pauses = [service.once() or 0.0 for _ in range(6)]
     assert all(30 <= pause <= 60 for pause in (*pauses[1:4], pauses[5]))
     assert pauses[4] == 1.0
-    told = "s: the file is somebody else's; nothing is done here until that is mended, which is looked at each minute"
+    told = "s: the file is somebody else's; nothing is done here until that is mended, which is looked at every 60 s"
     assert [message for _, message in lines(caplog)] == ["s: nobody listens", told, "s: goes on again", told]
     assert "Traceback" not in caplog.text
 
@@ -134,9 +134,11 @@ def test_a_wrong_setting_does_not_hold_up_the_end() -> None:
     assert service.stop(5.0)
 
 
-def test_a_quiet_one_says_nothing_of_a_wrong_setting(caplog: pytest.LogCaptureFixture) -> None:
-    assert Service("s", Turns(ConfigError("wrong")), quiet=True).once() is not None
-    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+def test_a_quiet_one_tells_of_a_wrong_setting_too_and_looks_again_as_soon_as_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service("s", Turns(AWAY, ConfigError("wrong"), ConfigError("wrong")), quiet=True, again=1.0)
+    pauses = [service.once() or 0.0 for _ in range(3)]
+    assert all(0.5 <= pause <= 1.0 for pause in pauses[1:])
+    assert [r.levelno for r in caplog.records if r.levelno > logging.DEBUG] == [logging.ERROR]
 
 
 @pytest.mark.parametrize("error", [MemoryError, SystemExit])

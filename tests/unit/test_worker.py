@@ -342,6 +342,27 @@ def test_a_worker_one_of_whose_threads_has_ended_ends_as_a_whole(
     assert [view for view in place.real.workers() if view.claims and view.lease_left > 0] == [], "it may be taken over at once"
 
 
+def test_a_wrong_file_that_passes_ends_neither_heartbeat_nor_rescue_nor_what_is_due(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    verbs = ("heartbeat", "rescue", "promote")
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        raise ConfigError("a database of something else")
+
+    for verb in verbs:
+        setattr(place.primary, verb, wrong)
+    worker = place.start(lease=3.0)
+    eventually(lambda: len(said(caplog, "a database of something else")) == len(verbs))
+    for verb in verbs:
+        delattr(place.primary, verb)
+    calls = place.primary.calls
+    eventually(lambda: calls["heartbeat"], within=3, what="the lease is kept")
+    eventually(lambda: calls["rescue"] and calls["promote"], within=20)
+    assert len(said(caplog, "a database of something else")) == len(verbs), "each tells once"
+    assert worker._dead() == []
+
+
 def test_a_service_that_is_over_is_no_reason_to_end(place: Place) -> None:
     class Brief:
         turns = 0
