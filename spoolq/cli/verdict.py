@@ -20,7 +20,8 @@ SAYS = {
     "connect_timeout": "doesn't answer in time",
     "config": "can't be asked",
 }
-STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained
+STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained, and a job isn't being run
+RESCUE = 15.0  # seconds after the end of a lease within which a worker that lives takes its claims over
 
 
 class Verdict(NamedTuple):
@@ -56,6 +57,8 @@ def judge(facts: Facts) -> Verdict:
 
 def _single(primary: Side) -> Verdict:
     if primary.state == "up":
+        if idle := _nobody_works(primary):
+            return Verdict(DEGRADED, SAFE, f"{idle}.")
         return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
         return Verdict(UNKNOWN, UNSURE, f"{primary.error}.")
@@ -87,6 +90,9 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             SAFE,
             f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
         )
+    if idle := _nobody_works(primary):
+        on_the_way = f"{jobs(waiting)} on the way from the spool into Redis" if waiting else _none(spool)
+        return Verdict(DEGRADED, SAFE, f"{idle}; {on_the_way}{_kept(spool)}.")
     if waiting:
         return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}{_kept(spool)}.")
     return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}{_kept(spool)}.")
@@ -107,6 +113,31 @@ def _away(primary: Side, spool: Side) -> Verdict:
     more = f"; {aside:,} set aside" if aside else ""
     lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
     return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.")
+
+
+def _nobody_works(primary: Side) -> str | None:
+    """That claims are left with dead workers, or jobs with nobody to run them; None when it is well, or can't be told."""
+    workers = [view for view in primary.workers if view.info.kind == "worker"]
+    alive = any(view.lease_left >= 0 for view in workers)
+    # where one lives, its next look is waited for; where none does, nobody will look
+    dead = [view for view in workers if -view.lease_left > max(view.info.lease, RESCUE if alive else 0.0)]
+    start = "look at the logs of those that run" if alive else "start `spoolq worker`"
+    holders = [view for view in dead if view.claims]
+    if held := sum(view.claims for view in holders):
+        one = holders[0].info
+        whom = f"a worker that is gone ({one.host}:{one.pid})" if len(holders) == 1 else "workers that are gone"
+        are, them = ("is", "it") if held == 1 else ("are", "them")
+        return f"{jobs(held)} {are} held by {whom}, and nobody takes {them} over: {start}"
+    ready = primary.total("ready")
+    if alive or not ready:
+        return None
+    oldest = max((depth.oldest for depth in primary.depths if depth.oldest is not None), default=None)
+    # Nobody else can work on a file. In Redis, Resque's own workers may, which have no lease: there it takes one of ours that was
+    # lost to know that jobs count on us.
+    if not dead and (primary.kind == "redis" or (oldest or 0.0) <= STUCK):
+        return None
+    since = "" if oldest is None else f", oldest {say_age(oldest)}"
+    return f"{_wait(ready)} to be run{since}, and no worker of spoolq's lives: {start}"
 
 
 def _damaged(spool: Side) -> str:

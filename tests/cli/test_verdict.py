@@ -11,7 +11,7 @@ import pytest
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
 from spoolq.hint import Note
-from spoolq.store.base import Depth, SpoolInfo
+from spoolq.store.base import Depth, SpoolInfo, WorkerInfo, WorkerView
 
 INFO = SpoolInfo(
     path="/s.db",
@@ -32,6 +32,7 @@ INFO = SpoolInfo(
 )
 UP = Side("redis", "redis://h:6379/0#resque", "up", latency=0.001, depths=(Depth("mail", 3, 1, 2, 4.0),), failures=1)
 AWAY = Side("redis", "redis://h:6379/0#resque", "away", "Redis refused at h:6379", "refused")
+BOX = replace(UP, kind="sqlite", name="/q.db")
 NO_SPOOL = Side("spool", "/s.db", "absent", "no spool at /s.db")
 
 
@@ -93,6 +94,62 @@ def test_verdicts_beside_redis(primary: Side, side: Side, level: int, lost: str,
 def test_verdicts_of_a_single_box(state: Any, level: int) -> None:
     side = Side("sqlite", "/q.db", state, None if state == "up" else f"{state} at /q.db")
     assert judge(Facts(side, None)).level == level
+
+
+def worker(lease_left: float, claims: int = 0, *, lease: float = 30.0, pid: int = 7, kind: Any = "worker") -> WorkerView:
+    return WorkerView(WorkerInfo(f"w{pid}", "web1", pid, ("mail",), lease=lease, kind=kind), lease_left, claims, ())
+
+
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [
+        (
+            (worker(-31, 2),),
+            "2 jobs are held by a worker that is gone (web1:7), and nobody takes them over: start `spoolq worker`",
+        ),
+        ((worker(-31, 1),), "1 job is held by a worker that is gone (web1:7), and nobody takes it over: start"),
+        ((worker(-31, 1), worker(-99, 4, pid=8)), "5 jobs are held by workers that are gone, and nobody takes them over"),
+        ((worker(-31, 2), worker(20, pid=8)), "and nobody takes them over: look at the logs of those that run"),
+        ((worker(-2, 3, lease=0.5),), "3 jobs are held by"),
+        ((worker(-31),), "3 jobs wait to be run, oldest 4.0 s, and no worker of spoolq's lives: start `spoolq worker`"),
+    ],
+)
+def test_jobs_that_dead_workers_left_are_degraded(workers: tuple[WorkerView, ...], says: str) -> None:
+    for facts in (Facts(replace(UP, workers=workers), spool(rows=2, oldest=1.0)), Facts(replace(BOX, workers=workers), None)):
+        verdict = judge(facts)
+        assert (verdict.level, verdict.lost) == (DEGRADED, SAFE)
+        assert says in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        (worker(20, 2),),
+        (worker(-29, 2),),  # as long as its lease, for whoever is about to take them over
+        (worker(-2, 3, lease=0.5), worker(20, pid=8)),
+        (worker(-31), worker(20, pid=8)),
+        (worker(-31, kind="drainer"),),
+        (),  # Resque's own workers may be at it
+    ],
+)
+def test_while_a_rescue_may_come_or_others_may_work_it_is_well(workers: tuple[WorkerView, ...]) -> None:
+    assert judge(Facts(replace(UP, workers=workers), spool())).level == OK
+
+
+@pytest.mark.parametrize(
+    ("depths", "level"),
+    [
+        ((), OK),
+        ((Depth("mail", 0, 9, 0, None),), OK),
+        ((Depth("mail", 1, 0, 0, 59.0),), OK),
+        ((Depth("mail", 1, 0, 0, 61.0),), DEGRADED),
+    ],
+)
+def test_a_single_box_whose_jobs_nobody_runs_is_degraded(depths: tuple[Depth, ...], level: int) -> None:
+    verdict = judge(Facts(replace(BOX, depths=depths), None))
+    assert verdict.level == level
+    assert ("1 job waits to be run, oldest 1 min 1 s, and no worker" in verdict.sentence) == (level == DEGRADED)
+    assert judge(Facts(replace(BOX, depths=depths, workers=(worker(5.0),)), None)).level == OK
 
 
 def test_levels_are_the_exit_codes_of_a_monitor() -> None:
