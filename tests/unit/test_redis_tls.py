@@ -37,8 +37,10 @@ def test_puts_and_claims_inside_tls(server: Server, end: TlsEnd) -> None:
         assert control.lindex("resque:queue:q", -1) == big.payload
     from spoolq.store.base import WorkerInfo
 
-    claims = store.claim(WorkerInfo("k", "h", 1, ("q",)), 1, ["q"], 50).claims
-    assert claims[-1].payload == big.payload
+    worker = WorkerInfo("k", "h", 1, ("q",))
+    small, large = (store.claim(worker, call, ["q"], 50) for call in (1, 2))
+    assert (len(small.claims), small.more) == (20, True)  # it wouldn't fit beside them
+    assert [claim.payload for claim in large.claims] == [big.payload]
     store.close()
 
 
