@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spoolq.errors import ConfigError, PayloadError, SpoolDamaged, SpoolqError, StoreFull, StoreUnavailable
-from spoolq.store.sqlite import libraries
+from spoolq.store.sqlite import anchors, libraries
 
 if TYPE_CHECKING:
     import sqlite3 as sqlite
@@ -83,12 +83,24 @@ def check_version(found: str = version) -> None:
 class Connection(sqlite.Connection):
     """One of ours: known as long as it is open."""
 
-    file: tuple[int, int] | None = None
+    file: libraries.Identity | None = None
+    _anchored = False
+
+    def anchor(self, path: str) -> None:
+        """Keep what another library in this process does to the file from harming it. Raises OSError."""
+        if self.file is not None:
+            anchors.hold(path, self.file)
+            self._anchored = True
 
     def close(self) -> None:
         """As sqlite3's."""
+        if self._anchored and self.file is not None:
+            self._anchored = False
+            anchors.let_go(self.file)
         super().close()
         _open.discard(self)
+        if self.file is not None:
+            anchors.tidy(self.file)
 
 
 _open: set[Connection] = set()
@@ -103,8 +115,10 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     Raises ConfigError where another SQLite library may have it open in this process.
     """
     file = _identity(path)
+    if file is not None:
+        anchors.tidy(file)
     if not any(other.file == file for other in tuple(_open)):
-        libraries.refuse_another(path, _OWN)
+        libraries.refuse_another(path, file, _OWN)
     connection = sqlite.connect(
         f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}",
         uri=True,
@@ -120,7 +134,7 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     return connection
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> libraries.Identity | None:
     try:
         there = os.stat(path)
     except OSError:

@@ -17,15 +17,18 @@ from spoolq.errors import ConfigError
 _BRING_ONE = frozenset({"_sqlite3", "pysqlite3._sqlite3", "sqlean._sqlite3", "sqlcipher3._sqlite3", "apsw"})
 _DESCRIPTORS = "/proc/self/fd"
 
+Identity = tuple[int, int]
+"""(inode, device) of a file."""
 
-def refuse_another(path: str, own: str) -> None:
+
+def refuse_another(path: str, file: Identity | None, own: str) -> None:
     """Raise ConfigError when a file that `own`, a module that brings SQLite, has not open here may be open through another one.
 
     Costs nothing where no other one is loaded, else a look at each of the process's descriptors. Where there is no /proc it can't
     be told.
     """
     others = sorted(name for name in _BRING_ONE if name != own and name in sys.modules)
-    if others and _is_open(path):
+    if others and file is not None and descriptors(file):
         raise ConfigError(
             f"{path} is open in this process already, through another SQLite library than spoolq's ({', '.join(others)}; spoolq "
             f"uses {own}): when that closes it, SQLite's locks end, and jobs would be lost. Nothing was stored; open it through "
@@ -33,14 +36,13 @@ def refuse_another(path: str, own: str) -> None:
         )
 
 
-def _is_open(path: str) -> bool:
-    try:
-        file, descriptors = os.stat(path), os.listdir(_DESCRIPTORS)
-    except OSError:
-        return False
-    for descriptor in descriptors:
-        with suppress(OSError):  # closed since, as that of the listing itself
-            found = os.fstat(int(descriptor))
-            if (found.st_ino, found.st_dev) == (file.st_ino, file.st_dev):
-                return True
-    return False
+def descriptors(file: Identity) -> set[int]:
+    """Those of this process that have the file open; none where there is no /proc."""
+    found: set[int] = set()
+    with suppress(FileNotFoundError, PermissionError):
+        for name in os.listdir(_DESCRIPTORS):
+            with suppress(OSError):  # closed since, as that of the listing itself
+                there = os.fstat(int(name))
+                if (there.st_ino, there.st_dev) == file:
+                    found.add(int(name))
+    return found

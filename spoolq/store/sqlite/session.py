@@ -143,6 +143,7 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     session = Session(settings, connection, identity, reserve)
     try:
         _prepare(session)
+        connection.anchor(path)
         if session.moved():
             raise StoreUnavailable(f"{path} was replaced while it was being opened. Nothing was stored", reason="moved")
     except BaseException:
@@ -167,6 +168,8 @@ def _make(settings: Settings) -> tuple[int, int]:
         raise StoreUnavailable(f"no spool at {path}", reason="missing")
     try:
         aside.finish(path)
+        with suppress(FileNotFoundError):  # of a file that was deleted under somebody who still uses it
+            os.unlink(f"{path}-shm")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         aside.sync_directory(path)
     except FileExistsError:
@@ -204,7 +207,9 @@ def _prepare(session: Session) -> None:
         "cache_size = -8000",
     ):
         session.execute(f"PRAGMA {pragma}")
-    if not version:
+    if version:
+        _use_wal(session)  # a copy made by VACUUM INTO, say, is in another mode
+    else:
         _make_schema(session)
     session.page_size = session.scalar("PRAGMA page_size")
     session.execute(f"PRAGMA max_page_count = {settings.max_bytes // session.page_size}")
@@ -219,13 +224,7 @@ def _make_schema(session: Session) -> None:
         os.chmod(session.settings.path, 0o600)
     session.execute(f"PRAGMA page_size = {PAGE}")
     session.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that it can be made smaller bit by bit, beside those who use it
-    mode = session.scalar("PRAGMA journal_mode = WAL")
-    if mode != "wal":
-        raise StoreUnavailable(
-            f"{session.settings.path}: this file system can't hold a WAL database (SQLite fell back to {mode}). "
-            "Nothing was stored; use a local disk",
-            reason="wal",
-        )
+    _use_wal(session)
     session.begin()
     try:
         if not session.scalar("PRAGMA user_version"):
@@ -236,6 +235,16 @@ def _make_schema(session: Session) -> None:
         session.commit()
     finally:
         session.rollback()
+
+
+def _use_wal(session: Session) -> None:
+    mode = session.scalar("PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"{session.settings.path}: this file system can't hold a WAL database (SQLite fell back to {mode}). "
+            "Nothing was stored; use a local disk",
+            reason="wal",
+        )
 
 
 def _check_destination(session: Session) -> None:

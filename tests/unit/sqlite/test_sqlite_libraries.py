@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from spoolq.store.sqlite import SQLiteStore, libraries
+from spoolq.store.sqlite.session import file_identity
 from tests.drivers import pysqlite3
 from tests.unit.sqlite.helpers import message, run
 
@@ -19,13 +20,13 @@ Open = Callable[..., SQLiteStore]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it can be told from /proc alone")
 
-BOTH = """
+SETUP = """
 import json, subprocess, sys
 library, path, how, look = sys.argv[1:]
 sys.path.insert(0, library)
 from spoolq.errors import ConfigError
 from spoolq.job import Message
-from spoolq.store.sqlite import SQLiteStore, driver, libraries
+from spoolq.store.sqlite import SQLiteStore, anchors, driver, libraries
 
 assert driver._OWN == "pysqlite3._sqlite3", driver._OWN
 if how == "another":
@@ -33,7 +34,8 @@ if how == "another":
 elif how == "the same":
     from pysqlite3.dbapi2 import connect
 if look == "unlooked":
-    libraries.refuse_another = lambda path, own: None
+    libraries.refuse_another = lambda path, file, own: None
+    anchors._SET = None
 
 def spooled(id):
     return store.spool([Message(id, "q", b"{}")], timeout=20.0)
@@ -43,6 +45,9 @@ def seen():
         "store = SQLiteStore(sys.argv[1], role='spool'); print(store.waiting()); store.close()"
     return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
 
+"""
+
+THEIRS_FIRST = """
 others = connect(path)
 others.execute("SELECT count(*) FROM jobs").fetchone()
 store = SQLiteStore(path, role="spool")
@@ -58,42 +63,94 @@ said["at last"] = seen()
 print(json.dumps(said))
 """
 
+OURS_FIRST = """
+store = SQLiteStore(path, role="spool")
+spooled("a")
+others = connect(path)
+said = {"they see": others.execute("SELECT count(*) FROM jobs").fetchone()[0]}
+spooled("b")
+others.close()
+said["then"] = seen()
+spooled("c")
+said["at last"] = seen()
+print(json.dumps(said))
+"""
 
-def both(path: Path, how: str, *, look: bool = True) -> dict[str, Any]:
-    """A process that has the spool open by a library when spoolq opens it, and closes it then; another process comes and goes."""
+MANY_TIMES = """
+import threading
+store = SQLiteStore(path, role="spool")
+spooled("a")
+over = threading.Event()
+
+def look():
+    while not over.is_set():
+        others = connect(path, timeout=20.0)
+        others.execute("SELECT count(*) FROM jobs").fetchone()
+        others.close()
+
+looking = threading.Thread(target=look)
+looking.start()
+said = {"amiss": 0}
+for round in range(10):
+    for n in range(30):
+        spooled(f"{round}-{n}")
+    said["amiss"] += seen() != 2 + 30 * (round + 1)
+over.set()
+looking.join()
+store.close()
+said["at last"] = seen()
+print(json.dumps(said))
+"""
+
+
+def both(path: Path, code: str, how: str, *, look: bool = True) -> dict[str, Any]:
+    """A process that uses the spool by spoolq and by a library beside it; another process comes and goes."""
     SQLiteStore(path, role="spool").close()
     with_one = SQLiteStore(path, role="spool", min_free=0, timeout=20.0)
     with_one.spool([message("before")])
     with_one.close()
-    done = run(BOTH, pysqlite3(), path, how, "looked" if look else "unlooked")
+    done = run(SETUP + code, pysqlite3(), path, how, "looked" if look else "unlooked")
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     return said
 
 
 def test_another_library_on_the_file_is_refused_until_it_has_closed_it(path: Path) -> None:
-    said = both(path, "another")
+    said = both(path, THEIRS_FIRST, "another")
     assert "through another SQLite library than spoolq's (_sqlite3; spoolq uses pysqlite3._sqlite3)" in said["refused"]
     assert "Nothing was stored; open it through pysqlite3._sqlite3 too, or in another process" in said["refused"]
     assert (said["then"], said["at last"]) == (1, 2)
 
 
 def test_the_same_library_is_not(path: Path) -> None:
-    assert both(path, "the same") == {"refused": "", "then": 2, "at last": 3}
+    assert both(path, THEIRS_FIRST, "the same") == {"refused": "", "then": 2, "at last": 3}
 
 
 def test_without_the_refusal_an_accepted_job_is_lost(path: Path) -> None:
     """The control: the locks are gone, the other process deletes the -wal, and what is written there nobody finds."""
-    assert both(path, "another", look=False) == {"refused": "", "then": 2, "at last": 2}
+    assert both(path, THEIRS_FIRST, "another", look=False) == {"refused": "", "then": 2, "at last": 2}
+
+
+def test_what_another_library_that_comes_later_closes_loses_nothing(path: Path) -> None:
+    assert both(path, OURS_FIRST, "another") == {"they see": 2, "then": 3, "at last": 4}
+
+
+def test_without_locks_of_our_own_it_does(path: Path) -> None:
+    """The control: as above."""
+    assert both(path, OURS_FIRST, "another", look=False) == {"they see": 2, "then": 3, "at last": 3}
+
+
+def test_another_library_that_looks_all_the_time_loses_nothing(path: Path) -> None:
+    assert both(path, MANY_TIMES, "another") == {"amiss": 0, "at last": 302}
 
 
 def test_an_open_file_is_told_and_only_where_a_second_library_is_loaded(path: Path, open_store: Open) -> None:
     open_store(role="spool").spool([message("a")])
     own = "pysqlite3._sqlite3"  # so that what is loaded here is another one
     with pytest.raises(libraries.ConfigError, match="in this process already"):
-        libraries.refuse_another(str(path), own)
-    libraries.refuse_another(str(path), "_sqlite3")
-    libraries.refuse_another(str(path.with_name("none")), own)
+        libraries.refuse_another(str(path), file_identity(str(path)), own)
+    libraries.refuse_another(str(path), file_identity(str(path)), "_sqlite3")
+    libraries.refuse_another(str(path), None, own)
     assert "_sqlite3" in sys.modules
     assert sqlite3.sqlite_version
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,21 @@ def test_readers_notice_too(path: Path, store: SQLiteStore, open_store: Open) ->
     assert open_store().waiting() == 1
     path.unlink()
     assert store.waiting() == 0
+
+
+def test_a_file_deleted_under_two_processes_is_made_anew_by_either(path: Path, store: SQLiteStore) -> None:
+    store.put([message("1")])
+    look = (
+        "import sys; from spoolq.store.sqlite import SQLiteStore; store = SQLiteStore(sys.argv[1]); "
+        "print(store.waiting(), flush=True); sys.stdin.readline(); print(store.waiting())"
+    )
+    with subprocess.Popen([sys.executable, "-c", look, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "1\n"
+        path.unlink()
+        assert store.put([message("2")]) == [True]
+        assert other.communicate("\n")[0] == "1\n"
+    assert there(path) == {"2"}
 
 
 def test_a_directory_that_is_gone_is_told_and_nothing_is_stored(tmp_path: Path, open_store: Open) -> None:

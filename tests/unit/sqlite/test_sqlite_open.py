@@ -44,6 +44,18 @@ def test_the_file_is_in_wal_mode_and_synced(path: Path, store: SQLiteStore) -> N
     assert store._run(lambda session: session.scalar("PRAGMA synchronous"), writes=False) == 2
 
 
+def test_a_copy_in_another_mode_is_put_back_into_wal_mode(path: Path, store: SQLiteStore, open_store: Open) -> None:
+    store.put([message("1")])
+    copy = path.with_name("copy.db")
+    look = raw(path)
+    look.execute("VACUUM INTO ?", (str(copy),))
+    look.close()
+    other = open_store(copy)
+    assert other.put([message("2")]) == [True]
+    assert other._run(lambda session: session.scalar("PRAGMA journal_mode"), writes=False) == "wal"
+    assert other.waiting() == 2
+
+
 @pytest.mark.parametrize("how", ["FULL", "NORMAL", "EXTRA", "OFF"])
 def test_synchronous_is_as_asked(open_store: Open, how: str) -> None:
     found = open_store(synchronous=how)._run(lambda session: session.scalar("PRAGMA synchronous"), writes=False)

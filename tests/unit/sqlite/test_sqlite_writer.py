@@ -496,7 +496,7 @@ os.wait()
 CHILD = """
 import os, subprocess, sys
 from spoolq.job import Message
-from spoolq.store.sqlite import SQLiteStore, session, writer
+from spoolq.store.sqlite import SQLiteStore, anchors, session, writer
 
 class Nothing(set):
     def add(self, what): pass
@@ -506,6 +506,7 @@ if sys.argv[2] == "open":  # the control: a child that begins anew although its 
     writer._writers = Nothing()
     os.register_at_fork(after_in_child=lambda: store._writer.forget())
     session.inherited = sys.modules["spoolq.store.sqlite.transactions"].inherited = Nothing()
+    anchors._SET = None
 store = SQLiteStore(path)
 store.put([Message("parent", "q", b"")])
 ready, go = os.pipe(), os.pipe()
