@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -42,11 +44,28 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        _open_closed_streams()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        from spoolq.cli.faults import exits
+
+        with exits():  # --help and --version print while the arguments are read
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         from spoolq.cli.faults import exits
 
         with exits():
             return super().invoke(ctx)
+
+
+def _open_closed_streams() -> None:
+    """Who starts a command may have closed some (`2>&-`). Left so, the next file or connection would get such a number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 @click.command("spoolq", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

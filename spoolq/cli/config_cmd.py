@@ -50,8 +50,8 @@ def show(given: Given, as_json: bool) -> None:
 @json_option
 @command_options(level="ERROR")
 def check(given: Given, as_json: bool) -> None:
-    """Whether the settings can be used: Redis's login and the options of its URL, and the file of the spool or queue, included.
-    That Redis is away is no fault of a setting, and is said.
+    """Whether the settings can be used. Redis's login and the options of its URL, and the file of the spool or queue, are tried
+    too. That Redis is away is no fault of a setting, and is said.
 
     Exit 0 yes, 1 something is odd, 78 no.
     """

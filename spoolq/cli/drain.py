@@ -18,7 +18,7 @@ import click
 from spoolq import units
 from spoolq.cli.away import waiting
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
-from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
+from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
@@ -97,7 +97,7 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> flo
 @click.option("--batch", type=click.IntRange(1, 10_000), metavar="N", help="At most so many jobs in one step.")
 @click.option("--to-here", is_flag=True, help="Also when the spool was made for another Redis or namespace.")
 @click.option("--dry-run", is_flag=True, help="Only say how many jobs would move.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="A JSON document a line instead of text; of --dry-run one alone.")
 @command_options(level="INFO")
 def drain(
     given: Given,
@@ -235,15 +235,16 @@ def _exit(q: SpoolQ, drainer: Drainer | Orphans, left: int) -> None:
 @drain.command("pause")
 @command_options()
 def pause(given: Given) -> None:
-    """Move nothing more from this spool into Redis, until `spoolq drain resume`. Every drainer obeys, also in workers; it is
-    kept in the spool's file, so it needs no Redis and outlives restarts. Exit 1 when there is no spool."""
+    """Move nothing more from this spool, until `drain resume`. Every drainer obeys, also in workers.
+
+    It is kept in the spool's file, so it needs no Redis and outlives restarts. Exit 1 when there is no spool."""
     _set_paused(given, str(int(time.time())))
 
 
 @drain.command("resume")
 @command_options()
 def resume(given: Given) -> None:
-    """Go on after `spoolq drain pause`; drainers that run notice within a second or two."""
+    """Go on after `drain pause`. Drainers that run notice within a second or two. Exit 1 when there is no spool."""
     _set_paused(given, None)
 
 

@@ -95,7 +95,7 @@ def _table(found: Sequence[tuple[float, dict[str, Any]]], total: int) -> None:
 @json_option
 @command_options()
 def show(given: Given, id: str, where: str, as_json: bool) -> None:
-    """All that is known of the failure of job ID: error, backtrace, and the payload with its arguments."""
+    """All that is known of the failure of job ID. Its error, backtrace, and payload with the arguments."""
     for place in places(given.open(), where):
         with place.asking():
             failure = place.store.failures.get(id)
@@ -118,7 +118,7 @@ def show(given: Given, id: str, where: str, as_json: bool) -> None:
 @json_option
 @command_options()
 def retry(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, where: str, as_json: bool) -> None:
-    """Put failed jobs back into their queues, as new launches with all their retries. Exit 1 when one isn't there."""
+    """Put failed jobs back into their queues. They are new launches, with all their retries. Exit 1 when one isn't there."""
     found, missing = _chosen(given, ids, every, where)
     total = sum(len(each.entries) for each in found)
     done = 0

@@ -25,7 +25,7 @@ def queues() -> None:
 @json_option
 @command_options()
 def list_(given: Given, where: str, as_json: bool) -> None:
-    """Every queue, with what is ready, scheduled and running, and the age of the oldest ready job."""
+    """Every queue, with its ready, scheduled and running jobs. Also the age of the oldest that is ready."""
     q = given.open()
     answers, fault = look(q, where, lambda place: [(place.name, depth) for depth in place.store.depths()])
     rows = [row for answer in answers for row in answer]

@@ -42,7 +42,7 @@ spool.add_command(import_)
 @json_option
 @command_options()
 def info(given: Given, as_json: bool) -> None:
-    """What the spool holds, how full it is, and for which Redis it is. Exit 1 when there is none."""
+    """What the spool holds, how full it is, for which Redis. Exit 1 when there is none."""
     q = given.open()
     with asking_spool():
         facts = existing_spool(q).info()
@@ -76,8 +76,8 @@ def info(given: Given, as_json: bool) -> None:
 @json_option
 @command_options()
 def check(given: Given, whole: bool, as_json: bool) -> None:
-    """Whether the file is sound: its structure, the checksum of each row, and what waits for a person; and whether Redis is set
-    up so that it keeps jobs. Changes nothing.
+    """Whether the file is sound, and Redis set up to keep jobs. Looks at the file's structure, the checksum of each row, what
+    waits for a person, and Redis's settings. Changes nothing in the spool.
 
     Safe beside everything that uses it. Exit 1 when something was found that is more than a note.
     """

@@ -71,7 +71,7 @@ def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_js
 @json_option
 @command_options()
 def import_(given: Given, file: Path, to_here: bool, dry_run: bool, as_json: bool) -> None:
-    """Take the jobs of an export into this spool, from where `spoolq drain` sends them to Redis.
+    """Take the jobs of an export into this spool. From there `spoolq drain` sends them to Redis.
 
     Can be called again: what was taken in is passed over. With --to-here, jobs that the other Redis may have already go to
     quarantine. Exit 1 when a line can't be read or the file ends early, 78 when it is for another Redis.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from spoolq import __version__
-from spoolq.cli import COMMANDS
+from spoolq.cli import COMMANDS, main
 from spoolq.cli.faults import exits
 from spoolq.errors import (
     ConfigError,
@@ -42,6 +45,22 @@ def test_every_command_has_help_that_fits_a_terminal(run: Run, name: str) -> Non
     said = run(name, "--help")
     assert said.code == 0
     assert all(len(line) <= 80 for line in said.out.splitlines())
+
+
+def groups(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        yield path
+        for name in command.list_commands(context := click.Context(command)):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from groups(child, *path, name)
+
+
+@pytest.mark.parametrize("path", list(groups(main)), ids=" ".join)
+def test_no_list_of_commands_breaks_off_in_the_middle_of_a_sentence(run: Run, path: tuple[str, ...]) -> None:
+    said = run(*path, "--help")
+    assert said.code == 0
+    assert "..." not in said.out.partition("\nCommands:\n")[2]
 
 
 def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
@@ -151,10 +170,41 @@ def test_looking_makes_no_file(run: Run, tmp_path: Path, nowhere: str, command: 
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_an_output_on_a_full_disk_is_one_line(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [("config", "show"), ("--help",), ("drain", "--help")])
+def test_an_output_on_a_full_disk_is_one_line(command: tuple[str, ...], unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
-        ran = subprocess.run(
-            [sys.executable, "-m", "spoolq", "config", "show"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
+        ran = subprocess.run([sys.executable, "-m", "spoolq", *command], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (ran.returncode, ran.stderr) == (1, "spoolq: the output can't be written: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "code"),
+    [
+        ("config show", ">&-", 0),
+        ("worker jobs:q --burst", ">&- 2>&-", 0),
+        ("drain --once --url redis://127.0.0.1:1/0 --spool spool.db", "2>&-", 1),  # there is no spool
+        ("queues purge mail --app jobs:q", "<&-", 2),  # nobody is there to answer
+    ],
+)
+def test_a_stream_that_was_closed_is_as_good_as_none(tmp_path: Path, command: str, closed: str, code: int) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "from spoolq import SpoolQ\n"
+        "q = SpoolQ('sqlite:///jobs.db', spool_min_free=0)\n"
+        "mail = q.task(queue='mail', name='mail')(lambda: None)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", "import jobs; jobs.mail.enqueue()"],
+        cwd=tmp_path,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    ran = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m spoolq {command} {closed}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.returncode == code, ran.stderr
+    assert "Traceback" not in ran.stderr
