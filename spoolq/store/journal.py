@@ -36,7 +36,7 @@ class Settlements(Protocol):
 
     def keep(self, holder: str, settlements: Sequence[Settlement], told: Collection[str], lease: float) -> None:
         """In one step, synced: write these down, delete those of the tokens `told`, and hold all that is then the holder's for
-        `lease` seconds from now."""
+        `lease` seconds from now, 60 at most."""
 
     def held(self) -> bool:
         """Whether somebody holds an entry now."""

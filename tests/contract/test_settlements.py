@@ -71,6 +71,14 @@ def test_what_is_taken_is_what_was_kept_in_its_order(spool: SQLiteStore) -> None
     assert spool.settlements.take("x", 3, 5.0) == []
 
 
+def test_no_hold_outlasts_a_clock_that_was_set_back(spool: SQLiteStore, clock: Clock) -> None:
+    spool.settlements.keep("dead", [ack("a")], (), 8.0)
+    clock.now -= 7200.0
+    assert spool.settlements.held() is False
+    assert tokens(spool.settlements.take("x", 10, 8.0)) == ["a"]
+    assert (spool.settlements.held(), spool.settlements.take("y", 10, 8.0)) == (True, [])
+
+
 def test_nobody_takes_what_somebody_holds(spool: SQLiteStore, clock: Clock) -> None:
     spool.settlements.keep("w", [ack("a"), ack("b")], (), 3.0)
     assert (spool.settlements.held(), spool.settlements.take("x", 10, 3.0)) == (True, [])

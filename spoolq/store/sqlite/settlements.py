@@ -16,6 +16,8 @@ log = logging.getLogger("spoolq.sqlite")
 
 SQL = statements("settlements")
 
+_LONGEST = 60.0  # seconds that an entry is held at most
+
 
 class SQLiteSettlements:
     """`Settlements` of one file."""
@@ -30,36 +32,40 @@ class SQLiteSettlements:
         def work(session: Session) -> None:
             session.executemany(SQL["write"], [self._row(one, holder) for one in settlements])
             session.executemany(SQL["strike"], [(token,) for token in told])
-            session.execute(SQL["hold"], (holder, session.now + micros(lease)))
+            session.execute(SQL["hold"], (holder, _until(session, lease)))
 
         self._writer.run(work)
 
     def held(self) -> bool:
         """See `Settlements.held`."""
-        found = self._writer.run(lambda session: session.one(SQL["any_held"], (self._destination, session.now)), writes=False)
-        return found is not None
+        return self._writer.run(lambda session: session.one(SQL["any_held"], self._now(session)), writes=False) is not None
 
     def take(self, holder: str, limit: int, lease: float) -> list[Settlement]:
         """See `Settlements.take`. Looked first, without the lock: nearly always there is nothing."""
-        if not self._writer.run(lambda session: session.one(SQL["any_free"], (self._destination, session.now)), writes=False):
+        if not self._writer.run(lambda session: session.one(SQL["any_free"], self._now(session)), writes=False):
             return []
 
         def work(session: Session) -> list[Settlement]:
             taken = []
-            for token, worker, queue, verb, argument, crc, at, word in session.all(
-                SQL["free"], (self._destination, session.now, limit)
-            ):
+            for token, worker, queue, verb, argument, crc, at, word in session.all(SQL["free"], (*self._now(session), limit)):
                 if checksum(token, queue, argument) != crc:
                     session.execute(SQL["strike"], (token,))
                     log.error("what became of a job of queue %s was changed by the disk, and is dropped: it runs again", queue)
                     continue
-                session.execute(SQL["adopt"], (token, holder, session.now + micros(lease)))
+                session.execute(SQL["adopt"], (token, holder, _until(session, lease)))
                 taken.append(Settlement(Claim(token, worker, queue, b""), verb, argument, at / 1e6, word))
             return taken
 
         return self._writer.run(work)
 
+    def _now(self, session: Session) -> tuple[str, int, int]:
+        return self._destination, session.now, _until(session, _LONGEST)
+
     def _row(self, one: Settlement, holder: str) -> tuple[object, ...]:
         token, worker, queue, _ = one.claim
         crc = checksum(token, queue, one.argument)
         return (token, worker, queue, one.verb, one.argument, crc, micros(one.at), one.word, self._destination, holder)
+
+
+def _until(session: Session, lease: float) -> int:
+    return session.now + micros(min(lease, _LONGEST))

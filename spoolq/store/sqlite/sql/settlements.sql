@@ -10,13 +10,15 @@ DELETE FROM settlements WHERE token = ?1;
 UPDATE settlements SET until = ?2 WHERE holder = ?1;
 
 -- name: any_free
-SELECT 1 FROM settlements WHERE destination = ?1 AND until <= ?2 LIMIT 1;
+-- nobody holds one for longer than ?3, unless the clock was set back since: the dead would hold theirs for so long
+SELECT 1 FROM settlements WHERE destination = ?1 AND (until <= ?2 OR until > ?3) LIMIT 1;
 
 -- name: any_held
-SELECT 1 FROM settlements WHERE destination = ?1 AND until > ?2 LIMIT 1;
+SELECT 1 FROM settlements WHERE destination = ?1 AND until > ?2 AND until <= ?3 LIMIT 1;
 
 -- name: free
-SELECT token, worker, queue, verb, argument, crc, at, word FROM settlements WHERE destination = ?1 AND until <= ?2 ORDER BY rowid LIMIT ?3;
+SELECT token, worker, queue, verb, argument, crc, at, word FROM settlements
+WHERE destination = ?1 AND (until <= ?2 OR until > ?3) ORDER BY rowid LIMIT ?4;
 
 -- name: adopt
 UPDATE settlements SET holder = ?2, until = ?3 WHERE token = ?1;
