@@ -115,6 +115,19 @@ def test_a_dribbled_reply_ends_also_for_those_who_have_time(pair: tuple[Channel,
     assert time.monotonic() - began < 0.2 + SLACK
 
 
+def test_a_reply_that_stops_half_way_is_given_up_however_much_came_before(
+    pair: tuple[Channel, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolq.store.redis.channel.STILL", 0.3)
+    channel, theirs = pair
+    channel.patient = True
+    answering(theirs, b"$1000000\r\n", *[b"x" * 64_000] * 3)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        channel.exchange(PING, began + 0.1)
+    assert time.monotonic() - began < 0.5 + SLACK
+
+
 def test_a_peer_that_does_not_read_ends_at_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
     channel, _ = pair
     began = time.monotonic()

@@ -14,6 +14,7 @@ from spoolq.store.redis.resp import GarbageError, Reader
 
 CHUNK = 65536
 SLOWEST = 16 * 1024  # bytes a second: a reply that comes at less is given up, also by those who have time
+STILL = 5.0  # seconds: and so is one that stops for as long, however much of it came before, and however fast
 PLAIN = {b":1\r\n": 1, b":0\r\n": 0, b":-1\r\n": -1}  # what a put answers, without the reader's work
 
 
@@ -25,7 +26,7 @@ class Channel:
     """Not thread-safe: one request at a time. After any exception but `StaleError` look at `sent`, then close it.
 
     `sent` says whether bytes of the last request were handed to the socket. Deadlines are on the monotonic clock. While
-    `patient`, a reply that has begun to arrive may take longer, if it comes no slower than `SLOWEST`.
+    `patient`, a reply that has begun to arrive may take longer, if it comes no slower than `SLOWEST`, and doesn't stop.
     """
 
     __slots__ = ("__weakref__", "_deadline", "_poll", "_reader", "_tls", "patient", "sent", "sock")
@@ -139,7 +140,8 @@ class Channel:
             if not chunk:
                 raise EOFError("the server closed the connection before it answered")
             if self.patient:
-                self._deadline += len(chunk) / SLOWEST
+                earned = min(self._deadline + len(chunk) / SLOWEST, time.monotonic() + STILL)
+                self._deadline = max(self._deadline, earned)
             return chunk
 
     def _wait(self, wanted: int) -> int:
