@@ -47,10 +47,12 @@ class Settler:
             self._entries.append(_Entry((claim,), outcome))
 
     def put_back(self, claims: Sequence[Claim]) -> None:
-        """To be released, together and in this order."""
-        if claims:
-            with self._lock:
-                self._entries.append(_Entry(tuple(claims), None))
+        """To be released: those of a queue together, and in this order. Another queue may be one that can't be written."""
+        queues: dict[str, list[Claim]] = {}
+        for claim in claims:
+            queues.setdefault(claim.queue, []).append(claim)
+        with self._lock:
+            self._entries.extend([_Entry(some, None) for some in queues.values()])
 
     @property
     def count(self) -> int:

@@ -12,7 +12,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim, Failure
 from spoolq.runner import Done, Failed, RetryLater
 from spoolq.settler import Settler
-from tests.unit.hands import Flaky, file, held, id_of, info, jobs, left
+from tests.unit.hands import Flaky, file, held, id_of, info, job, jobs, left
 
 
 class Clock:
@@ -79,6 +79,15 @@ def test_what_is_put_back_keeps_its_order_at_the_front(store: Flaky, settler: Se
     settler.send()
     assert store.calls["release"] == 1
     assert left(store.store) == [f"j{n:04}" for n in range(7)]
+
+
+def test_a_queue_that_cant_be_written_keeps_no_other_ones_jobs(store: Flaky, settler: Settler) -> None:
+    store.put([job("a", "note", "broken"), job("b", "note", "sound"), job("c", "note", "sound")])
+    settler.put_back(store.claim(info(), 1, ["broken", "sound"], 3).claims)
+    store.inject("own", "release")
+    settler.send()
+    assert [claim.queue for claim, _ in settler.refused] == ["broken"]
+    assert left(store.store, "sound") == ["b", "c"]
 
 
 def test_an_outage_keeps_everything_in_its_order(store: Flaky, settler: Settler) -> None:
