@@ -643,6 +643,13 @@ def test_a_record_that_somebody_removed_comes_back(store: RedisStore, control: C
         assert control.delete("resque:worker:box:77:mail") == 1
 
 
+@pytest.mark.parametrize("value", ["--5", "-", "1.5", "9" * 5000])
+def test_a_counter_that_is_no_number_is_left_out(store: RedisStore, control: Control, value: str) -> None:
+    control.set("resque:stat:other", value)
+    control.set("resque:stat:processed", -3)
+    assert dict(store.counters()) == {"processed": -3}
+
+
 def test_an_unreadable_payload_is_claimed_and_has_no_record(store: RedisStore, control: Control) -> None:
     control.rpush("resque:queue:mail", "no json \xff")
     (claim,) = store.claim(info(), 1, ["mail"], 1).claims

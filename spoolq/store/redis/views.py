@@ -13,6 +13,7 @@ from spoolq.store.base import Depth, ServerFacts, WorkerView, Working
 from spoolq.store.redis.encoding import worker_info
 
 _ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)
+_NUMBER = re.compile(rb"-?\d{1,19}")  # Redis counts in 64 bits
 Values = Callable[[str, Sequence[str]], list[bytes | None]]
 
 
@@ -141,4 +142,4 @@ def memory(info: bytes | Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 def number(value: bytes | None) -> bool:
     """Whether a counter's value is one: other writers' keys may lie beside them."""
-    return value is not None and value.lstrip(b"-").isdigit()
+    return value is not None and _NUMBER.fullmatch(value) is not None
