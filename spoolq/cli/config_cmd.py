@@ -21,7 +21,7 @@ from spoolq.units import say_duration, say_size
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-DURATIONS = ("deadline", "disk_limit", "lease", "grace", "horizon")
+DURATIONS = ("deadline", "disk_limit", "keep", "lease", "grace", "horizon")
 SIZES = ("max_payload", "spool_max_bytes", "spool_min_free")
 
 

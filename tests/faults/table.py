@@ -101,7 +101,7 @@ NOT_CAUSED = {
     "cluster": "a namespace without a hash tag on a cluster, or a moved slot",
     "tryagain": "a slot that is being moved",
     "closed": "a store that was closed",
-    "local": "this process is out of file descriptors or threads",
+    "local": "this process is out of file descriptors or threads, or can't load the Redis library",
     "pool": "a ready client whose pool is exhausted; spoolq's own connections have no such limit",
     "unconfirmed": "a job that Redis took and that `confirm` waits for in vain: in the tests of write-ahead",
     "unsupported": "a server older than 6.2",

@@ -67,6 +67,7 @@ CONNECTING = [
     (OSError(errno.EHOSTUNREACH, "no route"), "unreachable"),
     (OSError(errno.ENETUNREACH, "no network"), "unreachable"),
     (OSError(errno.EMFILE, "too many files"), "local"),
+    (ModuleNotFoundError("No module named 'async_timeout'"), "local"),
     (EOFError("closed"), "cut"),
     (GarbageError("HTTP"), "garbage"),
     (TypeError("unexpected keyword argument"), "config"),

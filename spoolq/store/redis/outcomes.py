@@ -61,7 +61,7 @@ BY_CODE: dict[str, Reason] = {
     "DENIED": Reason("protected", advice="Redis runs in protected mode; set a password, or bind it to loopback"),
     "NOPERM": NOPERM,
     "BUSY": Reason("busy", advice="a script blocks the server; SCRIPT KILL ends it"),
-    "UNKILLABLE": Reason("busy", advice="a script blocks the server"),
+    "UNKILLABLE": Reason("busy", advice="a script that has written blocks the server; wait for its end, or restart Redis"),
     "WRONGTYPE": Reason("wrongtype", server_wide=False, advice="a key of this name holds something else; rename or delete it"),
 }
 
@@ -101,6 +101,9 @@ _UNREACHABLE = Reason("unreachable", advice="there is no way to this host; look 
 _DNS = Reason("dns", advice="the host's name can't be resolved; look at the name and the resolver")
 _TLS = Reason("tls", advice="the TLS handshake failed; look at the certificates, and whether the server speaks TLS there")
 LOCAL = Reason("local", advice="this process is out of file descriptors, threads or memory")
+NO_DRIVER = Reason(  # out of file descriptors Python says so too: it finds no module
+    "local", advice="the Redis library can't be loaded; install it anew, or look whether this process is out of file descriptors"
+)
 
 BY_ERRNO: dict[int, Reason] = {
     errno.ECONNREFUSED: _REFUSED,
@@ -163,6 +166,8 @@ def of_exception(error: BaseException, *, connecting: bool) -> tuple[Reason, boo
         return of_reply(str(error)), True
     if "TimeoutError" in {base.__name__ for base in type(error).__mro__}:
         return (CONNECT_TIMEOUT if connecting else TIMEOUT), connecting
+    if isinstance(error, ImportError) and connecting:
+        return NO_DRIVER, True
     if isinstance(error, TypeError | ValueError) and connecting:
         return CONFIG, True
     return CUT, connecting
