@@ -43,15 +43,15 @@ class Burst:
         """The exit code when nothing is left to do here, else None: 0; 69 when the primary is out of reach (and, with local
         work, the spool has nothing that may run here); 75 when it answers, but doesn't take what the spool holds, or has a
         queue that can't be read."""
-        if self._primary.available is False:
+        if self._primary.reach.available is False:
             self._asked = None
-            nothing_here = self._local is None or self._local.idle or self._local.available is False
-            if self._primary.failures < _FAILURES or not nothing_here:
+            nothing_here = self._local is None or self._local.idle or self._local.reach.available is False
+            if self._primary.reach.failures < _FAILURES or not nothing_here:
                 return None
             log.error("the burst ends: the primary can't be reached, and nothing is left that may run here without it")
             return OUT_OF_REACH
         local = 0 if self._local is None else self._local.count
-        refusal = self._primary.refusal
+        refusal = self._primary.reach.refusal
         if refusal is not None and not self._primary.count and not local:
             return self._end_refused(refusal)
         self._unread_since = None

@@ -18,6 +18,8 @@ from spoolq.crew import Crew, Hold, Report
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.job import Claim
 from spoolq.journal import Journal, Owed
+from spoolq.reach import Reach
+from spoolq.reconciler import Reconciler
 from spoolq.runner import Done, Runner
 from spoolq.settler import Settler
 from spoolq.store.base import Effects, Store, WorkerInfo, Working
@@ -33,8 +35,6 @@ _LOOK = 1.0  # seconds that one idle wait lasts
 _MOMENT = 1.0  # seconds of an outage after which what can't be told is written down
 _MOST = 1000  # of one claim
 _TRIES = 3  # of a last settling
-_SILENT = 60.0  # seconds without a refusal after which the same one is told again
-_COMPARE_AFTER = 10  # heartbeats that found the worker too busy to compare its claims with the store's
 
 
 @dataclass(slots=True)
@@ -78,12 +78,9 @@ class Consumer:
         self.store = store
         self.worker = worker
         self.name = name
-        self.available: bool | None = None  # None: not asked yet
         self.known = False  # whether the store may have heard of this worker
-        self.failures = 0  # calls running that found the store away
         self.broken: ConfigError | None = None
         self.empty = False  # the last claim that had room came back with less
-        self.refusal: StoreUnavailable | None = None  # why the last call was refused by a store that answers, for its own sake
         self._runner = runner
         self._crew = crew
         self._clock = crew.clock
@@ -96,18 +93,27 @@ class Consumer:
         self._paused = self._stopping = self._ended = False
         self._hold = Hold(crew, runner, self._ring)
         self._settler = Settler(store, worker, name, crew.clock)
+        self.reach = Reach(name, worker.lease, crew.clock, self._rng, changed=changed, came_back=self._must_reconcile, hook=hook)
+        self.reconciler = Reconciler(
+            store,
+            worker,
+            name,
+            runner,
+            self._hold,
+            self._settler,
+            self.reach,
+            clock=crew.clock,
+            resting=self._resting,
+            count=lambda: self.count,
+            ring=self._ring,
+        )
         self._journal = journal
         self._acks: list[tuple[Claim, Done]] = []
         self._call: _Call | None = None
         self._number = self._looked = self._wakes = 0
         self._wake_numbers = itertools.count(1)  # other threads wake: each call of theirs must show
         self._mean: float | None = None  # seconds that a job takes
-        self._away_since = self._hold_off_until = 0.0
-        self._complained, self._refused_at = "", float("-inf")
-        self._reconcile = self._rescue_in_doubt = self._suspect = False
-        self._rescuing = threading.Lock()
-        self._turns = self._rescues = 0  # odd: under way
-        self._mismatches = self._uncompared = 0
+        self._turns = 0  # odd: one is under way
         self._threads = [
             threading.Thread(target=self._loop, name=f"spoolq-{name}", daemon=True),
             threading.Thread(target=self._await_work, name=f"spoolq-{name}-wait", daemon=True),
@@ -173,11 +179,6 @@ class Consumer:
         """What the threads are doing for this store."""
         return self._hold.working
 
-    @property
-    def hold_off(self) -> float:
-        """Seconds for which claims of others may not be taken over: they could not be heard while the store was away."""
-        return 1.0 if self.available is not True else self._hold_off_until - self._clock()
-
     def stop_claiming(self) -> None:
         """Take no more, and put back what no thread has begun."""
         self._stopping = self._hold.closed = True
@@ -202,45 +203,6 @@ class Consumer:
         found = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
         return [] if self._stopping else found  # in this order: whoever ends on purpose has set it before
 
-    def rescue(self, limit: int) -> int:
-        """Take over up to `limit` claims of workers whose lease ran out, to be settled as the retry policy has it. Returns how
-        many. Raises StoreUnavailable."""
-        with self._rescuing:  # a comparison meanwhile would take them for claims that nobody knows of
-            self._rescues += 1
-            try:
-                claims = self.store.rescue(self.worker, limit)
-                for claim in claims:
-                    self._settler.add(claim, self._runner.died(claim))
-            except StoreUnavailable as error:
-                self._suspect = True
-                if error.maybe_applied:
-                    self._rescue_in_doubt = self._reconcile = True
-                raise
-            finally:
-                self._rescues += 1
-                self._bell.set()
-        return len(claims)
-
-    def heartbeat(self) -> None:
-        """Keep the leases. Raises StoreUnavailable."""
-        before, ours, sent = (self._turns, self._rescues), self.count, self._clock()
-        try:
-            theirs = self.store.heartbeat(self.worker, self.working)
-        except StoreUnavailable:
-            self._suspect = True  # the loop finds out, also when no thread is free and it would ask for nothing
-            self._bell.set()
-            raise
-        self._prolong(sent)
-        if before != (self._turns, self._rescues) or before[0] % 2 or before[1] % 2 or self._call is not None:
-            self._uncompared += 1  # something was on its way: the two numbers can't be compared
-            self._reconcile = self._reconcile or self._uncompared >= _COMPARE_AFTER
-            return
-        self._uncompared = 0
-        self._mismatches = 0 if ours == theirs else self._mismatches + 1
-        if self._mismatches >= 2:  # the store holds claims that we don't know of, or no longer those that we do
-            self._mismatches, self._reconcile = 0, True
-            self._bell.set()
-
     # the loop
 
     def _ring(self) -> None:
@@ -264,7 +226,7 @@ class Consumer:
         try:
             delay = self._turn()
         except StoreUnavailable as error:
-            delay, bell = self._away(error), self._urgent
+            delay, bell = self.reach.failed(error), self._urgent
         except ConfigError as error:
             self.broken, self._stopping = error, True
             self._nothing.set()
@@ -296,22 +258,23 @@ class Consumer:
     def _over(self, failed: bool) -> bool:
         """Whether to end: nothing is left to tell, or it can't be told. An answer that was lost is worth another try."""
         if failed:
-            return self.available is not False or self.failures >= _TRIES or (self._call is None and self.count == 0)
+            return self.reach.available is not False or self.reach.failures >= _TRIES or (self._call is None and self.count == 0)
         return self._call is None and (self.count == 0 or self._settler.parked)
 
     def _turn(self) -> float:
         """Settle, then claim. Returns the seconds until the next turn makes sense, unless the bell rings before."""
         if self._call is not None:
             self._exchange(self._call)
-        if self._reconcile or (self.known and self._clock() > self._hold.good_until and self.active):
-            self._compare()
+        if self.reconciler.due or (self.known and self.reconciler.lapsed and self.active):
+            self._number += 1
+            self.reconciler.compare(self._number, {claim.token for claim, _ in self._acks})
         self._take_back()
         self._collect()
         self._settler.send()
         wakes = self._wakes
         room = self._room() if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
-        suspect = (self._suspect or self.available is False) and self._wanted() and not self._stopping
+        suspect = (self.reach.suspect or self.reach.available is False) and self._wanted() and not self._stopping
         if room > 0 or self._acks or suspect:
             counts = Counter(done.counter for _, done in self._acks)
             counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
@@ -319,7 +282,7 @@ class Consumer:
             self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), room, wakes)
             self._acks = []
             self._exchange(self._call)
-        if self._reconcile:
+        if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
         if more and self._room() > 0:
@@ -339,10 +302,9 @@ class Consumer:
 
     def _take_back(self) -> None:
         """Put back what no thread shall begin: all when stopping or when the lease may be over; else what waits for too long."""
-        now = self._clock()
-        if self._stopping or now > self._hold.good_until:
+        if self._stopping or self.reconciler.lapsed:
             self._settler.put_back(self._hold.take_back())
-        elif self._hold.unbegun and self.available and (late := self._hold.take_back(now - _STALLED)):
+        elif self._hold.unbegun and self.reach.available and (late := self._hold.take_back(self._clock() - _STALLED)):
             self._mean = max(self._mean or 0.0, _STALLED)
             self._settler.put_back(late)
         if self._ended and (running := self._hold.take_back_running()):
@@ -364,7 +326,7 @@ class Consumer:
             )
         except StaleCall as error:
             log.info("%s: %s", self.name, error)
-            self._reconcile = True
+            self.reconciler.due = True
             self._withdraw(call)
             return
         except StoreUnavailable as error:
@@ -372,9 +334,9 @@ class Consumer:
             if not call.doubtful:
                 self._withdraw(call)
             raise
-        self._call, self._suspect = None, False
-        self._prolong(sent)
-        self._back()
+        self._call, self.reach.suspect = None, False
+        self.reconciler.prolong(sent)
+        self.reach.answered()
         if claimed.lost:
             log.warning(
                 "%s: %d done job(s) had been taken over before they were acknowledged; they run again: %s",
@@ -424,7 +386,7 @@ class Consumer:
         journal = self._journal
         if journal is None:
             return
-        away = self.available is False and self._clock() - self._away_since > _MOMENT
+        away = self.reach.away_for > _MOMENT
         if not (away or last or journal.count or self._settler.parked):
             return
         if away or last:  # the turns of an outage don't come to this
@@ -435,69 +397,11 @@ class Consumer:
         due = unsettled if away or last else [Owed(*one) for one in self._settler.refused]
         journal.keep(due, {one.claim.token for one in unsettled}, last=last)
 
-    def _compare(self) -> None:
-        """Reconcile: what the store holds for us and we don't know of is settled; what it no longer holds isn't ours."""
-        with self._rescuing:
-            self._number += 1
-            sent = self._clock()
-            known = self._hold.tokens | self._settler.tokens | {claim.token for claim, _ in self._acks}
-            try:
-                theirs = {claim.token: claim for claim in self.store.reconcile(self.worker, self._number, known)}
-            except StaleCall as error:
-                log.info("%s: %s", self.name, error)
-                return
-            self._reconcile, rescued, self._rescue_in_doubt = False, self._rescue_in_doubt, False
-            self._uncompared = 0
-            self._hold.good_until = sent + self.worker.lease
-            self._back()
-            held = self._hold.tokens
-            known |= held | self._settler.tokens | {claim.token for claim, _ in self._acks}
-            unknown = [claim for token, claim in theirs.items() if token not in known]
-            if unknown and rescued:
-                for claim in unknown:
-                    self._settler.add(claim, self._runner.died(claim))
-            elif unknown:
-                log.warning("%s: %d claim(s) that nobody here knows of are put back", self.name, len(unknown))
-                self._settler.put_back(unknown)
-            if lost := self._hold.forget(held - theirs.keys()):
-                log.warning("%s: %d job(s) were taken over while they could not be kept; they run again", self.name, lost)
+    def _must_reconcile(self) -> None:
+        self.reconciler.due = True
 
-    def _prolong(self, sent: float) -> None:
-        """The store has heard of us. After a lease has lapsed that isn't enough: others may have what is here."""
-        if sent <= self._hold.good_until:
-            self._hold.good_until = sent + self.worker.lease
-        elif not self._reconcile:
-            self._reconcile = True
-            self._bell.set()
-
-    def _away(self, error: StoreUnavailable) -> float:
-        if not error.server_wide:  # one key is wrong: the store is there, for everything else
-            self._back()
-            self.refusal, now = error, self._clock()
-            if error.reason != self._complained or now - self._refused_at > _SILENT:
-                log.error("%s: %s; it is asked again", self.name, error)
-            self._complained, self._refused_at = error.reason, now
-            return self._rng.uniform(0.5, 1.0)
-        self.failures += 1
-        self.empty = False
-        if self.available is not False:
-            log.warning("%s: %s; claims and results are kept, it is asked again", self.name, error)
-            self.available, self._away_since = False, self._clock()
-            self._changed()
-            self._hook("away")
-        return self._rng.uniform(0.05, min(2.0, 0.1 * 2.0 ** min(self.failures, 10)))
-
-    def _back(self) -> None:
-        self.refusal = None
-        if self.available is not True:
-            if self.available is False:
-                log.warning("%s: the store answers again", self.name)
-                self._reconcile = True
-                if self._clock() - self._away_since > self.worker.lease / 3:
-                    self._hold_off_until = self._clock() + self.worker.lease
-            self.available, self.failures = True, 0
-            self._changed()
-            self._hook("registered")
+    def _resting(self) -> int | None:
+        return None if self._turns % 2 or self._call is not None else self._turns
 
     # waiting for work
 

@@ -102,10 +102,10 @@ class Worker:
         self.primary = consumer(primary, "worker", "primary", lambda: True, journal)
         self._replayer: Replayer | None = None
         if spool is not None:
-            self._replayer = Replayer(spool.settlements, primary, info, answers=lambda: self.primary.available is True)
+            self._replayer = Replayer(spool.settlements, primary, info, answers=lambda: self.primary.reach.available is True)
         self.local: Consumer | None = None
         if spool is not None and local:
-            self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.available is False)
+            self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.reach.available is False)
         self._consumers = [one for one in (self.primary, self.local) if one is not None]
         self._services: list[Service] = []
         for one in self._consumers:
@@ -280,7 +280,7 @@ class Worker:
     def _settled_by(self, consumer: Consumer, until: float) -> float:
         """Until when to wait for the last settling: within the grace for results, which would be run again."""
         now = time.monotonic()
-        if consumer.available is not False:
+        if consumer.reach.available is not False:
             return now + _SETTLING
         return min(max(now, until), now + self.info.lease) if consumer.owes else now + _AWAY
 
@@ -312,7 +312,7 @@ class Worker:
 
     def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
         scheduler = Scheduler(consumer.store)
-        rescuer = Rescuer(partial(self._rescue, consumer), self.info.lease, hold_off=lambda: consumer.hold_off)
+        rescuer = Rescuer(partial(self._rescue, consumer), self.info.lease, hold_off=lambda: consumer.reach.hold_off)
 
         def when_active(turn: Callable[[], float]) -> Callable[[], float]:
             return lambda: turn() if consumer.active else 1.0  # a spool that nothing is run from is left alone
@@ -326,7 +326,7 @@ class Worker:
                 self._replayer.turn()
             if self._replayer.waits:
                 return 0
-        return consumer.rescue(limit)
+        return consumer.reconciler.rescue(limit)
 
     def _heartbeats(self, consumer: Consumer) -> Callable[[], float]:
         every = self.info.lease / 3
@@ -343,7 +343,7 @@ class Worker:
             running = frozenset(one.claim.token for one in working if clock - one.since > _SHOWN_AFTER)
             if now - last >= every or (running - shown and now - last >= _SHOWN_EVERY):
                 try:
-                    consumer.heartbeat()
+                    consumer.reconciler.heartbeat()
                 except StoreUnavailable:  # the consumer tells; a lease may be short, and is to be saved as soon as it's back
                     return self._rng.uniform(0.5, 1.0) * min(1.0, every)
                 last, shown = now, running

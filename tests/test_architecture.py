@@ -27,8 +27,9 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client",  # 5
     "drain watch tasks scheduler stats transfer",
     "runner forward",
-    "crew settler rescuer journal",
-    "consumer replayer",
+    "crew settler rescuer journal reach",
+    "reconciler replayer",
+    "consumer",
     "burst",
     "worker",
     "autoscale pool",  # 6

@@ -267,14 +267,14 @@ def test_results_are_kept_through_an_outage(make: Make, caplog: pytest.LogCaptur
     gate.entered()
     rig.store.inject("refused", "claim", "retry", "fail", "release", "reconcile", "wait", times=-1)
     gate.open.set()
-    eventually(lambda: rig.consumer.available is False)
-    eventually(lambda: rig.consumer.failures >= 3)
+    eventually(lambda: rig.consumer.reach.available is False)
+    eventually(lambda: rig.consumer.reach.failures >= 3)
     assert rig.consumer.owes
     assert rig.consumer.count == 2
     rig.store.inject("fit", "claim", "retry", "fail", "release", "reconcile", "wait")
     eventually(lambda: gone(rig))
     assert gate.count == 2
-    assert rig.consumer.available is True
+    assert rig.consumer.reach.available is True
     assert len(said(caplog, "nobody listens")) == 1
     assert len(said(caplog, "answers again")) == 1
 
@@ -283,7 +283,7 @@ def test_it_may_be_started_in_an_outage(make: Make) -> None:
     rig = make()
     rig.store.inject("refused", "claim", "wait", "reconcile", times=-1)
     rig.start()
-    eventually(lambda: rig.consumer.failures >= 2)
+    eventually(lambda: rig.consumer.reach.failures >= 2)
     rig.store.put(jobs(3))
     rig.store.inject("fit", "claim", "wait", "reconcile")
     settled(rig)
@@ -294,13 +294,13 @@ def test_after_an_outage_others_get_a_lease_s_time_before_they_are_rescued(make:
     rig = make(lease=0.3)
     rig.store.inject("refused", "claim", times=-1)
     rig.start()
-    eventually(lambda: rig.consumer.available is False)
-    assert rig.consumer.hold_off > 0
-    eventually(lambda: rig.consumer.failures >= 4)
+    eventually(lambda: rig.consumer.reach.available is False)
+    assert rig.consumer.reach.hold_off > 0
+    eventually(lambda: rig.consumer.reach.failures >= 4)
     rig.store.inject("fit", "claim")
-    eventually(lambda: rig.consumer.available is True)
-    assert 0 < rig.consumer.hold_off <= 0.3
-    eventually(lambda: rig.consumer.hold_off <= 0)
+    eventually(lambda: rig.consumer.reach.available is True)
+    assert 0 < rig.consumer.reach.hold_off <= 0.3
+    eventually(lambda: rig.consumer.reach.hold_off <= 0)
 
 
 def test_one_key_that_is_wrong_is_no_outage(make: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -313,7 +313,7 @@ def test_one_key_that_is_wrong_is_no_outage(make: Make, caplog: pytest.LogCaptur
     rig.store.inject("own", "claim", times=2)
     gate.open.set()
     eventually(lambda: gone(rig))
-    assert rig.consumer.available is True
+    assert rig.consumer.reach.available is True
     assert len(said(caplog, "holds something else")) == 1
     rig.store.put(jobs(3))
     eventually(lambda: len(rig.ran) == 3)
@@ -326,13 +326,13 @@ def test_a_store_that_never_answers_but_with_a_key_that_is_wrong_is_there_noneth
     rig.store.inject("own", "claim", times=-1)
     rig.start()
     eventually(lambda: rig.store.calls["claim"] >= 3)
-    assert rig.consumer.available is True
-    assert rig.consumer.hold_off <= 0, "dead workers' claims are taken over"
+    assert rig.consumer.reach.available is True
+    assert rig.consumer.reach.hold_off <= 0, "dead workers' claims are taken over"
     assert len(said(caplog, "holds something else")) == 1
     rig.store.inject("fit", "claim")
     rig.store.put(jobs(2))
     settled(rig)
-    assert rig.consumer.refusal is None
+    assert rig.consumer.reach.refusal is None
 
 
 def test_a_key_that_is_wrong_is_told_once_also_where_other_queues_have_jobs(make: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -444,7 +444,7 @@ def test_the_heartbeat_shows_what_runs_and_keeps_the_lease(make: Make) -> None:
     rig.store.put([job("j1", "gate")])
     rig.start()
     gate.entered()
-    rig.consumer.heartbeat()
+    rig.consumer.reconciler.heartbeat()
     [view] = rig.real.workers()
     [working] = view.working
     assert isinstance(working, Working)
@@ -467,7 +467,7 @@ def test_a_late_acknowledgement_is_fenced_with_one_line(make: Make, caplog: pyte
     gate.open.set()
     eventually(lambda: said(caplog, "taken over"))
     eventually(lambda: rig.consumer.idle)
-    rig.consumer.heartbeat()
+    rig.consumer.reconciler.heartbeat()
     assert len(said(caplog, "taken over")) == 1
     rig.real.ack([claim])
     assert "processed" not in rig.real.counters()
@@ -484,12 +484,12 @@ def test_a_heartbeat_finds_out_what_was_taken_over_and_the_late_result_is_droppe
     gate.entered()
     other = info("other")
     [claim] = eventually(lambda: rig.real.rescue(other, 10))
-    eventually(lambda: rig.consumer.heartbeat() or said(caplog, "taken over"))
+    eventually(lambda: rig.consumer.reconciler.heartbeat() or said(caplog, "taken over"))
     assert rig.consumer.count == 0
     assert rig.consumer.working == []
     before = rig.store.calls["reconcile"]
     for _ in range(5):
-        rig.consumer.heartbeat()
+        rig.consumer.reconciler.heartbeat()
     assert rig.store.calls["reconcile"] == before, "what is lost is known, and compared no more"
     gate.open.set()
     rig.store.put(jobs(1))
@@ -505,7 +505,7 @@ def test_claims_that_nobody_knows_of_are_found_and_put_back(make: Make, caplog: 
     rig.store.put([job("j1", queue="other")])
     [orphan] = rig.real.claim(rig.info, 1_000_000, ["other"], 1).claims
     rig.consumer._number = 1_000_000
-    eventually(lambda: rig.consumer.heartbeat() or said(caplog, "nobody here knows of"))
+    eventually(lambda: rig.consumer.reconciler.heartbeat() or said(caplog, "nobody here knows of"))
     eventually(lambda: held(rig.real) == 0)
     assert left(rig.real, "other") == ["j1"]
     assert orphan.worker == "w"
@@ -520,7 +520,7 @@ def test_a_busy_worker_compares_its_claims_too(make: Make) -> None:
     gate.entered()
     rig.consumer._turns += 1  # as if every heartbeat came in the middle of a turn
     for _ in range(10):
-        rig.consumer.heartbeat()
+        rig.consumer.reconciler.heartbeat()
     rig.consumer._turns -= 1
     rig.consumer.wake()
     eventually(lambda: rig.store.calls["reconcile"] == 1)
@@ -575,7 +575,7 @@ def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> N
     others = left(rig.real)
     assert others == sorted(others)
     claims = rig.store.calls["claim"]
-    eventually(lambda: rig.store.calls["heartbeat"] or rig.consumer.heartbeat() or True)
+    eventually(lambda: rig.store.calls["heartbeat"] or rig.consumer.reconciler.heartbeat() or True)
     assert rig.store.calls["claim"] - claims < 5, "what was put back is not fetched again for busy threads"
     gate.open.set()
     settled(rig)
@@ -695,7 +695,7 @@ def test_rescued_claims_run_again_with_an_attempt_counted(make: Make) -> None:
     attempts: list[int] = []
     abandoned(rig, 3)
     rig.start()
-    eventually(lambda: rig.consumer.rescue(10))
+    eventually(lambda: rig.consumer.reconciler.rescue(10))
     eventually(lambda: sum(depth.scheduled for depth in rig.real.depths()) == 3)
     assert dict(rig.real.counters()) == {"retried": 3}
     assert rig.consumer._mean is None, "they say nothing of how long jobs take"
@@ -716,7 +716,7 @@ def test_a_rescue_whose_answer_is_lost_still_counts_as_an_attempt(make: Make, ca
 
 def rescued(rig: Rig) -> bool:
     try:
-        rig.consumer.rescue(10)
+        rig.consumer.reconciler.rescue(10)
     except StoreUnavailable:
         return True
     return False
@@ -729,9 +729,9 @@ def test_rescuing_beside_heartbeats_and_comparisons_confuses_nobody(make: Make, 
         dead = info(f"dead-{turn}", lease=0.01)
         rig.real.put([job(f"d{turn}-{n}", "unknown", "theirs") for n in range(3)])
         rig.real.claim(dead, 1, ["theirs"], 3)
-        rig.consumer._reconcile = True
-        eventually(lambda: rig.consumer.rescue(10) or rig.consumer.heartbeat())
-        rig.consumer.heartbeat()
+        rig.consumer.reconciler.due = True
+        eventually(lambda: rig.consumer.reconciler.rescue(10) or rig.consumer.reconciler.heartbeat())
+        rig.consumer.reconciler.heartbeat()
     eventually(lambda: rig.consumer.count == 0 and held(rig.real) == 0)
     assert not said(caplog, "nobody here knows of")
 
@@ -746,12 +746,12 @@ def test_an_outage_is_noticed_though_every_thread_is_busy(make: Make) -> None:
     gate.entered()
     rig.store.inject("refused", "claim", "heartbeat", "reconcile", times=-1)
     with pytest.raises(StoreUnavailable):
-        rig.consumer.heartbeat()
-    eventually(lambda: rig.consumer.available is False)
-    eventually(lambda: rig.consumer.failures >= 4)
+        rig.consumer.reconciler.heartbeat()
+    eventually(lambda: rig.consumer.reach.available is False)
+    eventually(lambda: rig.consumer.reach.failures >= 4)
     rig.store.inject("fit", "claim", "heartbeat", "reconcile")
-    eventually(lambda: rig.consumer.available is True)
-    assert rig.consumer.hold_off > 0
+    eventually(lambda: rig.consumer.reach.available is True)
+    assert rig.consumer.reach.hold_off > 0
     gate.open.set()
     eventually(lambda: gone(rig))
 
@@ -881,7 +881,7 @@ def test_what_ended_behind_a_call_that_is_not_answered_is_written_down_at_the_en
         gate.entered()
     rig.store.inject("lost", "claim", times=-1)
     first.open.set()
-    eventually(lambda: rig.consumer.available is False)
+    eventually(lambda: rig.consumer.reach.available is False)
     second.open.set()
     eventually(lambda: not rig.consumer.working)
     rig.consumer.end()

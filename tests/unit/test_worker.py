@@ -202,9 +202,9 @@ def test_a_result_waits_for_the_primary_within_the_grace(place: Place) -> None:
     gate.entered()
     place.away()
     gate.open.set()
-    eventually(lambda: worker.primary.failures >= 2)
+    eventually(lambda: worker.primary.reach.failures >= 2)
     worker.stop()
-    eventually(lambda: worker.primary.failures >= 4)
+    eventually(lambda: worker.primary.reach.failures >= 4)
     assert place.workers[-1][1].is_alive()
     place.back()
     assert place.ended() == 0
@@ -489,7 +489,7 @@ def test_a_burst_waits_for_a_job_that_runs_locally(place: Place) -> None:
     place.start(burst=True, spool=True, drainer=place.drainer())
     gate.entered()
     place.back()
-    eventually(lambda: place.workers[-1][0].primary.available is True)
+    eventually(lambda: place.workers[-1][0].primary.reach.available is True)
     assert place.workers[-1][1].is_alive()
     gate.open.set()
     assert place.ended() == 0
@@ -535,7 +535,7 @@ def test_local_work_begins_with_the_outage_and_ends_with_it(place: Place) -> Non
     place.spool_file.spool([job("in", args=("in",))])
     eventually(lambda: len(place.ran) == 2)
     place.back()
-    eventually(lambda: worker.primary.available is True)
+    eventually(lambda: worker.primary.reach.available is True)
     eventually(lambda: worker.local is not None and not worker.local.active)
     claims = place.spool.calls["claim"]
     place.spool_file.spool([job("after", args=("after",))])
@@ -554,7 +554,7 @@ def test_a_local_job_outlasts_the_outage_and_is_settled_in_the_spool(place: Plac
     worker = place.start(spool=True, lease=1.0)
     gate.entered()
     place.back()
-    eventually(lambda: worker.primary.available is True)
+    eventually(lambda: worker.primary.reach.available is True)
     before = place.spool.calls["heartbeat"]
     eventually(lambda: place.spool.calls["heartbeat"] >= before + 2, what="its lease in the spool is kept")
     gate.open.set()
@@ -572,7 +572,7 @@ def test_threads_that_are_busy_with_local_work_claim_nothing_from_the_primary(pl
     gate.entered()
     place.real.put(jobs(5))
     place.back()
-    eventually(lambda: worker.primary.available is True)
+    eventually(lambda: worker.primary.reach.available is True)
     assert held(place.real) == 0
     gate.open.set()
     eventually(lambda: len(place.ran) == 5)
@@ -592,7 +592,7 @@ def test_without_local_work_the_spool_is_left_alone(place: Place) -> None:
     place.away()
     place.spool_file.spool(jobs(2))
     worker = place.start(spool=True, local=False)
-    eventually(lambda: worker.primary.failures >= 3)
+    eventually(lambda: worker.primary.reach.failures >= 3)
     assert place.ran == []
     assert worker.local is None
     assert place.spool.calls["claim"] == 0
@@ -700,9 +700,9 @@ def test_an_outage_is_told_once(place: Place, caplog: pytest.LogCaptureFixture) 
     worker = place.start(lease=0.6)
     eventually(lambda: worker.primary.idle)
     place.away()
-    eventually(lambda: worker.primary.failures >= 3)
+    eventually(lambda: worker.primary.reach.failures >= 3)
     place.back()
-    eventually(lambda: worker.primary.available is True)
+    eventually(lambda: worker.primary.reach.available is True)
     assert len(said(caplog, "nobody listens")) == 1
     assert len(said(caplog, "answers again")) == 1
 
