@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.clock import Clock
 from tests.servers import NONE_FOUND, Binary, Server, servers
 from tests.waiting import eventually
 
@@ -69,6 +70,11 @@ def no_hints_from_others(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     """Ports come again: what one test's processes found out about a server is not told to those of another."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

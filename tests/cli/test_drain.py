@@ -16,6 +16,7 @@ from spoolq.cli.progress import Progress
 from spoolq.drain import Drained
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill, spooled
+from tests.clock import Clock
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -124,17 +125,8 @@ def test_wrong_usage(run: Run, args: tuple[str, ...]) -> None:
     assert run("drain", *args).code == 2
 
 
-class Clock:
-    """A time that passes when it is told to."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def progress(monkeypatch: pytest.MonkeyPatch, live: bool, as_json: bool = False) -> tuple[Any, Drained, Clock, list[int]]:
-    clock, done, left = Clock(), Drained(), [1000]
+    clock, done, left = Clock(100.0), Drained(), [1000]
     monkeypatch.setattr("spoolq.cli.progress.terminal", lambda err: live)
     spool = SimpleNamespace(waiting=lambda: left[0])
     return Progress(spool, SimpleNamespace(progress=done), as_json, clock=clock), done, clock, left  # type: ignore[arg-type]

@@ -12,21 +12,9 @@ import pytest
 from spoolq.job import Claim
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore
+from tests.clock import Clock
 
 HERE = "redis://here:6379/0#resque"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spoolq import wire
 from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.errors import StaleCall, StoreUnavailable
-from spoolq.job import Claim, Job, Message
+from spoolq.job import Claim, Failure, Job, Message
 from spoolq.retry import RetryPolicy
-from spoolq.runner import Runner
+from spoolq.runner import Failed, Runner
 from spoolq.store.base import Store, WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.tasks import Task, Tasks
@@ -50,6 +53,10 @@ def left(store: Store, queue: str = "q") -> list[str]:
     store.release(claims)
     store.unregister(looker)
     return [id_of(claim) for claim in claims]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def held(store: Store) -> int:
@@ -100,6 +107,19 @@ class Flaky:
                     raise RuntimeError("a mistake of ours")
 
         return call
+
+
+def claim(store: Flaky, count: int) -> tuple[Claim, ...]:
+    """So many `jobs`, put and claimed."""
+    store.put(jobs(count))
+    found: tuple[Claim, ...] = store.claim(info(), 1, ["q"], count).claims
+    assert len(found) == count
+    return found
+
+
+def failed(of: Claim) -> Failed:
+    """What becomes of a job whose attempts are used up."""
+    return Failed(Failure(id_of(of), "q", "w", "ValueError", "no", (), 1.0, of.payload))
 
 
 class Rig:

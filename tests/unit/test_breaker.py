@@ -7,6 +7,7 @@ import pytest
 from spoolq.breaker import LASTING, OWN, Breaker
 from spoolq.hint import FRESH, Hint
 from spoolq.store.redis import outcomes
+from tests.clock import Clock
 
 
 def test_it_opens_at_the_first_failure_and_keeps_the_time_of_that_one():
@@ -44,22 +45,6 @@ def test_a_forked_child_keeps_the_state_but_not_the_lock():
 # what the processes of one host tell each other
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def later(self, seconds: float = 0.1) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def process(tmp_path: Path, clock: Clock) -> Callable[..., Breaker]:
     """Make the breaker of one more process of the host."""
@@ -75,7 +60,7 @@ def test_what_one_process_finds_out_the_others_know_with_its_reason_and_since_wh
     first, second = process(clock=lambda: 77.0), process()
     assert second.allows()
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     assert not second.allows()
     assert (second.reason, second.open_since) == ("timeout", 77.0)
 
@@ -84,12 +69,12 @@ def test_one_answered_probe_closes_it_for_everybody(process, clock):
     told: list[tuple[bool, str]] = []
     first, second, third = process(), process(), process(changed=lambda open, reason: told.append((open, reason)))
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     assert not third.allows()
-    clock.later()
+    clock.later(0.1)
     second.allows()
     second.succeeded()
-    clock.later()
+    clock.later(0.1)
     assert third.allows()
     assert first.allows()
     assert told == [(True, "timeout"), (False, "timeout")]
@@ -98,12 +83,12 @@ def test_one_answered_probe_closes_it_for_everybody(process, clock):
 def test_a_failure_after_anothers_answer_is_not_closed_by_it(process, clock):
     first, second = process(), process()
     first.failed("refused")
-    clock.later()
+    clock.later(0.1)
     second.allows()
     second.succeeded()
-    clock.later()
+    clock.later(0.1)
     first.failed("refused")
-    clock.later()
+    clock.later(0.1)
     assert not first.allows()
 
 
@@ -111,12 +96,12 @@ def test_a_failure_after_anothers_answer_is_not_closed_by_it(process, clock):
 def test_a_fault_that_may_be_of_this_process_alone_is_not_told_and_not_ended_by_others(process, clock, reason):
     first, second = process(), process()
     first.failed(reason)
-    clock.later()
+    clock.later(0.1)
     assert second.allows()
     second.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     second.succeeded()
-    clock.later()
+    clock.later(0.1)
     assert not first.allows()
 
 
@@ -159,22 +144,22 @@ def test_who_heard_of_an_outage_and_finds_none_closes_it_and_is_hard_of_hearing_
 def test_hearsay_that_proved_true_is_believed_again_at_once(process, clock):
     first, second = process(), process()
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     second.allows()
     second.succeeded()  # deaf now
-    clock.later()
+    clock.later(0.1)
     second.failed("timeout")  # its own call: there is an outage
-    clock.later()
+    clock.later(0.1)
     second.succeeded()
-    clock.later()
+    clock.later(0.1)
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     assert second._deaf == 0.0
     clock.later(1.0)
     first.failed("timeout")
     clock.later(2.0)
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     assert not second.allows()
 
 
@@ -184,7 +169,7 @@ def test_without_a_place_for_the_hint_each_finds_out_by_itself(clock):
 
     first, second = make(), make()
     first.failed("timeout")
-    clock.later()
+    clock.later(0.1)
     assert not first.allows()
     assert second.allows()
     first.succeeded()

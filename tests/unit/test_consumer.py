@@ -849,8 +849,8 @@ def test_what_is_refused_for_its_own_sake_is_written_down_and_no_more_than_that(
     assert rig.real.failures.count() == 1
 
 
-def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: SQLiteStore) -> None:
-    """What was done, what still runs and what nobody has begun."""
+def at_gates(make: Make, spool: SQLiteStore) -> tuple[Rig, Gate, Gate]:
+    """One with a journal, and two jobs that run until their gates are opened."""
     first, second = Gate(), Gate()
     rig = make(threads=2, journal=Journal(spool.settlements, "w"))
     rig.task("first", first)
@@ -859,6 +859,12 @@ def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: S
     rig.start()
     for gate in (first, second):
         gate.entered()
+    return rig, first, second
+
+
+def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: SQLiteStore) -> None:
+    """What was done, what still runs and what nobody has begun."""
+    rig, first, second = at_gates(make, spool)
     away(rig)
     first.open.set()
     eventually(lambda: written(spool) == 1)
@@ -871,14 +877,7 @@ def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: S
 
 
 def test_what_ended_behind_a_call_that_is_not_answered_is_written_down_at_the_end_too(make: Make, spool: SQLiteStore) -> None:
-    first, second = Gate(), Gate()
-    rig = make(threads=2, journal=Journal(spool.settlements, "w"))
-    rig.task("first", first)
-    rig.task("second", second)
-    rig.store.put([job("a", "first"), job("b", "second")])
-    rig.start()
-    for gate in (first, second):
-        gate.entered()
+    rig, first, second = at_gates(make, spool)
     rig.store.inject("lost", "claim", times=-1)
     first.open.set()
     eventually(lambda: rig.consumer.reach.available is False)

@@ -13,6 +13,7 @@ from spoolq.crew import Crew, Hold
 from spoolq.job import Claim
 from spoolq.runner import Done, Runner
 from spoolq.tasks import Tasks
+from tests.clock import Clock
 from tests.unit.hands import info
 from tests.waiting import eventually
 
@@ -32,21 +33,8 @@ class Fixed(Runner):
         return Done()
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def claims(*tokens: str) -> list[Claim]:
     return [Claim(token, "w", "q", b"{}") for token in tokens]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -12,21 +12,15 @@ from pathlib import Path
 import pytest
 
 from spoolq.hint import FRESH, Hint, Note
+from tests.clock import Clock
 
 NOW = 5000.0
 OUTAGE = Note(True, "timeout", 1_700_000_000.0, NOW)
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from spoolq.errors import ConfigError, StoreFull
-from spoolq.failed import decode_failure, encode_failure
 from spoolq.job import Claim, Failure
 from spoolq.journal import LEASE, Journal, Owed, owed, settlement
 from spoolq.runner import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore
-from tests.unit.hands import file
-from tests.unit.test_settler import Clock
+from tests.clock import Clock
+from tests.unit.hands import file, warnings
 
 Call = tuple[list[str], list[str], float]
 
 
 class Book:
-    """Notes what is asked of it; `error` is raised instead."""
+    """As much of a spool's settlements as a worker's journal uses: notes what it is to keep; `error` is raised instead."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -34,22 +32,11 @@ class Book:
         if self.error is not None:
             raise self.error
 
-    def held(self) -> bool:
-        raise NotImplementedError
-
-    def take(self, holder: str, limit: int, lease: float) -> list[Settlement]:
-        raise NotImplementedError
-
     def last(self) -> Call | None:
         """The one call since the last look, None for no call."""
         calls, self.calls = self.calls, []
         assert len(calls) < 2
         return calls[0] if calls else None
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -59,30 +46,20 @@ def book() -> Book:
 
 @pytest.fixture
 def journal(book: Book, clock: Clock) -> Journal:
-    return Journal(book, "w", clock)
+    return Journal(book, "w", clock)  # type: ignore[arg-type]
 
 
 def done(*tokens: str) -> list[Owed]:
     return [Owed(Claim(token, "w", "q", b"payload"), PROCESSED) for token in tokens]
 
 
-def failure(**changes: object) -> Failure:
-    fields = {
-        "id": "j",
-        "queue": "q",
-        "worker": "h:1:q",
-        "exception": "ValueError",
-        "error": "no luck",
-        "failed_at": 1_700_000_000.5,
-    }
-    return Failure(
-        **{"backtrace": ("a", "b"), "payload": b'{"class":"t","args":[1],"id":"j"}', "attempts": 3, **fields, **changes}
-    )  # type: ignore[arg-type]
+def failed(payload: bytes = b'{"class":"t","args":[1],"id":"j"}') -> Failed:
+    return Failed(Failure("j", "q", "h:1:q", "ValueError", "no luck", ("a", "b"), 1_700_000_000.5, payload, attempts=3))
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [PROCESSED, DISCARDED, None, RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised"), Failed(failure())],
+    [PROCESSED, DISCARDED, None, RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised"), failed()],
     ids=lambda outcome: type(outcome).__name__,
 )
 def test_an_outcome_is_read_as_it_was_written(outcome: Outcome | None) -> None:
@@ -92,8 +69,8 @@ def test_an_outcome_is_read_as_it_was_written(outcome: Outcome | None) -> None:
 
 @pytest.mark.parametrize("payload", [b"\xff\xfe", b"not JSON", b'{"class":"t","args":[1.0]}', b"{}"])
 def test_the_entry_in_the_failure_log_is_the_same_by_this_detour(payload: bytes) -> None:
-    entry = encode_failure(failure(payload=payload))
-    assert encode_failure(decode_failure(entry)) == entry
+    kept = settlement(Owed(Claim("t", "w", "q", b""), failed(payload)))
+    assert settlement(owed(kept)) == kept
 
 
 def test_a_verb_of_a_newer_spoolq_is_refused() -> None:
@@ -142,8 +119,7 @@ def test_a_spool_that_refuses_is_told_once_and_asked_again_later(
     clock.now += 11
     journal.keep(done("a"), {"a"})
     assert book.last() is not None
-    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(told) == (2 if isinstance(error, RuntimeError) else 1)
+    assert len(warnings(caplog)) == (2 if isinstance(error, RuntimeError) else 1)
     book.error = None
     journal.keep(done("a"), {"a"}, last=True)
     assert (book.last(), journal.count) == ((["a"], [], 0.0), 1)
@@ -179,6 +155,6 @@ def test_what_can_not_be_written_for_its_own_sake_keeps_nothing_else_out(
     journal.keep(owed, tokens)
     assert journal.count == 3
     journal.keep([*owed, *done("d")], tokens | {"d"})
-    assert len([record for record in caplog.records if "an error of our own" in record.getMessage()]) == 1, "not at every turn"
+    assert len([line for line in warnings(caplog) if "an error of our own" in line]) == 1, "not at every turn"
     journal.keep([*owed, *done("d")], tokens | {"d"}, last=True)
     assert sorted(kept(spool)) == ["a", "b", "c", "d"]

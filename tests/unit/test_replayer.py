@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from spoolq.journal import LEASE, Owed, settlement
 from spoolq.replayer import Replayer
 from spoolq.runner import PROCESSED, Outcome, RetryLater
 from spoolq.store.sqlite import SQLiteStore
-from tests.unit.hands import Flaky, file, held, info, jobs, left
-from tests.unit.test_settler import Clock, claim, failed
+from tests.clock import Clock
+from tests.unit.hands import Flaky, claim, failed, file, held, info, jobs, left, warnings
 
 
 class Rig:
@@ -104,7 +103,7 @@ def test_what_somebody_took_over_is_dropped_with_one_line(rig: Rig, caplog: pyte
     rig.write((a, PROCESSED))
     rig.replayer.turn()
     assert (rig.written, left(rig.primary.store)) == (0, ["j0000"])
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+    assert len(warnings(caplog)) == 1
 
 
 def test_what_is_refused_for_its_own_sake_stays_and_holds_up_nothing(rig: Rig) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 import pytest
 
 from spoolq.errors import StoreUnavailable
 from spoolq.rescuer import Rescuer
+from tests.unit.hands import warnings
 
 
 def test_what_was_found_is_followed_by_the_next_at_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -17,7 +17,7 @@ def test_what_was_found_is_followed_by_the_next_at_once(caplog: pytest.LogCaptur
     pauses = [rescuer.turn() for _ in range(4)]
     assert pauses[:3] == [0.0, 0.0, 0.0]  # fewer than were asked for may come of their size
     assert 7.0 <= pauses[3] <= 13.0
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+    assert warnings(caplog) == [
         "100 job(s) of a worker that stopped answering are taken over",
         "100 job(s) of a worker that stopped answering are taken over",
         "7 job(s) of a worker that stopped answering are taken over",

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from spoolq.errors import StoreUnavailable
-from spoolq.job import Claim, Failure
-from spoolq.runner import Done, Failed, RetryLater
+from spoolq.runner import Done, RetryLater
 from spoolq.settler import Settler
-from tests.unit.hands import Flaky, file, held, id_of, info, job, jobs, left
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
+from tests.unit.hands import Flaky, claim, failed, file, held, info, job, jobs, left, warnings
 
 
 @pytest.fixture
@@ -31,28 +22,8 @@ def store(tmp_path: Path) -> Iterator[Flaky]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def settler(store: Flaky, clock: Clock) -> Settler:
     return Settler(store, info(), "worker", clock)  # type: ignore[arg-type]
-
-
-def claim(store: Flaky, count: int) -> tuple[Claim, ...]:
-    store.put(jobs(count))
-    found: tuple[Claim, ...] = store.claim(info(), 1, ["q"], count).claims
-    assert len(found) == count
-    return found
-
-
-def failed(of: Claim) -> Failed:
-    return Failed(Failure(id_of(of), "q", "w", "ValueError", "no", (), 1.0, of.payload))
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_each_outcome_becomes_its_verb(store: Flaky, settler: Settler) -> None:

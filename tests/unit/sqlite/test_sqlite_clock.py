@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 
 from spoolq.store.sqlite import SQLiteStore
+from tests.clock import Clock
 from tests.unit.sqlite.helpers import claim, message, worker
 
 HOURS = 7200.0
-
-
-class Clock:
-    """The wall clock, which somebody sets."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
