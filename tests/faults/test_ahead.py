@@ -132,15 +132,14 @@ def test_flushall_is_found_out_when_the_rows_are_due(fresh_server: Server, tmp_p
         assert both.lost(fresh_server) == set(both.accepted["control"])
 
 
-def test_a_restart_that_lost_nothing_queues_nothing_twice(start_server: Callable[..., Server], tmp_path: Path):
-    server = start_server(appendonly=True, appendfsync="always")
-    with pair(server.url, tmp_path, keep=2) as both:
+def test_a_restart_that_lost_nothing_queues_nothing_twice(durable: Server, tmp_path: Path):
+    with pair(durable.url, tmp_path, keep=2) as both:
         both.enqueue(20)
-        server.restart()
-        both.none_lost(server)
-        assert both.lost(server) == set()
+        durable.restart()
+        both.none_lost(durable)
+        assert both.lost(durable) == set()
         eventually(lambda: facts(both.ahead).kept == 0, within=20, what="rows that are let go")
-        assert both.counts(server, "ahead") == Counter(both.accepted["ahead"])
+        assert both.counts(durable, "ahead") == Counter(both.accepted["ahead"])
 
 
 def test_rows_in_doubt_follow_when_redis_comes_back_empty(fresh_server: Server, tmp_path: Path):

@@ -94,9 +94,7 @@ def test_a_drainer_that_hangs_past_its_lease_and_wakes_up_delivers_nothing_twice
     assert arrived(server) == dict.fromkeys(accepted, 1)
 
 
-def test_put_first_is_what_saves_them_a_drainer_that_deletes_first_loses_jobs(
-    outage: tuple[Server, SpoolQ, list[str]], monkeypatch: pytest.MonkeyPatch
-):
+def test_put_first_is_what_saves_them_a_drainer_that_deletes_first_loses_jobs(outage: tuple[Server, SpoolQ, list[str]]):
     """The control: the same kill with the two steps the other way round is seen by the same count."""
     server, q, accepted = outage
     assert q.spool is not None

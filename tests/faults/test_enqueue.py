@@ -139,24 +139,23 @@ def test_the_same_test_sees_a_job_queued_twice_without_the_marker(server: Server
     assert arrived(server)[receipt.id] == 2
 
 
-def test_redis_killed_under_load_and_restarted_empty_handed_by_nobody(start_server: Callable[..., Server], tmp_path: Path):
-    server = start_server(appendonly=True, appendfsync="always")
-    with application(server.url, tmp_path) as q:
+def test_redis_killed_under_load_and_restarted_empty_handed_by_nobody(durable: Server, tmp_path: Path):
+    with application(durable.url, tmp_path) as q:
         task = q.remote("t", "work")
         warm(q)
         accepted = [task.enqueue(number).id for number in range(50)]
-        server.kill()
+        durable.kill()
         with within(DEADLINE, tmp_path):
             first = task.enqueue("first of the outage")
         with within(0, tmp_path):
             second = task.enqueue("second")
         assert (first.route, second.route) == ("spool", "spool")
         accepted += [first.id, second.id, *(task.enqueue(number).id for number in range(50))]
-        server.start()
+        durable.start()
         eventually(q.breaker.allows, what="the breaker's probe")
         assert task.enqueue("after").route == "primary"
         drain(q)
-        counts = arrived(server)
+        counts = arrived(durable)
         assert set(accepted) <= set(counts)
         assert max(counts.values()) == 1
 

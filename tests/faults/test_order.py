@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,12 +100,6 @@ def through_an_outage(server: Server, folder: Path, ordering: str) -> tuple[list
     with SpoolQ(server.url, spool=spool, spool_min_free=0) as q:
         drain(q)
     return handed_off(server), count
-
-
-@pytest.fixture
-def durable(start_server: Callable[..., Server]) -> Server:
-    """What it acknowledged survives its death."""
-    return start_server(appendonly=True, appendfsync="always")
 
 
 def test_nothing_overtakes_through_an_outage_and_a_drain(durable: Server, tmp_path: Path):

@@ -39,8 +39,7 @@ def killed_in_the_middle(place: Place) -> None:
     assert place.runs() == dict.fromkeys(ids, 1)
     assert {line.attempt for line in place.trace()} == {1}, "the death counts as an attempt"
     assert {line.pid for line in place.trace()} == {second.pid}
-    second.send(signal.SIGTERM)
-    assert second.ended() == 0
+    second.end()
 
 
 def test_on_one_box_the_jobs_of_a_killed_worker_run_again_once(box: Place) -> None:
@@ -94,8 +93,7 @@ def lease_lost(place: Place) -> None:
     eventually(lambda: len(place.trace()) == 2)
     eventually(lambda: late.said("taken over"))
     for worker in (late, other):
-        worker.send(signal.SIGTERM)
-        assert worker.ended() == 0
+        worker.end()
     assert len(late.said("taken over")) == 1, late.log.read_text()
     assert place.runs()[id] == 2  # both ran to their end; that is what a lease can't prevent
     assert place.store.counters().get("processed") == 1, "only one of them counts"
@@ -125,8 +123,7 @@ def test_what_it_had_not_begun_when_it_was_stopped_is_not_run_by_it_afterwards(b
     box.open_gate()
     box.done()
     for worker in (late, other):
-        worker.send(signal.SIGTERM)
-        assert worker.ended() == 0
+        worker.end()
     runs = box.runs()
     assert {id: runs[id] for id in rest if runs[id] != 1} == {}
     assert runs[slow] == 2

@@ -45,8 +45,7 @@ def test_at_the_end_of_the_grace_what_runs_is_back_at_once_and_no_attempt_is_cou
     ids = {place.enqueue("hold", n) for n in range(2)}
     worker = place.worker("--grace", "0.2s")
     place.begun(2)
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
     assert worker.said("still run after the grace")
     assert place.left() == {"ready": 2}
     place.open_gate()
@@ -71,8 +70,7 @@ def test_an_idle_worker_ends_at_once(place: Place) -> None:
     worker = place.worker().ready()
     eventually(place.store.workers)
     began = time.monotonic()
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
     assert time.monotonic() - began < 3.0
     assert place.store.workers() == []
 
@@ -102,17 +100,15 @@ def test_it_ends_while_redis_hangs(tmp_path: Path, fresh_server: Server) -> None
             fresh_server.cont()
 
 
-def test_it_ends_while_redis_is_gone_and_its_claims_wait_there(tmp_path: Path, start_server: object) -> None:
-    assert callable(start_server)
-    server: Server = start_server(appendonly=True, appendfsync="always")
-    with at(tmp_path, server.url) as place:
+def test_it_ends_while_redis_is_gone_and_its_claims_wait_there(tmp_path: Path, durable: Server) -> None:
+    with at(tmp_path, durable.url) as place:
         id = place.enqueue("hold")
         worker = place.worker("--grace", "0.5s", LEASE="1s")
         place.begun()
-        server.kill()
+        durable.kill()
         worker.send(signal.SIGTERM)
         assert worker.ended(10.0) == 0
-        server.start()
+        durable.start()
         place.open_gate()
         place.worker(LEASE="1s")
         place.done()

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.faults.working import Place, at, failures
+from tests.faults.working import Place, failures
 from tests.servers import Server
 
 
 @pytest.fixture
-def server(start_server: Callable[..., Server]) -> Server:
-    return start_server()
-
-
-@pytest.fixture
-def place(tmp_path: Path, server: Server) -> Iterator[Place]:
-    with at(tmp_path, server.url) as one:
-        yield one
+def server(fresh_server: Server) -> Server:
+    return fresh_server
 
 
 def test_sixty_jobs_are_finished_while_it_stays_full(place: Place, server: Server) -> None:
@@ -49,8 +40,7 @@ def test_sixty_jobs_are_finished_while_it_stays_full(place: Place, server: Serve
                 control.execute_command(*command.split())
         assert place.q.remote("note", "work").enqueue().route == "spool"
         for worker in workers:
-            worker.send(signal.SIGTERM)
-            assert worker.ended() == 0
+            worker.end()
             assert not worker.said("can't be settled")
         assert place.left() == {}
         assert len(failures(server)) == 15

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.working import ROOT, Place, at, failures, raw
+from tests.faults.working import ROOT, Place, failures, raw
 from tests.servers import Server
 from tests.waiting import eventually
 
 CLOCK = ROOT / "tests" / "torture" / "clock"
-
-
-@pytest.fixture
-def place(tmp_path: Path, server: Server) -> Iterator[Place]:
-    with at(tmp_path, server.url) as one:
-        yield one
 
 
 def values(place: Place) -> list[str]:
@@ -103,8 +95,7 @@ def test_a_queue_that_is_no_list_keeps_nobody_from_the_others(place: Place, serv
     worker = place.worker("--queues", "high,work").ready()
     id = place.enqueue("note")
     eventually(lambda: place.runs()[id], within=15)
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
     assert len(worker.said("holds something else")) <= 1
 
 
@@ -119,8 +110,7 @@ def test_a_delayed_job_runs_when_it_is_due_also_one_of_a_stock_producer(place: P
     eventually(lambda: sorted(values(place)) == ["ours", "theirs"])
     assert time.time() >= at
     assert place.runs()[ours] == 1
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
 
 
 def test_an_idle_worker_picks_up_one_job_after_the_other_at_once(place: Place) -> None:
@@ -134,8 +124,7 @@ def test_an_idle_worker_picks_up_one_job_after_the_other_at_once(place: Place) -
         eventually(lambda n=number: len(place.trace()) == n + 2)
         took.append(time.monotonic() - began)
     assert sorted(took)[7] < 0.1  # a few milliseconds, and up to five until this test looks; a missed wake costs a second
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
 
 
 @pytest.mark.parametrize("off", ["7200", "-7200"])

@@ -7,40 +7,26 @@ traceback is nowhere.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.faults.working import Place, Worker, at, failures
+from tests.faults.working import Place, failures
 from tests.servers import Server
 from tests.waiting import eventually
 
 
 @pytest.fixture
-def durable(start_server: Callable[..., Server]) -> Server:
-    """Keeps what it acknowledged."""
-    return start_server(appendonly=True, appendfsync="always")
-
-
-@pytest.fixture
-def place(tmp_path: Path, durable: Server) -> Iterator[Place]:
-    with at(tmp_path, durable.url) as one:
-        yield one
+def server(durable: Server) -> Server:
+    return durable
 
 
 def written(place: Place) -> int:
     """How many outcomes are in the journal."""
     assert place.q.spool is not None
     return place.q.spool.info().settlements
-
-
-def end(worker: Worker) -> None:
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
 
 
 def finish_without_redis(place: Place, durable: Server, how: str, *, lease: str = "2s") -> tuple[list[str], str]:
@@ -58,8 +44,7 @@ def finish_without_redis(place: Place, durable: Server, how: str, *, lease: str 
     if how.endswith("killed"):
         worker.kill()
     else:
-        worker.send(signal.SIGTERM)
-        assert worker.ended() == 0
+        worker.end()
         assert worker.said("what became of 4 is in the spool")
     if how.startswith("stopped"):
         durable.cont()
@@ -78,7 +63,7 @@ def test_jobs_that_ended_in_an_outage_do_not_run_again_for_their_worker_s_end(
         place.environment["SPOOLQ_SPOOL"] = str(place.folder / "elsewhere.db")
     worker = place.worker(LEASE="2s")
     place.done()
-    end(worker)
+    worker.end()
     counters = place.store.counters()
     if sees:
         assert place.runs() == dict.fromkeys([*done, failed], 1)
@@ -129,7 +114,7 @@ def test_what_was_taken_over_meanwhile_is_dropped_with_a_line(place: Place, dura
     worker = place.worker(LEASE="1s")
     eventually(lambda: written(place) == 0)
     for one in (elsewhere, worker):
-        end(one)
+        one.end()
     assert len(worker.said("settled before, or taken over")) == 4
     assert place.runs() == dict.fromkeys([*done, failed], 2)
     assert failures(durable) == []
@@ -149,7 +134,7 @@ def test_a_worker_that_lives_tells_it_itself(place: Place, durable: Server) -> N
     place.done()
     eventually(lambda: written(place) == 0)
     for one in (worker, other):
-        end(one)
+        one.end()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert place.store.counters()["processed"] == 3
 
@@ -169,7 +154,7 @@ def test_a_failure_that_redis_refuses_outlives_the_worker_that_was_refused(place
         place.environment["SPOOLQ_SPOOL"] = str(place.folder / "elsewhere.db")
     worker = place.worker(LEASE="2s")
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == {done: 1, failed: 1 if sees else 2}
     assert [failure["exception"] for failure in failures(durable)] == (["ValueError"] if sees else [])
 
@@ -184,6 +169,6 @@ def test_a_spool_that_cannot_be_written_hinders_no_worker(place: Place, durable:
     eventually(lambda: worker.said("can't be written down"))
     durable.start()
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert len(worker.said("can't be written down")) == 1

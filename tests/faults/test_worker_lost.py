@@ -5,7 +5,6 @@ The control stands first: the same cut loses claims for a worker that doesn't re
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,11 +37,6 @@ def idle(place: Place) -> Worker:
     return worker
 
 
-def end(worker: Worker) -> None:
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
-
-
 def needle(name: str) -> bytes:
     return script(name).sha
 
@@ -72,7 +66,7 @@ def test_a_claim_whose_answer_does_not_come_is_repeated(action: Action, proxied:
     place.done()
     assert place.runs() == {id: 1}
     assert {line.attempt for line in place.trace()} == {0}
-    end(worker)
+    worker.end()
     assert not worker.said("nobody here knows of")
 
 
@@ -86,7 +80,7 @@ def test_an_acknowledgement_whose_answer_does_not_come_is_repeated(action: Actio
     place.open_gate()
     rule.wait()
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == {id: 1}
     assert place.store.counters()["processed"] == 1
     assert not worker.said("taken over")
@@ -101,22 +95,19 @@ def test_a_failure_s_settling_whose_answer_is_lost_happens_once(verb: str, proxi
     rule.wait()
     eventually(lambda: len(failures(server)) == 1)
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == {id: 2}
     assert len(failures(server)) == 1
     assert place.store.counters()["failed"] == 1
 
 
-def test_what_is_put_back_at_the_end_is_there_once_though_the_answer_is_lost(
-    proxied: tuple[Place, Proxy], server: Server
-) -> None:
+def test_what_is_put_back_at_the_end_is_there_once_though_the_answer_is_lost(proxied: tuple[Place, Proxy]) -> None:
     place, proxy = proxied
     place.enqueue("hold")
     worker = place.worker("--grace", "0.1s", threads=1)
     place.begun()
     rule = proxy.rule(needle("release"), "cut_reply", times=2)  # the first may only have said that it knows no such script
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+    worker.end()
     rule.wait(2)
     assert place.left() == {"ready": 1}
 
@@ -132,7 +123,7 @@ def test_a_rescue_whose_answer_is_lost_is_found_out(proxied: tuple[Place, Proxy]
     second = place.worker(LEASE="1s")
     rule.wait()
     place.done()
-    end(second)
+    second.end()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert {line.attempt for line in place.trace()} == {1}
 
@@ -146,7 +137,7 @@ def test_a_connection_that_is_cut_again_and_again_loses_and_repeats_nothing(prox
         ids += [place.enqueue("note", turn) for _ in range(50)]
         rule.wait()
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert place.store.counters()["processed"] == len(ids)
 
@@ -171,7 +162,7 @@ def test_a_server_frozen_around_each_claim_whose_answer_is_then_lost(proxied: tu
             server.cont()
         eventually(lambda n=turn: len(place.trace()) == 6 * (n + 1), what="all jobs of this turn")
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert {line.attempt for line in place.trace()} == {0}
     assert place.store.counters()["processed"] == len(ids)

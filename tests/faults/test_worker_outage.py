@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.faults.working import Place, Worker, at, pass_time
+from tests.faults.working import Place, pass_time
 from tests.servers import Server
 from tests.waiting import eventually
 
 
 @pytest.fixture
-def durable(start_server: Callable[..., Server]) -> Server:
-    """Keeps what it acknowledged."""
-    return start_server(appendonly=True, appendfsync="always")
-
-
-@pytest.fixture
-def place(tmp_path: Path, durable: Server) -> Iterator[Place]:
-    with at(tmp_path, durable.url) as one:
-        yield one
-
-
-def end(worker: Worker) -> None:
-    worker.send(signal.SIGTERM)
-    assert worker.ended() == 0
+def server(durable: Server) -> Server:
+    return durable
 
 
 def test_a_server_frozen_in_the_middle_of_a_job_gets_the_acknowledgement_once(place: Place, durable: Server) -> None:
@@ -40,7 +25,7 @@ def test_a_server_frozen_in_the_middle_of_a_job_gets_the_acknowledgement_once(pl
     eventually(lambda: worker.said("it is asked again"), what="the acknowledgement's time-out")
     durable.cont()
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == {id: 1}
     assert place.store.counters()["processed"] == 1
     assert not worker.said("taken over")
@@ -56,7 +41,7 @@ def test_a_server_killed_and_restarted_under_load_loses_and_repeats_nothing(plac
     place.done()
     eventually(lambda: place.q.spool is None or not place.q.spool.waiting(), what="an empty spool")
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == dict.fromkeys(ids, 1)
 
 
@@ -76,7 +61,7 @@ def test_in_an_outage_this_host_s_jobs_run_and_those_in_doubt_do_not(place: Plac
     assert {line.store for line in place.trace() if line.id == doubtful} == {"primary"}
     last = place.enqueue("note", "after")
     eventually(lambda: place.runs()[last])
-    end(running)
+    running.end()
     assert place.runs() == dict.fromkeys([first, doubtful, *sure, last], 1)
 
 
@@ -96,7 +81,7 @@ def test_what_a_local_worker_held_when_it_was_killed_runs_after_the_outage(place
         assert [(line.store, line.attempt) for line in place.trace() if line.id == id] == [("primary", 1)]
     else:
         pass_time(4.0)
-    end(worker)
+    worker.end()
     assert (place.runs()[id], place.q.spool.waiting()) == ((1, 0) if drains else (0, 1))
 
 
@@ -107,7 +92,7 @@ def test_started_in_an_outage_it_works_as_soon_as_there_is_something_to_reach(pl
     durable.start()
     id = place.enqueue("note")
     eventually(lambda: place.runs()[id])
-    end(worker)
+    worker.end()
     assert place.runs() == {id: 1}
 
 
@@ -129,7 +114,7 @@ def test_a_job_longer_than_the_outage_and_the_lease_is_run_once(place: Place, du
     place.open_gate()
     place.done()
     for worker in (one, two):
-        end(worker)
+        worker.end()
     assert place.runs() == {id: 1}
     assert len(place.trace("BEGIN")) == 1
 
@@ -141,7 +126,7 @@ def test_a_full_server_is_drained_by_a_worker_started_on_it(place: Place, durabl
         worker = place.worker()
         place.done()
         eventually(place.store.failures.count)
-        end(worker)
+        worker.end()
     assert place.runs() == {**dict.fromkeys(ids, 1), failing: 2}
 
 
@@ -150,7 +135,7 @@ def test_a_damaged_spool_keeps_nobody_from_redis(place: Place) -> None:
     worker = place.worker()
     id = place.enqueue("note")
     place.done()
-    end(worker)
+    worker.end()
     assert place.runs() == {id: 1}
     assert place.spool.read_bytes() == b"no database" * 1000
 
@@ -170,4 +155,4 @@ def test_an_idle_worker_costs_next_to_nothing(place: Place, durable: Server) -> 
         took = time.monotonic() - began
         assert (sent() - before) / took < 10
         assert (worker.cpu - spent) / took < 0.03  # 0.3 % on an idle machine; clock ticks are 10 ms
-    end(worker)
+    worker.end()

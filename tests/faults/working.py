@@ -190,6 +190,11 @@ class Worker:
         eventually(lambda: self.said(" runs, ") or self.process.poll() is not None)
         return self
 
+    def end(self) -> None:
+        """TERM, once it works: before, it would die of it. It ends as it should."""
+        self.ready().send(signal.SIGTERM)
+        assert self.ended() == 0, self.log.read_text(errors="replace")[-3000:]
+
     def ended(self, within: float = 40.0) -> int:
         """Its exit code."""
         try:
