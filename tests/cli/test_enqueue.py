@@ -140,7 +140,7 @@ def test_a_spool_that_is_no_database_is_a_named_fault(spoolq: Run, nowhere: str,
     assert (tmp_path / "spool.db").read_bytes().startswith(b"holiday")
 
 
-def test_a_queue_that_is_no_database_is_a_named_fault(run: Run, tmp_path: Path) -> None:
+def test_a_queue_that_is_no_database_is_a_named_fault(run: Run) -> None:
     connection = sqlite3.connect("other.db")
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()

@@ -49,7 +49,7 @@ def test_only_the_queues_named_are_taken(store: Store, hand: Hand) -> None:
     assert hand.claim(10, []) == ()
 
 
-def test_claiming_from_an_empty_store_takes_nothing(store: Store, hand: Hand) -> None:
+def test_claiming_from_an_empty_store_takes_nothing(hand: Hand) -> None:
     assert hand.claim() == ()
     assert hand.holds() == 0
 

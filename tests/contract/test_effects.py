@@ -44,7 +44,7 @@ def apply(verb: str, store: Store, hand: Hand, held: Claim) -> Apply:
     return lambda effects: VERBS[verb](store, hand, held, effects)
 
 
-def nothing_was_applied(verb: str, store: Store, hand: Hand) -> bool:
+def nothing_was_applied(store: Store, hand: Hand) -> bool:
     store.promote(10)
     return (
         claimable(store) == []
@@ -105,7 +105,7 @@ def test_a_free_guard_is_acquired(apply: Apply, store: Store) -> None:
     assert "b" not in claimable(store)
 
 
-def test_a_held_guard_refuses_the_whole_call(apply: Apply, verb: str, store: Store, hand: Hand) -> None:
+def test_a_held_guard_refuses_the_whole_call(apply: Apply, store: Store, hand: Hand) -> None:
     store.put([], Effects(acquire=(("lock", "you", LONG),)))
     before = dict(store.counters())
     effects = Effects(
@@ -118,7 +118,7 @@ def test_a_held_guard_refuses_the_whole_call(apply: Apply, verb: str, store: Sto
     with pytest.raises(GuardHeld) as held:
         apply(effects)
     assert (held.value.key, held.value.holder) == ("lock", "you")
-    assert nothing_was_applied(verb, store, hand)
+    assert nothing_was_applied(store, hand)
     assert store.value("result") is None
     assert dict(store.counters()) == before
     store.put([], Effects(acquire=(("free", "third", LONG),)))

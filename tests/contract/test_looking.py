@@ -28,7 +28,7 @@ def test_depths_are_counted_by_state_and_listed_by_name(store: Store, hand: Hand
     assert counts(store) == {"blue": (1, 1, 1), "red": (1, 0, 0)}
 
 
-def test_the_age_of_the_oldest_is_told_where_it_can_be(store: Store, hand: Hand) -> None:
+def test_the_age_of_the_oldest_is_told_where_it_can_be(store: Store) -> None:
     store.put(messages("a", "b"))
     [depth] = store.depths()
     assert isinstance(depth, Depth)

@@ -52,7 +52,7 @@ def test_each_job_is_put_once_and_claimed_once(backend: Backend, open_store: Cal
     assert Hand(store).claim() == ()
 
 
-def test_a_forked_child_and_its_parent_go_on_with_the_same_store(backend: Backend, store: Store) -> None:
+def test_a_forked_child_and_its_parent_go_on_with_the_same_store(store: Store) -> None:
     """Pre-fork servers: the object was made, and used, before the fork."""
     store.put(messages("before"))
     hand = Hand(store, "parent")
@@ -79,7 +79,7 @@ def test_a_forked_child_and_its_parent_go_on_with_the_same_store(backend: Backen
     assert store.counters()["children"] == 2
 
 
-def test_threads_share_one_store(backend: Backend, store: Store) -> None:
+def test_threads_share_one_store(store: Store) -> None:
     failed: list[BaseException] = []
     taken: list[str] = []
 

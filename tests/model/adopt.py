@@ -79,8 +79,8 @@ def steps(s: S, on: On) -> Steps:
             yield "the file is adopted by another Redis's drainer", s._replace(for_="there")
         yield "the file is adopted --to-here", s._replace(for_="there", told=True)
     if not on("one_file") and not s.copy.token and s.file.state:
-        state = "ready" if s.file.state != "" else ""  # claims end with their leases
-        yield "the volume is copied", s._replace(copy=s.file._replace(state=state, token=s.file.token + 1))
+        copy = s.file._replace(state="ready", token=s.file.token + 1)  # claims end with their leases
+        yield "the volume is copied", s._replace(copy=copy)
     yield from _drainer(s, "owner", "file", on)
     if s.for_:
         yield from _drainer(s, "adopter", "file", on)

@@ -17,11 +17,11 @@ def main(url: str, spool: str, path: str, jobs: int, queue: str = "torture", pau
     """Enqueue so many jobs, as fast as it goes or with a pause after each (seconds). TERM ends it after the call."""
     ended = False
 
-    def end(number: int, frame: object) -> None:
+    def stop(number: int, frame: object) -> None:
         nonlocal ended
         ended = True  # not an Event: to set it while this thread waits for it is a deadlock
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, stop)
     q = SpoolQ(url, spool=spool or None, spool_min_free=0)
     task = q.remote("note", queue)
     with open(path, "a", buffering=1) as log, q, Control() as control:

@@ -313,7 +313,7 @@ def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch:
         assert receipt.route == "spool"
 
 
-def test_a_prober_whose_start_was_interrupted_is_started_by_a_later_caller(monkeypatch):
+def test_a_prober_whose_start_was_interrupted_is_started_by_a_later_caller():
     """By a signal handler that raises, at every line of it in turn; nor does its end hang."""
     lines = 0
     for number in range(1, 40):
@@ -409,7 +409,7 @@ def test_a_primary_that_is_slow_again_and_again_is_left_alone_until_a_quick_prob
     assert client.put([message("after")])[0].route == "primary"
 
 
-def test_batches_may_take_their_time(make):
+def test_batches_may_take_their_time():
     now = [100.0]
     primary = Primary()
     client = Client(

@@ -34,7 +34,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert set(origins.of) == set(config.KINDS)
 
 
-def test_the_last_of_file_environment_and_argument_wins(tmp_path: Path) -> None:
+def test_the_last_of_file_environment_and_argument_wins() -> None:
     Path("spoolq.toml").write_text('deadline = "1s"\nlease = 60\nretries = 9\n')
     settings, origins = load(env={"HOME": "/h", "SPOOLQ_LEASE": "90s", "SPOOLQ_RETRIES": "8"}, retries=7)
     assert (settings.deadline, settings.lease, settings.retries) == (1.0, 90.0, 7)
@@ -42,7 +42,7 @@ def test_the_last_of_file_environment_and_argument_wins(tmp_path: Path) -> None:
     assert origins.file == Path("spoolq.toml")
 
 
-def test_the_file_is_the_first_found(tmp_path: Path) -> None:
+def test_the_file_is_the_first_found() -> None:
     for name, retries in (("spoolq.toml", 1), ("other.toml", 2), ("third.toml", 3)):
         Path(name).write_text(f"retries = {retries}\n")
     env = {"HOME": "/h", "SPOOLQ_CONFIG": "other.toml"}
@@ -274,7 +274,7 @@ def test_a_password_by_file_goes_into_the_url_and_is_never_shown(tmp_path: Path,
         assert "p@ss" not in shown
 
 
-def test_a_password_file_may_be_named_in_the_configuration_file(tmp_path: Path) -> None:
+def test_a_password_file_may_be_named_in_the_configuration_file() -> None:
     Path("secret").write_text("hush")
     Path("spoolq.toml").write_text('redis_password_file = "secret"\n')
     settings, origins = load(env={"HOME": "/h"})

@@ -38,7 +38,7 @@ def test_closing_hands_over_what_was_accepted(q: SpoolQ, server: Server) -> None
     assert length(server) == 200
 
 
-def test_one_launch_may_differ_from_the_setting(q: SpoolQ, server: Server) -> None:
+def test_one_launch_may_differ_from_the_setting(q: SpoolQ) -> None:
     assert eventually(lambda: q.remote("t").using(accept="primary").enqueue(1).route == "primary")
     with pytest.raises(PayloadError, match="accept='disk'"):
         q.remote("t").using(accept="disk")  # type: ignore[arg-type]

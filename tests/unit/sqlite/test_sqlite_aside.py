@@ -158,7 +158,7 @@ def test_another_applications_database_in_a_spools_place_is_left_alone(filled: P
     assert damaged(filled) == []
 
 
-def test_what_only_looked_like_damage_is_not_set_aside(filled: Path, open_store: Open) -> None:
+def test_what_only_looked_like_damage_is_not_set_aside(filled: Path) -> None:
     """A read that failed once: the second look finds the file sound."""
     assert not aside.is_damaged(str(filled), 1.0)
     spoil(filled)
@@ -175,7 +175,7 @@ def test_a_setting_aside_that_was_cut_short_is_finished(filled: Path, open_store
     assert filled.with_name("jobs.db.damaged-1-wal").read_bytes() == b"the rest"
 
 
-def test_two_in_one_second_have_names_of_their_own(filled: Path, open_store: Open) -> None:
+def test_two_in_one_second_have_names_of_their_own(filled: Path) -> None:
     first = aside.set_aside(str(filled), 0.0)
     filled.write_bytes(b"another")
     second = aside.set_aside(str(filled), 0.0)

@@ -34,7 +34,7 @@ def fill(store: SQLiteStore, payload: bytes = KIB, most: int = 100_000) -> int:
     raise AssertionError("never full")
 
 
-def test_past_its_size_a_put_is_refused_and_nothing_is_dropped(path: Path, open_store: Open) -> None:
+def test_past_its_size_a_put_is_refused_and_nothing_is_dropped(open_store: Open) -> None:
     store = open_store(max_bytes=4 * MIB, role="spool")
     count = fill(store)
     assert 1000 < count < 4096
@@ -67,7 +67,7 @@ def test_a_full_file_is_claimed_settled_failed_and_drained(open_store: Open) -> 
     assert store.put([message("again", payload=KIB)]) == [True]
 
 
-def test_claiming_makes_no_row_grow(path: Path, open_store: Open) -> None:
+def test_claiming_makes_no_row_grow(open_store: Open) -> None:
     """Rows are as wide from birth as when they are claimed, taken, in doubt: at the page limit there is no room to grow."""
     store = open_store(max_bytes=4 * MIB)
     count = fill(store, payload=b"x" * 300)

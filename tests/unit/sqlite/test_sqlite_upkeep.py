@@ -146,7 +146,7 @@ def test_it_is_listed_with_reasons_in_the_order_of_setting_aside(held: SQLiteSto
     assert held.upkeep.find("c") is None
 
 
-def test_what_is_released_is_taken_by_a_drainer_alone_as_if_new(path: Path, open_store: Open) -> None:
+def test_what_is_released_is_taken_by_a_drainer_alone_as_if_new(open_store: Open) -> None:
     now = [time.time()]
     spool = open_store(role="spool", clock=lambda: now[0])
     spool.spool([message("a")], not_after=now[0])
