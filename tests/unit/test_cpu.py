@@ -14,7 +14,7 @@ from spoolq import cpu
 
 
 def test_a_thread_that_sleeps_is_not_starved() -> None:
-    before, began = cpu.starved(), time.monotonic()
+    began, before = time.monotonic(), cpu.starved()
     threading.Event().wait(0.2)
     assert cpu.starved() - before <= time.monotonic() - began - 0.2 + 0.01
 

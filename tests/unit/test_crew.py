@@ -14,7 +14,7 @@ from spoolq.job import Claim
 from spoolq.runner import Done, Runner
 from spoolq.tasks import Tasks
 from tests.clock import Clock
-from tests.unit.hands import info
+from tests.unit.hands import info, warnings
 from tests.waiting import eventually
 
 
@@ -130,7 +130,7 @@ def test_what_is_forgotten_is_neither_begun_nor_reported(crew: Crew) -> None:
     assert hold.tokens == {"c"}
 
 
-def test_each_hold_sees_its_own_and_all_share_the_room(crew: Crew, clock: Clock) -> None:
+def test_each_hold_sees_its_own_and_all_share_the_room(crew: Crew) -> None:
     one, two = Hold(crew, Fixed(), lambda: None), Hold(crew, Fixed(), lambda: None)
     assert crew.room == 2
     one.hand_out(claims("a"), 1)
@@ -180,32 +180,43 @@ def test_claims_taken_back_while_threads_race_for_them_are_run_or_returned_never
     crew.end()
 
 
-def strike(thread: threading.Thread, error: type[BaseException] = TimeoutError) -> None:
+def strike(thread: threading.Thread) -> None:
     """As time limits do that work by exceptions in another thread: here after the job's end."""
     assert thread.ident is not None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeoutError))
 
 
-def test_a_thread_that_is_struck_between_two_jobs_goes_on(crew: Crew, clock: Clock) -> None:
-    hold = Hold(crew, runner := Fixed(), lambda: None)
+def test_threads_that_are_struck_between_two_jobs_go_on(crew: Crew, caplog: pytest.LogCaptureFixture) -> None:
+    """What a struck one had taken and not begun is nobody's, and can be taken back."""
+    both = threading.Barrier(2)
+    hold = Hold(crew, runner := Fixed(lambda token: token in ("a", "b", "y", "z") and both.wait(30)), lambda: None)
+    handed: list[str] = []
+
+    def hand_out(*names: str) -> None:
+        handed.extend(names)
+        hold.hand_out(claims(*names), 1)
+
+    def struck() -> bool:
+        hand_out(f"n{len(handed)}")
+        return len(warnings(caplog)) == 2
+
     crew.start()
+    hand_out("a", "b")
+    eventually(lambda: len(runner.ran) == 2 and not crew.runs)
     for thread in crew._threads.values():
         strike(thread)
-    hold.hand_out(claims("a", "b"), 1)  # lost to the threads that took them: what they have not begun is put back
-    eventually(lambda: crew.todo.empty())
-    clock.now += 1
-    eventually(lambda: len(hold.take_back()) + len(runner.ran) == 2 or not hold.unbegun)
-    hold.hand_out(claims("c", "d"), 1)
-    eventually(lambda: {"c", "d"} <= set(runner.ran) and not crew.runs)
+    eventually(struck, what="two threads that met it")
+    hand_out("y", "z")
+    eventually(lambda: {"y", "z"} <= set(runner.ran) and not crew.runs)
     assert crew.dead == []
+    assert sorted(runner.ran + tokens(hold.take_back())) == sorted(handed)
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) -> None:
     struck: list[str] = []
-    hold = Hold(crew, runner := Fixed(), lambda: None)
 
-    class Policy(Fixed):
+    class Struck(Fixed):
         def run(self, claim: Claim, slot: int = 0) -> Done:
             if claim.token == "a" and where == "before":
                 raise MemoryError
@@ -217,7 +228,7 @@ def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) ->
                 raise MemoryError  # there is none yet
             return Done("died")
 
-    hold.runner = runner = Policy()
+    hold = Hold(crew, runner := Struck(), lambda: None)
     finish = hold.finish
 
     def failing(slot: int, outcome: Done, took: float) -> None:

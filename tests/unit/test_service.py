@@ -128,8 +128,10 @@ def test_a_wrong_setting_is_told_once_and_looked_at_again_within_a_minute(caplog
 
 
 def test_a_wrong_setting_does_not_hold_up_the_end() -> None:
-    service = Service("s", Turns(ConfigError("wrong")))
+    turns = Turns(ConfigError("wrong"))
+    service = Service("s", turns)
     service.start()
+    eventually(lambda: turns.count == 1)
     assert service.running
     assert service.stop(5.0)
 
