@@ -211,8 +211,7 @@ class SpoolQ:
         if settings.delayed == "resque" and job.run_at:
             if job.kwargs:
                 raise PayloadError(
-                    f"{job.task}: keyword arguments can't wait in Resque's own delayed keys, whose schedulers keep "
-                    "`args` only; "
+                    f"{job.task}: keyword arguments can't wait in Resque's own delayed keys, whose schedulers keep `args` only; "
                     "give them as positions, or leave delayed='spoolq'"
                 )
             payload = wire.encode_bare(job, settings.wire, settings.max_payload)

@@ -40,9 +40,8 @@ class Client:
     A chunk with a message that has `keep` is written ahead: into the spool, and `forward` is called to have it handed over.
     `keep` here is for what falls back to the spool: seconds for which its rows stay once the primary has the job.
     `deadline` is what the primary gets, in seconds, `disk_limit` what the spool gets on top. Without a spool (an SQLite
-    primary) the
-    primary gets the disk limit and its refusal is final. `ordered`: nothing goes to the primary past a row of its queue that
-    waits in the spool.
+    primary) the primary gets the disk limit and its refusal is final. `ordered`: nothing goes to the primary past a row of its
+    queue that waits in the spool.
     """
 
     def __init__(
@@ -87,19 +86,10 @@ class Client:
                 put = self._recalled if any(message.given for message in chunk) else self._put
                 receipts += put(chunk, deadline, self._disk())
             except (EnqueueError, PayloadError) as fault:
-                if isinstance(fault, PayloadError):
-                    if not receipts:
-                        raise
-                    before = f" (of {len(chunk)} jobs; {len(receipts)} of the same call are stored)"
-                    error: EnqueueError = NotStored(f"{fault}{before}", not_stored=[message.id for message in chunk])
-                else:
-                    error = fault
-                stored = (*(receipt.id for receipt in receipts), *error.stored)
-                tried = {*stored, *error.not_stored, *error.unknown}
-                rest = tuple(message.id for message in messages if message.id not in tried)
-                raise type(error)(str(error), stored=stored, not_stored=(*error.not_stored, *rest), unknown=error.unknown) from (
-                    error.__cause__ or fault
-                )
+                if isinstance(fault, PayloadError) and not receipts:
+                    raise
+                untried = messages[len(receipts) + len(chunk) :]
+                raise _of_all(fault, chunk, [receipt.id for receipt in receipts], untried) from fault.__cause__ or fault
         return receipts
 
     def close(self, timeout: float = 1.0) -> None:
@@ -210,10 +200,10 @@ class Client:
         if rest:
             try:
                 fresh = iter(self._put(rest, deadline, disk))
-            except EnqueueError as error:
-                raise type(error)(
-                    str(error), stored=tuple(known), not_stored=error.not_stored, unknown=error.unknown
-                ) from error.__cause__
+            except (EnqueueError, PayloadError) as fault:
+                if isinstance(fault, PayloadError) and not known:
+                    raise
+                raise _of_all(fault, rest, tuple(known)) from fault.__cause__ or fault
         return [known.get(message.id) or next(fresh) for message in messages]
 
 
@@ -310,6 +300,17 @@ def chunks(messages: Sequence[Message], rows: int = MAX_ROWS, size: int = MAX_BY
 
 def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) -> list[Receipt]:
     return [Receipt(message.id, route, fresh) for message, fresh in zip(messages, new, strict=True)]
+
+
+def _of_all(
+    fault: EnqueueError | PayloadError, part: Sequence[Message], stored: Sequence[str], untried: Sequence[Message] = ()
+) -> EnqueueError:
+    """What befell a part of a call, as the error of the whole call."""
+    if isinstance(fault, PayloadError):
+        said = f"{fault} (of {len(part)} jobs; {len(stored)} of the same call are stored)"
+        fault = NotStored(said, not_stored=[message.id for message in part])
+    rest = [message.id for message in untried]
+    return type(fault)(str(fault), stored=(*stored, *fault.stored), not_stored=(*fault.not_stored, *rest), unknown=fault.unknown)
 
 
 def _refused(messages: Sequence[Message], why: str, error: SpoolqError, *, unknown: bool) -> EnqueueError:

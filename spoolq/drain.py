@@ -197,9 +197,8 @@ class Drainer:
         try:
             self.leave()
             if self.progress.moved and not self._stopping and self.progress.error is None:
-                left = (
-                    self._last_not_after - self._primary.now() + 0.6
-                )  # the store allows for a clock that is off by half a second
+                off = 0.6  # the store allows for a clock that is off by half a second
+                left = self._last_not_after - self._primary.now() + off
                 wait(max(0.0, min(self._timeout + 1.0, left)))
             self._primary.forget(())
         except StoreUnavailable as error:

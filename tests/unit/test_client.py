@@ -255,6 +255,22 @@ def test_a_job_that_can_never_be_held_does_not_hide_what_was_stored_before_it(tm
             q.enqueue_many(jobs[500:])
 
 
+def test_an_id_that_the_spool_knows_is_stored_beside_one_that_can_never_be_held(make):
+    spool = SpoolStub(known={"a": "waiting"})
+    client = make(Primary(REFUSED), spool)
+    client.put([message("a", given=True)])
+    real = spool.recall
+
+    def recall(ids, **options):
+        spool.answer, found = PayloadError("larger than the file"), real(ids, **options)
+        return found
+
+    spool.recall = recall
+    with pytest.raises(NotStored, match=r"larger than the file \(of 1 jobs; 1 of the same call are stored\)") as caught:
+        client.put([message("a", given=True), message("b")])
+    assert (caught.value.stored, caught.value.not_stored, caught.value.unknown) == (("a",), ("b",), ())
+
+
 def test_what_is_written_ahead_asks_the_spool_alone_and_is_handed_over(make):
     primary, spool, woken = Primary(), SpoolStub(), []
     client = make(primary, spool, forward=lambda: woken.append(1))
