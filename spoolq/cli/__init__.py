@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -46,7 +47,10 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _open_closed_streams()
-        return super().main(*args, **kwargs)
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            _let_go_of_the_log()
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         from spoolq.cli.faults import exits
@@ -68,6 +72,15 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
+def _let_go_of_the_log() -> None:
+    """What could not be logged (its disk is full) is no failure of the command: Python would end with 120, whatever was done."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
+
 @click.command("spoolq", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(spoolq.__version__, prog_name="spoolq")
 @click.pass_context
@@ -75,8 +88,8 @@ def main(ctx: click.Context) -> None:
     """A job queue whose producers survive Redis: jobs go to Redis, and to a spool on this disk when Redis is gone.
 
     Data goes to standard output, log and progress to standard error. Exit codes: 0 done, 1 a problem was found, 2 wrong
-    usage, 69 Redis can't be reached and is needed, 73 the spool can't be made, read or written, 75 try again later, 78 bad
-    configuration.
+    usage, 69 Redis can't be reached and is needed, 70 a worker must be started anew, 73 the spool can't be made, read or
+    written, 75 try again later, 78 bad configuration. Those of `health` are its own.
     """
     from spoolq.config import colour
 

@@ -61,7 +61,12 @@ def _time(_ctx: click.Context, _param: click.Parameter, text: str | None) -> dat
 @click.option("--at", metavar="TIME", callback=_time, help="Not before this time: ISO 8601 with a zone, or epoch seconds.")
 @click.option("--id", "job_id", metavar="ID", help="The job's id; enqueuing it again queues no second copy.")
 @click.option("--retries", type=click.IntRange(0), help="How often a failed job is tried again.")
-@click.option("--expires", metavar="SPAN", callback=_delay, help="The job is dropped when it is this old before it starts.")
+@click.option(
+    "--expires",
+    metavar="SPAN",
+    callback=_delay,
+    help="Drop the job when it hasn't begun so long after its launch, or after --in, --at.",
+)
 @json_option
 @command_options()
 def enqueue(

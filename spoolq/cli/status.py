@@ -56,7 +56,8 @@ def status(given: Given, as_json: bool, watch: bool, every: float) -> None:
 def health(given: Given, as_json: bool) -> None:
     """One line on standard output, and an exit code for a monitor.
 
-    0 well; 1 degraded (spooling, and still taking jobs); 2 critical (new jobs are refused); 3 unknown.
+    0 well; 1 degraded (jobs are taken, and somebody should look: Redis is away, jobs are set aside, nobody runs them); 2
+    critical (new jobs are refused); 3 unknown.
     """
     facts = None
     try:

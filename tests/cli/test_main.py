@@ -183,11 +183,14 @@ def test_an_output_on_a_full_disk_is_one_line(command: tuple[str, ...], unbuffer
     [
         ("config show", ">&-", 0),
         ("worker jobs:q --burst", ">&- 2>&-", 0),
+        ("worker jobs:q --burst", "2>/dev/full", 0),
         ("drain --once --url redis://127.0.0.1:1/0 --spool spool.db", "2>&-", 1),  # there is no spool
         ("queues purge mail --app jobs:q", "<&-", 2),  # nobody is there to answer
     ],
 )
-def test_a_stream_that_was_closed_is_as_good_as_none(tmp_path: Path, command: str, closed: str, code: int) -> None:
+def test_a_stream_that_is_closed_or_full_keeps_no_command_from_its_work(
+    tmp_path: Path, command: str, closed: str, code: int
+) -> None:
     (tmp_path / "jobs.py").write_text(
         "from spoolq import SpoolQ\n"
         "q = SpoolQ('sqlite:///jobs.db', spool_min_free=0)\n"
