@@ -13,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from spoolq.store.sqlite import driver
+from spoolq.store.sqlite.statements import statements
+
+_SQL = statements("upkeep")
 
 DAMAGED, RECOVERED = ".damaged-", ".recovered-"
 _PARTS = ("-wal", "-shm")
@@ -44,11 +47,15 @@ def is_damaged(path: str, busy: float, limit: float = 1.0) -> bool:
         connection = driver.connect(path, busy, readonly=True)
         try:
             connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
-            return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok")
+            if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                return True
+            for _ in connection.execute(_SQL["texts"]):
+                pass
         finally:
             connection.close()
     except driver.Error as error:
         return driver.is_damage(error) or driver.is_interrupt(error)
+    return False
 
 
 def set_aside(path: str, now: float) -> str:

@@ -27,6 +27,8 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
         try:
             with session.interrupted_after(time.monotonic() + limit):
                 said = [line for (line,) in session.all(f"PRAGMA integrity_check({table})")]
+                for _ in session.execute(SQL["texts"]) if table == "jobs" else ():
+                    pass
         except driver.Error as error:
             if driver.is_interrupt(error):
                 text = f"the table {table} takes longer than a second, so its structure was not looked at"

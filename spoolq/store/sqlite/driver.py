@@ -65,6 +65,7 @@ _TEXTS = (
     ("readonly", _READONLY),
     ("disk I/O", _IOERR),
     ("malformed", _CORRUPT),
+    ("Could not decode to UTF-8", _CORRUPT),  # said by the driver, which has no code for it: a bit of a text was flipped
     ("full", _FULL),
     ("unable to open", _CANTOPEN),
     ("too big", _TOOBIG),

@@ -88,6 +88,7 @@ class _Salvage:
         self._connection: driver.Connection | None = None
         try:
             self._connection = driver.connect(path, busy, readonly=True)
+            self._connection.text_factory = _readable
             self._connection.execute("PRAGMA cell_size_check = ON")
             self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except driver.Error:
@@ -169,6 +170,11 @@ class _Salvage:
         """Free the file."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _readable(raw: bytes) -> str:
+    """A text in which a bit was flipped may be none any more. The row is saved all the same, and its checksum tells."""
+    return raw.decode(errors="backslashreplace")
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:

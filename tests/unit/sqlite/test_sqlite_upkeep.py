@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spoolq.errors import ConfigError, StoreFull
+from spoolq.errors import ConfigError, SpoolDamaged, StoreFull
 from spoolq.job import Failure, Handoff
 from spoolq.store.base import Effects, Life
 from spoolq.store.sqlite import SQLiteStore, aside
@@ -375,6 +375,32 @@ def test_a_changed_row_of_it_goes_to_quarantine(many: Path, open_store: Open) ->
     [done] = spool.upkeep.recover()
     assert (done.saved, done.quarantined, done.complete) == (498, 2, True)
     assert {one.id: one.sound for _, one in spool.upkeep.quarantined()} == {"id-1": True, "id-5": False}
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["in the row", "in its index too"])
+@pytest.mark.parametrize(("text", "id"), [(b"id-5", "id\\xad5"), (b"mail", "id-5")], ids=["id", "queue"])
+def test_a_flipped_bit_that_leaves_no_text_costs_no_row(
+    path: Path, open_store: Open, text: bytes, id: str, everywhere: bool
+) -> None:
+    """Nobody could read past such a row: not even its own quarantine."""
+    spool = open_store(role="spool")
+    spool.spool([message("id-4"), message("id-5", "mail"), message("id-6")])
+    spool.close()
+    content = path.read_bytes()
+    flipped = text[:2] + bytes([text[2] | 0x80]) + text[3:]
+    row = content.rindex(b"id-5mail")
+    place = row + b"id-5mail".index(text)
+    changed = content[:place] + flipped + content[place + len(text) :]
+    path.write_bytes(changed.replace(text, flipped) if everywhere else changed)
+    spool = open_store(role="spool")
+    with pytest.raises(SpoolDamaged, match="spoolq spool recover"):
+        take(spool)
+    assert [one.name for one in spool.upkeep.check()] == ["structure"]
+    [done] = spool.upkeep.recover()
+    assert (done.saved, done.quarantined, done.lost, done.complete) == (3, 1, (), True)
+    assert [one.message.id for one in take(spool)] == ["id-4", "id-6"]
+    assert [(one.id, one.sound) for _, one in spool.upkeep.quarantined()] == [(id, False)]
+    assert spool.upkeep.drop([id]) == 1
 
 
 def test_a_sound_file_is_left_alone(many: Path, open_store: Open) -> None:

@@ -1,6 +1,10 @@
 -- name: rows
 SELECT seq, id, queue, payload, crc FROM jobs WHERE seq > ?1 ORDER BY seq LIMIT ?2;
 
+-- name: texts
+-- only reading it tells whether a text is one: SQLite's own check doesn't
+SELECT id, queue FROM jobs;
+
 -- name: quarantined
 SELECT seq, id, queue, payload, crc, reason, created_at, doubt FROM jobs WHERE seq < ?1 AND state = 'q' ORDER BY seq DESC LIMIT ?2;
 
