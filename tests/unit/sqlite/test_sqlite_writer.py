@@ -78,6 +78,17 @@ def together(count: int, call: Callable[[int], object]) -> list[object]:
     return results
 
 
+def in_one_commit(store: SQLiteStore, count: int, call: Callable[[int], object], *, writes: bool = True) -> list[object]:
+    """As `together`, while the store does something else: it has all of them before it when it goes on."""
+    results: list[object] = []
+    waiting = threading.Thread(target=lambda: results.extend(together(count, call)))
+    with Hang(store, writes=writes):
+        waiting.start()
+        eventually(lambda: store._writer._queue.qsize() == count)
+    waiting.join(10)
+    return results
+
+
 def stored(store: SQLiteStore, id: str, timeout: float = 2.0) -> bool:
     """Whether it is stored now; False while the store still is overdue."""
     try:
@@ -98,13 +109,7 @@ def commits(store: SQLiteStore) -> list[str]:
 def test_callers_share_a_commit(store: SQLiteStore) -> None:
     store.put([message("0")])
     seen = commits(store)
-    with Hang(store):
-        waiting = threading.Thread(target=lambda: seen.extend(map(str, together(16, lambda n: store.put([message(f"x{n}")])))))
-        waiting.start()
-        eventually(lambda: store._writer._queue.qsize() == 16)
-        seen.clear()
-    waiting.join(10)
-    assert seen.count("[True]") == 16
+    assert in_one_commit(store, 16, lambda n: store.put([message(f"x{n}")])) == [[True]] * 16
     assert seen.count("COMMIT") <= 2
     assert store.waiting() == 17
 
@@ -237,12 +242,7 @@ def test_one_callers_refusal_is_not_its_neighbours(store: SQLiteStore) -> None:
             return store._run(lambda session: session.execute("INSERT INTO counters VALUES ('x', 1)") and 1 / 0)
         return store.put([message(f"x{n}")])
 
-    with Hang(store):
-        results: list[object] = []
-        waiting = threading.Thread(target=lambda: results.extend(together(16, call)))
-        waiting.start()
-        eventually(lambda: store._writer._queue.qsize() == 16)
-    waiting.join(10)
+    results = in_one_commit(store, 16, call)
     assert isinstance(results.pop(7), ZeroDivisionError)
     assert isinstance(results.pop(3), GuardHeld)
     assert results == [[True]] * 14
@@ -259,13 +259,7 @@ def test_when_the_shared_transaction_fails_each_is_tried_alone(store: SQLiteStor
         session.execute("ROLLBACK")
         raise driver.Error("database or disk is full")
 
-    with Hang(store):
-        results: list[object] = []
-        calls: Callable[[int], object] = lambda n: store._run(breaks) if n == 2 else store.put([message(f"x{n}")])  # noqa: E731
-        waiting = threading.Thread(target=lambda: results.extend(together(8, calls)))
-        waiting.start()
-        eventually(lambda: store._writer._queue.qsize() == 8)
-    waiting.join(10)
+    results = in_one_commit(store, 8, lambda n: store._run(breaks) if n == 2 else store.put([message(f"x{n}")]))
     assert isinstance(results.pop(2), StoreFull)
     assert results == [[True]] * 7
     assert store.waiting() == 8
@@ -285,13 +279,7 @@ def test_what_was_rolled_back_is_answered_to_nobody_as_done(path: Path, store: S
         session.execute("CREATE TABLE filler (x)")
         session.execute("INSERT INTO filler VALUES (zeroblob(9000000))")
 
-    with Hang(store, writes=False):
-        results: list[object] = []
-        calls: Callable[[int], object] = lambda n: store._run(breaks) if n == 3 else store.put([message(f"x{n}")])  # noqa: E731
-        waiting = threading.Thread(target=lambda: results.extend(together(4, calls)))
-        waiting.start()
-        eventually(lambda: store._writer._queue.qsize() == 4)
-    waiting.join(10)
+    results = in_one_commit(store, 4, lambda n: store._run(breaks) if n == 3 else store.put([message(f"x{n}")]), writes=False)
     if away.exists():
         away.rename(path.parent)
     assert [type(result) for result in results] == [StoreUnavailable] * 4
