@@ -160,9 +160,8 @@ class Launch(Generic[P]):
         queue: another queue. id: the job's id, chosen by the caller; enqueuing it again within the horizon queues no second
         copy.
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
-        the job
-        is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is accepted first,
-        instead of the settings.
+        the job is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is
+        accepted first, instead of the settings.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
