@@ -811,6 +811,16 @@ def delayed(control: Control, at: int, *texts: str) -> None:
         control.zadd("resque:delayed_queue_schedule", {str(at): at})
 
 
+@pytest.mark.parametrize("key", ["resque:delayed_queue_schedule", "resque:resque_scheduler_leader_lock"])
+def test_a_schedule_or_lock_that_is_none_holds_up_no_job_of_ours(store: RedisStore, control: Control, key: str) -> None:
+    """Its scheduler would look again after ten seconds, not after one."""
+    control.hset(key, "somebody", "else's")
+    store.put([message("a", run_at=time.time() + 0.05)])
+    time.sleep(0.1)
+    assert store.promote(10) == 1
+    assert store.promote(10) == 0
+
+
 def test_resques_own_delayed_jobs_are_promoted_as_they_are(store: RedisStore, control: Control) -> None:
     texts = ['{"class":"add","queue":"math","args":[1,2]}', '{"class":"Add","args":[],"queue":"math","x":12345678901234567}']
     delayed(control, int(time.time()) - 5, *texts)
@@ -852,10 +862,10 @@ def test_a_promotion_into_a_queue_that_cannot_be_written_waits(store: RedisStore
 
 def test_what_fails_after_a_promotion_takes_back_nothing_of_it(store: RedisStore, control: Control) -> None:
     """A queue whose name were taken back would be one that no worker of `*` looks into."""
-    control.rpush("resque:resque_scheduler_leader_lock", "no lock")
     store.put([message("a", run_at=store.now() + 3600)])
     make_due(control)
     control.delete("resque:queues")
+    control.set("resque:spoolq:markers", "no set")
     with pytest.raises(StoreUnavailable, match="wrongtype"):
         store.promote(10)
     assert control.smembers("resque:queues") == {"mail"}

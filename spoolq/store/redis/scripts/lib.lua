@@ -28,7 +28,7 @@ local function call(...)
   if type(reply) == 'table' and reply.err then error({said = reply.err}) end -- not `err`: Redis 7's own pcall would make it a string
   return reply
 end
--- What is shown to people only: a key that holds something else, or isn't ours to touch, keeps no job from being settled.
+-- What is shown to people only, or is Resque's own affair: a key that holds something else, or isn't ours to touch, keeps no job from being settled.
 local SERVER = {'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS'}
 local function display(...)
   local reply = redis.pcall(...)

@@ -47,13 +47,13 @@ return atomically(function()
 
   local lock = P .. 'resque_scheduler_leader_lock'
   local leads = call('SET', lock, leader, 'EX', 180, 'NX') and 1 or 0
-  if leads == 0 and call('GET', lock) == leader then
+  if leads == 0 and display('GET', lock) == leader then
     call('EXPIRE', lock, 180)
     leads = 1
   end
   local schedule, passed = P .. 'delayed_queue_schedule', 0
   while leads == 1 and more == 0 and moved < limit and passed < 100 do
-    local second = call('ZRANGEBYSCORE', schedule, '-inf', stamp, 'LIMIT', passed, 1)[1]
+    local second = (display('ZRANGEBYSCORE', schedule, '-inf', stamp, 'LIMIT', passed, 1) or {})[1] -- it may be no schedule
     if not second then break end
     local key = 'delayed:' .. second
     local payload = redis.pcall('LINDEX', P .. key, 0)
