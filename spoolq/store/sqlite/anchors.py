@@ -12,15 +12,18 @@ Bytes: SHARED_FIRST and SHARED_SIZE in https://sqlite.org/src/file/src/os.h, UNI
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
+import sys
 import threading
 
 from spoolq.store.sqlite.libraries import Identity, descriptors
 
 _LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))  # of which file, first byte, bytes
-_SET: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_SET: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # to this kernel, as in some sandboxes: then there are SQLite's alone
 
 
 class _Anchor:
@@ -33,9 +36,14 @@ class _Anchor:
             self._open.append(os.open(f"{path}{name}", os.O_RDONLY | os.O_CLOEXEC))
 
     def lock(self, kind: int) -> None:
-        if _SET is not None:
-            for descriptor, (_, start, length) in zip(self._open, _LOCKS, strict=True):
+        if _SET is None:
+            return
+        for descriptor, (_, start, length) in zip(self._open, _LOCKS, strict=True):
+            try:
                 fcntl.fcntl(descriptor, _SET, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0))
+            except OSError as error:
+                if error.errno not in _UNKNOWN:
+                    raise
 
     def is_last(self, file: Identity) -> bool:
         """Whether nothing else of this process has the file open."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3  # noqa: F401  (a library beside spoolq's, wherever that isn't this one)
+import os
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spoolq.store.sqlite import SQLiteStore, libraries
+from spoolq.store.sqlite import SQLiteStore, anchors, libraries
 from spoolq.store.sqlite.session import file_identity
 from tests.drivers import pysqlite3
 from tests.unit.sqlite.helpers import message, run
@@ -160,3 +162,39 @@ def test_a_second_store_on_the_file_is_one_of_ours(path: Path, open_store: Open,
     first.spool([message("a")])
     second.spool([message("b")])
     assert first.waiting() == 2
+
+
+def test_a_kernel_that_knows_no_such_locks_leaves_sqlites_own(
+    path: Path, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchors, "_SET", 9999)
+    store = open_store(role="spool")
+    store.spool([message("a")])
+    store.close()
+    assert open_store(role="spool").waiting() == 1
+
+
+def test_what_is_closed_leaves_no_descriptor_behind(path: Path, open_store: Open) -> None:
+    first, second = open_store(role="spool"), open_store(role="spool")
+    first.spool([message("a")])
+    second.spool([message("b")])
+    mine = sqlite3.connect(path)  # of the same library: our descriptors stay until it is closed, or its locks would end
+    assert mine.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
+    first.close()
+    second.close()
+    run("import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM jobs'); c.close()", path)
+    assert Path(f"{path}-wal").exists(), "the other process took itself for the last one"
+    mine.close()
+    third = open_store(role="spool")
+    assert third.waiting() == 2
+    third.close()
+    assert opened(path) == 0
+
+
+def opened(path: Path) -> int:
+    """How many descriptors of this process are open on the file and its -wal and -shm."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found += os.readlink(f"/proc/self/fd/{descriptor}") in {str(path), f"{path}-wal", f"{path}-shm"}
+    return found
