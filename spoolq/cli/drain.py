@@ -191,10 +191,10 @@ def _beside(q: SpoolQ, spool: Spool) -> list[Callable[[], float]]:
 
 
 def _go_on(drainer: Drainer | Orphans, beside: list[Callable[[], float]], signals: Signals, progress: Progress) -> None:
+    delay = drainer.turn()  # what is wrong from the start ends it at once; later it may be a lock that another holds, or the disk
     services = [Service("drainer-beside", turn, quiet=True) for turn in beside]
     for service in services:
         service.start()
-    delay = drainer.turn()  # what is wrong from the start ends it at once; later it may be a lock that another holds, or the disk
     draining = Service("drainer", drainer.turn)
     while not signals.stopping:
         with suppress(StoreUnavailable, ConfigError):  # the next turn says so

@@ -11,6 +11,7 @@ import click
 
 from spoolq import units
 from spoolq.cli.facts import TO_CONNECT
+from spoolq.cli.faults import unwritten
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import emit, hint
 from spoolq.errors import ConfigError, PayloadError, StoreUnavailable
@@ -116,7 +117,10 @@ def enqueue(
         with suppress(StoreUnavailable):
             q.primary.ready(TO_CONNECT)  # before the deadline begins
     receipt = q.submit([job])[0]
-    if as_json:
-        emit({"id": receipt.id, "route": receipt.route, "new": receipt.new, "queue": job.queue, "task": job.task})
-    else:
-        click.echo(f"{receipt.id}  {receipt.route}{'' if receipt.new else '  (was there already)'}")
+    try:
+        if as_json:
+            emit({"id": receipt.id, "route": receipt.route, "new": receipt.new, "queue": job.queue, "task": job.task})
+        else:
+            click.echo(f"{receipt.id}  {receipt.route}{'' if receipt.new else '  (was there already)'}")
+    except OSError as error:  # who sees only a failure would launch it again, under another id
+        raise unwritten(error, f"job {receipt.id} is stored ({receipt.route}), but ") from error

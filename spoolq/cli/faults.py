@@ -48,9 +48,14 @@ def exits() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             raise
-        with suppress(OSError), open(os.devnull, "wb") as nowhere:  # for the rest, which Python writes as it ends
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        raise Fault(f"the output can't be written: {error.strerror}") from error
+        raise unwritten(error) from error
+
+
+def unwritten(error: OSError, but: str = "") -> Fault:
+    """The fault of an output that can't be written, after which no more is. `but`: what was done all the same."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # for the rest, which Python writes as it ends
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return Fault(f"{but}the output can't be written: {error.strerror}")
 
 
 def _code(error: SpoolqError) -> int:

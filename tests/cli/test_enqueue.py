@@ -182,3 +182,18 @@ def test_a_new_process_has_time_to_load_the_driver_before_its_deadline_begins(sp
     # on a busy machine the put itself may take longer, so more than one try, each with a destination (and its hint) of its own
     tries = (spoolq("enqueue", "send", "--json", "--namespace", f"try{number}", **env) for number in range(30))
     assert any(said.json["route"] == "primary" for said in tries)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_receipt_that_can_not_be_printed_is_no_reason_to_launch_the_job_again(tmp_path: Path, form: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "spoolq", "enqueue", "mail", "--id", "a", "--url", f"sqlite:///{tmp_path}/jobs.db", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "SPOOLQ_SPOOL_MIN_FREE": "0"},
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == "spoolq: job a is stored (primary), but the output can't be written: No space left on device\n"
