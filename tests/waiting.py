@@ -19,6 +19,11 @@ def eventually(condition: Callable[[], T], within: float = 30.0, what: str = "")
     return answer
 
 
+def pass_time(seconds: float) -> None:
+    """Where time itself is what is waited for: processes are to go on for a while, or to do nothing for as long."""
+    time.sleep(seconds)
+
+
 def while_moving(over: Callable[[], bool], progress: Callable[[], object], still: float = 60.0) -> bool:
     """Until it is over, or until `progress` has been the same for so many seconds; whether it is over. For work whose length
     depends on the machine."""

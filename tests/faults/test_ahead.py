@@ -187,7 +187,10 @@ def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_p
         [row] = spool.kept(watch, 10)
         eventually(lambda: spool.watches()[0].due)
 
+        lives = []
+
         def lost() -> None:
+            lives.append("another")
             fresh_server.restart()
             eventually(lambda: q.primary.ready(5.0))
             watcher.turn()
@@ -196,6 +199,7 @@ def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_p
 
         late = Watcher(cast(Spool, Interrupted(spool, lost)), q.primary)
         late.turn()
+        assert lives == ["another"]
         eventually(lambda: q.primary.now() > row.not_after + 1.0, what="the time from which its id could be freed")
         q.primary.forget(())
         assert q.primary.remembers([message.id]) == [True]

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.faults.working import Place, pass_time
+from tests.faults.working import Place
 from tests.servers import Server
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 
 @pytest.fixture

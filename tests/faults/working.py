@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tests.servers import Server
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
+CLOCK = ROOT / "tests" / "torture" / "clock"
 
 APP = """
 import os, signal, threading, time
@@ -123,6 +123,14 @@ class Place:
         """A job's id."""
         return self.q.remote(task, queue).using(**options).enqueue(*args).id
 
+    def set_clock(self, off: float) -> None:
+        """Let the wall clock of processes started after the first such call be off by so many seconds, while they run too."""
+        file = self.folder / "clock"
+        file.write_text(str(off))
+        if "SPOOLQ_TORTURE_CLOCK" not in self.environment:
+            path = f"{CLOCK}{os.pathsep}{self.environment['PYTHONPATH']}"
+            self.environment |= {"PYTHONPATH": path, "SPOOLQ_TORTURE_CLOCK": str(file)}
+
     def worker(self, *options: str, threads: int = 2, **settings: str) -> Worker:
         """One more worker process. `settings` such as LEASE="1s"."""
         own = {f"SPOOLQ_{name}": value for name, value in settings.items()}
@@ -224,12 +232,6 @@ def at(folder: Path, url: str, **settings: Any) -> Iterator[Place]:
         yield place
     finally:
         place.close()
-
-
-def pass_time(seconds: float) -> None:
-    """For measuring what an idle worker costs: time has to pass."""
-    until = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() > until, within=seconds + 10)
 
 
 def raw(server: Server, queue: str, *payloads: str | bytes) -> None:

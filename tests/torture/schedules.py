@@ -12,7 +12,6 @@ processes can.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import subprocess
@@ -31,11 +30,10 @@ from tests.faults.working import ROOT, Place, at
 from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.torture.check import Log, verdict
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 LATEST = 0.25 + 2.0  # seconds that a call may take: the deadline and the limit of the disk
 _COMMANDS = (b"EVALSHA", b"EVAL")
-_CLOCK = str(Path(__file__).parent / "clock")
 
 
 class Process:
@@ -81,12 +79,8 @@ class Schedule:
         self.rng = random.Random(seed)
         self.folder, self.server, self.proxy, self.place = folder, server, proxy, place
         self.done: Counter[str] = Counter()
-        (folder / "clock").write_text("0")
-        place.environment |= {
-            "PYTHONPATH": f"{_CLOCK}{os.pathsep}{place.environment['PYTHONPATH']}",
-            "SPOOLQ_TORTURE_CLOCK": str(folder / "clock"),
-            "PYTHONFAULTHANDLER": "1",
-        }
+        place.set_clock(0)
+        place.environment["PYTHONFAULTHANDLER"] = "1"
         self.logs: list[Path] = []
         self.errors = (folder / "errors.log").open("wb")
         self.producers = [Process("producer", self._producer) for _ in range(2)]
@@ -113,7 +107,7 @@ class Schedule:
         """End the producers, make all well, and let what is left be drained and worked off. Returns what is left."""
         for producer in self.producers:
             producer.end(signal.SIGTERM)
-        (self.folder / "clock").write_text("0")
+        self.place.set_clock(0)
         self.proxy.heal()
         if not self.server.running:
             self.server.start()
@@ -176,7 +170,7 @@ class Schedule:
             victim.again(signal.SIGKILL if what == "kill" else signal.SIGTERM)
 
     def set_clock(self) -> None:
-        (self.folder / "clock").write_text(str(self.rng.choice([0, -7200, 7200, -1, 1, 90])))
+        self.place.set_clock(self.rng.choice([0, -7200, 7200, -1, 1, 90]))
 
     # processes
 
@@ -238,12 +232,6 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
 def _tracebacks(folder: Path) -> list[str]:
     texts = [path.read_text(errors="replace") for path in folder.glob("*.log")]
     return [text[-6000:] for text in texts if "Traceback" in text or "Fatal Python error" in text]
-
-
-def pass_time(seconds: float) -> None:
-    """Let the processes work."""
-    until = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() >= until, within=seconds + 60)
 
 
 def main() -> int:
