@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from contextlib import ExitStack
 
 import pytest
 
@@ -119,17 +119,8 @@ def server(binary: Binary, shared_servers: Callable[[Binary], Server]) -> Server
 @pytest.fixture
 def start_server(binary: Binary) -> Iterator[Callable[..., Server]]:
     """Start servers of the test's own, to be broken: `start_server(appendonly=True, …)`. Once for each binary."""
-    begun: list[Server] = []
-
-    def start(**options: Any) -> Server:
-        begun.append(Server(binary, **options))
-        return begun[-1]
-
-    try:
-        yield start
-    finally:
-        for one in begun:
-            one.close()
+    with ExitStack() as begun:
+        yield lambda **options: begun.enter_context(Server(binary, **options))
 
 
 @pytest.fixture

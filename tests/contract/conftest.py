@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, shared_servers: Call
 @pytest.fixture
 def open_store(backend: Backend) -> Iterator[Callable[[], Store]]:
     """Open another store on the same data; all are closed at the end."""
-    opened: list[Store] = []
-
-    def one() -> Store:
-        opened.append(backend.open())
-        return opened[-1]
-
-    try:
-        yield one
-    finally:
-        for store in opened:
-            store.close()
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(closing(backend.open()))
 
 
 @pytest.fixture

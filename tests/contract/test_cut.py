@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import get_args
 
 import pytest
@@ -42,15 +43,8 @@ def proxy(server: Server) -> Iterator[Proxy]:
 def open_redis() -> Iterator[Callable[[str], Store]]:
     from spoolq.store.redis import RedisStore
 
-    opened: list[Store] = []
-
-    def one(url: str) -> Store:
-        opened.append(RedisStore(url, deadline=PATIENT))
-        return warm(opened[-1])
-
-    yield one
-    for store in opened:
-        store.close()
+    with ExitStack() as opened:
+        yield lambda url: warm(opened.enter_context(closing(RedisStore(url, deadline=PATIENT))))
 
 
 def warm(store: Store) -> Store:

@@ -156,9 +156,7 @@ def test_an_entry_of_other_work_under_the_same_id_stays_in_the_log(store: Store,
 
 def test_the_newest_entry_that_can_be_read_goes_back(store: Store, hand: Hand) -> None:
     """Here the newest can't: its text has no task, though an id."""
-    fails(store, hand, b'{"class":"t","args":[1],"id":"a"}')
-    [claim] = hand.claim() if store.put([Message("bad", "q", b'{"class":5,"id":"a"}')]) else ()
-    store.fail(claim, failure(claim))
+    fails(store, hand, b'{"class":"t","args":[1],"id":"a"}', b'{"class":5,"id":"a"}')
     assert store.failures.retry(list(store.failures.entries())) == 1
     assert [kept.payload for kept in store.failures.page()] == [b'{"class":5,"id":"a"}']
     assert claimable(store) == ["a"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,15 @@ HERE = "redis://here:6379/0#resque"
 
 @pytest.fixture
 def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., SQLiteStore]]:
-    opened: list[SQLiteStore] = []
+    """Open the file once more, for that destination."""
+    with ExitStack() as opened:
 
-    def one(destination: str = HERE) -> SQLiteStore:
-        path = tmp_path / "spool.db"
-        opened.append(SQLiteStore(path, role="spool", destination=destination, min_free=0, timeout=20.0, clock=clock))
-        return opened[-1]
+        def one(destination: str = HERE) -> SQLiteStore:
+            path = tmp_path / "spool.db"
+            store = SQLiteStore(path, role="spool", destination=destination, min_free=0, timeout=20.0, clock=clock)
+            return opened.enter_context(closing(store))
 
-    yield one
-    for store in opened:
-        store.close()
+        yield one
 
 
 @pytest.fixture

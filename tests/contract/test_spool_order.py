@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,12 @@ ONE, OTHER = worker("one", kind="drainer"), worker("other", kind="drainer")
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[..., SQLiteStore]]:
     """Open the file once more."""
-    stores: list[SQLiteStore] = []
+    with ExitStack() as stores:
 
-    def one(ordered: bool = True) -> SQLiteStore:
-        stores.append(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ordered=ordered))
-        return stores[-1]
+        def one(ordered: bool = True) -> SQLiteStore:
+            return stores.enter_context(closing(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ordered=ordered)))
 
-    yield one
-    for store in stores:
-        store.close()
+        yield one
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -20,15 +21,12 @@ ODD = ["é\u2028💥", "", 'quo"te\\/', -1, 0, 1.5, 2**53 - 1, 1e21, 1e-7, True,
 
 @pytest.fixture
 def open_app(server: Server, tmp_path: Any) -> Iterator[Callable[..., SpoolQ]]:
-    opened: list[SpoolQ] = []
+    with ExitStack() as opened:
 
-    def one(**settings: Any) -> SpoolQ:
-        opened.append(SpoolQ(server.url, spool=str(tmp_path / "spool.db"), deadline=5.0, **settings))
-        return opened[-1]
+        def one(**settings: Any) -> SpoolQ:
+            return opened.enter_context(SpoolQ(server.url, spool=str(tmp_path / "spool.db"), deadline=5.0, **settings))
 
-    yield one
-    for app in opened:
-        app.close()
+        yield one
 
 
 def work(app: SpoolQ, *queues: str) -> None:

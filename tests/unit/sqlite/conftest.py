@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,13 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def open_store(path: Path) -> Iterator[Callable[..., SQLiteStore]]:
     """Open a store on `path`, or on another; all are closed at the end."""
-    opened: list[SQLiteStore] = []
+    with ExitStack() as opened:
 
-    def one(where: Path = path, **settings: Any) -> SQLiteStore:
-        opened.append(SQLiteStore(where, **{"timeout": 20.0, **settings}))  # a busy disk is no fault of the store's
-        return opened[-1]
+        def one(where: Path = path, **settings: Any) -> SQLiteStore:
+            store = SQLiteStore(where, **{"timeout": 20.0, **settings})  # a busy disk is no fault of the store's
+            return opened.enter_context(closing(store))
 
-    try:
         yield one
-    finally:
-        for store in opened:
-            store.close()
 
 
 @pytest.fixture
