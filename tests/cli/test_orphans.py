@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from spoolq.app import SpoolQ
+from spoolq.cli.orphans import Orphans
 from spoolq.errors import ConfigError
 from spoolq.job import Message
 from spoolq.store.base import WorkerInfo
@@ -190,3 +192,30 @@ def test_adopting_makes_no_file(tmp_path: Path) -> None:
     with SpoolQ("redis://h/0", spool=tmp_path / "own.db") as q, pytest.raises(ConfigError, match="no spool at"):
         q.adopt(tmp_path / "none.db")
     assert list(tmp_path.glob("*.db*")) == []
+
+
+class Ending:
+    """A drainer whose file is another's by the time it ends."""
+
+    def __init__(self, name: str, closed: list[str]) -> None:
+        self._name, self._closed = name, closed
+
+    def hold(self, held: bool) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None:
+        self._closed.append(self._name)
+        raise ConfigError(f"{self._name} holds jobs for another Redis")
+
+
+def test_a_file_that_is_wrong_at_the_end_keeps_no_other_from_letting_go(tmp_path: Path) -> None:
+    closed: list[str] = []
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.db").write_text("there")
+    orphans = Orphans(
+        tmp_path, lambda path: cast(Any, path.stem), lambda spool: cast(Any, Ending(str(spool), closed)), lambda _: []
+    )
+    orphans.look()
+    orphans.close()
+    assert closed == ["a", "b"]
