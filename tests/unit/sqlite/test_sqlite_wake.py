@@ -19,6 +19,7 @@ from tests.unit.sqlite.helpers import ROOT, claim, message, worker
 from tests.waiting import eventually
 
 Open = Callable[..., SQLiteStore]
+WOKEN = 0.8  # seconds, on a busy machine: who isn't woken looks again after one
 
 
 class Waiting:
@@ -73,7 +74,7 @@ def test_each_waiter_of_a_process_is_woken_for_its_own_queue(store: SQLiteStore)
     for queue in "cab":
         since = time.monotonic()
         store.put([message(f"1{queue}", queue)])
-        assert waiters.pop(queue).within(since) < 0.3
+        assert waiters.pop(queue).within(since) < WOKEN
         assert all(waiter.thread.is_alive() for waiter in waiters.values())
 
 
@@ -147,7 +148,7 @@ def test_whatever_makes_a_row_ready_wakes(spool: SQLiteStore, how: str) -> None:
         spool.release(spool.rescue(worker("r"), 1))
     else:
         spool.give_back(taken, applied="no")
-    assert waiter.within(since) < 0.3
+    assert waiter.within(since) < WOKEN
     assert waiter.got
 
 
@@ -166,7 +167,7 @@ def test_a_drainer_waits_for_any_row(spool: SQLiteStore) -> None:
     asleep(spool)
     since = time.monotonic()
     spool.spool([message("1", "any", run_at=spool.now() + 1000)], not_after=spool.now() + 1)
-    assert waiter.within(since) < 0.3
+    assert waiter.within(since) < WOKEN
     assert waiter.got
 
 
