@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -104,8 +103,8 @@ def _folder(settings: Settings, origins: Origins) -> list[str]:
     folder = opening.folder(path, default=what == "spool" and origins["spool"] == "default")
     if not folder.is_dir():
         return [f"the {what} {path} can't be made: there is no directory {folder}; make it, for the user who enqueues"]
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return [f"the {what} {path} can't be written: {folder} isn't writable for this user"]
+    if why := opening.unwritable(folder):
+        return [f"the {what} {path} can't be written: {why}"]
     return []
 
 

@@ -167,7 +167,8 @@ def drain(
     progress.end(left)
     if orphans is not None and (left_alone := orphans.left_alone()):
         count = len(left_alone)
-        raise Fault(f"{count} file{'s' * (count != 1)} in {q.settings.spool_path} left as they were", max(left_alone.values()))
+        files, are = ("1 file", "is left as it was") if count == 1 else (f"{count} files", "are left as they were")
+        raise Fault(f"{files} in {q.settings.spool_path} {are}", max(left_alone.values()))
     if once:
         _say_kept(spool)
         _exit(q, drainer, left)

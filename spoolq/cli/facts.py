@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -128,8 +127,8 @@ def _cannot_make(q: SpoolQ) -> str | None:
     folder = opening.folder(q.settings.spool_path, default=q.origins["spool"] == "default")
     if not folder.is_dir():
         return f"there is no directory {folder}"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return f"{folder} isn't writable for this user"
+    if why := opening.unwritable(folder):
+        return why
     if shutil.disk_usage(folder).free < q.settings.spool_min_free:
         return "the disk has less free than spool_min_free"
     return None

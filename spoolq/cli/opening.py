@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import click
 from spoolq import config
 from spoolq.cli import logs
 from spoolq.cli.faults import CANT_CREATE, Fault
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, NoPlace
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -143,7 +144,8 @@ def _lay_over(q: SpoolQ, arguments: dict[str, Any]) -> None:
 
 
 def there(path: Path) -> bool:
-    """Whether that file is there. Raises Fault where this user may not use it, or not even look for it."""
+    """Whether that file is there. Raises Fault where this user may not use it, or not even look for it, and NoPlace where nobody
+    can write it."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -151,8 +153,24 @@ def there(path: Path) -> bool:
     except PermissionError as error:
         raise Fault(f"{path}: this user may not look there; run this as the user whose jobs they are", CANT_CREATE) from error
     if not os.access(path, os.R_OK | os.W_OK):
+        if read_only(path):
+            raise NoPlace(f"{path}: its file system is read-only; look why (a disk with errors?), and mount it for writing again")
         raise Fault(f"{path}: this user may not read and write it; run this as the user whose jobs they are", CANT_CREATE)
     return True
+
+
+def read_only(path: Path) -> bool:
+    """Whether the file system there can't be written by anybody, as when the kernel met errors of the disk."""
+    with suppress(OSError):
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return False
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why no file can be made in that directory, None where one can."""
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return f"{folder} is on a read-only file system" if read_only(folder) else f"{folder} isn't writable for this user"
 
 
 def folder(path: Path, *, default: bool) -> Path:

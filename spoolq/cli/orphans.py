@@ -16,7 +16,7 @@ from spoolq.cli.faults import BAD_CONFIG, CANT_CREATE, Fault
 from spoolq.cli.opening import there
 from spoolq.cli.output import hint, jobs
 from spoolq.drain import Drained, Drainer
-from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.errors import ConfigError, NoPlace, StoreUnavailable
 from spoolq.store.base import Depth, Spool
 
 if TYPE_CHECKING:
@@ -122,8 +122,10 @@ class Orphans:
                 self._found[path] = spool, self._drainer(spool)
                 self._found[path][1].hold(self._held)
                 self._turns[path] = self._beside(spool)
-            except (Fault, ConfigError, StoreUnavailable, OSError) as error:
-                self._refuse(path, error, BAD_CONFIG if isinstance(error, ConfigError) else CANT_CREATE)
+            except (Fault, NoPlace, StoreUnavailable, OSError) as error:
+                self._refuse(path, error, CANT_CREATE)
+            except ConfigError as error:
+                self._refuse(path, error, BAD_CONFIG)
 
     def _refuse(self, path: Path, error: Exception, code: int) -> None:
         if path not in self._refused:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
+from tests.disks import mounted
 
 
 def settings(run: Run, *args: str) -> dict[str, dict[str, str]]:
@@ -83,3 +85,20 @@ def test_an_app_that_can_not_be_used(run: Run, tmp_path: Path, app: str, source:
 def test_an_installed_command_finds_an_app_in_the_working_directory(spoolq: Run) -> None:
     said = spoolq("config", "show", "--app", "shop:q")
     assert (said.code, "spool_min_free" in said.out) == (0, True)
+
+
+@pytest.mark.root
+def test_a_disk_that_nobody_can_write_is_not_taken_for_another_user_s(
+    spoolq: Run, run: Run, nowhere: str, tmp_path: Path
+) -> None:
+    with mounted("tmpfs", tmp_path) as disk:
+        at = ("--url", nowhere, "--spool", str(disk.path / "spool.db"))
+        assert spoolq("enqueue", "mail", *at).code == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        said = run("health", *at)
+        assert said.code == 2  # the next job would be refused
+        assert "spool.db: its file system is read-only" in said.out
+        assert run("spool", "info", *at).code == 73
+        assert spoolq("drain", "--once", "--url", nowhere, "--spool", disk.path).code == 73
+        assert "is on a read-only file system" in run("config", "check", *at).out
+        assert "is on a read-only file system" in run("health", "--url", nowhere, "--spool", disk.path / "none.db").out
