@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from spoolq.app import SpoolQ
 from tests.cli.conftest import Run
 from tests.cli.hands import fill, spooled
 from tests.servers import Server
@@ -79,13 +82,18 @@ def test_the_spool_can_be_looked_at_alone(run: Run, nowhere: str) -> None:
     assert (queue["in"], queue["queue"], queue["ready"]) == ("spool", "mail", 3)
 
 
-def test_both_stores_are_listed_and_purged(run: Run, server: Server, nowhere: str, tmp_path: str) -> None:
-    spool = ("--spool", f"{tmp_path}/spool.db", "--url", server.url)
+def test_both_stores_are_listed_and_purged(run: Run, server: Server, tmp_path: Path) -> None:
+    spool = tmp_path / "spool.db"
+    options = ("--spool", str(spool), "--url", server.url)
     fill(server.url, 2)
-    run("queues", "list", *spool)
-    said = run("queues", "purge", "mail", "--yes", *spool)
-    assert said.out == "Deleted 2 jobs of mail.\n"
-    assert server.client().llen("resque:queue:mail") == 0
+    with SpoolQ(server.url, spool=spool, spool_min_free=0) as q:
+        assert q.spool is not None
+        q.spool.spool([q.message(q.remote("send", "mail").job(number)) for number in range(3)])
+    listed = run("queues", "list", "--json", *options).json["queues"]
+    assert {queue["in"]: (queue["queue"], queue["ready"]) for queue in listed} == {"redis": ("mail", 2), "spool": ("mail", 3)}
+    said = run("queues", "purge", "mail", "--yes", *options)
+    assert said.out == "Deleted 5 jobs of mail.\n"
+    assert sum(queue["ready"] for queue in run("queues", "list", "--json", *options).json["queues"]) == 0
 
 
 def test_an_absent_spool_is_said_to_be_absent(run: Run, server: Server) -> None:
