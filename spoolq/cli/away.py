@@ -35,11 +35,11 @@ def primary_away(q: SpoolQ, error: StoreUnavailable, otherwise: str = "") -> Fau
 def safe(q: SpoolQ, *, full: bool = False) -> str:
     """A sentence on what is safe in the spool while Redis is away, and what to do next. Makes no file and never raises."""
     path = q.settings.spool_path
-    if not there(path):
-        return f"Nothing was spooled on this host: no spool at {path}."
     try:
+        if not there(path):
+            return f"Nothing was spooled on this host: no spool at {path}."
         count = q.spool.waiting() if q.spool is not None else 0
-    except SpoolqError as error:
+    except (SpoolqError, Fault) as error:
         return f"What is in the spool isn't known: {error}."
     if not count:
         return f"No job waits in the spool {path}."

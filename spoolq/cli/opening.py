@@ -152,6 +152,8 @@ def there(path: Path) -> bool:
         return False
     except PermissionError as error:
         raise Fault(f"{path}: this user may not look there; run this as the user whose jobs they are", CANT_CREATE) from error
+    except OSError as error:  # a disk that fails, a name that is too long
+        raise Fault(f"{path} can't be looked at: {error.strerror}", CANT_CREATE) from error
     if not os.access(path, os.R_OK | os.W_OK):
         if read_only(path):
             raise NoPlace(f"{path}: its file system is read-only; look why (a disk with errors?), and mount it for writing again")

@@ -154,12 +154,14 @@ def recover(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
 
     A spool that can't be read through is set aside whole first (renamed, with its -wal); files that were set aside before are
     read too. Nothing is deleted. What is saved is in doubt: it goes to Redis by `spoolq drain`. Exit 1 when not all could be
-    read.
+    read, or there is no spool.
     """
     q = given.open()
     with asking_spool():
         upkeep = spool_of(q).upkeep
         damaged, aside = upkeep.damaged()
+        if not (damaged or aside):
+            existing_spool(q).info()  # what isn't there, or can't be opened, is not sound
         if damaged and not dry_run and not yes:
             agreed(f"{clean(q.settings.spool_path)} is damaged. Set it aside and begin a new one?")
         done = [] if dry_run else upkeep.recover()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,17 @@ def test_it_gives_room_back(run: Run, url: str) -> None:
 def test_a_sound_spool_needs_none(run: Run, url: str) -> None:
     assert run("spool", "recover", "--url", url).out == "Nothing to recover: the spool is sound, and none was set aside.\n"
     assert run("spool", "recover", "--url", url, "--dry-run").out == "The spool is sound.\n"
+
+
+def test_what_is_not_there_or_cant_be_opened_is_not_called_sound(run: Run, nowhere: str) -> None:
+    for more in ([], ["--dry-run"]):
+        said = run("spool", "recover", "--url", nowhere, "--spool", "spool.db", *more)
+        assert (said.code, said.out) == (1, "")
+        assert "no spool at" in said.err
+        assert not Path("spool.db").exists()
+    os.mkfifo("pipe.db")
+    said = run("spool", "recover", "--url", nowhere, "--spool", "pipe.db")
+    assert (said.code, said.out) == (73, "")
 
 
 def test_a_damaged_spool_is_set_aside_after_a_question_and_saved(run: Run, url: str) -> None:

@@ -28,6 +28,17 @@ def _spool(url: str) -> Path:
         return q.settings.spool_path
 
 
+def test_a_path_that_cant_even_be_looked_at_is_unknown(run: Run, nowhere: str) -> None:
+    """As on a disk that fails. 1 would say: degraded."""
+    Path("loop.db").symlink_to("loop.db")
+    said = run("health", "--url", nowhere, "--spool", "loop.db")
+    assert (said.code, said.err) == (3, "")
+    assert "loop.db can't be looked at: Too many levels of symbolic links" in said.out
+    said = run("failed", "list", "--url", nowhere, "--spool", "loop.db")
+    assert said.code == 73
+    assert said.err.startswith("spoolq: ")
+
+
 def test_all_well(run: Run, server: Server) -> None:
     fill(server.url, 3)
     said = run("status", "--url", server.url)
