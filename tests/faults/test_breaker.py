@@ -100,6 +100,27 @@ def test_what_a_killed_process_found_out_is_known_and_keeps_jobs_from_a_healed_r
         assert not note.open
 
 
+FIRST_AT_THE_END = """
+import atexit, sys
+from pathlib import Path
+from tests.faults.app import application
+
+q = application(sys.argv[1], Path(sys.argv[2]))
+atexit.register(lambda: print(q.remote("t", "work").enqueue("x").id))
+"""
+
+
+def test_a_process_that_first_enqueues_as_it_ends_tells_nobody_of_an_outage(fresh_server: Server, tmp_path: Path):
+    """It can't load the driver any more, and that says nothing of Redis."""
+    command = [sys.executable, "-c", FIRST_AT_THE_END, fresh_server.url, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip()
+    with application(fresh_server.url, tmp_path, deadline=10.0) as q:
+        note = q.hint.read()
+        assert note is None or not note.open
+        assert q.remote("t", "work").enqueue("x").route == "primary"
+
+
 FEW_SECONDS = 9.0  # below the ten for which a hint is believed: a probe, and not the hint's age, has ended it
 
 

@@ -68,6 +68,8 @@ CONNECTING = [
     (OSError(errno.ENETUNREACH, "no network"), "unreachable"),
     (OSError(errno.EMFILE, "too many files"), "local"),
     (ModuleNotFoundError("No module named 'async_timeout'"), "local"),
+    (RuntimeError("can't register atexit after shutdown"), "local"),
+    (MemoryError(), "local"),
     (EOFError("closed"), "cut"),
     (GarbageError("HTTP"), "garbage"),
     (TypeError("unexpected keyword argument"), "config"),

@@ -100,7 +100,7 @@ _REFUSED = Reason("refused", advice="start Redis, or mend the address")
 _UNREACHABLE = Reason("unreachable", advice="there is no way to this host; look at the network")
 _DNS = Reason("dns", advice="the host's name can't be resolved; look at the name and the resolver")
 _TLS = Reason("tls", advice="the TLS handshake failed; look at the certificates, and whether the server speaks TLS there")
-LOCAL = Reason("local", advice="this process is out of file descriptors, threads or memory")
+LOCAL = Reason("local", advice="this process is out of file descriptors, threads or memory, or is ending")
 NO_DRIVER = Reason(  # out of file descriptors Python says so too: it finds no module
     "local", advice="the Redis library can't be loaded; install it anew, or look whether this process is out of file descriptors"
 )
@@ -168,6 +168,8 @@ def of_exception(error: BaseException, *, connecting: bool) -> tuple[Reason, boo
         return (CONNECT_TIMEOUT if connecting else TIMEOUT), connecting
     if isinstance(error, ImportError) and connecting:
         return NO_DRIVER, True
+    if isinstance(error, RuntimeError | MemoryError) and connecting:  # a process that ends can start and load no more
+        return LOCAL, True
     if isinstance(error, TypeError | ValueError) and connecting:
         return CONFIG, True
     return CUT, connecting
