@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import textwrap
 import time
@@ -17,6 +18,8 @@ from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
 from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerView
 from spoolq.units import say_age, say_size
+
+log = logging.getLogger("spoolq")
 
 WIDTH = 80
 SHOWN = 20  # queues and workers; the rest is counted
@@ -65,6 +68,11 @@ def health(given: Given, as_json: bool) -> None:
         verdict = judge(facts)
     except SpoolqError as error:  # also a wrong setting: a check that could not be made is "unknown" to a monitor
         verdict = Verdict(UNKNOWN, UNSURE, str(error))
+    except click.ClickException:
+        raise
+    except Exception as error:  # Python would end it with 1, which is "degraded"
+        log.exception("an error of our own")
+        verdict = Verdict(UNKNOWN, UNSURE, f"an error of spoolq's own: {type(error).__name__}: {error}")
     if as_json:
         emit(_document(facts, verdict))
     else:

@@ -28,6 +28,17 @@ def _spool(url: str) -> Path:
         return q.settings.spool_path
 
 
+def test_an_error_of_our_own_is_unknown(run: Run, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would end with 1, which says: degraded."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr("spoolq.cli.facts._primary", broken)
+    said = run("health", "--url", nowhere)
+    assert (said.code, said.out) == (3, "unknown: an error of spoolq's own: LookupError: no such thing\n")
+
+
 def test_a_path_that_cant_even_be_looked_at_is_unknown(run: Run, nowhere: str) -> None:
     """As on a disk that fails. 1 would say: degraded."""
     Path("loop.db").symlink_to("loop.db")

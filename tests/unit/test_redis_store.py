@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -649,6 +650,32 @@ def test_a_record_that_somebody_removed_comes_back(store: RedisStore, control: C
     for _ in range(2):
         store.heartbeat(info(), [Working(0, claim, 1.0)])
         assert control.delete("resque:worker:box:77:mail") == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "working"),
+    [
+        ('{"host":5,"pid":"x","queues":["q",5],"lease":"long"}', "[]"),
+        (
+            '{"host":"h","pid":1,"queues":["q"],"started_at":1e300,"lease":1e999}',
+            '[[0,"nocolons",1],[0,"t",1e999],[1e999,"t",1]]',
+        ),
+        ("[]", '[[0,"\\ud800",1]]'),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_workers_and_depths_are_shown_whatever_stands_in_their_records(
+    store: RedisStore, control: Control, facts: str, working: str
+) -> None:
+    """`health` would have nothing to say."""
+    control.zadd("resque:spoolq:leases", {"w": float("inf"), b"\xff": float("-inf")})
+    control.hset("resque:spoolq:worker:w", mapping={"facts": facts, "working": working})
+    control.hset("resque:spoolq:claims:w", "nocolons", "q\n{}")
+    control.hset("resque:spoolq:counts", mapping={"s:mail": "x", "c:mail": "9" * 5000})
+    held = {view.info.key: view.claims for view in store.workers()}
+    assert held == {"w": 1, "\ufffd": 0}
+    assert all(math.isfinite(number) for view in store.workers() for number in (view.lease_left, view.info.lease))
+    assert [(depth.scheduled, depth.claimed) for depth in store.depths()] == [(0, 0)]
 
 
 @pytest.mark.parametrize("value", ["--5", "-", "1.5", "9" * 5000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -108,7 +109,18 @@ def worker_info(facts: bytes, key: str) -> WorkerInfo:
     """The worker that `worker` wrote; what can't be read is left empty, so that a list of workers can always be shown."""
     try:
         fields = json.loads(facts)
-        fields["queues"] = tuple(fields["queues"])
-        return WorkerInfo(**fields)
-    except (ValueError, TypeError, KeyError):
+        started_at, lease = float(fields.get("started_at", 0.0)), float(fields.get("lease", 30.0))
+        if not math.isfinite(started_at + lease):
+            raise ValueError(facts)
+        return WorkerInfo(
+            key=key,
+            host=str(fields["host"]),
+            pid=int(fields["pid"]),
+            queues=tuple(map(str, fields["queues"])),
+            threads=int(fields.get("threads", 1)),
+            started_at=started_at,
+            lease=lease,
+            kind="drainer" if fields.get("kind") == "drainer" else "worker",
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return WorkerInfo(key=key, host="?", pid=0, queues=())

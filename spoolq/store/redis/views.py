@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,16 +15,19 @@ from spoolq.store.redis.encoding import worker_info
 
 _ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)
 _NUMBER = re.compile(rb"-?\d{1,19}")  # Redis counts in 64 bits
+_EVER = 1e9  # seconds, for a lease without an end
 Values = Callable[[str, Sequence[str]], list[bytes | None]]
 
 
 def claims(flat: Sequence[bytes], worker: str) -> tuple[Claim, ...]:
     """From token, value, token, value …, where a value is queue, line feed, payload. In the order in which they were taken."""
-    found = []
-    for token, value in zip(flat[::2], flat[1::2], strict=True):
-        queue, _, payload = value.partition(b"\n")
-        found.append(Claim(token.decode(), worker, queue.decode("utf-8", "replace"), payload))
+    found = [_claim(token.decode(), value, worker) for token, value in zip(flat[::2], flat[1::2], strict=True)]
     return tuple(sorted(found, key=_taken))
+
+
+def _claim(token: str, value: bytes, worker: str) -> Claim:
+    queue, _, payload = value.partition(b"\n")
+    return Claim(token, worker, queue.decode("utf-8", "replace"), payload)
 
 
 def _taken(claim: Claim) -> tuple[float, int]:
@@ -54,10 +58,14 @@ def depth(row: Sequence[Any], now: float) -> Depth:
     return Depth(
         queue=name.decode("utf-8", "replace"),
         ready=ready,
-        scheduled=max(0, int(scheduled)),
-        claimed=max(0, int(claimed)),
+        scheduled=_count(scheduled),
+        claimed=_count(claimed),
         oldest=_age(head, now) if ready else None,
     )
+
+
+def _count(value: bytes) -> int:
+    return max(0, int(value)) if number(value) else 0
 
 
 def _age(end: bytes, now: float) -> float | None:
@@ -70,24 +78,25 @@ def _age(end: bytes, now: float) -> float | None:
 
 
 def worker(row: Sequence[Any], now: float, values: Values) -> WorkerView:
-    """A row of workers.lua; `values` fetches the claims that its threads work on."""
+    """A row of workers.lua; `values` fetches the claims that its threads work on. Whatever stands there, it can be shown."""
     key, until, facts, held, working = row
-    name = key.decode()
+    name, left = key.decode("utf-8", "replace"), float(until) - now
     on = _working(working)
     found = values(name, [token for _, token, _ in on]) if on else []
     shown = [
-        Working(slot, claims((token.encode(), value), name)[0], since)
+        Working(slot, _claim(token, value, name), since)
         for (slot, token, since), value in zip(on, found, strict=True)
         if value is not None
     ]
-    return WorkerView(worker_info(facts, name), float(until) - now, held, tuple(shown))
+    return WorkerView(worker_info(facts, name), max(-_EVER, min(left, _EVER)), held, tuple(shown))
 
 
 def _working(facts: bytes) -> list[tuple[int, str, float]]:
     try:
-        return [(int(slot), str(token), float(since)) for slot, token, since in json.loads(facts or b"[]")]
-    except (ValueError, TypeError):
+        on = [(int(slot), str(token), float(since)) for slot, token, since in json.loads(facts or b"[]")]
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return []
+    return [one for one in on if one[1].isascii() and math.isfinite(one[2])]
 
 
 def fields(info: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
