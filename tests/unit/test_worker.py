@@ -519,7 +519,7 @@ def test_a_burst_with_a_queue_that_can_not_be_read_does_the_rest_and_says_75(
     place.start(burst=True, spool=True, drainer=place.drainer())
     assert place.ended() == 75
     assert said(caplog, "jobs may be left that can't be read")
-    assert [(d.claimed, d.scheduled) for d in place.real.depths()] == [(0, 2)]
+    assert [(d.claimed, d.ready + d.scheduled) for d in place.real.depths()] == [(0, 3)]  # the spool had two of them too; one may be due again
     assert place.spool_file.waiting() == 0
 
 
