@@ -198,6 +198,7 @@ def test_a_stopped_server_costs_one_deadline_and_its_zombie_request_is_refused(s
 def test_a_call_may_have_a_deadline_of_its_own(call: Callable[[SpoolQ, Any], Any], fresh_server: Server, tmp_path: Path):
     with application(fresh_server.url, tmp_path, deadline=30.0) as q:
         warm(q)
+        call(q, q.remote("t", "work"))  # an event loop and its threads take a while to be made
         fresh_server.stop()
         try:
             with within(0.2, tmp_path):
