@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from spoolq import stores, wire
@@ -25,7 +24,7 @@ from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, above_0, performer, queue_name, seconds
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from spoolq.drain import Drainer
     from spoolq.forward import Forwarder
@@ -74,6 +73,7 @@ class SpoolQ:
         self._spool: Spool | None = None
         self._client: Client | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._calls: set[Future[list[Receipt]]] = set()  # of the executor's threads, under way
         self._forwarder: Forwarder | None = None
         _open.add(self)
 
@@ -203,7 +203,10 @@ class SpoolQ:
         import asyncio
 
         messages = [self.message(job) for job in jobs]
-        return asyncio.get_running_loop().run_in_executor(self._threads(), partial(self.client.put, messages, deadline=deadline))
+        call = self._threads().submit(self.client.put, messages, deadline=deadline)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return asyncio.wrap_future(call)
 
     def message(self, job: Job) -> Message:
         """The job as stores carry it, in this application's wire mode. Raises PayloadError."""
@@ -358,7 +361,10 @@ class SpoolQ:
             forwarder, self._forwarder = self._forwarder, None
             self._client = self._primary = self._spool = self._executor = None
         if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=False)
+            from concurrent.futures import wait
+
+            wait(tuple(self._calls), timeout)
+            executor.shutdown(wait=False)
         if forwarder is not None:
             forwarder.stop(timeout)
         if client is not None:
@@ -429,6 +435,7 @@ class SpoolQ:
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
+        self._calls = set()
         self._executor = self._forwarder = None  # a child hands over under a name of its own
         self.breaker.after_fork()
         if self._client is not None:

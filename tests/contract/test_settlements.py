@@ -109,10 +109,23 @@ def test_they_are_no_jobs(spool: SQLiteStore) -> None:
     assert [one for one in spool.upkeep.check() if one.level == "error"] == []
 
 
-def test_one_that_the_disk_has_changed_is_dropped(spool: SQLiteStore, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "token = 'c'",
+        "worker = 'x'",
+        "queue = 'r'",
+        "verb = CAST(x'e163' AS TEXT)",
+        "argument = x'00'",
+        "at = 7",
+        "word = 'failed'",
+    ],
+)
+def test_one_that_the_disk_has_changed_is_dropped(spool: SQLiteStore, change: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where it is no text any more, which nothing could read past."""
     spool.settlements.keep("w", [ack("a"), ack("b")], (), 0.0)
     with sqlite3.connect(spool.path) as foreign:
-        foreign.execute("UPDATE settlements SET queue = 'r' WHERE token = 'a'")
+        foreign.execute(f"UPDATE settlements SET {change} WHERE token = 'a'")
     foreign.close()
     with caplog.at_level(logging.ERROR):
         assert tokens(spool.settlements.take("x", 10, 1.0)) == ["b"]

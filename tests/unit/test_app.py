@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_it_can_be_used_again_after_its_end(q: SpoolQ) -> None:
     q.close()
     task.enqueue(2)
     assert ready(q) == {"default": 2}
+
+
+def test_its_end_waits_for_a_call_from_asyncio_and_not_for_ever(q: SpoolQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, begun, over = q.task(add), threading.Event(), threading.Event()
+
+    def hang(*args: Any, **options: Any) -> list[Any]:
+        begun.set()
+        assert over.wait(30)
+        return ["answered"]
+
+    monkeypatch.setattr(q.client, "put", hang)
+
+    async def launch() -> Any:
+        call = asyncio.ensure_future(task.aenqueue(1))
+        await asyncio.to_thread(begun.wait, 30)
+        await asyncio.to_thread(q.close, 0.05)
+        assert not over.is_set()
+        over.set()
+        return await call
+
+    assert asyncio.run(launch()) == "answered"
 
 
 def test_a_name_is_needed_where_there_is_none(q: SpoolQ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +13,7 @@ from spoolq.job import Claim
 from spoolq.journal import LEASE, Owed, settlement
 from spoolq.replayer import Replayer
 from spoolq.runner import PROCESSED, Outcome, RetryLater
+from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore
 from tests.clock import Clock
 from tests.unit.hands import Flaky, claim, failed, file, held, info, jobs, left, warnings
@@ -121,10 +122,7 @@ def test_what_is_refused_for_its_own_sake_stays_and_holds_up_nothing(rig: Rig) -
 
 def test_what_a_newer_spoolq_wrote_stays(rig: Rig) -> None:
     (a,) = claim(rig.primary, 1)
-    rig.write((a, PROCESSED))
-    with sqlite3.connect(rig.spool.path) as foreign:
-        foreign.execute("UPDATE settlements SET verb = 'ponder'")
-    foreign.close()
+    rig.spool.settlements.keep("newer", [Settlement(a, cast(Any, "ponder"))], (), 0.0)
     rig.replayer.turn()
     assert (rig.written, held(rig.primary.store)) == (1, 1)
 

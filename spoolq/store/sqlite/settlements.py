@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Collection, Sequence
 
 from spoolq.job import Claim
 from spoolq.store.journal import Settlement
-from spoolq.store.sqlite.rows import checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
@@ -47,11 +47,12 @@ class SQLiteSettlements:
 
         def work(session: Session) -> list[Settlement]:
             taken = []
-            for token, worker, queue, verb, argument, crc, at, word in session.all(SQL["free"], (*self._now(session), limit)):
-                if checksum(token, queue, argument) != crc:
-                    session.execute(SQL["strike"], (token,))
-                    log.error("what became of a job of queue %s was changed by the disk, and is dropped: it runs again", queue)
+            for row, crc, at, argument, *texts in session.all(SQL["free"], (*self._now(session), limit)):
+                if _checksum(argument, at, texts) != crc:
+                    session.execute(SQL["drop"], (row,))
+                    log.error("what became of a job was changed by the disk, and is dropped: the job runs again")
                     continue
+                token, worker, queue, verb, word = [text.decode() for text in texts]
                 session.execute(SQL["adopt"], (token, holder, _until(session, lease)))
                 taken.append(Settlement(Claim(token, worker, queue, b""), verb, argument, at / 1e6, word))
             return taken
@@ -63,8 +64,14 @@ class SQLiteSettlements:
 
     def _row(self, one: Settlement, holder: str) -> tuple[object, ...]:
         token, worker, queue, _ = one.claim
-        crc = checksum(token, queue, one.argument)
-        return (token, worker, queue, one.verb, one.argument, crc, micros(one.at), one.word, self._destination, holder)
+        at = micros(one.at)
+        crc = _checksum(one.argument, at, [text.encode() for text in (token, worker, queue, one.verb, one.word)])
+        return (token, worker, queue, one.verb, one.argument, crc, at, one.word, self._destination, holder)
+
+
+def _checksum(argument: bytes, at: int, texts: Sequence[bytes]) -> int:
+    """Of all that an entry says."""
+    return zlib.crc32(argument, zlib.crc32(b"\0".join((b"%d" % at, *texts, b""))))
 
 
 def _until(session: Session, lease: float) -> int:

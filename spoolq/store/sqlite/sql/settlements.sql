@@ -6,6 +6,9 @@ ON CONFLICT (token) DO UPDATE SET verb = ?4, argument = ?5, crc = ?6, at = ?7, w
 -- name: strike
 DELETE FROM settlements WHERE token = ?1;
 
+-- name: drop
+DELETE FROM settlements WHERE rowid = ?1;
+
 -- name: hold
 UPDATE settlements SET until = ?2 WHERE holder = ?1;
 
@@ -17,7 +20,9 @@ SELECT 1 FROM settlements WHERE destination = ?1 AND (until <= ?2 OR until > ?3)
 SELECT 1 FROM settlements WHERE destination = ?1 AND until > ?2 AND until <= ?3 LIMIT 1;
 
 -- name: free
-SELECT token, worker, queue, verb, argument, crc, at, word FROM settlements
+-- texts as they lie there: a bit of one may have been flipped, so that it is none any more
+SELECT rowid, crc, at, argument, CAST(token AS BLOB), CAST(worker AS BLOB), CAST(queue AS BLOB), CAST(verb AS BLOB), CAST(word AS BLOB)
+FROM settlements
 WHERE destination = ?1 AND (until <= ?2 OR until > ?3) ORDER BY rowid LIMIT ?4;
 
 -- name: adopt
