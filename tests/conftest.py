@@ -16,9 +16,11 @@ from tests.waiting import eventually
 
 __all__ = ["eventually"]
 
-# A shell without job control starts what it runs in the background with these ignored, and every child would inherit that
+# A shell without job control starts what it runs in the background with these ignored, as nohup does HUP, and every child would
+# inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for _ignored in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(_ignored, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

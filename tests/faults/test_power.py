@@ -59,10 +59,11 @@ def check(path: Path, said: list[str]) -> tuple[int, int]:
     acknowledged = {line.split()[1] for line in said if line.startswith("ACK")}
     gone = {line.split()[1] for line in said if line.startswith("GONE")}
     going = said[-1:] == ["TAKING"]  # one row, and nobody knows which
-    with closing(SQLiteStore(path, role="spool", min_free=0, timeout=20)) as store, closing(raw(path)) as look:
-        store.waiting()
-        there = {id for (id,) in look.execute("SELECT id FROM jobs")}
-        assert look.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(SQLiteStore(path, role="spool", min_free=0, timeout=20)) as store:
+        store.waiting()  # makes the file, where nobody had come to that
+        with closing(raw(path)) as look:
+            there = {id for (id,) in look.execute("SELECT id FROM jobs")}
+            assert look.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     return max(0, len(acknowledged - gone - there) - going), len(gone & there)
 
 
