@@ -222,8 +222,9 @@ def misconf_aof(s: Scene) -> Iterator[None]:
 
 @fault("LOADING", "restarted, and reading its data", kind="slow to load")
 def loading(s: Scene) -> Iterator[None]:
-    # It listens after each 2 MiB, newer ones as they are told: few large keys for the one, many small keys for the others
-    keys, size, delay = (30, 2 << 20, 40_000) if "redis-6" in s.server.binary.id else (3000, 300, 1000)
+    # It listens after each 2 MiB, newer ones as they are told: few large keys for the one, many small keys for the others. Often
+    # enough for a connection to be made within the deadline, whose greeting is answered word by word
+    keys, size, delay = (60, 2 << 20, 20_000) if "redis-6" in s.server.binary.id else (3000, 300, 1000)
     s.control.eval(f"for i = 1, {keys} do redis.call('SET', 'filler:' .. i, string.rep('x', {size})) end", 0)
     s.control.save()
     s.server.options["key_load_delay"] = delay  # microseconds a key
