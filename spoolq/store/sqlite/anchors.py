@@ -19,7 +19,7 @@ import struct
 import sys
 import threading
 
-from spoolq.store.sqlite.libraries import Identity, descriptors
+from spoolq.store.sqlite.identity import Identity, descriptors
 
 _LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))  # of which file, first byte, bytes
 _SET: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spoolq.errors import ConfigError, PayloadError, SpoolDamaged, SpoolqError, StoreFull, StoreUnavailable
-from spoolq.store.sqlite import anchors, libraries
+from spoolq.store.sqlite import anchors, identity, libraries
 
 if TYPE_CHECKING:
     import sqlite3 as sqlite
@@ -84,20 +85,20 @@ def check_version(found: str = version) -> None:
 class Connection(sqlite.Connection):
     """One of ours: known as long as it is open."""
 
-    file: libraries.Identity | None = None
-    _anchored = False
+    file: identity.Identity | None = None
+    _anchor: identity.Identity | None = None
 
     def anchor(self, path: str) -> None:
         """Keep what another library in this process does to the file from harming it. Raises OSError."""
         if self.file is not None:
             anchors.hold(path, self.file)
-            self._anchored = True
+            self._anchor = self.file
 
     def close(self) -> None:
         """As sqlite3's."""
-        if self._anchored and self.file is not None:
-            self._anchored = False
-            anchors.let_go(self.file)
+        held, self._anchor = self._anchor, None
+        if held is not None:
+            anchors.let_go(held)
         super().close()
         _open.discard(self)
         if self.file is not None:
@@ -115,7 +116,9 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
 
     Raises ConfigError where another SQLite library may have it open in this process.
     """
-    file = _identity(path)
+    file = None
+    with suppress(OSError):  # SQLite will say it in its own way
+        file = identity.at(path)
     if file is not None:
         anchors.tidy(file)
     if not any(other.file == file for other in tuple(_open)):
@@ -133,14 +136,6 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     _open.add(connection)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     return connection
-
-
-def _identity(path: str) -> libraries.Identity | None:
-    try:
-        there = os.stat(path)
-    except OSError:
-        return None
-    return there.st_ino, there.st_dev
 
 
 def code(error: BaseException) -> int:

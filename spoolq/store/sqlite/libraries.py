@@ -8,17 +8,12 @@ the same library is safe: it counts them.
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 
 from spoolq.errors import ConfigError
+from spoolq.store.sqlite.identity import Identity, descriptors
 
 _BRING_ONE = frozenset({"_sqlite3", "pysqlite3._sqlite3", "sqlean._sqlite3", "sqlcipher3._sqlite3", "apsw"})
-_DESCRIPTORS = "/proc/self/fd"
-
-Identity = tuple[int, int]
-"""(inode, device) of a file."""
 
 
 def refuse_another(path: str, file: Identity | None, own: str) -> None:
@@ -34,15 +29,3 @@ def refuse_another(path: str, file: Identity | None, own: str) -> None:
             f"uses {own}): when that closes it, SQLite's locks end, and jobs would be lost. Nothing was stored; open it through "
             f"{own} too, or in another process"
         )
-
-
-def descriptors(file: Identity) -> set[int]:
-    """Those of this process that have the file open; none where there is no /proc."""
-    found: set[int] = set()
-    with suppress(FileNotFoundError, PermissionError):
-        for name in os.listdir(_DESCRIPTORS):
-            with suppress(OSError):  # closed since, as that of the listing itself
-                there = os.fstat(int(name))
-                if (there.st_ino, there.st_dev) == file:
-                    found.add(int(name))
-    return found

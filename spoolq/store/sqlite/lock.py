@@ -9,6 +9,8 @@ import fcntl
 import os
 from contextlib import suppress
 
+from spoolq.store.sqlite import identity
+
 
 def give_to_owner(fd: int, database: str) -> None:
     """What root makes beside a database belongs to the database's owner, as SQLite does with its own files: or an operator's look
@@ -33,8 +35,7 @@ class CommitLock:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 give_to_owner(self._fd, self._path.removesuffix("-lock"))
-                ours = os.fstat(self._fd)
-                self._identity = ours.st_ino, ours.st_dev
+                self._identity = identity.of(self._fd)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 if self._is_the_file():
@@ -49,11 +50,7 @@ class CommitLock:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _is_the_file(self) -> bool:
-        try:
-            there = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        return (there.st_ino, there.st_dev) == self._identity
+        return identity.at(self._path) == self._identity
 
     def abandon(self) -> None:
         """Close the descriptor without unlocking. In a forked child an unlock would free the parent's lock, and a descriptor

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from spoolq.errors import ConfigError, StoreUnavailable
-from spoolq.store.sqlite import aside, driver, filesystem
+from spoolq.store.sqlite import aside, driver, filesystem, identity
+from spoolq.store.sqlite.identity import Identity
 from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import schema, statements
@@ -27,7 +28,7 @@ _CHECKPOINT_PAGES = 1000
 _VIEWS = statements("views")
 _ORDER = statements("order")
 
-inherited: set[tuple[int, int]] = set()
+inherited: set[Identity] = set()
 """Files that were open when this process was forked: what SQLite remembers of its locks on them are the parent's."""
 
 
@@ -44,9 +45,9 @@ def fence() -> int:
 class Session:
     """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready."""
 
-    def __init__(self, settings: Settings, connection: driver.Connection, identity: tuple[int, int], reserve: Reserve) -> None:
+    def __init__(self, settings: Settings, connection: driver.Connection, file: Identity, reserve: Reserve) -> None:
         self.settings = settings
-        self.identity = identity
+        self.identity = file
         self.reserve = reserve
         self.now = micros(settings.clock())
         self.woke = False
@@ -104,7 +105,7 @@ class Session:
 
     def moved(self) -> bool:
         """Whether the path names another file now, or none: what is committed here, nobody would find."""
-        return file_identity(self.settings.path) != self.identity
+        return identity.at(self.settings.path) != self.identity
 
     def rewrite(self) -> None:
         """After a commit whose sync failed: what it wrote can be read, and a second sync would succeed, though the disk has
@@ -132,15 +133,15 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     driver.check_version()
     path = settings.path
     filesystem.check(path)
-    identity = file_identity(path) or _make(settings)
-    if identity in inherited:
+    file = identity.at(path) or _make(settings)
+    if file in inherited:
         raise StoreUnavailable(
             f"{path} was in use, and could not be closed, when this process was forked, so it can't be used here. Nothing was "
             "stored; start the process anew (was the disk hanging? does the server fork without telling Python?)",
             reason="forked",
         )
     connection = driver.connect(path, settings.timeout)
-    session = Session(settings, connection, identity, reserve)
+    session = Session(settings, connection, file, reserve)
     try:
         _prepare(session)
         connection.anchor(path)
@@ -152,16 +153,7 @@ def open_session(settings: Settings, reserve: Reserve) -> Session:
     return session
 
 
-def file_identity(path: str) -> tuple[int, int] | None:
-    """(inode, device) of the file at the path, None when there is none."""
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return there.st_ino, there.st_dev
-
-
-def _make(settings: Settings) -> tuple[int, int]:
+def _make(settings: Settings) -> Identity:
     """An empty file, for its owner's eyes alone (SQLite gives -wal and -shm the same mode), its name synced."""
     path = settings.path
     if not settings.create:
@@ -180,7 +172,7 @@ def _make(settings: Settings) -> tuple[int, int]:
             f"({os.geteuid()})",
             reason="readonly",
         ) from error
-    return file_identity(path) or (0, 0)
+    return identity.at(path) or (0, 0)
 
 
 def _prepare(session: Session) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from spoolq.store.sqlite import identity
 from spoolq.store.sqlite.lock import give_to_owner
 
 POLL = 0.05
@@ -157,9 +158,6 @@ def _open(path: str) -> int | None:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    try:
-        there = os.stat(path)
-    except OSError:
-        return False
-    ours = os.fstat(fd)
-    return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+    with suppress(OSError):
+        return identity.at(path) == identity.of(fd)
+    return False

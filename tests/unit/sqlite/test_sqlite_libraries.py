@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from spoolq.store.sqlite import SQLiteStore, anchors, libraries
-from spoolq.store.sqlite.session import file_identity
+from spoolq.store.sqlite import SQLiteStore, anchors, identity, libraries
 from tests.drivers import pysqlite3
 from tests.unit.sqlite.helpers import message, run
 
@@ -49,6 +48,14 @@ def seen():
 
 """
 
+THEN = """
+others.close()
+said["then"] = seen()
+spooled("last")
+said["at last"] = seen()
+print(json.dumps(said))
+"""
+
 THEIRS_FIRST = """
 others = connect(path)
 others.execute("SELECT count(*) FROM jobs").fetchone()
@@ -58,11 +65,6 @@ try:
     spooled("a")
 except ConfigError as error:
     said["refused"] = str(error)
-others.close()
-said["then"] = seen()
-spooled("b")
-said["at last"] = seen()
-print(json.dumps(said))
 """
 
 OURS_FIRST = """
@@ -71,11 +73,6 @@ spooled("a")
 others = connect(path)
 said = {"they see": others.execute("SELECT count(*) FROM jobs").fetchone()[0]}
 spooled("b")
-others.close()
-said["then"] = seen()
-spooled("c")
-said["at last"] = seen()
-print(json.dumps(said))
 """
 
 MANY_TIMES = """
@@ -118,28 +115,28 @@ def both(path: Path, code: str, how: str, *, look: bool = True) -> dict[str, Any
 
 
 def test_another_library_on_the_file_is_refused_until_it_has_closed_it(path: Path) -> None:
-    said = both(path, THEIRS_FIRST, "another")
+    said = both(path, THEIRS_FIRST + THEN, "another")
     assert "through another SQLite library than spoolq's (_sqlite3; spoolq uses pysqlite3._sqlite3)" in said["refused"]
     assert "Nothing was stored; open it through pysqlite3._sqlite3 too, or in another process" in said["refused"]
     assert (said["then"], said["at last"]) == (1, 2)
 
 
 def test_the_same_library_is_not(path: Path) -> None:
-    assert both(path, THEIRS_FIRST, "the same") == {"refused": "", "then": 2, "at last": 3}
+    assert both(path, THEIRS_FIRST + THEN, "the same") == {"refused": "", "then": 2, "at last": 3}
 
 
 def test_without_the_refusal_an_accepted_job_is_lost(path: Path) -> None:
     """The control: the locks are gone, the other process deletes the -wal, and what is written there nobody finds."""
-    assert both(path, THEIRS_FIRST, "another", look=False) == {"refused": "", "then": 2, "at last": 2}
+    assert both(path, THEIRS_FIRST + THEN, "another", look=False) == {"refused": "", "then": 2, "at last": 2}
 
 
 def test_what_another_library_that_comes_later_closes_loses_nothing(path: Path) -> None:
-    assert both(path, OURS_FIRST, "another") == {"they see": 2, "then": 3, "at last": 4}
+    assert both(path, OURS_FIRST + THEN, "another") == {"they see": 2, "then": 3, "at last": 4}
 
 
 def test_without_locks_of_our_own_it_does(path: Path) -> None:
     """The control: as above."""
-    assert both(path, OURS_FIRST, "another", look=False) == {"they see": 2, "then": 3, "at last": 3}
+    assert both(path, OURS_FIRST + THEN, "another", look=False) == {"they see": 2, "then": 3, "at last": 3}
 
 
 def test_another_library_that_looks_all_the_time_loses_nothing(path: Path) -> None:
@@ -151,8 +148,8 @@ def test_an_open_file_is_told_and_only_where_a_second_library_is_loaded(path: Pa
     open_store(role="spool").spool([message("a")])
     own = "pysqlite3._sqlite3"  # so that what is loaded here is another one
     with pytest.raises(libraries.ConfigError, match="in this process already"):
-        libraries.refuse_another(str(path), file_identity(str(path)), own)
-    libraries.refuse_another(str(path), file_identity(str(path)), "_sqlite3")
+        libraries.refuse_another(str(path), identity.at(str(path)), own)
+    libraries.refuse_another(str(path), identity.at(str(path)), "_sqlite3")
     libraries.refuse_another(str(path), None, own)
 
 
