@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -22,65 +19,19 @@ from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint, jobs, kept
 from spoolq.cli.progress import Progress, facts
+from spoolq.cli.signals import Signals
 from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
 from spoolq.service import Service
 from spoolq.store.base import DRAIN_PAUSED
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
-    from spoolq.drain import Drainer
+    from spoolq.drain import Drained, Drainer
     from spoolq.store.base import Spool
 
     Source = Spool | Orphans
 
 log = logging.getLogger("spoolq.drain")
-
-
-class Signals:
-    """What the operator asked for: TERM, INT and QUIT stop after the batch, TSTP and USR2 pause, CONT resumes."""
-
-    def __init__(self, drainer: Drainer | Orphans) -> None:
-        self._drainer = drainer
-        self.stopping = False
-        self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
-
-    def stop(self, *_: object) -> None:
-        """Finish the batch and end."""
-        self.stopping = True
-        self._drainer.stop()
-        self._wake.put(None)
-
-    def pause(self, *_: object) -> None:
-        """Move nothing until `resume`."""
-        self._drainer.hold()
-        self._wake.put(None)
-
-    def resume(self, *_: object) -> None:
-        """Go on."""
-        self._drainer.hold(False)
-        self._wake.put(None)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until a signal says otherwise."""
-        with suppress(Empty):
-            self._wake.get(timeout=seconds)
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Listen to the signals inside; the old handlers come back at the end."""
-        handlers = {
-            **dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), self.stop),
-            **dict.fromkeys((signal.SIGTSTP, signal.SIGUSR2), self.pause),
-            signal.SIGCONT: self.resume,
-        }
-        old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        faulthandler.register(signal.SIGTTIN)
-        try:
-            yield
-        finally:
-            faulthandler.unregister(signal.SIGTTIN)
-            for number, handler in old.items():
-                signal.signal(number, handler)
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -148,18 +99,23 @@ def drain(
             beside = _beside(q, spool)
         if to_here:
             beside = []  # what is kept, or to be told, is another Redis's affair
-    signals = Signals(drainer)
     progress = Progress(spool, drainer, as_json)
+    signals = Signals(drainer, progress.status)
+
+    def report(done: Drained) -> None:
+        progress.report(done)
+        signals.heed()
+
     try:
         with signals.installed(), asking_spool():
             if once:
                 for turn in beside:  # first: what Redis has lost is to be moved again
                     with suppress(StoreUnavailable):
                         turn()
-                drainer.run_once(timeout or 0.0, wait=signals.wait, report=progress.report)
+                drainer.run_once(timeout or 0.0, wait=signals.wait, report=report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, beside, signals, progress)
+                _go_on(drainer, beside, signals, report)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
@@ -191,7 +147,9 @@ def _beside(q: SpoolQ, spool: Spool) -> list[Callable[[], float]]:
     return [q.replayer(spool).turn, q.watcher(spool).turn]
 
 
-def _go_on(drainer: Drainer | Orphans, beside: list[Callable[[], float]], signals: Signals, progress: Progress) -> None:
+def _go_on(
+    drainer: Drainer | Orphans, beside: list[Callable[[], float]], signals: Signals, report: Callable[[Drained], None]
+) -> None:
     delay = drainer.turn()  # what is wrong from the start ends it at once; later it may be a lock that another holds, or the disk
     services = [Service("drainer-beside", turn, quiet=True) for turn in beside]
     for service in services:
@@ -199,7 +157,7 @@ def _go_on(drainer: Drainer | Orphans, beside: list[Callable[[], float]], signal
     draining = Service("drainer", drainer.turn)
     while not signals.stopping:
         with suppress(StoreUnavailable, ConfigError):  # the next turn says so
-            progress.report(drainer.progress)
+            report(drainer.progress)
         if delay > 0:
             signals.wait(delay)
         if not signals.stopping:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolq.cli.output import emit, jobs, terminal, when
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.units import say_age
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ class Progress:
         elif done.rows != self._quiet:  # a log needs no line a second that says that nothing happens
             self._quiet = done.rows
             click.echo(self._words(done, left), err=True)
+
+    def status(self) -> str:
+        """One line for who asks: how far it has come, and what it waits for."""
+        try:
+            return self._words(self._drainer.progress, self._spool.waiting())
+        except (ConfigError, StoreUnavailable) as error:
+            return f"{self._drainer.progress.rows:,} moved; the spool can't be asked: {error}"
 
     def end(self, left: int) -> None:
         """The last word: what was done."""

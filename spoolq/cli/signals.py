@@ -1,0 +1,95 @@
+"""What a signal asks of `spoolq drain`. A handler only notes it; the loop does it, where locks and files may be touched."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from spoolq.cli import logs
+
+if TYPE_CHECKING:
+    from spoolq.cli.orphans import Orphans
+    from spoolq.drain import Drainer
+
+log = logging.getLogger("spoolq.drain")
+asked_for = logging.getLogger("spoolq.status")
+asked_for.setLevel("INFO")  # said whatever the command's own level: somebody wants to know
+
+
+class Signals:
+    """TERM, INT and QUIT stop after the batch; TSTP and USR2 pause, CONT resumes; HUP reopens log files; TTIN says the stacks of
+    all threads and a line of `status`."""
+
+    def __init__(self, drainer: Drainer | Orphans, status: Callable[[], str]) -> None:
+        self._drainer, self._status = drainer, status
+        self.stopping = self.paused = False
+        self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+        self._reopen = self._say = False
+
+    def stop(self, *_: object) -> None:
+        """Finish the batch and end."""
+        self.stopping = True
+        self._drainer.stop()
+        self._wake.put(None)
+
+    def pause(self, *_: object) -> None:
+        """Move nothing until `resume`."""
+        self.paused = True
+        self._drainer.hold()
+        self._wake.put(None)
+
+    def resume(self, *_: object) -> None:
+        """Go on."""
+        self.paused = False
+        self._drainer.hold(False)
+        self._wake.put(None)
+
+    def reopen(self, *_: object) -> None:
+        """Write to log files under their names again, soon."""
+        self._reopen = True
+        self._wake.put(None)
+
+    def say(self, *_: object) -> None:
+        """Say how far it has come, soon."""
+        self._say = True
+        self._wake.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a signal says otherwise."""
+        with suppress(Empty):
+            self._wake.get(timeout=seconds)
+        self.heed()
+
+    def heed(self) -> None:
+        """Do what HUP and TTIN asked for. Between two steps: not in a handler, which may hold the log's own lock."""
+        if self._reopen:
+            self._reopen = False
+            count = logs.reopen()
+            log.info("SIGHUP: %s", f"{count} log file(s) reopened" if count else "no log file to reopen, it goes on")
+        if self._say:
+            self._say = False
+            asked_for.info("drain: %s%s", self._status(), ", paused by a signal" if self.paused else "")
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to the signals inside; the old handlers come back at the end."""
+        handlers = {
+            **dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT), self.stop),
+            **dict.fromkeys((signal.SIGTSTP, signal.SIGUSR2), self.pause),
+            signal.SIGCONT: self.resume,
+            signal.SIGHUP: self.reopen,
+            signal.SIGTTIN: self.say,
+        }
+        old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        faulthandler.register(signal.SIGTTIN, chain=True)  # before ours: stacks come also of a loop that hangs
+        try:
+            yield
+        finally:
+            faulthandler.unregister(signal.SIGTTIN)
+            for number, handler in old.items():
+                signal.signal(number, handler)
