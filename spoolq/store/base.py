@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.journal import Settlements
@@ -169,8 +169,23 @@ class FailureLog(Protocol):
     def remove(self, ids: Collection[str]) -> int:
         """Delete all entries of these job ids. Returns how many there were."""
 
+    def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
+        """A page of up to `limit` failures, newest first, and what the next page begins `after`, None at the end. A page costs
+        the same however long the log is. Of what is added or removed meanwhile, some may be seen twice or passed over."""
+
+    def add(self, failures: Sequence[Failure]) -> None:
+        """Put these into the log, as its newest: all or nothing. Ids that are there get another entry. Raises `StoreFull`."""
+
     def prune(self, before: float) -> int:
-        """Delete what failed before that time. Returns how many."""
+        """Delete what failed before that time; entries whose time can't be read stay. Returns how many."""
+
+    def retire(self, *, before: float = 0.0, keep: int | None = None, limit: int = 500) -> int:
+        """Delete up to `limit` of the oldest failures: those that failed before that time, and those beyond the newest `keep`.
+        Returns how many.
+
+        The cost is that of what it deletes, however long the log is: only the oldest are looked at, so that one which a stock
+        worker with a slow clock wrote behind newer ones may stay a while longer than `prune` would let it.
+        """
 
 
 class Store(Protocol):

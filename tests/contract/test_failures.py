@@ -202,3 +202,61 @@ def test_old_ones_are_pruned(store: Store, failed: list[str]) -> None:
     assert store.failures.prune(THEN + 120) == 0
     assert store.failures.prune(THEN + 3600) == 3
     assert store.failures.count() == 0
+
+
+def test_one_whose_time_is_not_known_is_pruned_by_nothing(store: Store, hand: Hand) -> None:
+    store.put(messages("a"))
+    [claim] = hand.claim()
+    store.fail(claim, failure(claim, at=0.0))
+    [kept] = store.failures.page()
+    assert kept.failed_at == 0.0
+    assert store.failures.prune(THEN) == 0
+    assert store.failures.retire(before=THEN) == 0
+    assert store.failures.count() == 1
+
+
+def test_a_log_is_gone_through_by_pages(store: Store, hand: Hand, failed: list[str]) -> None:
+    seen: list[str] = []
+    after, pages = None, 0
+    while True:
+        page, after = store.failures.scan(after, 2)
+        seen += [kept.id for kept in page]
+        pages += 1
+        if after is None:
+            break
+    assert seen == failed
+    assert pages in (3, 4)
+    fails(store, hand, message("later").payload)
+    assert [kept.id for kept in store.failures.scan(None, 1)[0]] == ["later"]
+
+
+def test_an_empty_log_has_no_pages(store: Store) -> None:
+    assert store.failures.scan() == ([], None)
+    assert store.failures.retire(before=THEN, keep=0) == 0
+
+
+def test_what_is_added_is_the_newest_and_as_it_was(store: Store, failed: list[str]) -> None:
+    kept = store.failures.page()[-2:]
+    store.failures.remove([one.id for one in kept])
+    store.failures.add(kept)
+    store.failures.add([])
+    assert store.failures.page(0, 2) == kept[::-1]
+    assert store.failures.count() == 5
+
+
+def test_the_oldest_are_retired_by_age(store: Store, failed: list[str]) -> None:
+    assert store.failures.retire(before=THEN + 180, limit=2) == 2
+    assert [kept.id for kept in store.failures.page()] == ["id4", "id3", "id2"]
+    assert store.failures.retire(before=THEN + 180, limit=2) == 1
+    assert store.failures.retire(before=THEN + 180, limit=2) == 0
+    assert store.failures.count() == 2
+
+
+def test_the_oldest_are_retired_by_count(store: Store, failed: list[str]) -> None:
+    assert store.failures.retire(keep=5) == 0
+    assert store.failures.retire(keep=3) == 2
+    assert [kept.id for kept in store.failures.page()] == ["id4", "id3", "id2"]
+    assert store.failures.retire(keep=0, limit=1) == 1
+    assert [kept.id for kept in store.failures.page()] == ["id4", "id3"]
+    assert store.failures.retire(before=THEN + 200, keep=2, limit=10) == 1
+    assert [kept.id for kept in store.failures.page()] == ["id4"]

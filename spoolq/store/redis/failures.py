@@ -82,26 +82,56 @@ class RedisFailures:
     def remove(self, ids: Collection[str]) -> int:
         """Delete all entries of these ids. Returns how many there were."""
         wanted = set(ids)
-        return self._remove(lambda failure: failure.id in wanted, wanted) if wanted else 0
-
-    def prune(self, before: float) -> int:
-        """Delete what failed before that time (epoch seconds)."""
-        return self._remove(lambda failure: failure.failed_at < before)
-
-    def _remove(self, chosen: Callable[[Failure], bool], ids: Collection[str] | None = None) -> int:
         done = 0
 
         def settle(entries: Entries) -> int:
             nonlocal done
-            over = [entry for entry, failure in entries if chosen(failure)]
+            over = [entry for entry, failure in entries if failure.id in wanted]
             done += self._delete(over)
             return len(over)
 
-        self._walk(settle, ids)
+        if wanted:
+            self._walk(settle, wanted)
         return done
 
-    def _delete(self, entries: Sequence[bytes]) -> int:
-        return int(self._scripted("failures_remove", (b"%d" % len(entries), *entries))) if entries else 0
+    def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
+        """A page, newest first, and what the next one begins after: how many were shown."""
+        start = after or 0
+        entries = self._slice(start, max(1, limit))
+        return [wire.decode_failure(entry) for entry in entries], start + len(entries) if entries else None
+
+    def add(self, failures: Sequence[Failure]) -> None:
+        """Put these into the log, as its newest."""
+        if failures:
+            self._command(b"RPUSH", self._key, *(wire.encode_failure(failure) for failure in failures))
+
+    def prune(self, before: float) -> int:
+        """Delete what failed before that time (epoch seconds)."""
+        return self._retire(lambda place, entry: 0 < wire.decode_failure(entry).failed_at < before, None)
+
+    def retire(self, *, before: float = 0.0, keep: int | None = None, limit: int = 500) -> int:
+        """Delete up to `limit` of the oldest: what failed before that time, and what is beyond the newest `keep`."""
+        excess = 0 if keep is None else self.count() - keep
+        return self._retire(
+            lambda place, entry: place < excess or (before > 0 and 0 < wire.decode_failure(entry).failed_at < before), limit
+        )
+
+    def _retire(self, chosen: Callable[[int, bytes], bool], limit: int | None) -> int:
+        """Delete what is chosen by its place and bytes, oldest first: up to `limit`, and to the first page with nothing of it;
+        without a limit, all."""
+        done = start = 0
+        while entries := self._slice(start, PAGE if limit is None else min(PAGE, limit - done), oldest=True):
+            over = [entry for place, entry in enumerate(entries, start + done) if chosen(place, entry)]
+            if not over and limit is not None:
+                break
+            start += len(entries) - len(over)
+            done += self._delete(over, oldest=True)
+        return done
+
+    def _delete(self, entries: Sequence[bytes], *, oldest: bool = False) -> int:
+        """`oldest`: they are near the oldest end, from where each is looked for."""
+        first = b"1" if oldest else b"-1"
+        return int(self._scripted("failures_remove", (first, b"%d" % len(entries), *entries))) if entries else 0
 
     def _walk(self, settle: Callable[[Entries], int], ids: Collection[str] | None) -> None:
         """Show `settle` what may be of these ids (None: all), newest first, a page of the log at a time.
@@ -118,14 +148,16 @@ class RedisFailures:
             yield from _read(entries, ids)
             start += len(entries)
 
-    def _slice(self, start: int, limit: int) -> list[bytes]:
-        """The next entries, at most `limit`: as many as one reply should hold, by those before; fewer after a time-out."""
+    def _slice(self, start: int, limit: int, *, oldest: bool = False) -> list[bytes]:
+        """The next entries, at most `limit`, newest or oldest first: as many as one reply should hold, by those before; fewer
+        after a time-out."""
         if limit <= 0:
             return []
         while True:
             size = min(self._size, limit)
             try:
-                entries: list[bytes] = self._command(b"LRANGE", self._key, b"%d" % -(start + size), b"%d" % -(start + 1))
+                first, last = (start, start + size - 1) if oldest else (-(start + size), -(start + 1))
+                entries: list[bytes] = self._command(b"LRANGE", self._key, b"%d" % first, b"%d" % last)
                 break
             except StoreUnavailable as error:
                 if error.reason != "timeout" or size == 1:
@@ -134,7 +166,7 @@ class RedisFailures:
         if entries:
             fitting = BYTES * len(entries) // max(1, sum(map(len, entries)))
             self._size = max(1, min(2 * self._size, PAGE, fitting))
-        return entries[::-1]
+        return entries if oldest else entries[::-1]
 
 
 def _read(entries: Iterable[bytes], ids: Collection[str] | None) -> Iterator[tuple[bytes, Failure]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spoolq import wire
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
+from spoolq.store.sqlite.limits import Limits
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
@@ -16,6 +17,7 @@ from spoolq.store.sqlite.writer import Writer
 SQL = statements("failures")
 _CHUNK = 100
 _PRUNED_AT_ONCE = 1000
+_END = (1 << 63) - 1
 
 
 class _Rerun(NamedTuple):
@@ -35,8 +37,9 @@ def entry(failure: Failure) -> tuple[str, int, bytes]:
 class SQLiteFailures:
     """`FailureLog` in a file. `largest`: bytes that one payload may have."""
 
-    def __init__(self, writer: Writer, largest: int) -> None:
+    def __init__(self, writer: Writer, limits: Limits, largest: int) -> None:
         self._writer = writer
+        self._limits = limits
         self._largest = largest
 
     def count(self) -> int:
@@ -92,6 +95,36 @@ class SQLiteFailures:
 
             done += self._writer.run(work)
         return done
+
+    def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
+        """A page, newest first, and what the next one begins after."""
+        rows = self._writer.run(
+            lambda session: session.all(SQL["scan"], (_END if after is None else after, max(1, limit))), writes=False
+        )
+        return [wire.decode_failure(found) for _, found in rows], rows[-1][0] if len(rows) >= max(1, limit) else None
+
+    def add(self, failures: Sequence[Failure]) -> None:
+        """Put these into the log, as its newest."""
+        entries = [entry(failure) for failure in failures]
+
+        def work(session: Session) -> None:
+            self._limits.check(session, len(entries), sum(len(one) for _, _, one in entries))
+            for one in entries:
+                session.execute(SQL["add"], one)
+
+        if entries:
+            self._writer.run(work, grows=True)
+
+    def retire(self, *, before: float = 0.0, keep: int | None = None, limit: int = 500) -> int:
+        """Delete up to `limit` of the oldest: what failed before that time, and what is beyond the newest `keep`."""
+
+        def work(session: Session) -> int:
+            done = session.execute(SQL["prune"], (micros(before), limit)).rowcount if before > 0 else 0
+            if keep is not None and (excess := session.scalar(SQL["count"]) - keep) > 0 and done < limit:
+                done += session.execute(SQL["oldest_first"], (min(excess, limit - done),)).rowcount
+            return done
+
+        return self._writer.run(work)
 
     def prune(self, before: float) -> int:
         """Delete what failed before that time, a bounded number a transaction. Returns how many."""

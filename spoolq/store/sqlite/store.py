@@ -111,7 +111,7 @@ class SQLiteStore:
         self._forgettable: deque[tuple[str, float]] = deque()
         self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
         self.settlements: Settlements = SQLiteSettlements(self._writer)
-        self.failures = log.SQLiteFailures(self._writer, self._largest)
+        self.failures = log.SQLiteFailures(self._writer, self._limits, self._largest)
         # The thread of a store that was dropped unclosed ends with it
         weakref.finalize(self, self._writer.close, 0.0).atexit = False
 

@@ -26,7 +26,7 @@ HOT = {
         "remove_job remove_quarantine remove_failure add_job add_settled add_failure salvage_up salvage_down salvage_one"
     ),
     "settlements": "write strike adopt",
-    "failures": "add newest of entries_of take_out remove prune",
+    "failures": "add scan newest of entries_of take_out remove prune",
 }
 CASES = [(subject, name) for subject, names in HOT.items() for name in names.split()]
 TABLES = ("jobs", "failures", "settled", "watches", "guards", "vals", "meta", "about")

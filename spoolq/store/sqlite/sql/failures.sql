@@ -7,6 +7,9 @@ SELECT count(*) FROM failures;
 -- name: page
 SELECT entry FROM failures ORDER BY n DESC LIMIT ?2 OFFSET ?1;
 
+-- name: scan
+SELECT n, entry FROM failures WHERE n < ?1 ORDER BY n DESC LIMIT ?2;
+
 -- name: newest
 SELECT n, entry FROM failures WHERE id = ?1 ORDER BY n DESC LIMIT 1;
 
@@ -26,4 +29,7 @@ DELETE FROM failures WHERE n = ?1 AND id = ?2;
 DELETE FROM failures WHERE id = ?1;
 
 -- name: prune
-DELETE FROM failures WHERE n IN (SELECT n FROM failures WHERE failed_at < ?1 ORDER BY failed_at LIMIT ?2);
+DELETE FROM failures WHERE n IN (SELECT n FROM failures WHERE failed_at > 0 AND failed_at < ?1 ORDER BY failed_at LIMIT ?2);
+
+-- name: oldest_first
+DELETE FROM failures WHERE n IN (SELECT n FROM failures ORDER BY n LIMIT ?1);
