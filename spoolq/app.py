@@ -99,7 +99,8 @@ class SpoolQ:
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
         give_up_on: tuple[type[BaseException], ...] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
+        soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
@@ -113,7 +114,8 @@ class SpoolQ:
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
         give_up_on: tuple[type[BaseException], ...] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
+        soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
     ) -> Any:
         """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
@@ -122,7 +124,8 @@ class SpoolQ:
         queue      where its jobs go (`default`; a class may say so in an attribute `queue`)
         retries    how often a failed job is tried again (setting `retries`); backoff: any tenacity wait (jittered exponential)
         retry_on, give_up_on   exception classes
-        timeout    kept with the task; time limits are not enforced yet
+        timeout    seconds that an attempt may run: then TimeLimit is raised in it (an `async def` task is cancelled), and it is
+                   tried again by policy; soft_timeout: seconds after which SoftTimeLimit is raised in it, to clean up
         expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
         """
 
@@ -146,14 +149,15 @@ class SpoolQ:
                 retry_on=option("retry_on", retry_on, (Exception,)),
                 give_up_on=option("give_up_on", give_up_on, ()),
             )
-            stale, limit = option("expires", expires, None), option("timeout", timeout, None)
+            stale = option("expires", expires, None)
             task: Task[..., Any] = Task(
                 body,
                 name=named,
                 queue=queue_name(option("queue", queue, "default")),
                 owner=self,
                 policy=policy,
-                timeout=None if limit is None else seconds(limit, "timeout"),
+                timeout=option("timeout", timeout, None),
+                soft_timeout=option("soft_timeout", soft_timeout, None),
                 expires=None if stale is None else seconds(stale, "expires"),
             )
             self.tasks.add(task)

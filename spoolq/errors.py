@@ -142,3 +142,19 @@ class Retry(Exception):
 
 class Discard(Exception):
     """Raised by a task: this job is of no use any more. It is dropped and counted, and is not a failure."""
+
+
+class SoftTimeLimit(Exception):
+    """Raised in a task that has run for its `soft_timeout`: the moment to clean up, or to put off the rest. Not caught, it ends
+    the attempt, which is tried again by policy."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "the task ran longer than its soft_timeout"
+
+
+class TimeLimit(BaseException):
+    """Raised in a task that has run for its `timeout`, and the error of an attempt that this has ended; it is tried again by
+    policy. No `except Exception` in a task holds it up."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "the task ran longer than its timeout"

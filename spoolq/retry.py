@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from spoolq.errors import ConfigError, Discard, Retry, UnknownTask, WorkerDied
+from spoolq.errors import ConfigError, Discard, Retry, SoftTimeLimit, TimeLimit, UnknownTask, WorkerDied
 from spoolq.job import Job
 
 FIRST, LONGEST = 1.0, 600.0
@@ -93,7 +93,8 @@ def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng:
     """What to do with `job` after this attempt ended with `error` at `now` (epoch seconds). Never raises.
 
     `job.attempt` is the number of attempts that ended before this one. `errors.Retry` and `errors.Discard` are the task's own
-    word; `errors.WorkerDied` and `errors.UnknownTask` aren't the task's doing, so `retry_on` isn't asked about them.
+    word; `errors.WorkerDied` and `errors.UnknownTask` aren't the task's doing, so `retry_on` isn't asked about them, nor about
+    `errors.TimeLimit` and `errors.SoftTimeLimit`, which come from the task's options: `give_up_on` may name them.
     """
     if isinstance(error, Discard):
         return Dropped(str(error) or "the task discarded the job")
@@ -102,7 +103,7 @@ def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng:
     name = type(error).__qualname__
     if isinstance(error, policy.give_up_on) and not isinstance(error, Retry):
         return GiveUp(f"{name} is among give_up_on")
-    if not ours and not isinstance(error, (Retry, *policy.retry_on)):
+    if not ours and not isinstance(error, (Retry, SoftTimeLimit, TimeLimit, *policy.retry_on)):
         return GiveUp(f"{name} is not among retry_on")
     limit = max(retries, LEAST) if ours else retries
     what = _what(error, job)
@@ -117,6 +118,8 @@ def _what(error: BaseException, job: Job) -> str:
         return f"no task {job.task!r} is registered on the worker (is a deploy on its way, or the task renamed?)"
     if isinstance(error, WorkerDied):
         return "the worker died while it held the job"
+    if isinstance(error, SoftTimeLimit | TimeLimit):
+        return str(error)
     return "the task asked to be retried" if isinstance(error, Retry) else f"the task raised {type(error).__qualname__}"
 
 

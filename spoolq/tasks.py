@@ -215,13 +215,18 @@ class Task(Launch[P], Generic[P, R]):
         queue: str,
         owner: Submit,
         policy: RetryPolicy,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
+        soft_timeout: Seconds | None = None,
         expires: float | None = None,
     ) -> None:
         super().__init__(name, queue, owner, Options(expires_in=expires), inspect.signature(function))
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(f"{name}: a function with `yield` can't be a task: calling it would run nothing of it")
         self.function = function
         self.policy = policy
-        self.timeout = timeout
+        self.timeout, self.soft_timeout = _limits(name, timeout, soft_timeout)
+        self.limited = self.timeout is not None or self.soft_timeout is not None
+        self.asynchronous = inspect.iscoroutinefunction(function) or getattr(function, "asynchronous", False) is True
         self.__doc__ = function.__doc__
         self.__name__ = name
         self.__wrapped__ = function
@@ -276,15 +281,35 @@ class Tasks:
         return tuple(dict.fromkeys(task.queue for task in self._tasks.values()))
 
 
+def _limits(name: str, timeout: Seconds | None, soft: Seconds | None) -> tuple[float | None, float | None]:
+    """Both limits in seconds. Raises ConfigError for what can't be one."""
+
+    def limit(value: Seconds | None, what: str) -> float | None:
+        try:
+            return None if value is None else above_0(value, what)
+        except PayloadError as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+    hard, soft = limit(timeout, "timeout"), limit(soft, "soft_timeout")
+    if hard is not None and soft is not None and soft >= hard:
+        raise ConfigError(
+            f"{name}: soft_timeout={soft:g} must be shorter than timeout={hard:g}: it comes before, so that the task can clean up"
+        )
+    return hard, soft
+
+
 def performer(cls: type) -> Callable[..., Any]:
     """A function that makes an instance of a Resque-style class and calls its `perform`. Raises ConfigError if it has none."""
     perform = getattr(cls, "perform", None)
     if not callable(perform):
         raise ConfigError(f"{cls.__qualname__} has no method `perform`: a task is a function, or a class with perform")
+    if inspect.isgeneratorfunction(perform) or inspect.isasyncgenfunction(perform):
+        raise ConfigError(f"{cls.__qualname__}: a perform with `yield` can't be a task: calling it would run nothing of it")
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return cls().perform(*args, **kwargs)
 
+    run.asynchronous = inspect.iscoroutinefunction(perform)  # type: ignore[attr-defined]
     run.__name__, run.__qualname__, run.__module__, run.__doc__ = cls.__name__, cls.__qualname__, cls.__module__, cls.__doc__
     static = isinstance(inspect.getattr_static(cls, "perform"), (staticmethod, classmethod))
     parameters: Iterable[inspect.Parameter] = inspect.signature(perform).parameters.values()

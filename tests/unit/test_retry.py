@@ -13,7 +13,17 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolq.errors import ConfigError, Discard, PayloadError, Retry, SpoolqError, UnknownTask, WorkerDied
+from spoolq.errors import (
+    ConfigError,
+    Discard,
+    PayloadError,
+    Retry,
+    SoftTimeLimit,
+    SpoolqError,
+    TimeLimit,
+    UnknownTask,
+    WorkerDied,
+)
 from spoolq.job import Job
 from spoolq.retry import LEAST, Dropped, GiveUp, RetryAt, RetryPolicy, decide
 
@@ -342,3 +352,30 @@ def test_tenacity_is_loaded_only_when_a_policy_needs_it() -> None:
         "assert 'tenacity' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+# time limits
+
+
+@pytest.mark.parametrize("limit", [TimeLimit, SoftTimeLimit])
+def test_a_time_limit_is_tried_again_without_leave_of_retry_on_but_counts(limit: type[BaseException]) -> None:
+    policy = RetryPolicy(1, retry_on=(ConnectionError,))
+    first = decide(policy, a_job(), limit("the task ran longer than its timeout of 30 s"), NOW, Low())
+    assert isinstance(first, RetryAt)
+    assert first.reason == "the task ran longer than its timeout of 30 s; attempt 2 of 2 in 1 s"
+    assert isinstance(decide(policy, a_job(1), limit(), NOW), GiveUp)
+
+
+@pytest.mark.parametrize(
+    ("limit", "named", "final"),
+    [
+        (TimeLimit, TimeLimit, True),
+        (SoftTimeLimit, SoftTimeLimit, True),
+        (SoftTimeLimit, Exception, True),
+        (TimeLimit, Exception, False),
+        (TimeLimit, SoftTimeLimit, False),
+    ],
+)
+def test_give_up_on_may_name_a_time_limit(limit: type[BaseException], named: type[BaseException], final: bool) -> None:
+    decision = decide(RetryPolicy(give_up_on=(named,)), a_job(), limit(), NOW)
+    assert isinstance(decision, GiveUp if final else RetryAt)

@@ -226,3 +226,59 @@ def test_an_unknown_task_is_named_with_what_to_do():
 def test_a_queue_name_that_resque_can_not_hold_is_refused(name):
     with pytest.raises(ConfigError):
         queue_name(name)
+
+
+# time limits
+
+
+def test_limits_are_seconds_or_spans_and_there_are_none_by_default():
+    one = task(send, timeout=timedelta(minutes=1), soft_timeout=50)
+    assert (one.timeout, one.soft_timeout, one.limited) == (60.0, 50.0, True)
+    assert task(send, soft_timeout=5).limited
+    none = task(send)
+    assert (none.timeout, none.soft_timeout, none.limited) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": 0}, "send: timeout=0: more than 0 seconds"),
+        ({"timeout": -1.0}, "more than 0 seconds"),
+        ({"timeout": "30s"}, "send: timeout='30s' is not a number of seconds or a timedelta"),
+        ({"timeout": float("nan")}, "not a number of seconds"),
+        ({"soft_timeout": True}, "soft_timeout=True is not a number of seconds"),
+        ({"timeout": 30, "soft_timeout": 30}, "soft_timeout=30 must be shorter than timeout=30"),
+        ({"timeout": timedelta(seconds=1), "soft_timeout": 2}, "must be shorter"),
+    ],
+)
+def test_limits_that_can_not_be_are_refused_with_the_task_s_name(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        task(send, **options)
+
+
+def test_what_is_called_without_running_is_no_task():
+    def gen() -> Any:
+        yield 1
+
+    async def agen() -> Any:
+        yield 1
+
+    class Gen:
+        perform = gen
+
+    for function in (gen, agen):
+        with pytest.raises(ConfigError, match="`yield` can't be a task"):
+            task(function)
+    with pytest.raises(ConfigError, match="Gen: a perform with `yield`"):
+        performer(Gen)
+
+
+def test_a_task_knows_whether_it_is_async():
+    async def later() -> None: ...
+
+    class Later:
+        async def perform(self) -> None: ...
+
+    assert task(later).asynchronous
+    assert task(performer(Later)).asynchronous
+    assert not task(send).asynchronous
