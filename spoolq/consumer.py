@@ -57,6 +57,7 @@ class Consumer:
                    each thread
     journal        where to write down what the store can't be told, so that it outlives this process; None for nowhere
     changed        called when the store goes away or comes back
+    kept           called when the store has heard of this worker: its leases last from then on
     hook           called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -72,6 +73,7 @@ class Consumer:
         journal: Journal | None = None,
         wanted: Callable[[], bool] = lambda: True,
         changed: Callable[[], None] = lambda: None,
+        kept: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
         hook: Callable[[str], None] = lambda point: None,
     ) -> None:
@@ -81,7 +83,8 @@ class Consumer:
         self.known = False  # whether the store may have heard of this worker
         self.broken: ConfigError | None = None
         self.empty = False  # the last claim that had room came back with less
-        self._runner = runner
+        self.runner = runner
+        self.ran = 0  # jobs that the threads are done with
         self._crew = crew
         self._clock = crew.clock
         self._wanted = wanted
@@ -106,6 +109,7 @@ class Consumer:
             resting=self._resting,
             count=lambda: self.count,
             ring=self._ring,
+            kept=kept,
         )
         self._journal = journal
         self._acks: list[tuple[Claim, Done]] = []
@@ -372,6 +376,7 @@ class Consumer:
         reports: list[Report] = self._hold.reports()
         if not reports:
             return
+        self.ran += len(reports)
         for claim, outcome, _ in reports:
             if isinstance(outcome, Done):
                 self._acks.append((claim, outcome))

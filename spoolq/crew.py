@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from spoolq.job import Claim
 from spoolq.runner import Outcome, Runner
@@ -20,6 +20,16 @@ GATHER = 0.01
 """Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
 
 _MENDS = 1200  # tries, one each 0.05 s
+
+
+class Board(Protocol):
+    """Where others can see what each thread runs, also after a SIGKILL."""
+
+    def begin(self, slot: int, token: str, kill_after: float | None) -> None:
+        """A thread runs that claim; its process may be killed for it after so many seconds, None for never."""
+
+    def end(self, slot: int) -> None:
+        """It is done with it."""
 
 
 class Report(NamedTuple):
@@ -45,8 +55,15 @@ class _Run:
 class Crew:
     """`size` threads that share what all holds hand out. None of them ends before `end`, whatever is raised in it."""
 
-    def __init__(self, size: int, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        board: Board | None = None,
+    ) -> None:
         self.size = size
+        self.board = board
         self.clock = clock
         self.epoch = wall() - clock()
         self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
@@ -103,8 +120,12 @@ class Crew:
             for claim in claims:
                 if (began := hold.begin(slot, claim)) is not None:
                     run = self.runs[slot]
+                    if self.board is not None:
+                        self.board.begin(slot, claim.token, None)
                     run.outcome = hold.runner.run(claim, slot)
                     hold.finish(slot, run.outcome, self.clock() - began)
+                    if self.board is not None:
+                        self.board.end(slot)
 
     def _mend(self, slot: int, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and

@@ -12,9 +12,11 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
+
+from spoolq.runtime import Folder
 
 FRESH = 10.0
 """Seconds for which an outage is believed that nobody has confirmed: the processes that see it probe at most 6.2 s apart."""
@@ -44,15 +46,14 @@ class Hint:
         self._place = place
         self._monotonic = monotonic
         self._path: str | None = None
+        self._folder = Folder(lambda: place()[0])
         self._seen: tuple[int, int] | None = None
 
     @property
     def path(self) -> str:
         """Where the file is, or would be; empty where there is no place for one."""
         if self._path is None:
-            directories, name = self._place()
-            base = next((directory for directory in directories if _ours_to_use(directory)), None)
-            self._path = "" if base is None else os.path.join(base, f"spoolq-{os.geteuid()}", name)
+            self._path = self._folder.path and os.path.join(self._folder.path, self._place()[1])
         return self._path
 
     def news(self) -> Note | None:
@@ -71,7 +72,7 @@ class Hint:
 
     def read(self) -> Note | None:
         """The note that holds now: of this boot, not from the future, an outage not older than `FRESH`. None otherwise."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError), self._directory() as folder:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError), self._folder.opened() as folder:
             file = os.open(os.path.basename(self.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             try:
                 about = os.fstat(file)
@@ -92,7 +93,7 @@ class Hint:
         name = os.path.basename(self.path)
         mine = f"{name}.{os.getpid()}"
         try:
-            with self._directory(make=True) as folder:
+            with self._folder.opened(make=True) as folder:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 file = os.open(mine, flags, 0o600, dir_fd=folder)
                 try:
@@ -107,33 +108,7 @@ class Hint:
     def after_fork(self) -> None:
         """In a forked child, which may become another user: look for the place again."""
         self._path = self._seen = None
-
-    @contextlib.contextmanager
-    def _directory(self, *, make: bool = False) -> Iterator[int]:
-        """Our own directory, opened. Raises OSError where it isn't one, or isn't this user's alone."""
-        path = os.path.dirname(self.path)
-        if make and path:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700)
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            about = os.fstat(folder)
-            if about.st_uid != os.geteuid() or about.st_mode & 0o022:
-                raise PermissionError(path)
-            yield folder
-        finally:
-            os.close(folder)
-
-
-def _ours_to_use(directory: str) -> bool:
-    """Whether nobody else can put another directory in the place of ours there."""
-    try:
-        about = os.stat(directory)
-    except OSError:
-        return False
-    if not os.path.isabs(directory) or not stat.S_ISDIR(about.st_mode) or not os.access(directory, os.W_OK | os.X_OK):
-        return False
-    return bool(about.st_mode & stat.S_ISVTX) or (about.st_uid == os.geteuid() and not about.st_mode & 0o022)
+        self._folder.after_fork()
 
 
 def _note(text: bytes) -> Note:

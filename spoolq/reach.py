@@ -41,6 +41,11 @@ class Reach:
         self._complained, self._refused_at = "", float("-inf")
 
     @property
+    def state(self) -> str:
+        """How it is, in a word or two."""
+        return "away" if self.available is False else "reachable" if self.available else "not asked yet"
+
+    @property
     def away_for(self) -> float:
         """Seconds that it has been away; 0 when it isn't."""
         return self._clock() - self._away_since if self.available is False else 0.0

@@ -24,6 +24,7 @@ class Reconciler:
     resting   the number of the loop's last turn, None while one is under way or a call unanswered
     count     how many claims the worker holds
     ring      called when there is something to do for the loop
+    kept      called when the store has heard of us: our leases last from then on
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Reconciler:
         resting: Callable[[], int | None],
         count: Callable[[], int],
         ring: Callable[[], None],
+        kept: Callable[[], None],
     ) -> None:
         self.due = False
         self._store, self._worker, self._name, self._runner = store, worker, name, runner
         self._hold, self._settler, self._reach, self._clock = hold, settler, reach, clock
-        self._resting, self._count, self._ring = resting, count, ring
+        self._resting, self._count, self._ring, self._kept = resting, count, ring, kept
         self._rescuing = threading.Lock()
         self._rescues = 0  # odd: one is under way
         self._rescue_in_doubt = False
@@ -57,6 +59,7 @@ class Reconciler:
 
     def prolong(self, sent: float) -> None:
         """The store has heard of us. After a lease has lapsed that isn't enough: others may have what is here."""
+        self._kept()
         if sent <= self._hold.good_until:
             self._hold.good_until = sent + self._worker.lease
         elif not self.due:

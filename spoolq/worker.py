@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import faulthandler
 import itertools
 import logging
+import os
 import random
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Literal
 
+from spoolq import logfiles, signals
 from spoolq.burst import Burst
 from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.heartbeat import Heartbeat
+from spoolq.house import House
 from spoolq.journal import Journal
-from spoolq.replayer import Replayer
-from spoolq.rescuer import Rescuer
+from spoolq.membership import ALONE, RECYCLED, Membership
+from spoolq.presence import Presence
 from spoolq.runner import Runner
-from spoolq.scheduler import Scheduler
 from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.tasks import Tasks
@@ -34,11 +33,9 @@ from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.worker")
 
-Order = Literal["stop", "pause", "resume", "look"]
+Order = Literal["stop", "pause", "resume", "reopen", "say", "look"]
 
 BROKEN = 70  # EX_SOFTWARE
-_SHOWN_AFTER = 0.05  # seconds that a job must have run before others are told what the worker does
-_SHOWN_EVERY = 0.25
 _SETTLING = 5.0  # seconds for telling a store that answers what became of the last jobs
 _AWAY = 2.0  # seconds for which a store that doesn't answer is waited for, when no result would be lost
 _GOODBYE = 2.0
@@ -55,6 +52,7 @@ class Worker:
     burst      end when there is nothing left to do
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
+    member     where it stands among the other processes of its host
     hook       called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -71,6 +69,7 @@ class Worker:
         grace: float | None = 25.0,
         burst: bool = False,
         max_prefetch: int = 100,
+        member: Membership = ALONE,
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
@@ -78,13 +77,16 @@ class Worker:
         self._spool = spool
         self._drainer = drainer
         self._grace = grace
-        self._now = False
+        self._now = self._paused = False
         self._rng = rng or random.Random()
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
-        self._crew = Crew(info.threads)
+        self._member = member
+        self._presence = None if member.folder is None else Presence(member.folder, info, info.threads, member.pool)
+        self._crew = Crew(info.threads, board=self._presence)
 
         def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
             runner = Runner(tasks, info, says, store.now)
+            kept = (lambda: None) if self._presence is None else partial(self._presence.beat, int(store is not primary))
             return Consumer(
                 store,
                 info,
@@ -95,33 +97,37 @@ class Worker:
                 journal=journal,
                 wanted=wanted,
                 changed=self._changed,
+                kept=kept,
                 hook=hook,
             )
 
         journal = None if spool is None else Journal(spool.settlements, info.key)
         self.primary = consumer(primary, "worker", "primary", lambda: True, journal)
-        self._replayer: Replayer | None = None
-        if spool is not None:
-            self._replayer = Replayer(spool.settlements, primary, info, answers=lambda: self.primary.reach.available is True)
         self.local: Consumer | None = None
         if spool is not None and local:
             self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.reach.available is False)
         self._consumers = [one for one in (self.primary, self.local) if one is not None]
-        self._services: list[Service] = []
-        for one in self._consumers:
-            tidy = self._tidying(one)
-            soon = min(1.0, info.lease / 3)
-            self._services += [Service(f"{one.name}-heartbeat", self._heartbeats(one), quiet=True, again=soon)]
-            self._services += [Service(f"{one.name}-{what}", turn, quiet=True, again=10.0) for what, turn in tidy.items()]
-            if one is self.primary:
-                drained = (spool, drainer) if spool is not None and drainer is not None else None
-                self._burst = Burst(one, self.local, drained, tuple(tidy.values())) if burst else None
-        if drainer is not None:
-            self._services.append(Service("drainer", drainer.turn))
-        if watcher is not None:
-            self._services.append(Service("watcher", watcher.turn, quiet=True))
-        if self._replayer is not None:
-            self._services.append(Service("replayer", self._replayer.turn, quiet=True))
+        self._services = [
+            Service(
+                f"{one.name}-heartbeat", Heartbeat(one, info.lease, self._rng).turn, quiet=True, again=min(1.0, info.lease / 3)
+            )
+            for one in self._consumers
+        ]
+        tidy: tuple[Callable[[], float], ...] = ()
+        if member.house:
+            house = House(
+                info,
+                self._consumers,
+                spool=spool,
+                drainer=drainer,
+                watcher=watcher,
+                folder=member.folder,
+                pool=member.pool,
+            )
+            self._services += house.services
+            tidy = house.tidy
+        drained = (spool, drainer) if spool is not None and drainer is not None else None
+        self._burst = Burst(self.primary, self.local, drained, tidy) if burst else None
 
     def run(self) -> int:
         """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; 70 when a thread of ours has
@@ -134,13 +140,20 @@ class Worker:
             with suppress(StoreUnavailable):  # without its spool it goes on with Redis alone
                 self._spool.waiting(1)
         info = self.info
+        if self._presence is not None:
+            self._presence.appear()
+        if self._member.parent is not None:
+            threading.Thread(target=self._await_parent, args=(self._member.parent,), name="spoolq-parent", daemon=True).start()
         try:
             self._crew.start()
             for consumer in self._consumers:
                 consumer.start()
             for service in self._services:
                 service.start()
-            log.info("worker %s runs, %d thread(s), queues %s", info.resque_id(0), info.threads, ", ".join(info.queues))
+            what = (
+                f"runs, {info.threads} thread(s), queues {', '.join(info.queues)}" if info.threads else "keeps house for its pool"
+            )
+            log.info("worker %s %s", info.resque_id(0), what)
             code = self._watch()
         finally:
             self._finish()
@@ -148,42 +161,38 @@ class Worker:
             raise broken
         return code
 
-    def stop(self, *, now: bool = False) -> None:
-        """Take no more, finish what runs within the grace, put the rest back. `now`: put it back at once. Safe in a signal
-        handler."""
+    def stop(self, *, now: bool = False, grace: bool = True) -> None:
+        """Take no more, finish what runs within the grace, put the rest back. `now`: put it back at once; not `grace`: wait
+        for as long as it takes. Safe in a signal handler."""
         self._now = self._now or now
+        if not grace:
+            self._grace = None
         self._orders.put("stop")
 
     def pause(self, paused: bool = True) -> None:
         """Take no more jobs until resumed; running ones go on. Safe in a signal handler."""
         self._orders.put("pause" if paused else "resume")
 
+    def reopen(self) -> None:
+        """Open log files anew, which may have been moved. Safe in a signal handler."""
+        self._orders.put("reopen")
+
+    def say(self) -> None:
+        """Say in a line how it is. Safe in a signal handler."""
+        self._orders.put("say")
+
     def install_signals(self) -> None:
-        """TERM, INT: stop, the second one at once. QUIT: stop, without a limit. TSTP, USR2: pause, CONT: resume. TTIN: stacks to
-        standard error. And a title for the process. Only from the main thread."""
-        told = False
+        """Obey signals, as `spoolq.signals.install` says. Only from the main thread."""
+        # Ruby's Resque on the same host knows by the title (`resque-0:`) that this process is alive
+        title = f"resque-0: spoolq {'worker' if self.info.threads else 'housekeeper'} on {','.join(self.info.queues)}"
+        signals.install(self, title, pooled=self._member.parent is not None)
 
-        def end(number: int, frame: FrameType | None) -> None:
-            nonlocal told
-            self.stop(now=told)
-            told = True
-
-        def quit(number: int, frame: FrameType | None) -> None:
-            nonlocal told
-            self._grace, told = None, True
-            self.stop()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, end)
-        signal.signal(signal.SIGQUIT, quit)
-        for number in (signal.SIGTSTP, signal.SIGUSR2):
-            signal.signal(number, lambda number, frame: self.pause())
-        signal.signal(signal.SIGCONT, lambda number, frame: self.pause(False))
-        faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True)
-        with suppress(ImportError):  # Ruby's Resque on the same host knows by the title (`resque-0:`) that this process is alive
-            from setproctitle import setproctitle
-
-            setproctitle(f"resque-0: spoolq worker on {','.join(self.info.queues)}")
+    def _await_parent(self, descriptor: int) -> None:
+        """A pool whose own process was killed ends: nobody would start its processes anew, or keep their leases."""
+        with suppress(OSError):
+            os.read(descriptor, 1)
+        log.warning("the pool's own process has ended; this one ends as well")
+        self.stop()
 
     def _watch(self) -> int:
         """Until the end. Returns the exit code."""
@@ -192,9 +201,14 @@ class Worker:
                 case "stop":
                     return 0
                 case "pause" | "resume" as order:
+                    self._paused = order == "pause"
                     for consumer in self._consumers:
-                        consumer.pause(order == "pause")
+                        consumer.pause(self._paused)
                     log.info("paused: running jobs go on, no more are taken" if order == "pause" else "resumed")
+                case "reopen":
+                    logfiles.reopen()
+                case "say":
+                    log.warning("%s", self._status())
                 case _:
                     if self._broken() is not None:
                         return 0
@@ -207,6 +221,13 @@ class Worker:
                         return BROKEN
                     if self._burst is not None and (code := self._burst.turn()) is not None:
                         return code
+                    if why := self._member.worn(sum(one.ran for one in self._consumers)):
+                        log.info("this process ends, to be started anew: %s", why)
+                        return RECYCLED
+
+    def _status(self) -> str:
+        stores = [f"{one.name}: {len(one.working)} running, {one.count} held, {one.reach.state}" for one in self._consumers]
+        return f"worker {self.info.resque_id(0)}: {'; '.join(stores)}{', paused' if self._paused else ''}"
 
     def _next_order(self, timeout: float) -> Order | None:
         try:
@@ -286,19 +307,21 @@ class Worker:
 
     def _say_goodbye(self) -> None:
         """Unregister: what is still held may be taken over at once; not where the journal says what became of it, which is to be
-        told first. A store that hangs is not waited for, and keeps no word from the other."""
+        told first. A store that hangs is not waited for, and keeps no word from the other. Where one wasn't told, this worker's
+        file stays, and who lives settles the rest."""
+        told: list[bool] = []
 
         def unregister(consumer: Consumer) -> None:
             with suppress(StoreUnavailable, ConfigError):
                 consumer.store.unregister(self.info)
+                told.append(True)
 
         def close(drainer: Drainer) -> None:
             with suppress(ConfigError):
                 drainer.close()
 
-        words: list[Callable[[], None]] = [
-            partial(unregister, one) for one in self._consumers if one.known and not one.written_down
-        ]
+        known = [one for one in self._consumers if one.known]
+        words: list[Callable[[], None]] = [partial(unregister, one) for one in known if not one.written_down]
         if self._drainer is not None:
             words.append(partial(close, self._drainer))
         threads = [threading.Thread(target=word, name="spoolq-goodbye", daemon=True) for word in words]
@@ -307,46 +330,8 @@ class Worker:
         limit = time.monotonic() + _GOODBYE
         for thread in threads:
             thread.join(max(0.0, limit - time.monotonic()))
-
-    # the services
-
-    def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
-        scheduler = Scheduler(consumer.store)
-        rescuer = Rescuer(partial(self._rescue, consumer), self.info.lease, hold_off=lambda: consumer.reach.hold_off)
-
-        def when_active(turn: Callable[[], float]) -> Callable[[], float]:
-            return lambda: turn() if consumer.active else 1.0  # a spool that nothing is run from is left alone
-
-        return {"scheduler": when_active(scheduler.turn), "rescuer": when_active(rescuer.turn)}
-
-    def _rescue(self, consumer: Consumer, limit: int) -> int:
-        """Take over what the dead held; but what they wrote down was done, and is told first."""
-        if consumer is self.primary and self._replayer is not None:
-            with suppress(StoreUnavailable, ConfigError):
-                self._replayer.turn()
-            if self._replayer.waits:
-                return 0
-        return consumer.reconciler.rescue(limit)
-
-    def _heartbeats(self, consumer: Consumer) -> Callable[[], float]:
-        every = self.info.lease / 3
-        last = float("-inf")
-        shown: frozenset[str] = frozenset()
-
-        def turn() -> float:
-            """The leases, three times a lease; and what is worked on, soon after it has begun."""
-            nonlocal last, shown
-            if not consumer.active:
-                return 0.5
-            now, clock = time.monotonic(), time.time()
-            working = consumer.working
-            running = frozenset(one.claim.token for one in working if clock - one.since > _SHOWN_AFTER)
-            if now - last >= every or (running - shown and now - last >= _SHOWN_EVERY):
-                try:
-                    consumer.reconciler.heartbeat()
-                except StoreUnavailable:  # the consumer tells; a lease may be short, and is to be saved as soon as it's back
-                    return self._rng.uniform(0.5, 1.0) * min(1.0, every)
-                last, shown = now, running
-            return min(every, 0.1 if working else 0.5)
-
-        return turn
+        if self._presence is not None:
+            if len(told) == len(known):
+                self._presence.vanish()
+            else:
+                self._presence.abandon()

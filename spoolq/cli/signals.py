@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from spoolq.cli import logs
+from spoolq import logfiles
 
 if TYPE_CHECKING:
     from spoolq.cli.orphans import Orphans
@@ -69,7 +69,7 @@ class Signals:
         """Do what HUP and TTIN asked for. Between two steps: not in a handler, which may hold the log's own lock."""
         if self._reopen:
             self._reopen = False
-            count = logs.reopen()
+            count = logfiles.reopen()
             log.info("SIGHUP: %s", f"{count} log file(s) reopened" if count else "no log file to reopen, it goes on")
         if self._say:
             self._say = False

@@ -258,9 +258,9 @@ class Store(Protocol):
     def unregister(self, worker: WorkerInfo) -> None:
         """The worker ends. Claims that it still holds are left for `rescue`, at once."""
 
-    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
-        """Every lease of the worker ends `worker.lease` from now; what its threads work on is shown. One command however
-        many claims.
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] | None = ()) -> int:
+        """Every lease of the worker ends `worker.lease` from now; what its threads work on is shown (None: what is shown stays,
+        for who keeps another's leases). One command however many claims.
 
         Returns how many claims the store holds for it: a number that isn't the worker's own leads to `reconcile`.
         """

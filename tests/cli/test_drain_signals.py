@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolq.cli import logs
+from spoolq import logfiles
 from tests.cli.conftest import Ran, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -119,7 +119,7 @@ def test_only_files_that_are_added_to_are_reopened(tmp_path: Path) -> None:
         logger.addHandler(handler)
     try:
         logger.error("first")
-        assert logs.reopen() == 1
+        assert logfiles.reopen() == 1
         logger.error("second")
         for mode in ("a", "w"):
             assert (tmp_path / f"{mode}.log").read_text() == "first\nsecond\n"

@@ -99,6 +99,17 @@ def test_one_heartbeat_prolongs_every_lease_of_the_worker(store: Store, rescuer:
     store.ack(held)
 
 
+def test_who_keeps_anothers_lease_prolongs_it_and_makes_a_forgotten_one_known(store: Store, rescuer: Hand) -> None:
+    store.put(messages("a"))
+    Hand(store, "w1", lease=SHORT).claim()
+    assert store.heartbeat(worker("w1", lease=60.0), None) == 1
+    [view] = store.workers()
+    assert view.lease_left > 30.0
+    assert store.rescue(rescuer.info, 10) == []
+    assert store.heartbeat(worker("w2"), None) == 0
+    assert {"w1", "w2"} <= {view.info.key for view in store.workers()}
+
+
 def test_a_heartbeat_says_how_many_claims_are_held(store: Store, hand: Hand) -> None:
     store.put(messages("a", "b"))
     assert hand.holds() == 0

@@ -78,6 +78,8 @@ def test_what_its_threads_work_on_is_shown(store: Store) -> None:
     store.heartbeat(info, [Working(1, second, 1_700_000_002.0)])
     [view] = store.workers()
     assert [(w.slot, w.claim.queue) for w in view.working] == [(1, "q")]
+    assert store.heartbeat(info, None) == 1
+    assert [(w.slot, w.claim.queue) for w in store.workers()[0].working] == [(1, "q")]
     store.heartbeat(info)
     assert store.workers()[0].working == ()
 

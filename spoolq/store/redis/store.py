@@ -194,7 +194,9 @@ class RedisStore:
         self._idle.discard(worker.key)
         self._number("unregister", [worker.key.encode()])
 
-    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] | None = ()) -> int:
+        if working is None:
+            return self._number("heartbeat", [*encoding.worker(worker), b"as it is", b"0"])
         on: list[bytes] = []
         for slot, claim, since in working:
             id = worker.resque_id(slot)

@@ -198,7 +198,7 @@ class SQLiteStore:
         """See `Store.unregister`."""
         self._run(lambda session: workers.unregister(session, worker))
 
-    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] = ()) -> int:
+    def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] | None = ()) -> int:
         """See `Store.heartbeat`."""
         return self._run(lambda session: workers.heartbeat(session, worker, working))
 

@@ -41,8 +41,11 @@ def alive(session: Session, worker: WorkerInfo) -> int:
     return register(session, worker) if found is None else found
 
 
-def heartbeat(session: Session, worker: WorkerInfo, working: Sequence[Working]) -> int:
+def heartbeat(session: Session, worker: WorkerInfo, working: Sequence[Working] | None) -> int:
     """As `Store.heartbeat`."""
+    if working is None:
+        kept: int = session.scalar(SQL["held"], (alive(session, worker),))
+        return kept
     shown = json.dumps([(one.slot, one.claim.token, one.since) for one in working])
     values = (worker.key, micros(worker.lease), session.now, shown)
     number = _only(session, SQL["heartbeat"], values)

@@ -1,10 +1,12 @@
 -- needs lib
--- The worker lives: its lease, its registration, and Resque's record of what each thread works on. Answers how many claims it holds.
+-- The worker lives: its lease, its registration, and Resque's record of what each thread works on ("as it is": what is shown stays).
+-- Answers how many claims it holds.
 return atomically(function()
   local w, working = worker(), arg()
   local now_on = list(function() return {id = arg(), token = arg(), record = arg()} end)
   works_when_full()
   register(w)
+  if working == 'as it is' then return call('HLEN', w.claims) end
   if working == '' then call('HDEL', w.hash, 'working') else call('HSET', w.hash, 'working', working) end
   local before, after, busy = shown(w.key), {}, {}
   for _, j in ipairs(now_on) do

@@ -1,0 +1,97 @@
+"""What keeps the queue going beside the work: what is due, what dead workers left, and this host's spool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from spoolq import crashes
+from spoolq.consumer import Consumer
+from spoolq.crashes import Crashes
+from spoolq.drain import Drainer
+from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.presence import Seen
+from spoolq.replayer import Replayer
+from spoolq.rescuer import Rescuer
+from spoolq.runtime import Folder
+from spoolq.scheduler import Scheduler
+from spoolq.service import Service
+from spoolq.store.base import Spool, WorkerInfo
+from spoolq.watch import Watcher
+
+
+class House:
+    """The services of one worker process. In a pool one process has them, for all.
+
+    consumers   of the primary, and of the spool where its own jobs are run
+    folder      where the files of this host's workers are; None for no place
+    pool        the key of the pool whose processes' leases are kept here when they don't come to it; empty for none
+    """
+
+    def __init__(
+        self,
+        info: WorkerInfo,
+        consumers: Sequence[Consumer],
+        *,
+        spool: Spool | None,
+        drainer: Drainer | None,
+        watcher: Watcher | None,
+        folder: Folder | None,
+        pool: str = "",
+    ) -> None:
+        self._info, self._consumers, self._spool = info, consumers, spool
+        self._primary = primary = consumers[0]
+        self._replayer: Replayer | None = None
+        if spool is not None:
+            self._replayer = Replayer(spool.settlements, primary.store, info, answers=lambda: primary.reach.available is True)
+        self.services: list[Service] = []
+        for index, one in enumerate(consumers):
+            tidy = self._tidying(one)
+            if one is primary:
+                self.tidy: tuple[Callable[[], float], ...] = tuple(tidy.values())
+            if pool and folder is not None:
+                tidy["siblings"] = partial(self._keep, one, index, folder, pool)
+            self.services += [Service(f"{one.name}-{what}", turn, quiet=True, again=10.0) for what, turn in tidy.items()]
+        if drainer is not None:
+            self.services.append(Service("drainer", drainer.turn))
+        if watcher is not None:
+            self.services.append(Service("watcher", watcher.turn, quiet=True))
+        if self._replayer is not None:
+            self.services.append(Service("replayer", self._replayer.turn, quiet=True))
+        if folder is not None:
+            self.services.append(Service("crashes", Crashes(folder, info.key, self._inherit).turn, quiet=True))
+
+    def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
+        scheduler = Scheduler(consumer.store)
+        rescuer = Rescuer(partial(self._rescue, consumer), self._info.lease, hold_off=lambda: consumer.reach.hold_off)
+
+        def when_active(turn: Callable[[], float]) -> Callable[[], float]:
+            return lambda: turn() if consumer.active else 1.0  # a spool that nothing is run from is left alone
+
+        return {"scheduler": when_active(scheduler.turn), "rescuer": when_active(rescuer.turn)}
+
+    def _rescue(self, consumer: Consumer, limit: int) -> int:
+        """Take over what the dead held; but what they wrote down was done, and is told first."""
+        if consumer is self._primary and self._replayer is not None:
+            with suppress(StoreUnavailable, ConfigError):
+                self._replayer.turn()
+            if self._replayer.waits:
+                return 0
+        return consumer.reconciler.rescue(limit)
+
+    def _inherit(self, seen: Seen) -> None:
+        """Settle what a dead worker of this host held. What it wrote down was done, and is told first."""
+        if self._spool is not None and self._replayer is not None:
+            self._spool.settlements.keep(seen.info.key, (), (), 0.0)  # its own last word: others may tell the rest
+            self._replayer.turn()
+        running = {one.token: one for one in seen.running}
+        for consumer in self._consumers:
+            if count := crashes.inherit(consumer.store, seen.info, running, consumer.runner):
+                consumer.wake()
+                crashes.tell(seen, count)
+
+    def _keep(self, consumer: Consumer, index: int, folder: Folder, pool: str) -> float:
+        crashes.keep(consumer.store, index, folder, pool, time.monotonic(), self._info.key)
+        return self._info.lease / 6

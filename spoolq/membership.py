@@ -1,0 +1,49 @@
+"""Where a worker process stands among those of its host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoolq import units
+from spoolq.runtime import Folder
+
+RECYCLED = 85
+"""The exit code of a pool's process that has done or eaten as much as it may, and is to be started anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What one process knows of the others.
+
+    folder     where their files are; None for no place
+    pool       the key of its pool, empty for none
+    house      whether it has the services that keep the queue going; in a pool one process has them for all
+    parent     a descriptor that is at its end when the pool's own process has ended; None outside of a pool
+    max_jobs   run so many, then end as RECYCLED; max_memory: end so when it has become larger, in bytes
+    """
+
+    folder: Folder | None = None
+    pool: str = ""
+    house: bool = True
+    parent: int | None = None
+    max_jobs: int | None = None
+    max_memory: int | None = None
+
+    def worn(self, ran: int) -> str:
+        """Why another process should be started in place of this one, which ran so many jobs; empty when there is no reason."""
+        if self.max_jobs is not None and ran >= self.max_jobs:
+            return f"it ran {ran} jobs, of {self.max_jobs}"
+        if self.max_memory is not None and (used := _memory()) > self.max_memory:
+            return f"it uses {units.say_size(used)} of memory, more than {units.say_size(self.max_memory)}"
+        return ""
+
+
+ALONE = Membership()
+
+
+def _memory() -> int:
+    """Bytes of memory that this process has for itself and shares."""
+    import psutil  # of the extra `worker`, and only where a limit was set
+
+    used: int = psutil.Process().memory_info().rss
+    return used

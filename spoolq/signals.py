@@ -1,0 +1,64 @@
+"""The signals that a worker process obeys."""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Protocol
+
+NOW = signal.SIGUSR1
+"""What a pool sends to its processes so that they stop at once. Not a second TERM: a TERM to a whole group would be one."""
+
+
+class Obeys(Protocol):
+    """Whatever can be told these. Safe in a signal handler."""
+
+    def stop(self, *, now: bool = False, grace: bool = True) -> None:
+        """Stop; at once with `now`, without a limit when not `grace`."""
+
+    def pause(self, paused: bool = True) -> None:
+        """Take no more jobs, or take them again."""
+
+    def reopen(self) -> None:
+        """Open log files anew, which may have been moved."""
+
+    def say(self) -> None:
+        """Say in a line how it is."""
+
+
+def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
+    """TERM, INT: stop, the second one at once. QUIT: stop, without a limit. TSTP, USR2: pause, CONT: resume. HUP: open log files
+    anew. TTIN: stacks to standard error, and a line of status. And a title for the process. Only from the main thread.
+
+    `pooled`: the pool's process decides: INT, which a terminal sends to all, is its own, and only it says "at once".
+    """
+    told = pooled
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        who.stop(now=told and not pooled)
+        told = True
+
+    def quit(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        who.stop(grace=False)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if pooled else end)
+    signal.signal(signal.SIGQUIT, quit)
+    if pooled:
+        signal.signal(NOW, lambda number, frame: who.stop(now=True))
+    for each in (signal.SIGTSTP, signal.SIGUSR2):
+        signal.signal(each, lambda number, frame: who.pause())
+    signal.signal(signal.SIGCONT, lambda number, frame: who.pause(False))
+    signal.signal(signal.SIGHUP, lambda number, frame: who.reopen())
+    signal.signal(signal.SIGTTIN, lambda number, frame: who.say())
+    faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)  # stacks come also of a loop that hangs
+    with suppress(ImportError):
+        from setproctitle import setproctitle
+
+        setproctitle(title)
