@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from spoolq.drain import Drainer
     from spoolq.forward import Forwarder
+    from spoolq.pool import Pool
     from spoolq.replayer import Replayer
+    from spoolq.runtime import Folder
+    from spoolq.starting import Seat
     from spoolq.watch import Watcher
     from spoolq.worker import Worker
 
@@ -264,10 +267,12 @@ class SpoolQ:
                     )
         return self._client
 
-    def worker_info(self, queues: Sequence[str], threads: int, kind: Any = "worker", lease: float | None = None) -> WorkerInfo:
+    def worker_info(
+        self, queues: Sequence[str], threads: int, kind: Any = "worker", lease: float | None = None, key: str = ""
+    ) -> WorkerInfo:
         """An identity for a worker or drainer that starts now."""
         return WorkerInfo(
-            key=new_id(),
+            key=key or new_id(),
             host=socket.gethostname().replace(":", "-").replace(",", "-") or "localhost",
             pid=os.getpid(),
             queues=tuple(queues),
@@ -336,26 +341,74 @@ class SpoolQ:
         local: bool = True,
         drain: bool = True,
         grace: float | None = None,
+        seat: Seat | None = None,
+        max_jobs: int | None = None,
+        max_memory: int | None = None,
     ) -> Worker:
         """A worker of this application's tasks: `run()` works until it is stopped.
 
         queues (in order of priority; those of the tasks by default), threads; burst: until nothing is left; local: run the
         spool's own jobs while Redis is away; drain: empty this host's spool too; grace: seconds for running jobs at the end.
+        seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
         """
+        from spoolq.membership import Membership
         from spoolq.worker import Worker
 
-        spool = self.spool
+        spool, folder, key = self.spool, self._workers_folder(), ""
+        if seat is None:
+            member = Membership(folder)
+        else:
+            keeps_house = seat.role == "house"
+            key, threads = seat.key, 0 if keeps_house else threads
+            # a burst's processes see for themselves that nothing is left: each drains
+            member = Membership(folder, seat.pool, keeps_house or burst, seat.parent, max_jobs, max_memory)
+            drain = drain and keeps_house != burst
+            burst = burst and not keeps_house
         return Worker(
             self.primary,
             self.tasks,
-            self.worker_info(tuple(queues) or self.tasks.queues() or ("default",), threads),
+            self.worker_info(tuple(queues) or self.tasks.queues() or ("default",), threads, key=key),
             spool=spool,
             drainer=self.drainer() if drain and spool is not None else None,
             watcher=self.watcher() if drain and spool is not None else None,
             local=local,
             grace=self.settings.grace if grace is None else grace,
             burst=burst,
+            member=member,
         )
+
+    def pool(
+        self,
+        processes: tuple[int, int],
+        *,
+        threads: int = 4,
+        burst: bool = False,
+        spawn: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Pool:
+        """A pool of worker processes: `run()` works until it is stopped. Only from a process without threads.
+
+        processes: how many at least and at most. spawn: a command to which a seat (`starting.decode`) is added, which then makes
+        its own `worker` with it; by default processes are forks of this one. The other options are those of `worker`.
+        max_jobs: each process is replaced after so many; max_memory: when it has become larger, in bytes.
+
+        Raises ConfigError for numbers that are none, and where there is no place for the files by which a pool watches over its
+        processes.
+        """
+        from spoolq.pool import Pool
+        from spoolq.starting import Fork, Spawn
+
+        least, most = processes
+        folder, key = self._workers_folder(), new_id()
+        if not folder.path:
+            raise ConfigError("no place for the files of worker processes: set RUNTIME_DIRECTORY to a directory of this user's")
+        read, write = os.pipe()
+        start: Fork | Spawn
+        if spawn is None:
+            start = Fork(lambda seat: self.worker(threads=threads, burst=burst, seat=seat, **options), key, read, write)
+        else:
+            start = Spawn(spawn, key, read)
+        return Pool(start, folder, least=least, most=most, threads=threads, burst=burst, alive=(read, write))
 
     def close(self, timeout: float = 1.0) -> None:
         """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
@@ -420,6 +473,14 @@ class SpoolQ:
                 if self._executor is None:
                     self._executor = ThreadPoolExecutor(8, "spoolq-aenqueue")
         return self._executor
+
+    def _workers_folder(self) -> Folder:
+        with importing():
+            from spoolq import config
+            from spoolq.runtime import Folder
+        settings = self.settings  # those with another spool have other things to tell of their dead
+        digits = config.digits(f"{settings.destination} {'' if settings.sqlite_path else settings.spool_path}")
+        return Folder(config.runtime_directories, f"workers-{digits}")
 
     def _hint_place(self) -> tuple[Sequence[str], str]:
         with importing():

@@ -15,12 +15,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing",
     "job",
-    "jsjson stamps units address pace cpu",  # 2, pure
+    "jsjson stamps units address pace cpu logfiles",  # 2, pure
     "jsonable",
     "failed",
     "wire retry",
     "store.upkeep store.journal",  # 3
-    "store.base hint service",
+    "store.base runtime service",
+    "hint presence membership signals",
     "breaker slow",
     "alarm checks",
     "store.sqlite store.redis",  # 4
@@ -29,10 +30,12 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "runner forward",
     "crew settler rescuer journal reach",
     "reconciler replayer",
-    "consumer",
-    "burst",
+    "consumer crashes",
+    "burst heartbeat house",
     "worker",
-    "autoscale pool",  # 6
+    "autoscale",  # 6
+    "pool",
+    "starting",
     "config",  # 7
     "stores",
     "app",

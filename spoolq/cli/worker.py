@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spoolq import units
 from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
+from spoolq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spoolq.starting import Seat
 
 log = logging.getLogger("spoolq.worker")
 
@@ -30,10 +35,50 @@ def _queues(_ctx: click.Context, _param: click.Parameter, text: str | None) -> t
     return names
 
 
+def _processes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    least, colon, most = text.partition(":")
+    if not least.isdecimal() or not (most if colon else least).isdecimal():
+        raise click.BadParameter(f"{text!r}: expected a number, or MIN:MAX such as 2:8")
+    found = int(least), int(most or least)
+    if not 1 <= found[0] <= found[1] <= 1000:
+        raise click.BadParameter(f"{text!r}: expected 1 <= MIN <= MAX <= 1000, such as 2:8")
+    return found
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else units.size(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: expected a size such as 512MiB") from None
+
+
+def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Seat | None:
+    if text is None:
+        return None
+    from spoolq.starting import decode
+
+    try:
+        return decode(text)
+    except ValueError:
+        raise click.BadParameter("this is what a pool gives the processes that it starts") from None
+
+
 @click.command()
 @click.argument("app")
 @click.option("--queues", metavar="A,B", callback=_queues, help="In order of priority; by default those of the tasks.")
 @click.option("--threads", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at the same time.")
+@click.option("--processes", metavar="MIN:MAX", callback=_processes, help="That many processes, each with its threads.")
+@click.option(
+    "--start",
+    type=click.Choice(["fork", "spawn"]),
+    default="fork",
+    help="How they begin: as forks, which share what was imported, or anew. [fork]",
+)
+@click.option("--max-jobs", metavar="N", type=click.IntRange(1), help="Replace a process that has run so many.")
+@click.option("--max-memory", metavar="SIZE", callback=_size, help="Replace a process that has become larger, such as 512MiB.")
+@click.option("--seat", hidden=True, callback=_seat)
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--no-local", "local", flag_value=False, default=True, help="Don't run the spool's own jobs while Redis is away.")
 @click.option("--no-drain", "drain", flag_value=False, default=True, help="Don't move this host's spool into Redis.")
@@ -43,6 +88,11 @@ def worker(
     given: Given,
     queues: tuple[str, ...],
     threads: int,
+    processes: tuple[int, int] | None,
+    start: str,
+    max_jobs: int | None,
+    max_memory: int | None,
+    seat: Seat | None,
     burst: bool,
     local: bool,
     drain: bool,
@@ -59,7 +109,31 @@ def worker(
         log.warning(
             "%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.tasks.queues())
         )
-    with asking_primary(q):
-        running = q.worker(queues=queues, threads=threads, burst=burst, local=local, drain=drain, grace=grace)
-        running.install_signals()
-        sys.exit(running.run())
+    options: dict[str, Any] = {
+        "queues": queues,
+        "threads": threads,
+        "burst": burst,
+        "local": local,
+        "drain": drain,
+        "grace": grace,
+    }
+    if processes is None:
+        if max_jobs is not None or max_memory is not None:
+            raise ConfigError("--max-jobs and --max-memory need --processes: a process alone has nobody who replaces it")
+        with asking_primary(q):
+            alone = q.worker(**options)
+            alone.install_signals()
+            sys.exit(alone.run())
+    options |= {"max_jobs": max_jobs, "max_memory": max_memory}
+    if seat is not None:
+        from spoolq.starting import serve
+
+        sys.exit(serve(lambda seat: q.worker(seat=seat, **options), seat))
+    pool = q.pool(processes, spawn=_again() if start == "spawn" else None, **options)
+    pool.install_signals()
+    sys.exit(pool.run())
+
+
+def _again() -> list[str]:
+    """This command once more, without the seat that it then gets."""
+    return [sys.executable, "-m", "spoolq", *sys.argv[1:], "--seat"]

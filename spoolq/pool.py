@@ -1,0 +1,285 @@
+"""A pool of worker processes: one that starts the others and does nothing else, one that keeps house for all, and those that run
+jobs.
+
+The first has no thread and no connection, so that a fork of it is always safe, and what the application imported is shared. It
+starts anew what died, and kills what is past its time limit. What a dead process held is settled by the housekeeper.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Literal, Protocol
+
+from spoolq import logfiles, signals
+from spoolq.autoscale import Autoscaler, Sample
+from spoolq.job import new_id
+from spoolq.membership import RECYCLED
+from spoolq.presence import Seen
+from spoolq.runtime import Folder
+
+log = logging.getLogger("spoolq.pool")
+
+Role = Literal["jobs", "house"]
+
+_EVERY = 0.25  # seconds between looks at the processes
+_FIRST, _MOST = 0.5, 30.0  # seconds before a process that died soon after its start is followed by another
+_SETTLED = 60.0  # seconds after which a process counts as one that works
+_BAD_CONFIGURATION = 78
+
+
+class Start(Protocol):
+    """How a process of the pool is started."""
+
+    def __call__(self, role: Role, key: str, *, paused: bool) -> int:
+        """Start one in that role, under that key (a worker's), and return its process id."""
+
+
+@dataclass(slots=True)
+class _Process:
+    """One that runs. `leaving`: it was told to stop, so its end is no crash."""
+
+    pid: int
+    role: Role
+    key: str
+    started: float
+    leaving: bool = False
+    seen: Seen | None = field(default=None)
+
+
+class Pool:
+    """Keeps between `least` and `most` processes that run jobs, and one that keeps house.
+
+    start     starts one process
+    folder    where their files are: they say what each runs, and until when it may
+    threads   of each process
+    burst     end when each has ended: nothing is left to do
+    alive     descriptors by which the processes know that this one lives: they are closed at the end
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        folder: Folder,
+        *,
+        least: int,
+        most: int,
+        threads: int,
+        burst: bool = False,
+        alive: tuple[int, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._start, self._folder, self._burst = start, folder, burst
+        self._alive = alive
+        self._clock, self._rng = clock, rng or random.Random()
+        self._orders: SimpleQueue[str] = SimpleQueue()  # its put is safe in a signal handler
+        self._processes: dict[int, _Process] = {}
+        self._scaler = Autoscaler(least, most)
+        self._threads = threads
+        self._wanted = least
+        self._paused = self._stopping = False
+        self._crashes, self._not_before = 0, float("-inf")
+        self._code = 0
+
+    # orders, from signal handlers
+
+    def stop(self, *, now: bool = False, grace: bool = True) -> None:
+        """Stop all: each finishes what it runs within its grace, `now` at once, not `grace` without a limit."""
+        self._orders.put("now" if now else "stop" if grace else "quit")
+
+    def pause(self, paused: bool = True) -> None:
+        """Take no more jobs, or take them again."""
+        self._orders.put("pause" if paused else "resume")
+
+    def reopen(self) -> None:
+        """Open log files anew, in all processes."""
+        self._orders.put("reopen")
+
+    def say(self) -> None:
+        """Say in a line how it is, each process for itself too."""
+        self._orders.put("say")
+
+    def install_signals(self) -> None:
+        """Obey signals, as `spoolq.signals.install` says, and hand them on."""
+        signals.install(self, "spoolq pool")
+        signal.signal(signal.SIGCHLD, lambda number, frame: self._orders.put("look"))
+
+    # the loop
+
+    def run(self) -> int:
+        """Until stopped, or with `burst` until nothing is left to do. Returns the exit code: 0, or the first other one with which
+        a process of a burst has ended; 78 when the processes can't work as they are set up."""
+        log.info("pool: %d to %d process(es) of %d thread(s)", self._scaler.least, self._scaler.most, self._threads)
+        try:
+            while not self._over():
+                self._fill()
+                self._obey(self._next_order())
+                self._reap()
+                self._watch()
+            self._leave()
+        finally:
+            self._kill_all()
+        return self._code
+
+    def _over(self) -> bool:
+        return self._stopping and not self._of("jobs")
+
+    def _of(self, role: Role) -> list[_Process]:
+        return [one for one in self._processes.values() if one.role == role]
+
+    def _next_order(self) -> str | None:
+        try:
+            return self._orders.get(timeout=_EVERY)
+        except Empty:
+            return None
+
+    def _obey(self, order: str | None) -> None:
+        match order:
+            case "stop" | "quit" | "now":
+                self._stopping = True
+                number = {"stop": signal.SIGTERM, "quit": signal.SIGQUIT, "now": signals.NOW}[order]
+                for one in self._of("jobs"):
+                    self._tell_off(one, number)
+            case "pause" | "resume":
+                self._paused = order == "pause"
+                self._send_all(signal.SIGTSTP if self._paused else signal.SIGCONT)
+            case "reopen":
+                logfiles.reopen()
+                self._send_all(signal.SIGHUP)
+            case "say":
+                log.warning("%s", self._status())
+                self._send_all(signal.SIGTTIN)
+
+    def _status(self) -> str:
+        pids = ", ".join(str(one.pid) for one in self._of("jobs"))
+        state = "stopping" if self._stopping else "paused" if self._paused else "running"
+        return f"pool {os.getpid()}: {state}, {self._wanted} process(es) wanted, there are {pids or 'none'}"
+
+    def _send_all(self, number: signal.Signals) -> None:
+        for one in self._processes.values():
+            self._send(one, number)
+
+    def _send(self, one: _Process, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it is ours until it has been reaped, so the number is nobody else's
+            os.kill(one.pid, number)
+
+    def _tell_off(self, one: _Process, number: signal.Signals = signal.SIGTERM) -> None:
+        one.leaving = True
+        self._send(one, number)
+
+    # its processes
+
+    def _fill(self) -> None:
+        """Start those that are missing."""
+        if self._stopping or self._clock() < self._not_before:
+            return
+        if not self._of("house"):
+            self._begin("house")
+        while len([one for one in self._of("jobs") if not one.leaving]) < self._wanted:
+            self._begin("jobs")
+
+    def _begin(self, role: Role) -> None:
+        key = new_id()
+        try:
+            pid = self._start(role, key, paused=self._paused)
+        except OSError as error:  # no memory or no process numbers: others may end
+            log.warning("no process can be started now: %s; it is tried again", error)
+            self._hold_off()
+            return
+        self._processes[pid] = _Process(pid, role, key, self._clock())
+
+    def _hold_off(self) -> None:
+        self._crashes += 1
+        wait = self._rng.uniform(0.5, 1.0) * min(_MOST, _FIRST * 2.0 ** min(self._crashes, 10))
+        self._not_before = self._clock() + wait
+
+    def _reap(self) -> None:
+        """Take note of those that have ended."""
+        for one in list(self._processes.values()):
+            pid, status = os.waitpid(one.pid, os.WNOHANG)
+            if pid:
+                del self._processes[pid]
+                if one.seen is not None:
+                    one.seen.close()
+                self._ended(one, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, one: _Process, code: int) -> None:
+        lived = self._clock() - one.started
+        if lived > _SETTLED:
+            self._crashes = 0
+        if self._burst and one.role == "jobs" and code >= 0 and code not in (RECYCLED, _BAD_CONFIGURATION):
+            self._code = self._code or code
+            self._wanted -= 1
+            self._stopping = self._stopping or self._wanted <= 0
+        elif code == _BAD_CONFIGURATION:
+            log.critical("process %d can't work as it is set up; the pool ends", one.pid)
+            self._code, self._stopping = code, True
+            for other in self._of("jobs"):
+                self._tell_off(other)
+        elif code in (0, RECYCLED) or one.leaving:
+            log.info("process %d has ended", one.pid)
+        elif not self._stopping:
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
+            self._hold_off() if lived < _SETTLED else None
+            wait = max(0.0, self._not_before - self._clock())
+            log.error("process %d (%s) ended %s; another is started in %.1f s", one.pid, one.role, how, wait)
+
+    # what they run
+
+    def _watch(self) -> None:
+        """Kill what is past its time limit, and see how busy they are."""
+        now, busy = self._clock(), 0
+        jobs = self._of("jobs")
+        for one in jobs:
+            if one.seen is None:
+                with suppress(OSError, ValueError):  # not there yet
+                    one.seen = Seen(self._folder, one.key)
+            if one.seen is not None:
+                running = one.seen.running
+                busy += min(self._threads, len(running))
+                if late := [run for run in running if 0 < run.kill_at < now]:
+                    for run in late:
+                        one.seen.strike(run.slot)
+                    log.error("process %d is killed: %d job(s) in it ran past their time limit", one.pid, len(late))
+                    self._tell_off(one, signal.SIGKILL)
+        if self._stopping or self._burst:
+            return
+        wanted = self._scaler.wanted(Sample(now, self._wanted, self._wanted * self._threads, busy))
+        if wanted != self._wanted:
+            log.info("pool: from %d to %d process(es): %s", self._wanted, wanted, self._scaler.why)
+            self._wanted = wanted
+        for one in sorted((one for one in jobs if not one.leaving), key=lambda one: one.started)[self._wanted :]:
+            self._tell_off(one)  # the youngest
+
+    # the end
+
+    def _leave(self) -> None:
+        """The housekeeper goes last: until then leases are kept and the spool is drained."""
+        for one in self._of("house"):
+            self._tell_off(one)
+        until = self._clock() + 20.0
+        while self._processes and self._clock() < until:
+            if self._next_order() == "now":
+                break
+            self._reap()
+
+    def _kill_all(self) -> None:
+        for one in self._processes.values():
+            self._send(one, signal.SIGKILL)
+        for one in self._processes.values():
+            with suppress(ChildProcessError):
+                os.waitpid(one.pid, 0)
+            if one.seen is not None:
+                one.seen.close()
+        self._processes.clear()
+        for descriptor in self._alive:
+            os.close(descriptor)
+        self._alive = ()
