@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from spoolq.crew import Crew, Hold, Report
+from spoolq.crew import Crew
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
+from spoolq.hold import Hold, Report
 from spoolq.job import Claim
 from spoolq.journal import Journal, Owed
 from spoolq.reach import Reach

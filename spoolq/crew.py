@@ -1,28 +1,42 @@
-"""The threads that run jobs: what each is doing, and the claims that wait for one of them."""
+"""The threads that run jobs: what each is doing, which it ends, and the one that takes its place when it can't be ended."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
+<<<<<<< Updated upstream
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
+=======
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+>>>>>>> Stashed changes
 
-from spoolq.job import Claim
-from spoolq.runner import Outcome, Runner
-from spoolq.store.base import Working
+from spoolq.errors import TimeLimit
+from spoolq.hold import Roster, Run
+from spoolq.job import Job
+from spoolq.limits import STUCK, Exposure, Watch
+from spoolq.tasks import Task
 
 log = logging.getLogger("spoolq.worker")
 
-GATHER = 0.01
-"""Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
+KILL_AFTER = STUCK + 3.0
+"""Seconds after its timeout at which a job may have its process killed from outside: nothing within could end or replace it."""
+
+MOST_LEFT_BEHIND = 8
+"""Threads that don't end with their job's time limit, or as many as the worker has if that is more: beyond it the worker ends."""
 
 _MENDS = 1200  # tries, one each 0.05 s
 
 
 class Board(Protocol):
+<<<<<<< Updated upstream
     """Where others can see what each thread runs, also after a SIGKILL."""
 
     def begin(self, slot: int, token: str, kill_after: float | None) -> None:
@@ -34,27 +48,33 @@ class Board(Protocol):
 
 class Report(NamedTuple):
     """A claim that a thread is done with, and the seconds that it took."""
+=======
+    """Where others may read what each slot runs: such as the parent of this process, which may have to kill it."""
+>>>>>>> Stashed changes
 
-    claim: Claim
-    outcome: Outcome
-    took: float
+    def begin(self, slot: int, token: str, kill_after: float | None) -> None:
+        """The claim with this token begins to run; the process may be killed when it still does after so many seconds, None:
+        never."""
 
-
-class _Run:
-    """What one thread is doing. `lost`: the claim is no longer ours, its report goes nowhere. `outcome`: that of a job that has
-    ended."""
-
-    __slots__ = ("began", "claim", "hold", "lost", "outcome")
-
-    def __init__(self, hold: Hold, claim: Claim, began: float) -> None:
-        self.hold, self.claim, self.began = hold, claim, began
-        self.lost = False
-        self.outcome: Outcome | None = None
+    def end(self, slot: int) -> None:
+        """It has ended."""
 
 
-class Crew:
-    """`size` threads that share what all holds hand out. None of them ends before `end`, whatever is raised in it."""
+class _Seat:
+    """A thread in its slot, and what it runs. `left`: it is left behind, and another has the slot."""
 
+    def __init__(self, crew: Crew, slot: int) -> None:
+        self.slot = slot
+        self.left = False
+        self.run: Run | None = None
+        self.thread = threading.Thread(target=crew._work, args=(self,), name=f"spoolq-job-{slot}", daemon=True)
+
+
+class Crew(Roster):
+    """`size` threads that share what all holds hand out. None of them ends before `end`, whatever is raised in it, but one that
+    runs on after its job's time limit: it is left behind, and replaced.
+
+<<<<<<< Updated upstream
     def __init__(
         self,
         size: int,
@@ -71,25 +91,37 @@ class Crew:
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}
+=======
+    board   told of what each slot runs, None: nobody is
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        board: Board | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(size, clock, wall)
+        self._board = board
+        self._watch = Watch()
+        self._seats: dict[int, _Seat] = {}
+        self._left: list[_Seat] = []
+>>>>>>> Stashed changes
         self._ended = False
 
     def start(self) -> None:
         """Begin to run what is handed out."""
         for slot in range(self.size):
-            thread = threading.Thread(target=self._work, args=(slot,), name=f"spoolq-job-{slot}", daemon=True)
-            thread.start()
-            self._threads[slot] = thread
+            self._seat(slot)
 
     def end(self) -> None:
         """Each thread ends after the job that it runs."""
         self._ended = True
+        self._watch.end()
         for _ in range(self.size):
             self.todo.put(None)
-
-    @property
-    def room(self) -> int:
-        """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""
-        return self.size - len(self.runs) - sum([len(hold.unbegun) for hold in self.holds])
 
     @property
     def busy(self) -> bool:
@@ -100,24 +132,45 @@ class Crew:
     @property
     def dead(self) -> list[str]:
         """The threads that have ended, and should not have."""
-        found = [thread.name for thread in self._threads.values() if not thread.is_alive()]
-        return [] if self._ended else found
+        found = [seat.thread.name for seat in self._seats.values() if not (seat.left or seat.thread.is_alive())]
+        return [] if self._ended else [*found, *(["spoolq-limits"] if self._watch.dead else [])]
+
+    @property
+    def left_behind(self) -> int:
+        """How many threads run on though their job's time limit is over and they were replaced."""
+        with self.lock:
+            self._left = [seat for seat in self._left if seat.thread.is_alive()]
+            return len(self._left)
+
+    @property
+    def worn_out(self) -> bool:
+        """Whether there are too many of them."""
+        return bool(self._left) and self.left_behind > max(self.size, MOST_LEFT_BEHIND)
+
+    def _seat(self, slot: int) -> None:
+        seat = _Seat(self, slot)
+        self._seats[slot] = seat  # a thread that can't be started is one that should not have ended
+        seat.thread.start()
 
     def _lives(self, slot: int) -> bool:
-        thread = self._threads.get(slot)
-        return thread is None or thread.is_alive()
+        seat = self._seats.get(slot)
+        return seat is None or seat.thread.is_alive()
 
-    def _work(self, slot: int) -> None:
-        while not self._ended:
+    # the threads
+
+    def _work(self, seat: _Seat) -> None:
+        while not (self._ended or seat.left):
             try:
-                self._work_off(slot)
-            except BaseException as error:  # no memory, or a time limit of the task's own that strikes after its end
-                self._mend(slot, error)
+                self._work_off(seat)
+            except BaseException as error:  # no memory, or somebody's exception that strikes after the job's end
+                self._mend(seat, error)
 
-    def _work_off(self, slot: int) -> None:
+    def _work_off(self, seat: _Seat) -> None:
+        call = partial(self._call, seat)
         while (batch := self.todo.get()) is not None:
             hold, claims = batch
             for claim in claims:
+<<<<<<< Updated upstream
                 if (began := hold.begin(slot, claim)) is not None:
                     run = self.runs[slot]
                     if self.board is not None:
@@ -126,134 +179,77 @@ class Crew:
                     hold.finish(slot, run.outcome, self.clock() - began)
                     if self.board is not None:
                         self.board.end(slot)
+=======
+                if (run := hold.begin(seat.slot, claim)) is not None:
+                    seat.run = run
+                    run.outcome = hold.runner.run(claim, seat.slot, call)
+                    hold.finish(run, run.outcome, self.clock() - run.began)
+                    if seat.left:
+                        return
+>>>>>>> Stashed changes
 
-    def _mend(self, slot: int, error: BaseException) -> None:
+    def _mend(self, seat: _Seat, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and
         had not begun is put back by the hold's owner."""
         for attempt in range(_MENDS):
             try:
                 time.sleep(0.05 * bool(attempt))
-                if (run := self.runs.get(slot)) is not None:
+                if seat.left:
+                    return
+                if (run := self.runs.get(seat.slot)) is not None:
                     outcome = run.outcome or run.hold.runner.died(run.claim, error)
-                    run.hold.finish(slot, outcome, self.clock() - run.began)
+                    run.hold.finish(run, outcome, self.clock() - run.began)
                 log.error("%s was raised in a thread between jobs, it goes on: %s", type(error).__name__, error)
             except BaseException:  # noqa: S112  (no memory to tell it with, perhaps)
                 continue
             return
         raise error  # the worker sees that the thread has ended, and ends as well
 
+    def _call(self, seat: _Seat, task: Task[..., Any], job: Job) -> Any:
+        """Run the task within its limits, and have it on the board."""
+        board, run = self._board, seat.run
+        if run is None or (board is None and not task.limited):
+            return task.run(job)
+        if board is not None:
+            board.begin(run.slot, run.claim.token, None if task.timeout is None else task.timeout + KILL_AFTER)
+        try:
+            if not task.limited:
+                return task.run(job)
+            exposure: Exposure[Any] = Exposure(
+                self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(seat, run, task, exposure)
+            )
+            return exposure.run(lambda: task.run(job))
+        finally:
+            if board is not None:
+                self._off_the_board(board, run)
 
-class Hold:
-    """The claims of one store that are in this worker's hands, until a thread has reported on them.
+    def _off_the_board(self, board: Board, run: Run) -> None:
+        with self.lock:
+            if self.runs.get(run.slot) is run:  # else another has the slot
+                board.end(run.slot)
 
-    A claim is unbegun, running, or reported; taken back or forgotten, it is no longer here, and no thread begins it. `ring` is
-    called when it is worth looking at the reports.
-    """
-
-    def __init__(self, crew: Crew, runner: Runner, ring: Callable[[], None]) -> None:
-        self.runner = runner
-        self.unbegun: dict[str, tuple[Claim, float]] = {}  # in the order in which they were claimed
-        self.low = 0  # unbegun claims at which the next ones should be fetched
-        self.hungry = False  # could claim more, if a thread were free
-        self.good_until = float("inf")  # past it the lease may be over: nothing is begun
-        self.closed = False  # nothing is begun any more
-        self._crew = crew
-        self._ring = ring
-        self._reports: deque[Report] = deque()
-        crew.holds.append(self)
-
-    def hand_out(self, claims: Sequence[Claim], size: int) -> None:
-        """Give claims to the threads, `size` at a time."""
-        now = self._crew.clock()
-        with self._crew.lock:
-            for claim in claims:
-                self.unbegun[claim.token] = (claim, now)
-        for start in range(0, len(claims), size):
-            self._crew.todo.put((self, claims[start : start + size]))
-
-    def begin(self, slot: int, claim: Claim) -> float | None:
-        """A thread is about to run a claim. Returns the time; None when it must not: it isn't surely ours, or it is the end."""
-        crew = self._crew
-        now = crew.clock()
-        with crew.lock:
-            if now <= self.good_until and not self.closed:
-                if claim.token not in self.unbegun:
-                    return None
-                crew.runs[slot] = _Run(self, claim, now)
-                del self.unbegun[claim.token]
-                return now
-        self._ring()
-        return None
-
-    def finish(self, slot: int, outcome: Outcome, took: float) -> None:
-        """A thread is done with what it ran."""
-        crew = self._crew
-        with crew.lock:
-            run = crew.runs[slot]
-            if not run.lost:
-                self._reports.append(Report(run.claim, outcome, took))
-            self.unbegun.pop(run.claim.token, None)  # there only if the thread was struck as it began
-            del crew.runs[slot]  # last: what is in neither is lost, what is in both is fenced
-            ring = took > GATHER or len(self.unbegun) <= self.low
-            others = [hold for hold in crew.holds if hold.hungry and hold is not self]
-        if ring:
-            self._ring()
-        for hold in others:
-            hold._ring()
-
-    def reports(self) -> list[Report]:
-        """What the threads reported since the last time."""
-        found: list[Report] = []
-        while self._reports:
-            found.append(self._reports.popleft())
-        return found
-
-    def take_back(self, before: float = float("inf")) -> list[Claim]:
-        """Claims that no thread has begun, out of their reach, in the order in which they were claimed; those that were handed
-        out before that time."""
-        with self._crew.lock:
-            back = [claim for claim, at in self.unbegun.values() if at < before]
-            for claim in back:
-                del self.unbegun[claim.token]
-        return back
-
-    def take_back_running(self) -> list[Claim]:
-        """Claims that are running: their reports no longer count."""
-        with self._crew.lock:
-            mine = self._mine()
-            for run in mine:
-                run.lost = True
-        return [run.claim for run in mine]
-
-    def forget(self, tokens: Iterable[str]) -> int:
-        """These are somebody else's now: they aren't begun, and reports on them don't count. Returns how many of them were
-        here."""
-        gone = set(tokens)
-        with self._crew.lock:
-            running = [run for run in self._mine() if run.claim.token in gone]
-            for run in running:
-                run.lost = True
-            return len(running) + sum([self.unbegun.pop(token, None) is not None for token in gone])
-
-    @property
-    def tokens(self) -> set[str]:
-        """Of all that is here."""
-        with self._crew.lock:
-            mine = {run.claim.token for run in self._mine()} | self.unbegun.keys()
-            return mine | {report.claim.token for report in self._reports}
-
-    @property
-    def count(self) -> int:
-        """How many are here."""
-        with self._crew.lock:
-            return len(self.unbegun) + len(self._mine()) + len(self._reports)
-
-    @property
-    def working(self) -> list[Working]:
-        """What the threads are doing here."""
-        with self._crew.lock:
-            runs = sorted((slot, run) for slot, run in self._crew.runs.items() if run.hold is self and not run.lost)
-        return [Working(slot, run.claim, self._crew.epoch + run.began) for slot, run in runs]
-
-    def _mine(self) -> list[_Run]:
-        return [run for run in self._crew.runs.values() if run.hold is self and not run.lost]
+    def _leave_behind(self, seat: _Seat, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
+        """A job runs on after its limit: report on it, and give its slot to another thread."""
+        error = exposure.error(TimeLimit)
+        outcome = run.hold.runner.died(run.claim, error)
+        with self.lock:
+            if self.runs.get(run.slot) is not run:
+                return  # it has ended after all
+            seat.left = True
+            self._left.append(seat)
+            if self._board is not None:
+                self._board.end(run.slot)
+        run.hold.finish(run, outcome, self.clock() - run.began)
+        if not self._ended:
+            self._seat(seat.slot)
+        frame = sys._current_frames().get(seat.thread.ident or 0)
+        log.error(
+            "a job of task %s can't be ended: %s, and it runs on %g s after TimeLimit was raised in it (time.sleep, a wait for a"
+            " network and other C code don't notice). It is reported as failed, its thread %s is left behind and replaced, and"
+            " what it still does counts no more. It is at:\n%s",
+            task.name,
+            error,
+            STUCK,
+            seat.thread.name,
+            "".join(traceback.format_stack(frame)) if frame is not None else "(it has just ended)",
+        )

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from spoolq.crew import Hold
 from spoolq.errors import StaleCall, StoreUnavailable
+from spoolq.hold import Hold
 from spoolq.reach import Reach
 from spoolq.runner import Runner
 from spoolq.settler import Settler

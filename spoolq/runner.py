@@ -7,15 +7,18 @@ import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from spoolq import wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Claim, Failure, Job, new_id
 from spoolq.retry import Dropped, GiveUp, RetryAt, RetryPolicy, decide
 from spoolq.store.base import WorkerInfo
-from spoolq.tasks import Tasks
+from spoolq.tasks import Task, Tasks
 
 log = logging.getLogger("spoolq.worker")
+
+Call = Callable[[Task[..., Any], Job], Any]
 
 UNKNOWN_POLICY = RetryPolicy()
 
@@ -93,15 +96,15 @@ class Runner:
         self._store = store
         self._clock = clock
 
-    def run(self, claim: Claim, slot: int = 0) -> Outcome:
-        """Run the job; `slot` is the number of the thread."""
+    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Outcome:
+        """Run the job; `slot` is the number of the thread, `call` runs the task with it, within its limits."""
         try:
-            return self._run(claim, slot)
+            return self._run(claim, slot, call)
         except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._failed(claim, new_id(), error, [], 1, slot)
 
-    def _run(self, claim: Claim, slot: int) -> Outcome:
+    def _run(self, claim: Claim, slot: int, call: Call) -> Outcome:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
@@ -114,7 +117,7 @@ class Runner:
             return self._ended(claim, job, UNKNOWN_POLICY, error, slot)
         token = _current.set(Current(job, self._store))
         try:
-            task.run(job)
+            call(task, job)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
             return self._ended(claim, job, task.policy, error, slot)
         finally:

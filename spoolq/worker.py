@@ -17,7 +17,7 @@ from typing import Literal
 from spoolq import logfiles, signals
 from spoolq.burst import Burst
 from spoolq.consumer import Consumer
-from spoolq.crew import Crew
+from spoolq.crew import Board, Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.heartbeat import Heartbeat
@@ -52,7 +52,11 @@ class Worker:
     burst      end when there is nothing left to do
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
+<<<<<<< Updated upstream
     member     where it stands among the other processes of its host
+=======
+    board      told of what each thread runs, for a parent of this process; None for nobody
+>>>>>>> Stashed changes
     hook       called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -69,7 +73,11 @@ class Worker:
         grace: float | None = 25.0,
         burst: bool = False,
         max_prefetch: int = 100,
+<<<<<<< Updated upstream
         member: Membership = ALONE,
+=======
+        board: Board | None = None,
+>>>>>>> Stashed changes
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
@@ -80,9 +88,13 @@ class Worker:
         self._now = self._paused = False
         self._rng = rng or random.Random()
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+<<<<<<< Updated upstream
         self._member = member
         self._presence = None if member.folder is None else Presence(member.folder, info, info.threads, member.pool)
         self._crew = Crew(info.threads, board=self._presence)
+=======
+        self._crew = Crew(info.threads, board=board)
+>>>>>>> Stashed changes
 
         def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
             runner = Runner(tasks, info, says, store.now)
@@ -131,8 +143,9 @@ class Worker:
 
     def run(self) -> int:
         """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; 70 when a thread of ours has
-        ended that should not have; of a burst also 69 when the primary was out of reach, 75 when jobs are left in the spool that
-        it doesn't take, or a queue can't be read. Safe to start while Redis is away.
+        ended that should not have, or too many jobs run on after their time limit; of a burst also 69 when the primary was out of
+        reach, 75 when jobs are left in the spool that it doesn't take, or a queue can't be read. Safe to start while Redis is
+        away.
 
         Raises ConfigError when one of the stores can't be used as it is set up.
         """
@@ -217,6 +230,13 @@ class Worker:
                             "the worker ends, to be started anew: %s ended, and should not have; claims are put back, or run"
                             " again elsewhere when their lease is over",
                             ", ".join(dead),
+                        )
+                        return BROKEN
+                    if self._crew.worn_out:
+                        log.critical(
+                            "the worker ends, to be started anew: %d jobs run on in it after their time limit, and only its end"
+                            " ends them",
+                            self._crew.left_behind,
                         )
                         return BROKEN
                     if self._burst is not None and (code := self._burst.turn()) is not None:

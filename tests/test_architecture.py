@@ -27,7 +27,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "store.sqlite store.redis",  # 4
     "client",  # 5
     "drain watch tasks scheduler stats transfer",
-    "runner forward",
+    "runner forward limits",
+    "hold",
     "crew settler rescuer journal reach",
     "reconciler replayer",
     "consumer crashes",

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from spoolq.crew import Crew, Hold
+from spoolq.crew import Crew
+from spoolq.hold import Hold, Run
 from spoolq.job import Claim
-from spoolq.runner import Done, Runner
-from spoolq.tasks import Tasks
+from spoolq.runner import Call, Done, Outcome, Runner
+from spoolq.tasks import Task, Tasks
 from tests.clock import Clock
 from tests.unit.hands import info, warnings
 from tests.waiting import eventually
@@ -26,7 +27,7 @@ class Fixed(Runner):
         self.function = function
         self.ran: list[str] = []
 
-    def run(self, claim: Claim, slot: int = 0) -> Done:
+    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Done:
         if callable(self.function):
             self.function(claim.token)
         self.ran.append(claim.token)
@@ -115,7 +116,7 @@ def test_a_report_on_what_was_taken_back_while_it_ran_does_not_count(crew: Crew)
     assert tokens(hold.take_back_running()) == ["a", "b"]
     assert (hold.count, hold.working, crew.busy) == (0, [], False)
     assert crew.room == 0, "its thread is still occupied"
-    hold.finish(0, Done(), 1.0)
+    hold.finish(crew.runs[0], Done(), 1.0)
     assert hold.reports() == []
     assert crew.room == 1
 
@@ -126,7 +127,7 @@ def test_what_is_forgotten_is_neither_begun_nor_reported(crew: Crew) -> None:
     hold.begin(0, claims("a")[0])
     assert hold.forget(["a", "b", "unknown"]) == 2
     assert hold.begin(1, claims("b")[0]) is None
-    hold.finish(0, Done(), 1.0)
+    hold.finish(crew.runs[0], Done(), 1.0)
     assert hold.tokens == {"c"}
 
 
@@ -147,11 +148,11 @@ def test_a_thread_that_is_free_again_is_told_to_whoever_could_use_it(crew: Crew)
     one, two = Hold(crew, Fixed(), lambda: rung.append("one")), Hold(crew, Fixed(), lambda: rung.append("two"))
     one.hand_out(claims("a", "b"), 1)
     one.begin(0, claims("a")[0])
-    one.finish(0, Done(), 5.0)
+    one.finish(crew.runs[0], Done(), 5.0)
     assert rung == ["one"]
     two.hungry = True
     one.begin(0, claims("b")[0])
-    one.finish(0, Done(), 5.0)
+    one.finish(crew.runs[0], Done(), 5.0)
     assert rung == ["one", "one", "two"]
 
 
@@ -162,7 +163,7 @@ def test_short_jobs_wait_for_each_other(crew: Crew) -> None:
     hold.hand_out(claims("a", "b", "c"), 1)
     for token, expected in (("a", 0), ("b", 1), ("c", 2)):
         hold.begin(0, claims(token)[0])
-        hold.finish(0, Done(), 0.0001)
+        hold.finish(crew.runs[0], Done(), 0.0001)
         assert len(rung) == expected
 
 
@@ -203,8 +204,8 @@ def test_threads_that_are_struck_between_two_jobs_go_on(crew: Crew, caplog: pyte
     crew.start()
     hand_out("a", "b")
     eventually(lambda: len(runner.ran) == 2 and not crew.runs)
-    for thread in crew._threads.values():
-        strike(thread)
+    for seat in crew._seats.values():
+        strike(seat.thread)
     eventually(struck, what="two threads that met it")
     hand_out("y", "z")
     eventually(lambda: {"y", "z"} <= set(runner.ran) and not crew.runs)
@@ -217,10 +218,10 @@ def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) ->
     struck: list[str] = []
 
     class Struck(Fixed):
-        def run(self, claim: Claim, slot: int = 0) -> Done:
+        def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Done:
             if claim.token == "a" and where == "before":
                 raise MemoryError
-            return super().run(claim, slot)
+            return super().run(claim, slot, call)
 
         def died(self, claim: Claim, why: BaseException | None = None) -> Done:
             struck.append(f"{claim.token} {type(why).__name__}")
@@ -231,7 +232,7 @@ def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) ->
     hold = Hold(crew, runner := Struck(), lambda: None)
     finish = hold.finish
 
-    def failing(slot: int, outcome: Done, took: float) -> None:
+    def failing(run: Run, outcome: Outcome, took: float) -> None:
         hold.finish = finish  # type: ignore[method-assign]
         raise MemoryError
 

@@ -1,0 +1,171 @@
+"""The claims of one store that wait for a thread, or run, and who runs what."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from spoolq.job import Claim
+from spoolq.runner import Outcome, Runner
+from spoolq.store.base import Working
+
+GATHER = 0.01
+"""Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
+
+
+class Report(NamedTuple):
+    """A claim that a thread is done with, and the seconds that it took."""
+
+    claim: Claim
+    outcome: Outcome
+    took: float
+
+
+class Run:
+    """What one slot is doing. `lost`: the claim is no longer ours, its report goes nowhere. `outcome`: that of a job that has
+    ended."""
+
+    __slots__ = ("began", "claim", "hold", "lost", "outcome", "slot")
+
+    def __init__(self, hold: Hold, slot: int, claim: Claim, began: float) -> None:
+        self.hold, self.slot, self.claim, self.began = hold, slot, claim, began
+        self.lost = False
+        self.outcome: Outcome | None = None
+
+
+class Roster:
+    """Who runs what, of all holds: slots 0 to `size` - 1 are threads."""
+
+    def __init__(self, size: int, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.size = size
+        self.clock = clock
+        self.epoch = wall() - clock()
+        self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
+        self.runs: dict[int, Run] = {}
+        self.holds: list[Hold] = []
+        self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
+
+    @property
+    def room(self) -> int:
+        """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""
+        return self.size - len(self.runs) - sum([len(hold.unbegun) for hold in self.holds])
+
+
+class Hold:
+    """The claims of one store that are in this worker's hands, until a thread has reported on them.
+
+    A claim is unbegun, running, or reported; taken back or forgotten, it is no longer here, and no thread begins it. `ring` is
+    called when it is worth looking at the reports.
+    """
+
+    def __init__(self, roster: Roster, runner: Runner, ring: Callable[[], None]) -> None:
+        self.runner = runner
+        self.unbegun: dict[str, tuple[Claim, float]] = {}  # in the order in which they were claimed
+        self.low = 0  # unbegun claims at which the next ones should be fetched
+        self.hungry = False  # could claim more, if a thread were free
+        self.good_until = float("inf")  # past it the lease may be over: nothing is begun
+        self.closed = False  # nothing is begun any more
+        self._roster = roster
+        self._ring = ring
+        self._reports: deque[Report] = deque()
+        roster.holds.append(self)
+
+    def hand_out(self, claims: Sequence[Claim], size: int) -> None:
+        """Give claims to the threads, `size` at a time."""
+        now = self._roster.clock()
+        with self._roster.lock:
+            for claim in claims:
+                self.unbegun[claim.token] = (claim, now)
+        for start in range(0, len(claims), size):
+            self._roster.todo.put((self, claims[start : start + size]))
+
+    def begin(self, slot: int, claim: Claim) -> Run | None:
+        """A thread is about to run a claim. None when it must not: it isn't surely ours, or it is the end."""
+        roster = self._roster
+        now = roster.clock()
+        with roster.lock:
+            if now <= self.good_until and not self.closed:
+                if claim.token not in self.unbegun:
+                    return None
+                run = roster.runs[slot] = Run(self, slot, claim, now)
+                del self.unbegun[claim.token]
+                return run
+        self._ring()
+        return None
+
+    def finish(self, run: Run, outcome: Outcome, took: float) -> None:
+        """A run has ended, or is given up: the first to say so is heard."""
+        roster = self._roster
+        with roster.lock:
+            if roster.runs.get(run.slot) is not run:
+                return
+            if not run.lost:
+                self._reports.append(Report(run.claim, outcome, took))
+            self.unbegun.pop(run.claim.token, None)  # there only if the thread was struck as it began
+            del roster.runs[run.slot]  # last: what is in neither is lost, what is in both is fenced
+            ring = took > GATHER or len(self.unbegun) <= self.low
+            others = [hold for hold in roster.holds if hold.hungry and hold is not self]
+        if ring:
+            self._ring()
+        for hold in others:
+            hold._ring()
+
+    def reports(self) -> list[Report]:
+        """What the threads reported since the last time."""
+        found: list[Report] = []
+        while self._reports:
+            found.append(self._reports.popleft())
+        return found
+
+    def take_back(self, before: float = float("inf")) -> list[Claim]:
+        """Claims that no thread has begun, out of their reach, in the order in which they were claimed; those that were handed
+        out before that time."""
+        with self._roster.lock:
+            back = [claim for claim, at in self.unbegun.values() if at < before]
+            for claim in back:
+                del self.unbegun[claim.token]
+        return back
+
+    def take_back_running(self) -> list[Claim]:
+        """Claims that are running: their reports no longer count."""
+        with self._roster.lock:
+            mine = self._mine()
+            for run in mine:
+                run.lost = True
+        return [run.claim for run in mine]
+
+    def forget(self, tokens: Iterable[str]) -> int:
+        """These are somebody else's now: they aren't begun, and reports on them don't count. Returns how many of them were
+        here."""
+        gone = set(tokens)
+        with self._roster.lock:
+            running = [run for run in self._mine() if run.claim.token in gone]
+            for run in running:
+                run.lost = True
+            return len(running) + sum([self.unbegun.pop(token, None) is not None for token in gone])
+
+    @property
+    def tokens(self) -> set[str]:
+        """Of all that is here."""
+        with self._roster.lock:
+            mine = {run.claim.token for run in self._mine()} | self.unbegun.keys()
+            return mine | {report.claim.token for report in self._reports}
+
+    @property
+    def count(self) -> int:
+        """How many are here."""
+        with self._roster.lock:
+            return len(self.unbegun) + len(self._mine()) + len(self._reports)
+
+    @property
+    def working(self) -> list[Working]:
+        """What the threads are doing here."""
+        with self._roster.lock:
+            runs = sorted((slot, run) for slot, run in self._roster.runs.items() if run.hold is self and not run.lost)
+        return [Working(slot, run.claim, self._roster.epoch + run.began) for slot, run in runs]
+
+    def _mine(self) -> list[Run]:
+        return [run for run in self._roster.runs.values() if run.hold is self and not run.lost]
