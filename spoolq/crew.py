@@ -6,17 +6,10 @@ import logging
 import sys
 import threading
 import time
-<<<<<<< Updated upstream
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
-from typing import NamedTuple, Protocol
-=======
 import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
->>>>>>> Stashed changes
 
 from spoolq.errors import TimeLimit
 from spoolq.hold import Roster, Run
@@ -36,21 +29,7 @@ _MENDS = 1200  # tries, one each 0.05 s
 
 
 class Board(Protocol):
-<<<<<<< Updated upstream
-    """Where others can see what each thread runs, also after a SIGKILL."""
-
-    def begin(self, slot: int, token: str, kill_after: float | None) -> None:
-        """A thread runs that claim; its process may be killed for it after so many seconds, None for never."""
-
-    def end(self, slot: int) -> None:
-        """It is done with it."""
-
-
-class Report(NamedTuple):
-    """A claim that a thread is done with, and the seconds that it took."""
-=======
     """Where others may read what each slot runs: such as the parent of this process, which may have to kill it."""
->>>>>>> Stashed changes
 
     def begin(self, slot: int, token: str, kill_after: float | None) -> None:
         """The claim with this token begins to run; the process may be killed when it still does after so many seconds, None:
@@ -74,24 +53,6 @@ class Crew(Roster):
     """`size` threads that share what all holds hand out. None of them ends before `end`, whatever is raised in it, but one that
     runs on after its job's time limit: it is left behind, and replaced.
 
-<<<<<<< Updated upstream
-    def __init__(
-        self,
-        size: int,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        board: Board | None = None,
-    ) -> None:
-        self.size = size
-        self.board = board
-        self.clock = clock
-        self.epoch = wall() - clock()
-        self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
-        self.runs: dict[int, _Run] = {}
-        self.holds: list[Hold] = []
-        self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
-        self._threads: dict[int, threading.Thread] = {}
-=======
     board   told of what each slot runs, None: nobody is
     """
 
@@ -108,7 +69,6 @@ class Crew(Roster):
         self._watch = Watch()
         self._seats: dict[int, _Seat] = {}
         self._left: list[_Seat] = []
->>>>>>> Stashed changes
         self._ended = False
 
     def start(self) -> None:
@@ -166,27 +126,20 @@ class Crew(Roster):
                 self._mend(seat, error)
 
     def _work_off(self, seat: _Seat) -> None:
-        call = partial(self._call, seat)
+        call, board = partial(self._call, seat), self._board
         while (batch := self.todo.get()) is not None:
             hold, claims = batch
             for claim in claims:
-<<<<<<< Updated upstream
-                if (began := hold.begin(slot, claim)) is not None:
-                    run = self.runs[slot]
-                    if self.board is not None:
-                        self.board.begin(slot, claim.token, None)
-                    run.outcome = hold.runner.run(claim, slot)
-                    hold.finish(slot, run.outcome, self.clock() - began)
-                    if self.board is not None:
-                        self.board.end(slot)
-=======
                 if (run := hold.begin(seat.slot, claim)) is not None:
                     seat.run = run
+                    if board is not None:
+                        board.begin(seat.slot, claim.token, None)
                     run.outcome = hold.runner.run(claim, seat.slot, call)
                     hold.finish(run, run.outcome, self.clock() - run.began)
                     if seat.left:
-                        return
->>>>>>> Stashed changes
+                        return  # the slot is another's
+                    if board is not None:
+                        board.end(seat.slot)
 
     def _mend(self, seat: _Seat, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and
@@ -206,27 +159,16 @@ class Crew(Roster):
         raise error  # the worker sees that the thread has ended, and ends as well
 
     def _call(self, seat: _Seat, task: Task[..., Any], job: Job) -> Any:
-        """Run the task within its limits, and have it on the board."""
-        board, run = self._board, seat.run
-        if run is None or (board is None and not task.limited):
+        """Run the task within its limits."""
+        run = seat.run
+        if not task.limited or run is None:
             return task.run(job)
-        if board is not None:
-            board.begin(run.slot, run.claim.token, None if task.timeout is None else task.timeout + KILL_AFTER)
-        try:
-            if not task.limited:
-                return task.run(job)
-            exposure: Exposure[Any] = Exposure(
-                self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(seat, run, task, exposure)
-            )
-            return exposure.run(lambda: task.run(job))
-        finally:
-            if board is not None:
-                self._off_the_board(board, run)
-
-    def _off_the_board(self, board: Board, run: Run) -> None:
-        with self.lock:
-            if self.runs.get(run.slot) is run:  # else another has the slot
-                board.end(run.slot)
+        if self._board is not None and task.timeout is not None:
+            self._board.begin(run.slot, run.claim.token, task.timeout + KILL_AFTER)
+        exposure: Exposure[Any] = Exposure(
+            self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(seat, run, task, exposure)
+        )
+        return exposure.run(lambda: task.run(job))
 
     def _leave_behind(self, seat: _Seat, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
         """A job runs on after its limit: report on it, and give its slot to another thread."""

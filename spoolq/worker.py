@@ -17,7 +17,7 @@ from typing import Literal
 from spoolq import logfiles, signals
 from spoolq.burst import Burst
 from spoolq.consumer import Consumer
-from spoolq.crew import Board, Crew
+from spoolq.crew import Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.heartbeat import Heartbeat
@@ -52,11 +52,7 @@ class Worker:
     burst      end when there is nothing left to do
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
-<<<<<<< Updated upstream
     member     where it stands among the other processes of its host
-=======
-    board      told of what each thread runs, for a parent of this process; None for nobody
->>>>>>> Stashed changes
     hook       called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -73,11 +69,7 @@ class Worker:
         grace: float | None = 25.0,
         burst: bool = False,
         max_prefetch: int = 100,
-<<<<<<< Updated upstream
         member: Membership = ALONE,
-=======
-        board: Board | None = None,
->>>>>>> Stashed changes
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
@@ -88,13 +80,9 @@ class Worker:
         self._now = self._paused = False
         self._rng = rng or random.Random()
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
-<<<<<<< Updated upstream
         self._member = member
         self._presence = None if member.folder is None else Presence(member.folder, info, info.threads, member.pool)
         self._crew = Crew(info.threads, board=self._presence)
-=======
-        self._crew = Crew(info.threads, board=board)
->>>>>>> Stashed changes
 
         def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
             runner = Runner(tasks, info, says, store.now)

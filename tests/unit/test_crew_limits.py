@@ -190,7 +190,8 @@ def test_the_board_shows_what_runs_and_until_when_it_may(scene: Scene) -> None:
     scene.ended("note")
     scene.hand_out("blocked")
     scene.ended("blocked")
-    told = [("begin", 0, "note", None), ("end", 0), ("begin", 0, "blocked", 0.25 + KILL_AFTER), ("end", 0)]
+    told: list[tuple[Any, ...]] = [("begin", 0, "note", None), ("end", 0)]
+    told += [("begin", 0, "blocked", None), ("begin", 0, "blocked", 0.25 + KILL_AFTER), ("end", 0)]
     assert scene.board.told == told
     scene.hand_out("note", args=(1,))
     gate.set()
