@@ -219,12 +219,55 @@ local function worker()
   w.hash, w.claims = S .. 'worker:' .. w.key, S .. 'claims:' .. w.key
   return w
 end
+-- What the worker's threads are shown to work on in Resque's records: token and Resque's id, line after line.
+local function shown(key)
+  local ids = {}
+  for token, id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'shown') or '', '([^\n]+)\n([^\n]+)') do ids[token] = id end
+  return ids
+end
+-- Where node-resque took a worker of ours for dead, it put a copy of the job that the worker is shown to have into `failed`, and the
+-- worker out of `workers`. The job is held still; who retries the copy would run it twice. Found by what node writes in front and
+-- behind, and by the job's id, or all its bytes where it has none.
+local function is_copy(entry, name, payload)
+  local front = '{"worker":"' .. name .. '","queue":"'
+  if string.sub(entry, 1, #front) ~= front then return false end
+  if not string.find(entry, '"exception":"Worker Timeout (killed manually)"', #front, true) then return false end
+  local ids = 0
+  for id in string.gmatch(payload, '"id":"[^"\\]+"') do
+    if not string.find(entry, id, 1, true) then return false end
+    ids = ids + 1
+  end
+  return ids > 0 or string.find(entry, '"payload":' .. payload .. ',', 1, true) ~= nil
+end
+local function take_back_copy(id, payload)
+  local failed, bytes, at = P .. 'failed', 0, -1
+  repeat -- among the newest: this is seen with the next heartbeat, or when the job is rescued
+    local entry = redis.pcall('LINDEX', failed, at)
+    if type(entry) ~= 'string' then return end
+    if is_copy(entry, string.match(id, '^(.*):[^:]*$'), payload) then
+      call('LREM', failed, -1, entry)
+      back('RPUSH', failed, entry)
+      return
+    end
+    bytes, at = bytes + #entry, at - 1
+  until bytes > MOST_BYTES or at < -100
+end
+local function take_back(key, id)
+  for token, thread in pairs(shown(key)) do
+    local value = thread == id and call('HGET', S .. 'claims:' .. key, token)
+    if value then
+      local _, payload = cut(value)
+      take_back_copy(id, payload)
+    end
+  end
+end
 local function alive(w) call('ZADD', LEASES, string.format('%.6f', now + w.lease), w.key) end
 local function register(w)
   alive(w)
+  local before = '\n' .. (call('HGET', w.hash, 'ids') or '') .. '\n'
   call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
-    display('SADD', P .. 'workers', id)
+    if display('SADD', P .. 'workers', id) == 1 and string.find(before, '\n' .. id .. '\n', 1, true) then take_back(w.key, id) end
     display('SET', P .. 'worker:' .. id .. ':started', w.started)
   end
 end
@@ -249,12 +292,6 @@ local function held(claims)
     end
   end
   return have, lost
-end
--- What the worker's threads are shown to work on in Resque's records: token and Resque's id, line after line.
-local function shown(key)
-  local ids = {}
-  for token, id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'shown') or '', '([^\n]+)\n([^\n]+)') do ids[token] = id end
-  return ids
 end
 local function show(key, ids)
   local lines = {}
