@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from spoolq.drain import Drainer
+    from spoolq.failurelog.entry import Redact
+    from spoolq.failurelog.sink import FailureSink
     from spoolq.forward import Forwarder
     from spoolq.pool import Pool
     from spoolq.replayer import Replayer
@@ -47,6 +49,8 @@ class SpoolQ:
     url         redis://, rediss://, unix:// or sqlite:///path (no Redis at all)
     spool       the file that takes jobs while Redis can't; by default one per destination in the state directory
     namespace   the prefix of all keys in Redis (`resque`)
+    redact      called with a copy of each failure that goes to files or buckets (`failure_log`), a dictionary: takes out what
+                should not be there, in place, or returns another. The store's own failure list keeps everything
     settings    any other setting by name, as in the docs' configuration page
 
     Making one connects to nothing and opens nothing. It is safe to share between threads, and to make before a fork.
@@ -60,6 +64,7 @@ class SpoolQ:
         spool: str | os.PathLike[str] | None = None,
         namespace: str | None = None,
         config_file: str | os.PathLike[str] | None = None,
+        redact: Redact | None = None,
         **settings: Any,
     ) -> None:
         from spoolq import config  # tomllib and urllib, for who makes a queue, not for who imports the package
@@ -68,6 +73,9 @@ class SpoolQ:
         self.settings, self.origins = config.load(
             config_file, **{name: value for name, value in given.items() if value is not None}
         )
+        if redact is not None and not callable(redact):
+            raise ConfigError(f"redact = {redact!r}: expected a function of one argument, the failure as a dictionary")
+        self.redact = redact
         self.tasks = Tasks()
         self.hint = Hint(self._hint_place)
         self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
@@ -78,6 +86,7 @@ class SpoolQ:
         self._executor: ThreadPoolExecutor | None = None
         self._calls: set[Future[list[Receipt]]] = set()  # of the executor's threads, under way
         self._forwarder: Forwarder | None = None
+        self._sink: FailureSink | None = None
         _open.add(self)
 
     @classmethod
@@ -330,7 +339,21 @@ class SpoolQ:
         spool = spool or self.spool
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is no journal")
-        return Replayer(spool.settlements, self.primary, self.worker_info((), 1, "drainer"))
+        sink = self.failure_sink()
+        record = None if sink is None else sink.write
+        return Replayer(spool.settlements, self.primary, self.worker_info((), 1, "drainer"), record=record)
+
+    def failure_sink(self) -> FailureSink | None:
+        """What writes failures to the places of `failure_log`; None where there are none. Raises ConfigError where a package is
+        missing for one."""
+        if self._sink is None and self.settings.failure_log:
+            with importing():
+                from spoolq.failurelog import assembly
+            with self._lock:
+                if self._sink is None:
+                    own = self.origins["spool"] == "default" and self.settings.sqlite_path is None
+                    self._sink = assembly.sink(self.settings, self.redact, own_directory=own)
+        return self._sink
 
     def worker(
         self,
@@ -364,6 +387,9 @@ class SpoolQ:
             member = Membership(folder, seat.pool, keeps_house or burst, seat.parent, max_jobs, max_memory)
             drain = drain and keeps_house != burst
             burst = burst and not keeps_house
+        sink = self.failure_sink()
+        if sink is not None:
+            sink.prepare()
         return Worker(
             self.primary,
             self.tasks,
@@ -375,6 +401,8 @@ class SpoolQ:
             grace=self.settings.grace if grace is None else grace,
             burst=burst,
             member=member,
+            record=None if sink is None else sink.write,
+            services=[*(() if sink is None else sink.services), *self._retention()],
         )
 
     def pool(
@@ -398,6 +426,8 @@ class SpoolQ:
         from spoolq.pool import Pool
         from spoolq.starting import Fork, Spawn
 
+        if (sink := self.failure_sink()) is not None:
+            sink.prepare()  # here as well: what is wrong is said before processes are started
         least, most = processes
         folder, key = self._workers_folder(), new_id()
         if not folder.path:
@@ -410,12 +440,24 @@ class SpoolQ:
             start = Spawn(spawn, key, read)
         return Pool(start, folder, least=least, most=most, threads=threads, burst=burst, alive=(read, write))
 
+    def _retention(self) -> Sequence[tuple[str, Callable[[], float]]]:
+        """What lets old failures go from the stores' own lists, where the settings ask for it."""
+        if self.settings.failures_keep is None and self.settings.failures_max_age is None:
+            return ()
+        from spoolq.failurelog import assembly
+
+        stores: list[tuple[str, Callable[[], Store]]] = [(self.settings.destination, lambda: self.primary)]
+        if self.settings.sqlite_path is None:
+            stores.append((str(self.settings.spool_path), self._open_spool))
+        return assembly.retention(self.settings, stores)
+
     def close(self, timeout: float = 1.0) -> None:
         """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
         afterwards."""
         with self._lock:
             client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
             forwarder, self._forwarder = self._forwarder, None
+            sink, self._sink = self._sink, None
             self._client = self._primary = self._spool = self._executor = None
         if executor is not None:
             from concurrent.futures import wait
@@ -424,6 +466,8 @@ class SpoolQ:
             executor.shutdown(wait=False)
         if forwarder is not None:
             forwarder.stop(timeout)
+        if sink is not None:
+            sink.close(timeout)
         if client is not None:
             client.close(timeout)
         for store in (primary, spool):

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from spoolq import address
 from spoolq.address import destination, mask, with_password
 from spoolq.errors import ConfigError
+from spoolq.failurelog import target
 from spoolq.units import duration, number, size, whole
 
 __all__ = ["KINDS", "Origins", "Settings", "default_spool", "destination", "load", "mask"]
@@ -90,6 +91,9 @@ def _path(value: object) -> Path | None:
 _RATE = _or_none(Kind("rows a second, more than 0", _between(number, 1e-6, 1e9)), "none")
 
 
+_AGE = _span(1, 10_000 * 86_400, "from 1s to 10000d")
+
+
 def _as(kind: Kind) -> dict[str, Any]:
     return {"kind": kind}
 
@@ -122,6 +126,13 @@ class Settings:
     spool_min_free: int = field(default=256 << 20, metadata=_as(_bytes(0, 1 << 50, "0 or more")))
     horizon: float = field(default=7 * 86_400.0, metadata=_as(_span(1, 366 * 86_400, "from 1s to 366d")))
     retries: int = field(default=3, metadata=_as(_count(0, 10_000)))
+    failure_log: tuple[str, ...] = field(default=(), metadata=_as(Kind(target.EXPECTED, target.targets)))
+    failure_log_size: int = field(default=64 << 20, metadata=_as(_bytes(1 << 10, 1 << 40, "from 1KiB to 1TiB")))
+    failure_log_keep: int = field(default=100, metadata=_as(_count(1, 1_000_000)))
+    failure_log_max_age: float | None = field(default=90 * 86_400.0, metadata=_as(_or_none(_AGE, "none")))
+    failure_log_outbox: int = field(default=256 << 20, metadata=_as(_bytes(1 << 10, 1 << 44, "from 1KiB to 16TiB")))
+    failures_keep: int | None = field(default=None, metadata=_as(_or_none(_count(0, 10**12), "none")))
+    failures_max_age: float | None = field(default=None, metadata=_as(_or_none(_AGE, "none")))
     drain_rate: float | None = field(default=None, metadata=_as(_RATE))
     drain_batch: int = field(default=500, metadata=_as(_count(1, 10_000)))
 

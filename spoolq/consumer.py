@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from spoolq.crew import Crew
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.hold import Hold, Report
-from spoolq.job import Claim
+from spoolq.job import Claim, Failure
 from spoolq.journal import Journal, Owed
 from spoolq.reach import Reach
 from spoolq.reconciler import Reconciler
@@ -57,6 +57,7 @@ class Consumer:
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
     journal        where to write down what the store can't be told, so that it outlives this process; None for nowhere
+    record         gets every failure before the store is told of it; must not raise
     changed        called when the store goes away or comes back
     kept           called when the store has heard of this worker: its leases last from then on
     hook           called at named points ("registered", "claimed", "idle", "away"), for tests
@@ -72,6 +73,7 @@ class Consumer:
         name: str,
         max_prefetch: int = 100,
         journal: Journal | None = None,
+        record: Callable[[Sequence[Failure]], None] | None = None,
         wanted: Callable[[], bool] = lambda: True,
         changed: Callable[[], None] = lambda: None,
         kept: Callable[[], None] = lambda: None,
@@ -80,6 +82,7 @@ class Consumer:
     ) -> None:
         self.store = store
         self.worker = worker
+        self.record = record
         self.name = name
         self.known = False  # whether the store may have heard of this worker
         self.broken: ConfigError | None = None
@@ -96,7 +99,7 @@ class Consumer:
         self._bell, self._urgent, self._nothing = threading.Event(), threading.Event(), threading.Event()
         self._paused = self._stopping = self._ended = False
         self._hold = Hold(crew, runner, self._ring)
-        self._settler = Settler(store, worker, name, crew.clock)
+        self._settler = Settler(store, worker, name, crew.clock, record)
         self.reach = Reach(name, worker.lease, crew.clock, self._rng, changed=changed, came_back=self._must_reconcile, hook=hook)
         self.reconciler = Reconciler(
             store,

@@ -8,10 +8,11 @@ it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from spoolq.errors import ConfigError, StoreUnavailable, TimeLimit
+from spoolq.job import Failure
 from spoolq.presence import Running, Seen, names
 from spoolq.runner import Runner
 from spoolq.runtime import Folder
@@ -59,12 +60,18 @@ class Crashes:
         return True
 
 
-def inherit(store: Store, dead: WorkerInfo, running: dict[str, Running], runner: Runner) -> int:
-    """Settle in `store` what the dead worker holds there, and take leave for it. Returns how many claims there were. Raises
-    StoreUnavailable; it may be done again then."""
+def inherit(
+    store: Store,
+    dead: WorkerInfo,
+    running: dict[str, Running],
+    runner: Runner,
+    record: Callable[[Sequence[Failure]], None] | None = None,
+) -> int:
+    """Settle in `store` what the dead worker holds there, and take leave for it. Returns how many claims there were. `record`
+    gets the failures first. Raises StoreUnavailable; it may be done again then."""
     claims = store.reconcile(dead, LAST)
     struck = any(one.struck for one in running.values())
-    settler = Settler(store, dead, "crash")
+    settler = Settler(store, dead, "crash", record=record)
     back = []
     for claim in claims:
         run = running.get(claim.token)

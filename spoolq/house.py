@@ -45,7 +45,9 @@ class House:
         self._primary = primary = consumers[0]
         self._replayer: Replayer | None = None
         if spool is not None:
-            self._replayer = Replayer(spool.settlements, primary.store, info, answers=lambda: primary.reach.available is True)
+            self._replayer = Replayer(
+                spool.settlements, primary.store, info, answers=lambda: primary.reach.available is True, record=primary.record
+            )
         self.services: list[Service] = []
         for index, one in enumerate(consumers):
             tidy = self._tidying(one)
@@ -88,7 +90,7 @@ class House:
             self._replayer.turn()
         running = {one.token: one for one in seen.running}
         for consumer in self._consumers:
-            if count := crashes.inherit(consumer.store, seen.info, running, consumer.runner):
+            if count := crashes.inherit(consumer.store, seen.info, running, consumer.runner, consumer.record):
                 consumer.wake()
                 crashes.tell(seen, count)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from spoolq.errors import StoreUnavailable
-from spoolq.job import Claim
+from spoolq.job import Claim, Failure
 from spoolq.journal import LEASE, owed
 from spoolq.settler import Settler
 from spoolq.store.base import Store, WorkerInfo
@@ -26,6 +26,7 @@ class Replayer:
 
     answers   whether the primary does, as far as is known; while it doesn't nothing is taken
     idle      seconds between looks
+    record    gets every failure before the primary is told of it
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Replayer:
         answers: Callable[[], bool] = lambda: True,
         idle: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        record: Callable[[Sequence[Failure]], None] | None = None,
     ) -> None:
-        self._book, self._primary, self._worker = book, primary, worker
+        self._book, self._primary, self._worker, self._record = book, primary, worker, record
         self._holder = f"{worker.key}-replayer"  # apart from what the worker itself has to tell
         self._answers, self._idle = answers, idle
         self._clock = clock
@@ -64,7 +66,7 @@ class Replayer:
 
     def _tell(self, taken: list[Settlement]) -> None:
         log.info("the primary is told what became of %d job(s) of workers that have ended", len(taken))
-        settler = Settler(self._primary, self._worker, "journal")
+        settler = Settler(self._primary, self._worker, "journal", record=self._record)
         released: list[Claim] = []
         unknown: set[str] = set()
         for entry in taken:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spoolq.errors import LeaseLost, StoreFull, StoreUnavailable
-from spoolq.job import Claim
+from spoolq.job import Claim, Failure
 from spoolq.runner import Done, Failed, Outcome, RetryLater
 from spoolq.store.base import Effects, Store, WorkerInfo
 
@@ -26,6 +26,7 @@ class _Entry:
     claims: Sequence[Claim]
     outcome: Outcome | None
     again_at: float = 0.0
+    recorded: bool = False
 
 
 class Settler:
@@ -33,10 +34,19 @@ class Settler:
 
     What the store refuses for its own sake (a key that holds something else, a queue that may not be written, no room for a
     failure) is set apart and tried again every few seconds; it holds up nobody.
+
+    record   gets every failure before the store is told of it; it must not raise
     """
 
-    def __init__(self, store: Store, worker: WorkerInfo, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._worker, self._name, self._clock = store, worker, name, clock
+    def __init__(
+        self,
+        store: Store,
+        worker: WorkerInfo,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        record: Callable[[Sequence[Failure]], None] | None = None,
+    ) -> None:
+        self._store, self._worker, self._name, self._clock, self._record = store, worker, name, clock, record
         self._entries: deque[_Entry] = deque()
         self._parked: list[_Entry] = []
         self._lock = threading.Lock()  # others add and look; `send` is for one thread
@@ -93,6 +103,8 @@ class Settler:
                 self._parked = [entry for entry in self._parked if entry.again_at > now]
         while self._entries:
             entry = self._entries[0]
+            if self._record is not None and not entry.recorded:
+                self._write_failures(self._record)
             try:
                 self._tell(entry)
             except LeaseLost as error:
@@ -112,6 +124,16 @@ class Settler:
                 continue
             with self._lock:
                 self._entries.popleft()
+
+    def _write_failures(self, record: Callable[[Sequence[Failure]], None]) -> None:
+        """Those that are new here, together: first to where they are kept beside the store, then to the store."""
+        with self._lock:
+            new = [entry for entry in self._entries if not entry.recorded]
+        failures = [entry.outcome.failure for entry in new if isinstance(entry.outcome, Failed)]
+        if failures:
+            record(failures)
+        for entry in new:
+            entry.recorded = True
 
     def _all(self) -> list[_Entry]:
         with self._lock:

@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -22,6 +22,7 @@ from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.heartbeat import Heartbeat
 from spoolq.house import House
+from spoolq.job import Failure
 from spoolq.journal import Journal
 from spoolq.membership import ALONE, RECYCLED, Membership
 from spoolq.presence import Presence
@@ -53,6 +54,8 @@ class Worker:
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
     member     where it stands among the other processes of its host
+    record     gets every failure before a store is told of it; must not raise
+    services   (name, turn) of what else goes on in the background of who keeps house
     hook       called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -70,6 +73,8 @@ class Worker:
         burst: bool = False,
         max_prefetch: int = 100,
         member: Membership = ALONE,
+        record: Callable[[Sequence[Failure]], None] | None = None,
+        services: Sequence[tuple[str, Callable[[], float]]] = (),
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
@@ -95,6 +100,7 @@ class Worker:
                 name=name,
                 max_prefetch=max_prefetch,
                 journal=journal,
+                record=record,
                 wanted=wanted,
                 changed=self._changed,
                 kept=kept,
@@ -124,7 +130,7 @@ class Worker:
                 folder=member.folder,
                 pool=member.pool,
             )
-            self._services += house.services
+            self._services += [*house.services, *(Service(name, turn, quiet=True) for name, turn in services)]
             tidy = house.tidy
         drained = (spool, drainer) if spool is not None and drainer is not None else None
         self._burst = Burst(self.primary, self.local, drained, tidy) if burst else None

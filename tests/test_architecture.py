@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing",
     "job",
-    "jsjson stamps units address pace cpu logfiles",  # 2, pure
+    "jsjson stamps units address pace cpu failurelog.target logfiles",  # 2, pure
     "jsonable",
     "failed",
     "wire retry",
@@ -26,7 +26,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "alarm checks",
     "store.sqlite store.redis",  # 4
     "client",  # 5
-    "drain watch tasks scheduler stats transfer",
+    "drain watch tasks scheduler stats transfer failurelog",
     "runner forward limits",
     "hold",
     "crew settler rescuer journal reach",
@@ -38,7 +38,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "pool",
     "starting",
     "config",  # 7
-    "stores",
+    "stores failurelog.assembly",
     "app",
     "cli dashboard contrib testing",  # 8
     "__main__",

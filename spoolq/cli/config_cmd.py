@@ -20,8 +20,8 @@ from spoolq.units import say_duration, say_size
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-DURATIONS = ("deadline", "disk_limit", "keep", "lease", "grace", "horizon")
-SIZES = ("max_payload", "spool_max_bytes", "spool_min_free")
+DURATIONS = ("deadline", "disk_limit", "keep", "lease", "grace", "horizon", "failure_log_max_age", "failures_max_age")
+SIZES = ("max_payload", "spool_max_bytes", "spool_min_free", "failure_log_size", "failure_log_outbox")
 
 
 @click.group()
@@ -126,10 +126,12 @@ def _plain(value: Any) -> Any:
 
 
 def _words(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == ():
         return {"spool": "-"}.get(name, "none")
     if name in DURATIONS:
         return say_duration(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if name in SIZES:
         return say_size(value)
     return str(value)

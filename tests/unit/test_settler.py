@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from spoolq.errors import StoreUnavailable
+from spoolq.job import Failure
 from spoolq.runner import Done, RetryLater
 from spoolq.settler import Settler
 from tests.clock import Clock
@@ -134,3 +135,41 @@ def test_it_says_what_is_unsettled_and_what_of_it_was_refused(store: Flaky, sett
     store.inject("own", "retry")
     settler.send()
     assert settler.unsettled == settler.refused == [(a, retry)]
+
+
+def test_failures_are_recorded_before_the_store_is_told_and_once(store: Flaky, clock: Clock) -> None:
+    seen: list[tuple[list[str], int]] = []
+    settler = Settler(
+        store,  # type: ignore[arg-type]
+        info(),
+        "worker",
+        clock,
+        lambda failures: seen.append(([one.id for one in failures], store.store.failures.count())),
+    )
+    a, b, c = claim(store, 3)
+    settler.add(a, failed(a))
+    settler.add(b, Done("expired"))
+    settler.add(c, failed(c))
+    store.inject("refused", "fail")
+    with pytest.raises(StoreUnavailable):
+        settler.send()
+    settler.send()
+    assert seen == [(["j0000", "j0002"], 0)]
+    assert store.failures.count() == 2
+
+
+def test_a_failure_that_comes_in_while_others_are_told_is_recorded_first(store: Flaky, clock: Clock) -> None:
+    seen: list[str] = []
+    settler = Settler(store, info(), "worker", clock, lambda failures: late(failures))  # type: ignore[arg-type]
+    a, b = claim(store, 2)
+
+    def late(failures: Sequence[Failure]) -> None:
+        assert not any(kept.id == one.id for one in failures for kept in store.store.failures.page())
+        seen.extend(one.id for one in failures)
+        if len(seen) == 1:
+            settler.add(b, failed(b))
+
+    settler.add(a, failed(a))
+    settler.send()
+    assert seen == ["j0000", "j0001"]
+    assert store.failures.count() == 2

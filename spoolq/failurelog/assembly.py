@@ -1,0 +1,78 @@
+"""From the settings to what writes failures beside the store's list, and what goes on in the background for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spoolq.config import digits
+from spoolq.failurelog.bucket import ObstoreBucket
+from spoolq.failurelog.files import FailureFiles
+from spoolq.failurelog.outbox import Outbox
+from spoolq.failurelog.retention import Retention
+from spoolq.failurelog.sink import FailureSink, Local, Turn
+from spoolq.failurelog.target import target
+from spoolq.failurelog.uploader import Uploader
+from spoolq.store.base import Store
+
+if TYPE_CHECKING:
+    from spoolq.config import Settings
+    from spoolq.failurelog.entry import Redact
+
+
+def sink(settings: Settings, redact: Redact | None = None, *, own_directory: bool = False) -> FailureSink | None:
+    """What writes to every place of `failure_log`; None where there is none. `own_directory`: the spool's directory is made where
+    it isn't there. Raises ConfigError where a package is missing."""
+    places: list[Local] = []
+    services: list[tuple[str, Turn]] = []
+    for one in map(target, settings.failure_log):
+        if one.kind == "files":
+            files = files_at(settings, Path(one.place))
+            places.append(files)
+            services.append((f"failures-tidy-{len(services)}", files.turn))
+        else:
+            outbox = Outbox(
+                outbox_of(settings, one.place),
+                one.place,
+                max_bytes=settings.failure_log_outbox,
+                min_free=settings.spool_min_free,
+                parents=own_directory,
+            )
+            places.append(outbox)
+            services.append((f"failures-upload-{len(services)}", Uploader(outbox, ObstoreBucket(one)).turn))
+    return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services) if places else None
+
+
+def files_at(settings: Settings, folder: Path) -> FailureFiles:
+    """The rotating files in that directory."""
+    return FailureFiles(
+        folder,
+        max_bytes=settings.failure_log_size,
+        keep=settings.failure_log_keep,
+        max_age=settings.failure_log_max_age,
+        min_free=settings.spool_min_free,
+    )
+
+
+def outbox_of(settings: Settings, url: str) -> Path:
+    """Where failures wait for that bucket: beside the spool, or the queue where that is an SQLite file."""
+    return outboxes(settings) / digits(url)
+
+
+def outboxes(settings: Settings) -> Path:
+    """The directory of all outboxes of this application on this host."""
+    beside = settings.sqlite_path or settings.spool_path
+    return beside.with_name(f"{beside.name}-failures")
+
+
+def retention(settings: Settings, stores: list[tuple[str, Callable[[], Store]]]) -> list[tuple[str, Turn]]:
+    """What lets the oldest failures of these stores go, where the settings ask for it."""
+    keep, max_age = settings.failures_keep, settings.failures_max_age
+    if keep is None and max_age is None:
+        return []
+
+    def turn(where: str, store: Callable[[], Store]) -> Turn:
+        return Retention(where, lambda: store().failures, lambda: store().now(), keep=keep, max_age=max_age).turn
+
+    return [(f"failures-retention-{number}", turn(*one)) for number, one in enumerate(stores)]

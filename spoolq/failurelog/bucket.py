@@ -1,0 +1,143 @@
+"""A bucket of S3, Google or Azure, behind the few words that are needed of it. The only file that imports obstore."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+
+from spoolq.errors import ConfigError
+from spoolq.failurelog.target import CREDENTIALS, Target
+
+PROBE = ".spoolq"
+"""The object that is written, once, to find out whether failures could be."""
+
+Reason = Literal["forbidden", "missing", "unreachable"]
+
+
+class BucketError(Exception):
+    """The bucket did not do it. `reason` is `forbidden` (no credentials, or not these), `missing` (no such bucket), or
+    `unreachable`: no answer, or another one."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Found(NamedTuple):
+    """An object: its key below the prefix, and when it was written (epoch seconds)."""
+
+    key: str
+    written: float
+
+
+class Bucket(Protocol):
+    """What is needed of a bucket. Every call may raise BucketError, within half a minute."""
+
+    def put(self, key: str, data: bytes) -> bool:
+        """Write the object, unless one of that key is there: False."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes."""
+
+    def folders(self, below: str) -> list[str]:
+        """The names of the folders below that one (empty: the prefix itself), sorted."""
+
+    def objects(self, below: str) -> Iterator[Found]:
+        """Every object in that folder and deeper."""
+
+
+def needs(target: Target) -> None:
+    """Raise ConfigError where the package is missing without which that bucket can't be used."""
+    if target.kind == "bucket" and importlib.util.find_spec("obstore") is None:
+        raise ConfigError(f"{target.scheme}:// needs: pip install 'spoolq[s3]'")
+
+
+class ObstoreBucket:
+    """The bucket at a URL, with the credentials of the environment. Its client is made by the first call, so never before a
+    fork. Raises ConfigError where obstore is missing."""
+
+    def __init__(self, target: Target, *, timeout: float = 20.0) -> None:
+        needs(target)
+        self.url = target.place
+        self._scheme, self._timeout = target.scheme, timeout
+        self._client: Any = None
+        self._creates = True
+
+    def put(self, key: str, data: bytes) -> bool:
+        """See `Bucket.put`."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        try:
+            if self._creates:
+                try:
+                    obstore.put(self._open(), key, data, mode="create")
+                except (AlreadyExistsError, PreconditionError):
+                    return False
+                except NotSupportedError:  # the same failure has the same key and bytes
+                    self._creates = False
+            if not self._creates:
+                obstore.put(self._open(), key, data)
+        except Exception as error:
+            self._fail(error)
+        return True
+
+    def get(self, key: str) -> bytes:
+        """See `Bucket.get`."""
+        import obstore
+
+        try:
+            return bytes(obstore.get(self._open(), key).bytes())
+        except Exception as error:
+            self._fail(error)
+
+    def folders(self, below: str) -> list[str]:
+        """See `Bucket.folders`."""
+        import obstore
+
+        try:
+            found = obstore.list_with_delimiter(self._open(), below or None)["common_prefixes"]
+        except Exception as error:
+            self._fail(error)
+        return sorted(path.rpartition("/")[2] for path in found)
+
+    def objects(self, below: str) -> Iterator[Found]:
+        """See `Bucket.objects`."""
+        import obstore
+
+        try:
+            for page in obstore.list(self._open(), below or None):
+                for one in page:
+                    yield Found(one["path"], one["last_modified"].timestamp())
+        except Exception as error:
+            self._fail(error)
+
+    def _open(self) -> Any:
+        if self._client is None:
+            from obstore.store import from_url
+
+            # Retries are ours: a worker that ends, or finds another bucket's answer, can't interrupt those of the client.
+            # Plain HTTP is for whoever names such an endpoint in the environment.
+            limits: Any = {"timeout": f"{self._timeout:g}s", "connect_timeout": "5s", "allow_http": True}
+            self._client = from_url(self.url, client_options=limits, retry_config={"max_retries": 0})
+        return self._client
+
+    def _fail(self, error: Exception) -> NoReturn:
+        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+        text = _first_line(error)
+        variables = CREDENTIALS[self._scheme]
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or "redential" in text:
+            why = f"{self.url} refuses: {text}; look at the credentials in the environment ({variables}) and at what they may do"
+            raise BucketError(why, "forbidden") from error
+        if isinstance(error, FileNotFoundError):
+            why = f"{self.url}: no such bucket or object: {text}; look at its name, and at the environment ({variables})"
+            raise BucketError(why, "missing") from error
+        raise BucketError(f"{self.url} can't be reached: {text}", "unreachable") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Without the client's internals, which it adds in many lines."""
+    line = str(error).partition("\n")[0].partition("<?xml")[0].strip().rstrip(":")
+    return line if len(line) <= 300 else f"{line[:300]}…"

@@ -1,0 +1,186 @@
+"""Every failure that a worker settles, written beside the store's list: on this disk and synced before the store is told, so that
+a crash in between leaves it twice, never nowhere.
+
+The store's list is the truth, and no job waits for the files: what a disk doesn't take within its time is told, and is in the
+store's list alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Protocol
+
+from spoolq.failurelog.entry import Redact, written
+from spoolq.failurelog.telling import Telling
+from spoolq.job import Failure
+
+log = logging.getLogger("spoolq.failures")
+
+_BACKLOG = 1000  # failures that may wait in memory for a disk that doesn't answer
+Turn = Callable[[], float]
+
+
+class Local(Protocol):
+    """Where failures are written on this disk."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """See that it can be written. Raises ConfigError."""
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Write these, synced. Raises OSError."""
+
+
+class FailureSink:
+    """Writes to every place of `locals`, each on a thread of its own: one that hangs holds up no other.
+
+    redact    the application's hook, if any
+    limit     seconds that a writing may take before nobody waits for it any more
+    services  (name, turn) of what goes on in the background: uploads, and old files that go
+
+    Making one starts nothing, so it is safe before a fork.
+    """
+
+    def __init__(
+        self,
+        locals: Sequence[Local],
+        *,
+        redact: Redact | None = None,
+        limit: float = 2.0,
+        services: Sequence[tuple[str, Turn]] = (),
+    ) -> None:
+        self.services = tuple(services)
+        self._redact, self._limit = redact, limit
+        self._writers = [_Writer(one, limit) for one in locals]
+
+    def prepare(self) -> None:
+        """See that each place can be written. Raises ConfigError."""
+        for writer in self._writers:
+            writer.local.prepare()
+
+    @property
+    def names(self) -> list[str]:
+        """Where it writes, for people."""
+        return [writer.local.name for writer in self._writers]
+
+    def write(self, failures: Sequence[Failure]) -> None:
+        """Write these everywhere. On return they are on the disk, or it was told where they are not. Never raises."""
+        try:
+            batch = _Batch(failures, self._redact)
+            until = time.monotonic() + self._limit
+            for done in [writer.hand(batch) for writer in self._writers]:
+                if done is not None:
+                    done.wait(max(0.0, until - time.monotonic()))
+            for writer in self._writers:
+                writer.look(until)
+        except Exception:
+            log.exception("an error of our own: %d failure(s) may be in the store's failure list alone", len(failures))
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Wait for what is being written, within `timeout` seconds."""
+        until = time.monotonic() + timeout
+        for writer in self._writers:
+            writer.close(max(0.0, until - time.monotonic()))
+
+
+class _Batch:
+    """Failures, encoded once, by whichever thread comes first: the application's hook may hang."""
+
+    def __init__(self, failures: Sequence[Failure], redact: Redact | None) -> None:
+        self.count = len(failures)
+        self._failures, self._redact = failures, redact
+        self._lock = threading.Lock()
+        self._lines: list[bytes] | None = None
+
+    def lines(self) -> list[bytes]:
+        with self._lock:
+            if self._lines is None:
+                self._lines = [written(failure, self._redact) for failure in self._failures]
+            return self._lines
+
+
+class _Writer:
+    def __init__(self, local: Local, limit: float) -> None:
+        self.local = local
+        self._limit = limit
+        self._telling = Telling(local.name)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._queue: SimpleQueue[tuple[_Batch, threading.Event] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._since: float | None = None  # when the writing under way began
+        self._backlog = 0
+
+    @property
+    def _overdue(self) -> bool:
+        since = self._since
+        return since is not None and time.monotonic() - since > self._limit
+
+    def hand(self, batch: _Batch) -> threading.Event | None:
+        """To be written; what is set then, None where nobody should wait for it."""
+        if self._pid != os.getpid():  # a forked child: the thread stayed behind
+            self._begin()
+        waits = not self._overdue
+        with self._lock:
+            if not waits and self._backlog + batch.count > _BACKLOG:
+                self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s", batch.count)
+                return None
+            self._backlog += batch.count
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="spoolq-failures", daemon=True)
+                self._thread.start()
+        done = threading.Event()
+        self._queue.put((batch, done))
+        return done if waits else None
+
+    def look(self, until: float) -> None:
+        """Tell it when the disk takes too long."""
+        if self._overdue and time.monotonic() >= until:
+            self._telling.trouble(
+                "overdue",
+                f"the disk has not answered for over {self._limit:g} s; failures are settled without it",
+            )
+
+    def close(self, timeout: float) -> None:
+        if self._thread is None or self._pid != os.getpid():
+            return
+        self._queue.put(None)
+        self._thread.join(timeout)
+        if self._backlog:
+            self._telling.trouble("ended", "the worker ends before the disk has answered", self._backlog)
+        self._begin()
+
+    def _loop(self) -> None:
+        queue = self._queue
+        while (item := queue.get()) is not None:
+            batch, done = item
+            try:
+                self._since = time.monotonic()
+                self._write(batch)
+            finally:
+                self._since = None
+                with self._lock:
+                    self._backlog -= batch.count
+                done.set()
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            self.local.append(batch.lines())
+        except OSError as error:
+            self._telling.trouble(
+                f"error {error.errno}", f"failures can't be written there: {error.strerror or error}", batch.count
+            )
+        except BaseException as error:
+            log.exception("an error of our own")
+            self._telling.trouble("ours", f"failures could not be written there: {type(error).__name__}", batch.count)
+        else:
+            self._telling.fine()

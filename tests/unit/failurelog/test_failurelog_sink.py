@@ -1,0 +1,140 @@
+"""Everywhere and synced before the store is told; and a disk that fails or hangs keeps no job from being settled."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from spoolq.failurelog import entry
+from spoolq.failurelog.files import FailureFiles
+from spoolq.failurelog.sink import FailureSink
+from tests.unit.failurelog.hands import failure, lines
+from tests.waiting import eventually
+
+
+class Disk:
+    """One that fails, or hangs until told."""
+
+    name = "/the/disk"
+
+    def __init__(self) -> None:
+        self.fault: BaseException | None = None
+        self.go = threading.Event()
+        self.go.set()
+        self.held: list[bytes] = []
+
+    def prepare(self) -> None:
+        pass
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        assert self.go.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        self.held += lines
+
+
+def test_it_is_in_every_place_on_return(tmp_path: Path) -> None:
+    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"])
+    sink.write([failure("a"), failure("b")])
+    for name in "ab":
+        assert [entry.read(line).failure.id for line in lines(tmp_path / name)] == ["a", "b"]
+
+
+def test_the_hook_is_asked_once_for_all_places(tmp_path: Path) -> None:
+    asked = []
+    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"], redact=asked.append)
+    sink.write([failure("a")])
+    assert len(asked) == 1
+    assert all(b'"redacted"' not in line for line in lines(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a mistake"), MemoryError()])
+def test_a_place_that_fails_is_told_and_the_other_has_it(
+    tmp_path: Path, fault: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = Disk()
+    bad.fault = fault
+    sink = FailureSink([bad, FailureFiles(tmp_path / "a")])
+    with caplog.at_level(logging.WARNING):
+        for n in range(3):
+            sink.write([failure(f"j{n}")])
+        told = [record.getMessage() for record in caplog.records if "/the/disk" in record.getMessage()]
+        assert len(told) == 1
+        assert "they are in the store's failure list" in told[0]
+        bad.fault = None
+        sink.write([failure("last")])
+    assert "/the/disk: failures are written there again; 3 failure(s) were not written there" in caplog.text
+    assert len(lines(tmp_path / "a")) == 4
+    assert len(bad.held) == 1
+
+
+def test_a_disk_that_hangs_is_waited_for_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = Disk()
+    bad.go.clear()
+    sink = FailureSink([bad, FailureFiles(tmp_path / "a")], limit=0.2)
+    with caplog.at_level(logging.WARNING):
+        sink.write([failure("a")])
+        began = time.monotonic()
+        for n in range(50):
+            sink.write([failure(f"j{n}")])
+        assert time.monotonic() - began < 5, "50 times the limit would be 10 s"
+    assert caplog.text.count("the disk has not answered for over 0.2 s") == 1
+    assert len(lines(tmp_path / "a")) == 51
+    bad.go.set()
+    eventually(lambda: len(bad.held) == 51, what="what waited in memory, written")
+    sink.write([failure("z")])
+    assert len(bad.held) == 52
+
+
+def test_what_waits_for_a_disk_that_hangs_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    bad = Disk()
+    bad.go.clear()
+    sink = FailureSink([bad], limit=0.05)
+    sink.write([failure("a")])
+    for _ in range(5):
+        sink.write([failure("b")] * 300)
+    bad.go.set()
+    eventually(lambda: len(bad.held) == 901)
+    with caplog.at_level(logging.WARNING):
+        sink.write([failure("c")])
+    assert "600 failure(s) were not written there" in caplog.text
+
+
+def test_a_hook_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
+    go = threading.Event()
+    sink = FailureSink([FailureFiles(tmp_path / "a")], redact=lambda fields: go.wait(30) and None, limit=0.1)
+    sink.write([failure("a")])
+    assert lines(tmp_path / "a") == []
+    go.set()
+    eventually(lambda: len(lines(tmp_path / "a")) == 1)
+
+
+def test_at_the_end_what_is_under_way_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    bad = Disk()
+    bad.go.clear()
+    sink = FailureSink([bad], limit=0.05)
+    sink.write([failure("a")])
+    with caplog.at_level(logging.WARNING):
+        sink.close(0.05)
+    assert "the worker ends before the disk has answered (1 failure(s)" in caplog.text
+    bad.go.set()
+
+
+def test_a_forked_child_writes_too(tmp_path: Path) -> None:
+    sink = FailureSink([FailureFiles(tmp_path / "a")])
+    sink.write([failure("parent")])
+    child = os.fork()
+    if child == 0:
+        try:
+            sink.write([failure("child")])
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert [entry.read(line).failure.id for line in lines(tmp_path / "a")] == ["parent", "child"]
