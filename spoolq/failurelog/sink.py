@@ -74,11 +74,9 @@ class FailureSink:
         try:
             batch = _Batch(failures, self._redact)
             until = time.monotonic() + self._limit
-            for done in [writer.hand(batch) for writer in self._writers]:
-                if done is not None:
-                    done.wait(max(0.0, until - time.monotonic()))
-            for writer in self._writers:
-                writer.look(until)
+            for writer, done in [(writer, writer.hand(batch)) for writer in self._writers]:
+                if done is not None and not done.wait(max(0.0, until - time.monotonic())):
+                    writer.overdue()
         except Exception:
             log.exception("an error of our own: %d failure(s) may be in the store's failure list alone", len(failures))
 
@@ -117,13 +115,8 @@ class _Writer:
         self._queue: SimpleQueue[tuple[_Batch, threading.Event] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._since: float | None = None  # when the writing under way began
+        self._overdue = False  # the writing under way: nobody waits for it any more
         self._backlog = 0
-
-    @property
-    def _overdue(self) -> bool:
-        since = self._since
-        return since is not None and time.monotonic() - since > self._limit
 
     def hand(self, batch: _Batch) -> threading.Event | None:
         """To be written; what is set then, None where nobody should wait for it."""
@@ -142,13 +135,10 @@ class _Writer:
         self._queue.put((batch, done))
         return done if waits else None
 
-    def look(self, until: float) -> None:
-        """Tell it when the disk takes too long."""
-        if self._overdue and time.monotonic() >= until:
-            self._telling.trouble(
-                "overdue",
-                f"the disk has not answered for over {self._limit:g} s; failures are settled without it",
-            )
+    def overdue(self) -> None:
+        """The disk takes too long: it is told, and not waited for until it has answered."""
+        self._overdue = True
+        self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s; failures are settled without it")
 
     def close(self, timeout: float) -> None:
         if self._thread is None or self._pid != os.getpid():
@@ -164,10 +154,9 @@ class _Writer:
         while (item := queue.get()) is not None:
             batch, done = item
             try:
-                self._since = time.monotonic()
                 self._write(batch)
             finally:
-                self._since = None
+                self._overdue = False
                 with self._lock:
                     self._backlog -= batch.count
                 done.set()
