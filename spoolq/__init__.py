@@ -21,10 +21,12 @@ from spoolq.errors import (
     UnknownTask,
     WorkerDied,
 )
-from spoolq.job import Job, Receipt
+from spoolq.job import Attempt, Job, Receipt
 from spoolq.runner import current as current_job
+from spoolq.version import VERSION
 
 __all__ = [
+    "Attempt",
     "ConfigError",
     "Discard",
     "EnqueueError",
@@ -43,4 +45,4 @@ __all__ = [
     "WorkerDied",
     "current_job",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION

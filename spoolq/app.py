@@ -19,7 +19,7 @@ from spoolq.errors import ConfigError, PayloadError
 from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt, new_id
-from spoolq.retry import RetryPolicy
+from spoolq.retry import MAX_CRASHES, RetryPolicy
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, above_0, performer, queue_name, seconds
 
@@ -111,6 +111,8 @@ class SpoolQ:
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
         give_up_on: tuple[type[BaseException], ...] | None = None,
+        retry_for: Seconds | None = None,
+        max_crashes: int | None = None,
         timeout: Seconds | None = None,
         soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
@@ -126,6 +128,8 @@ class SpoolQ:
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
         give_up_on: tuple[type[BaseException], ...] | None = None,
+        retry_for: Seconds | None = None,
+        max_crashes: int | None = None,
         timeout: Seconds | None = None,
         soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
@@ -136,6 +140,9 @@ class SpoolQ:
         queue      where its jobs go (`default`; a class may say so in an attribute `queue`)
         retries    how often a failed job is tried again (setting `retries`); backoff: any tenacity wait (jittered exponential)
         retry_on, give_up_on   exception classes
+        retry_for  seconds (or a timedelta) since its first failed attempt after which a job is not tried again; without `retries`
+                   it is tried as often as that allows
+        max_crashes   deaths of its worker with which a job is given up (3); they use up no retries
         timeout    seconds that an attempt may run: then TimeLimit is raised in it (an `async def` task is cancelled), and it is
                    tried again by policy; soft_timeout: seconds after which SoftTimeLimit is raised in it, to clean up
         expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
@@ -155,11 +162,14 @@ class SpoolQ:
                 own = getattr(target, key, None) if isinstance(target, type) else None
                 return given if given is not None else own if own is not None else default
 
+            lasting = option("retry_for", retry_for, None)
             policy = RetryPolicy(
-                retries=option("retries", retries, self.settings.retries),
+                retries=option("retries", retries, self.settings.retries if lasting is None else None),
                 backoff=option("backoff", backoff, None),
                 retry_on=option("retry_on", retry_on, (Exception,)),
                 give_up_on=option("give_up_on", give_up_on, ()),
+                retry_for=lasting,
+                max_crashes=option("max_crashes", max_crashes, MAX_CRASHES),
             )
             stale = option("expires", expires, None)
             task: Task[..., Any] = Task(

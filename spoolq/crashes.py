@@ -78,7 +78,7 @@ def inherit(
         if run is None or (struck and not run.struck):
             back.append(claim)
         else:
-            settler.add(claim, runner.died(claim, _limit() if struck else None))
+            settler.add(claim, runner.died(claim, _limit() if struck else None, dead))
     settler.put_back(back)
     settler.send()
     store.unregister(dead)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from spoolq import wire
+from spoolq import history, wire
 from spoolq.breaker import Breaker
-from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable
+from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.importing import importing
 from spoolq.job import Handoff, new_id
 from spoolq.pace import Pace, Room
@@ -206,11 +206,13 @@ class Drainer:
 
     def _take_from_the_dead(self) -> None:
         """Rows that a local worker held when it died: nobody runs the spool's jobs once the outage is over, so they are made
-        ready to be sent, the attempt counted. What kills its worker each time is ended by the workers of the primary."""
+        ready to be sent, the crash counted. What kills its worker each time is ended by the workers of the primary."""
         for claim in self._spool.rescue(self._worker, MAX_ROWS):
             with suppress(LeaseLost):
                 try:
-                    payload = wire.attempted(claim.payload, wire.decode(claim.payload, claim.queue))
+                    job = wire.decode(claim.payload, claim.queue)
+                    died = history.ended(job, WorkerDied(), self._spool.now())
+                    payload = wire.attempted(claim.payload, job, died, crash=True)
                 except PayloadError:
                     self._spool.release([claim])
                 else:

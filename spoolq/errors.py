@@ -30,6 +30,11 @@ class WorkerDied(SpoolqError):
     """The worker that held the job is gone: its lease ran out before the job was settled. The job may have run, in part or
     whole."""
 
+    def __init__(
+        self, message: str = "the worker that held this job stopped answering before it was done (killed, or cut off)"
+    ) -> None:
+        super().__init__(message)
+
 
 class EnqueueError(SpoolqError):
     """`enqueue` could not say yes. `stored`, `not_stored` and `unknown` list every id of the call.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from spoolq import jsjson, stamps
+from spoolq import history, jsjson, stamps
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
 
@@ -53,9 +53,25 @@ def encode_failure(failure: Failure) -> bytes:
         "backtrace": "[" + ",".join([_text(_cut(line)) for line in _last(failure.backtrace)]) + "]",
         "failed_at": _text(stamps.iso(failure.failed_at)),
         "attempts": jsjson.stringify(failure.attempts),
+        **_ours(failure),
         **beside,
     }
     return ("{" + ",".join([f'"{key}":{value}' for key, value in members.items()]) + "}").encode()
+
+
+def _ours(failure: Failure) -> dict[str, str]:
+    """What is known beyond what every Resque peer writes."""
+    known: dict[str, str] = {}
+    if failure.history:
+        known["history"] = history.write(failure.history)
+    if failure.host:
+        known["host"] = _text(_cut(failure.host))
+    if failure.pid is not None:
+        known["pid"] = jsjson.stringify(failure.pid)
+    if failure.versions:
+        texts = {_word(name): _cut(_word(version)) for name, version in failure.versions.items()}
+        known["versions"] = jsjson.stringify(texts)
+    return known
 
 
 def _shown(payload: bytes, queue: str) -> tuple[str, dict[str, str]]:
@@ -91,11 +107,7 @@ def job_id(fields: dict[str, Any]) -> str | None:
 
 
 def _text(value: str) -> str:
-    return jsjson.stringify(_clean(value))
-
-
-def _clean(value: str) -> str:
-    return value.encode(errors="backslashreplace").decode()
+    return jsjson.stringify(jsjson.clean(value))
 
 
 def _cut(value: str) -> str:
@@ -166,8 +178,17 @@ def _read(entry: bytes, digest: str) -> Failure:
         backtrace=_lines(fields.get("backtrace")),
         failed_at=stamps.epoch(fields.get("failed_at")),
         payload=payload,
-        attempts=_count(fields.get("attempts")) or _count(job.get("attempt")) + 1,
+        attempts=_count(fields.get("attempts")) or _count(job.get("attempt")) + _count(job.get("crashes")) + 1,
+        history=history.read(fields.get("history")) or history.read(job.get("history")),
+        host=_name(fields.get("host")),
+        pid=_count(fields.get("pid")) or None,
+        versions=_versions(fields.get("versions")),
     )
+
+
+def _versions(value: Any) -> dict[str, str]:
+    texts = value.items() if isinstance(value, dict) else ()
+    return {_name(name): _name(version) for name, version in texts if isinstance(version, str)}
 
 
 def _member(text: str, name: str) -> str | None:
@@ -190,12 +211,12 @@ def _exact(fields: dict[str, Any], shown: Any) -> bytes | None:
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
-        return _clean(value)
+        return jsjson.clean(value)
     return "" if value is None else json.dumps(value)
 
 
 def _name(value: Any) -> str:
-    return _clean(value) if isinstance(value, str) else ""
+    return jsjson.clean(value) if isinstance(value, str) else ""
 
 
 def _lines(value: Any) -> tuple[str, ...]:

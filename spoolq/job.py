@@ -25,12 +25,29 @@ def new_id() -> str:
     return str(_uuid7())
 
 
+class Attempt(NamedTuple):
+    """One attempt at a job that ended badly.
+
+    `number` counts them from 1, those that aren't kept included. `at` is when it ended (epoch seconds), `exception` the name of
+    the exception's class, `error` its text, cut to 200 characters. `worker` is `host:pid`, `took` how many seconds it ran; empty
+    and None where that isn't known, as after the death of another host's worker.
+    """
+
+    number: int
+    at: float
+    exception: str
+    error: str
+    worker: str = ""
+    took: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One launch of a task.
 
     `run_at` and `expires_at` are epoch seconds; `run_at` 0 means at once, `expires_at` None means never.
-    `attempt` counts the attempts that ended before this one. `run` counts an operator's re-runs from the failure log.
+    `attempt` counts the attempts that ended before this one, and `crashes` apart from them those whose worker died. `history` is
+    what is kept of both: the first and the last nine. `run` counts an operator's re-runs from the failure log.
     `given` says that the caller chose the id. `accept` is where this launch is accepted first, None as the application has it.
     `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
@@ -42,6 +59,8 @@ class Job:
     args: Any = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 0
+    crashes: int = 0
+    history: tuple[Attempt, ...] = ()
     run: int = 0
     enqueued_at: float | None = None
     run_at: float = 0.0
@@ -50,6 +69,11 @@ class Job:
     given: bool = False
     accept: Literal["primary", "spool"] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> int:
+        """How many attempts ended before this one, those whose worker died included."""
+        return self.attempt + self.crashes
 
     @property
     def put_id(self) -> str:
@@ -114,6 +138,9 @@ class Failure:
 
     `id` is the job's id, or a digest of the entry where the payload has none. `failed_at` is epoch seconds.
     `payload` is the job's payload as it was claimed (the raw bytes, also when they can't be read).
+    `attempts` counts all attempts, the last one and those whose worker died included; `history` is what is kept of them, the last
+    one at its end. `worker` is who wrote the entry, `versions` are its spoolq and Python; `host` and `pid` are of the process in
+    which the last attempt ran, empty and None where they aren't known, as after the death of another host's worker.
     """
 
     id: str
@@ -125,3 +152,7 @@ class Failure:
     failed_at: float
     payload: bytes
     attempts: int = 1
+    history: tuple[Attempt, ...] = ()
+    host: str = ""
+    pid: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)

@@ -123,6 +123,11 @@ def encodable(text: str) -> bool:
     return _SURROGATE.search(text) is None
 
 
+def clean(text: str) -> str:
+    """The text with what UTF-8 can't hold (lone surrogates) written as an escape."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _big(value: int) -> str:
     try:
         return number(float(value))

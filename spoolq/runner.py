@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from spoolq import wire
+from spoolq import history, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
-from spoolq.job import Claim, Failure, Job, new_id
-from spoolq.retry import Dropped, GiveUp, RetryAt, RetryPolicy, decide
+from spoolq.job import Attempt, Claim, Failure, Job, new_id
+from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
+from spoolq.version import VERSION
 
 log = logging.getLogger("spoolq.worker")
 
 Call = Callable[[Task[..., Any], Job], Any]
 
 UNKNOWN_POLICY = RetryPolicy()
+VERSIONS = {"spoolq": VERSION, "python": sys.version.partition(" ")[0]}
+"""What a failure's entry says of the process that settled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,13 @@ class Current:
 
     @property
     def attempt(self) -> int:
-        """How many attempts ended before this one."""
+        """How many attempts ended before this one, those whose worker died (`job.crashes`) left out."""
         return self.job.attempt
 
     @property
     def fresh(self) -> bool:
-        """Whether this is the first attempt."""
-        return self.job.attempt == 0 and self.job.run == 0
+        """Whether this is the first attempt: no other one has ended badly, and no worker died in one."""
+        return self.job.ended == 0 and self.job.run == 0
 
 
 _current: ContextVar[Current | None] = ContextVar("spoolq_current", default=None)
@@ -90,11 +95,20 @@ class Runner:
     `clock` is the store's (`Store.now`), which says when a retry is due: a host whose clock is wrong would put it off for hours.
     """
 
-    def __init__(self, tasks: Tasks, worker: WorkerInfo, store: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        worker: WorkerInfo,
+        store: str,
+        clock: Callable[[], float],
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tasks = tasks
         self._worker = worker
         self._store = store
         self._clock = clock
+        self._timer = timer
+        self._here = _Place(worker.host, worker.pid)
 
     def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Outcome:
         """Run the job; `slot` is the number of the thread, `call` runs the task with it, within its limits."""
@@ -102,7 +116,7 @@ class Runner:
             return self._run(claim, slot, call)
         except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
-            return self._failed(claim, new_id(), error, [], 1, slot)
+            return self._unreadable(claim, error, slot)
 
     def _run(self, claim: Claim, slot: int, call: Call) -> Outcome:
         try:
@@ -114,28 +128,30 @@ class Runner:
         try:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
-            return self._ended(claim, job, UNKNOWN_POLICY, error, slot)
+            return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
         token = _current.set(Current(job, self._store))
+        began = self._timer()
         try:
             call(task, job)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
-            return self._ended(claim, job, task.policy, error, slot)
+            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began)
         finally:
             _current.reset(token)
         return PROCESSED
 
-    def died(self, claim: Claim, why: BaseException | None = None) -> Outcome:
-        """The outcome of a claim whose worker died, or whose thread was struck by `why`: an attempt, to be followed by another as
-        the task's policy has it."""
+    def died(self, claim: Claim, why: BaseException | None = None, dead: WorkerInfo | None = None) -> Outcome:
+        """The outcome of a claim whose worker died while it ran it: a crash, counted apart from the attempts; what follows the
+        task's policy has. With `why`, that of a claim whose thread or process was struck by it: an attempt like any other. `dead`
+        is that worker, where it is known."""
         try:
-            return self._died(claim, why)
+            return self._died(claim, why, dead)
         except BaseException as error:
             log.exception(
                 "what becomes of a job of queue %s, whose worker died, can't be told; it goes to the failure log", claim.queue
             )
-            return self._failed(claim, new_id(), error, [], 1, 0)
+            return self._unreadable(claim, error, 0)
 
-    def _died(self, claim: Claim, why: BaseException | None) -> Outcome:
+    def _died(self, claim: Claim, why: BaseException | None, dead: WorkerInfo | None) -> Outcome:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
@@ -144,36 +160,74 @@ class Runner:
             policy = self._tasks.get(job.task).policy
         except UnknownTask:
             policy = UNKNOWN_POLICY
-        died = WorkerDied("the worker that held this job stopped answering before it was done (killed, or cut off)")
-        return self._ended(claim, job, policy, why or died, 0)
+        place = _Place(dead.host, dead.pid) if dead is not None else self._here if why is not None else _NOWHERE
+        return self._ended(claim, job, policy, why or WorkerDied(), 0, place)
 
-    def _ended(self, claim: Claim, job: Job, policy: RetryPolicy, error: BaseException, slot: int) -> Outcome:
-        decision = decide(policy, job, error, self._clock())
-        match decision:
-            case RetryAt(at, reason):
-                return RetryLater(wire.attempted(claim.payload, job), at, reason)
-            case Dropped():
-                return DISCARDED
-            case GiveUp(reason):
-                return self._failed(claim, job.id, error, [*_trace(error), reason], job.attempt + 1, slot)
+    def _ended(
+        self,
+        claim: Claim,
+        job: Job,
+        policy: RetryPolicy,
+        error: BaseException,
+        slot: int,
+        place: _Place,
+        took: float | None = None,
+    ) -> Outcome:
+        now = self._clock()
+        decision = decide(policy, job, error, now)
+        if isinstance(decision, Dropped):
+            return DISCARDED
+        attempt = history.ended(job, error, now, str(place), took)
+        if isinstance(decision, RetryAt):
+            payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
+            return RetryLater(payload, decision.at, decision.reason)
+        lines = [*_trace(error), decision.reason]
+        return self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place)
 
-    def _unreadable(self, claim: Claim, error: PayloadError, slot: int) -> Outcome:
-        return self._failed(claim, new_id(), error, [], 1, slot)
+    def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
+        attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
+        return self._failed(claim, new_id(), error, [], history.added((), attempt), slot, self._here)
 
-    def _failed(self, claim: Claim, id: str, error: BaseException, lines: list[str], attempts: int, slot: int) -> Outcome:
+    def _failed(
+        self,
+        claim: Claim,
+        id: str,
+        error: BaseException,
+        lines: list[str],
+        attempts: tuple[Attempt, ...],
+        slot: int,
+        place: _Place,
+    ) -> Outcome:
         return Failed(
             Failure(
                 id=id,
                 queue=claim.queue,
                 worker=self._worker.resque_id(slot),
                 exception=type(error).__name__,
-                error=_text(error),
+                error=history.said(error),
                 backtrace=tuple(lines),
-                failed_at=self._clock(),
+                failed_at=attempts[-1].at,
                 payload=claim.payload,
-                attempts=attempts,
+                attempts=attempts[-1].number,
+                history=attempts,
+                host=place.host,
+                pid=place.pid,
+                versions=VERSIONS,
             )
         )
+
+
+class _Place(NamedTuple):
+    """The process in which a job ran."""
+
+    host: str = ""
+    pid: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}" if self.host else ""
+
+
+_NOWHERE = _Place()  # known to nobody who is alive
 
 
 def _trace(error: BaseException) -> list[str]:
@@ -184,10 +238,3 @@ def _trace(error: BaseException) -> list[str]:
         return "".join(traceback.format_exception(error)).splitlines()
     except Exception as broken:  # notes, texts and lazy sources may be the user's own code
         return [f"(its traceback can't be had: {type(broken).__name__})"]
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return f"(its text can't be had: str() of this {type(error).__name__} raises)"

@@ -13,10 +13,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from spoolq import jsjson, stamps
+from spoolq import history, jsjson, stamps
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
-from spoolq.job import Failure, Job, Message, new_id
+from spoolq.job import Attempt, Failure, Job, Message, new_id
 from spoolq.jsonable import check, suspicious
 
 __all__ = [
@@ -43,7 +43,7 @@ Mode = Literal["python", "resque"]
 MAX_BYTES = 1 << 20
 
 _RESQUE = frozenset({"class", "queue", "args"})
-_OURS = frozenset({"id", "kwargs", "attempt", "run", "enqueued_at", "expires_at", "retries"})
+_OURS = frozenset({"id", "kwargs", "attempt", "crashes", "history", "run", "enqueued_at", "expires_at", "retries"})
 _KNOWN = _RESQUE | _OURS
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
@@ -59,6 +59,10 @@ def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes
         fields["kwargs"] = dict(job.kwargs)
     if job.attempt > 0:
         fields["attempt"] = job.attempt
+    if job.crashes > 0:
+        fields["crashes"] = job.crashes
+    if job.history:
+        fields["history"] = history.written(job.history)
     if job.run > 0:
         fields["run"] = job.run
     if job.enqueued_at is not None:
@@ -134,6 +138,8 @@ def decode(payload: bytes, queue: str) -> Job:
         args=tuple(args) if isinstance(args, list) else (args,),
         kwargs=kwargs if isinstance(kwargs, dict) else {},
         attempt=_count(fields.get("attempt")) or 0,
+        crashes=_count(fields.get("crashes")) or 0,
+        history=history.read(fields.get("history")),
         run=_count(fields.get("run")) or 0,
         enqueued_at=_time(fields.get("enqueued_at")),
         expires_at=_time(fields.get("expires_at")),
@@ -173,20 +179,24 @@ def encode_bare(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> 
     return _encoded(job, fields, mode, max_bytes)
 
 
-def attempted(payload: bytes, job: Job) -> bytes:
-    """The payload of a claimed job with this attempt counted, for `Store.retry`.
+def attempted(payload: bytes, job: Job, ended: Attempt | None = None, *, crash: bool = False) -> bytes:
+    """The payload of a claimed job with this attempt counted, for `Store.retry`; as a `crash` where its worker died. `ended` says
+    how, for the history.
 
     Everything else stays as it was written, numbers that Python can't hold included. `job` is what `decode` gave: a payload
     without an id gets that job's, so that its attempts stay together. Raises PayloadError for what isn't a job.
     """
-    changes: dict[str, str | None] = {"attempt": str(job.attempt + 1)}
+    changes: dict[str, str | None] = {"crashes": str(job.crashes + 1)} if crash else {"attempt": str(job.attempt + 1)}
+    if ended is not None:
+        changes["history"] = history.write(history.added(job.history, ended))
     if job_id(jsjson.fields(payload)) != job.id:
         changes["id"] = _dumps(job.id)
     return jsjson.edited(payload.decode(), changes).encode()
 
 
 def rerun(payload: bytes, queue: str) -> Message:
-    """A failed job as an operator's new launch: `run` + 1, no attempts yet, due at once, all else as it was written.
+    """A failed job as an operator's new launch: `run` + 1, no attempts, crashes or history yet, due at once, all else as it was
+    written.
 
     Raises PayloadError for what isn't a job, or when neither `queue` nor the payload names a queue.
     """
@@ -197,7 +207,7 @@ def rerun(payload: bytes, queue: str) -> Message:
         raise PayloadError("the failure names no queue to put the job back into")
     if not jsjson.encodable(target):
         raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
-    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None}
+    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None, "crashes": None, "history": None}
     return Message(f"{job.id}.{job.run + 1}", target, jsjson.edited(payload.decode(), changes).encode())
 
 

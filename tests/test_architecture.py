@@ -13,10 +13,10 @@ PACKAGE = ROOT / "spoolq"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
-    "errors importing",
+    "errors importing version",
     "job",
     "jsjson stamps units address pace cpu failurelog.target logfiles",  # 2, pure
-    "jsonable",
+    "jsonable history",
     "failed",
     "wire retry",
     "store.upkeep store.journal",  # 3

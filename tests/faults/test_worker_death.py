@@ -37,7 +37,7 @@ def killed_in_the_middle(place: Place) -> None:
     second = place.worker(LEASE="1s")
     place.done()
     assert place.runs() == dict.fromkeys(ids, 1)
-    assert {line.attempt for line in place.trace()} == {1}, "the death counts as an attempt"
+    assert {line.attempt for line in place.trace()} == {1}, "the death is counted"
     assert {line.pid for line in place.trace()} == {second.pid}
     second.end()
 
@@ -50,19 +50,29 @@ def test_with_redis_the_jobs_of_a_killed_worker_run_again_once(redis: Place) -> 
     killed_in_the_middle(redis)
 
 
-def test_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(box: Place) -> None:
-    id = box.enqueue("killer")
-    for death in range(4):
-        worker = box.worker(LEASE="0.5s")
+def kills_its_worker(place: Place) -> None:
+    id = place.enqueue("killer")
+    for death in range(3):
+        worker = place.worker(LEASE="0.5s")
         assert worker.ended() == -signal.SIGKILL
-        assert len(box.trace()) == death + 1
-    last = box.worker(LEASE="0.5s")
-    eventually(box.store.failures.count)
-    [failure] = box.store.failures.page()
-    assert (failure.id, failure.exception, failure.attempts) == (id, "WorkerDied", 4)
-    assert box.left() == {}
+        assert place.runs()[id] == death + 1
+    last = place.worker(LEASE="0.5s")
+    eventually(place.store.failures.count)
+    place.done()
+    [failure] = place.store.failures.page()
+    assert (failure.id, failure.exception, failure.attempts) == (id, "WorkerDied", 3)
+    assert failure.backtrace[-1] == "this job's worker died 3 times while it ran it; it isn't tried again: max_crashes=3"
+    assert [(one.number, one.exception) for one in failure.history] == [(n, "WorkerDied") for n in (1, 2, 3)]
     assert last.process.poll() is None
-    assert len(box.trace()) == 4
+    assert place.runs() == {id: 3}
+
+
+def test_on_one_box_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(box: Place) -> None:
+    kills_its_worker(box)
+
+
+def test_in_redis_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(redis: Place) -> None:
+    kills_its_worker(redis)
 
 
 def stop(worker: Worker, place: Place) -> None:

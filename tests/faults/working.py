@@ -34,7 +34,7 @@ trace = os.open(here / "trace", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 def tell(what, value=""):
     job = current_job()
-    os.write(trace, f"{what} {job.id} {job.attempt} {job.store} {os.getpid()} {value}\\n".encode())
+    os.write(trace, f"{what} {job.id} {job.job.ended} {job.store} {os.getpid()} {value}\\n".encode())
 
 @q.task(queue="work", retries=5, backoff=lambda state: 0)
 def note(value=None, *more):
@@ -89,7 +89,7 @@ def broken(value=None):
 
 
 class Line(NamedTuple):
-    """One line of the trace."""
+    """One line of the trace. `attempt`: how many ended before it, those whose worker died included."""
 
     what: str
     id: str

@@ -13,7 +13,7 @@ import pytest
 
 from spoolq import jsjson, wire
 from spoolq.errors import PayloadError
-from spoolq.job import Failure, Job
+from spoolq.job import Attempt, Failure, Job
 from tests.interop.conftest import MISSING, find_node
 
 pytestmark = pytest.mark.node
@@ -206,6 +206,10 @@ def test_every_failure_entry_keeps_its_bytes() -> None:
             failed_at=rng.choice([0.0, 1795511017.0, 1795511017.123456, math.nan]),
             payload=payload,
             attempts=rng.randint(1, 5),
+            history=tuple(an_attempt(n + 1, rng) for n in range(rng.randrange(12))),
+            host=rng.choice(["", "web1", "\ud800"]),
+            pid=rng.choice([None, 4242]),
+            versions=rng.choice([{}, {"spoolq": "0.1.0", "python": "3.11.7"}]),
         )
         for payload in raw
     ]
@@ -214,9 +218,21 @@ def test_every_failure_entry_keeps_its_bytes() -> None:
     assert [wire.decode_failure(entry).payload for entry in entries] == raw
 
 
+def an_attempt(number: int, rng: random.Random) -> Attempt:
+    text = rng.choice(["", "boom", "\udc80\ud800", "\x00\x7f\u2028\ufeff", "😀" * 300, '"\\/'])
+    at, took = 1795511017 + rng.random() * number, rng.choice([None, 0, rng.random(), rng.random() / 1e4, 1e6 * rng.random()])
+    return Attempt(number, at, rng.choice(["ValueError", "É"]), text, rng.choice(["", "web1:4242"]), took)
+
+
 def test_a_retried_resque_payload_keeps_its_bytes_too() -> None:
     written = payloads(some_jobs(500, seed=7), "resque")
-    retried = [wire.attempted(payload, wire.decode(payload, "mail")) for payload in written]
+    rng = random.Random(8)
+    retried = written
+    for number in range(1, 13):
+        retried = [
+            wire.attempted(one, wire.decode(one, "mail"), an_attempt(number, rng), crash=rng.random() < 0.2) for one in retried
+        ]
+    assert all(len(wire.decode(one, "mail").history) == 10 for one in retried)
     retried += [wire.rerun(payload, "mail").payload for payload in written]
     assert through_node(retried) == retried
 

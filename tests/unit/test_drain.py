@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
-from spoolq.errors import StoreFull, StoreUnavailable
+from spoolq.errors import StoreFull, StoreUnavailable, WorkerDied
 from spoolq.job import Job, Message
 from spoolq.store.base import DRAIN_PAUSED, Life, Load, WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
@@ -344,7 +344,7 @@ def test_rows_that_a_drainer_lost_sight_of_are_sent_when_its_lease_is_over(tmp_p
     spool.close()
 
 
-def test_a_dead_local_workers_rows_are_sent_with_the_attempt_counted(tmp_path, primary):
+def test_a_dead_local_workers_rows_are_sent_with_the_crash_counted(tmp_path, primary):
     now = [1000.0]
     spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])
     [id] = fill(spool, 1)
@@ -360,7 +360,8 @@ def test_a_dead_local_workers_rows_are_sent_with_the_attempt_counted(tmp_path, p
     primary.put = lambda messages, **options: sent.extend(messages) or put(messages, **options)
     one.run_once(wait=no_wait)
     assert {m.id: m.payload for m in sent} == {
-        id: b'{"class":"t","queue":"q0","args":[0],"id":"j0000","enqueued_at":1,"attempt":1}',
+        id: b'{"class":"t","queue":"q0","args":[0],"id":"j0000","enqueued_at":1,"crashes":1,"history":[{"n":1,"at":1011,'
+        b'"exception":"WorkerDied","error":"%b"}]}' % str(WorkerDied()).encode(),
         "foreign": b"no job",
     }
     assert spool.waiting() == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoolq import failed, jsjson, wire
-from spoolq.job import Failure, Job
+from spoolq.job import Attempt, Failure, Job
 
 AT = 1795511017.25
 JOB = b'{"class":"send","queue":"mail","args":[1,"\xc3\xa9"],"id":"0199","attempt":3,"meta":{"x":1}}'
@@ -32,6 +32,22 @@ def test_an_entry_is_resques_with_ours_behind() -> None:
         '"exception":"ValueError","error":"boom","backtrace":["line 1","line 2"],'
         '"failed_at":"2026-11-24T09:03:37.250000Z","attempts":4}'
     )
+
+
+PAST = (Attempt(1, AT - 60, "OSError", "é", "web2:7", 0.5), Attempt(4, AT, "ValueError", "boom", "web1:4242"))
+
+
+def test_what_only_spoolq_knows_stands_between_resques_and_the_exact_payload() -> None:
+    full = a_failure(b'{"class":"A","args":[1.0]}', history=PAST, host="web1", pid=4242, versions={"spoolq": "1", "python": "3"})
+    entry = wire.encode_failure(full)
+    assert entry.decode().partition(',"attempts":4,')[2] == (
+        '"history":[{"n":1,"at":1795510957.25,"exception":"OSError","error":"é","worker":"web2:7","took":0.5},'
+        '{"n":4,"at":1795511017.25,"exception":"ValueError","error":"boom","worker":"web1:4242"}],'
+        '"host":"web1","pid":4242,"versions":{"spoolq":"1","python":"3"},'
+        r'"raw":"{\"class\":\"A\",\"args\":[1.0]}","id":"0199"}'
+    )
+    assert survives(entry)
+    assert wire.decode_failure(entry) == full
 
 
 def test_an_entry_is_read_back() -> None:
@@ -221,6 +237,14 @@ def test_the_payload_comes_back_compact() -> None:
         ({"payload": None}, {"payload": b"null"}),
         ({"payload": "text"}, {"payload": b'"text"'}),
         ({"payload": {"class": "a", "attempt": 2}}, {"attempts": 3}),
+        ({"payload": {"class": "a", "attempt": 2, "crashes": 1}}, {"attempts": 4}),
+        ({"payload": {"class": "a", "crashes": "x"}}, {"attempts": 1}),
+        ({"payload": {"class": "a", "history": [{"n": 1, "at": 5}]}}, {"history": (Attempt(1, 5, "", ""),)}),
+        ({"payload": "x", "history": [{"n": 2, "at": 6}, 5]}, {"history": (Attempt(2, 6, "", ""),)}),
+        ({"history": {"n": 1}}, {"history": ()}),
+        ({"host": 5, "pid": "x", "versions": []}, {"host": "", "pid": None, "versions": {}}),
+        ({"host": "\ud800", "pid": -1, "versions": {"python": "3", "x": 1}}, {"host": "\\ud800", "versions": {"python": "3"}}),
+        ({"pid": True}, {"pid": None}),
         ({"payload": {"class": "a", "id": "own"}, "id": "other"}, {"id": "own"}),
         ({"payload": {"class": "a", "id": 5}, "id": "other"}, {"id": "other"}),
     ],
@@ -303,6 +327,10 @@ failures = st.builds(
     failed_at=st.floats(0, 4e9).map(round).map(float),
     payload=payloads,
     attempts=st.integers(1, 99),
+    history=st.sampled_from([(), PAST[:1], PAST]),
+    host=clean,
+    pid=st.none() | st.integers(1, 2**22),
+    versions=st.dictionaries(clean, clean, max_size=2),
 )
 
 
@@ -317,7 +345,7 @@ def test_any_failure_survives_javascript_and_is_read_back(failure: Failure) -> N
     assert wire.decode_failure(again) == found
 
 
-fields_of_entries = st.sampled_from([*json.loads(NODE), "raw", "unreadable", "id"])
+fields_of_entries = st.sampled_from([*json.loads(NODE), "raw", "unreadable", "id", "history", "host", "pid", "versions"])
 entries = st.dictionaries(fields_of_entries, anything).map(lambda fields: json.dumps(fields).encode())
 
 
@@ -346,8 +374,8 @@ def test_the_quick_look_sees_an_id_however_it_is_written(id: str, payload: str) 
 
 
 def test_a_job_fails_and_runs_again_with_everything_it_had() -> None:
-    job = Job("0199", "send", "mail", (1.0, 2**60), attempt=3, enqueued_at=AT, extra={"meta": 1})
+    job = Job("0199", "send", "mail", (1.0, 2**60), attempt=3, crashes=1, history=PAST, enqueued_at=AT, extra={"meta": 1})
     entry = wire.encode_failure(a_failure(wire.encode(job)))
     found = wire.decode_failure(entry)
     message = wire.rerun(found.payload, found.queue)
-    assert wire.decode(message.payload, message.queue) == replace(job, attempt=0, run=1)
+    assert wire.decode(message.payload, message.queue) == replace(job, attempt=0, crashes=0, history=(), run=1)

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import tenacity
@@ -24,8 +25,8 @@ from spoolq.errors import (
     UnknownTask,
     WorkerDied,
 )
-from spoolq.job import Job
-from spoolq.retry import LEAST, Dropped, GiveUp, RetryAt, RetryPolicy, decide
+from spoolq.job import Attempt, Job
+from spoolq.retry import LEAST, MAX_CRASHES, Dropped, GiveUp, RetryAt, RetryPolicy, decide
 
 NOW = 1795511017.0
 YEAR = 365 * 86400.0
@@ -45,8 +46,9 @@ class High:
         return b
 
 
-def a_job(attempt: int = 0, retries: int | None = None) -> Job:
-    return Job("0199", "send", "mail", (1,), {"a": 2}, attempt=attempt, retries=retries)
+def a_job(attempt: int = 0, retries: int | None = None, crashes: int = 0, failed_at: float | None = None) -> Job:
+    history = () if failed_at is None else (Attempt(1, failed_at, "ValueError", "no"),)
+    return Job("0199", "send", "mail", (1,), {"a": 2}, attempt=attempt, retries=retries, crashes=crashes, history=history)
 
 
 def wait(policy: RetryPolicy, job: Job, error: BaseException, rng: random.Random | Low | High | None = None) -> float:
@@ -253,9 +255,8 @@ def test_a_retry_with_a_wrong_delay_waits_as_by_default(delay: object) -> None:
 # not the task's doing
 
 
-@pytest.mark.parametrize("error", [WorkerDied(), UnknownTask("send")])
-def test_what_is_not_the_tasks_doing_is_retried_though_its_own_retries_are_fewer(error: BaseException) -> None:
-    policy = RetryPolicy(0, retry_on=(OSError,))
+def test_a_task_that_is_not_known_is_asked_for_again_though_its_own_retries_are_fewer() -> None:
+    policy, error = RetryPolicy(0, retry_on=(OSError,)), UnknownTask("send")
     for job_retries in (None, 0, 1, LEAST):
         decisions = [decide(policy, a_job(attempt, job_retries), error, NOW) for attempt in range(LEAST + 2)]
         assert [type(decision) for decision in decisions] == [RetryAt] * LEAST + [GiveUp] * 2
@@ -263,10 +264,26 @@ def test_what_is_not_the_tasks_doing_is_retried_though_its_own_retries_are_fewer
     assert isinstance(decide(RetryPolicy(10), a_job(9), error, NOW), RetryAt)
 
 
-def test_a_death_and_then_an_error_of_a_job_without_retries_is_final() -> None:
-    policy = RetryPolicy(0)
-    assert isinstance(decide(policy, a_job(0), WorkerDied(), NOW), RetryAt)
-    assert isinstance(decide(policy, a_job(1), ValueError(), NOW), GiveUp)
+@pytest.mark.parametrize("most", [1, 2, MAX_CRASHES, 7])
+def test_a_job_whose_worker_died_so_often_is_given_up_whatever_its_retries(most: int) -> None:
+    for retries in (0, 3, 99):
+        policy = RetryPolicy(retries, retry_on=(OSError,), max_crashes=most)
+        decisions = [decide(policy, a_job(crashes=crashes), WorkerDied(), NOW) for crashes in range(most + 1)]
+        assert [type(decision) for decision in decisions] == [RetryAt] * (most - 1) + [GiveUp] * 2
+
+
+def test_a_death_uses_up_no_retries_and_an_error_no_deaths() -> None:
+    assert isinstance(decide(RetryPolicy(1), a_job(0, crashes=2), ValueError(), NOW), RetryAt)
+    assert isinstance(decide(RetryPolicy(0), a_job(crashes=1), ValueError(), NOW), GiveUp)
+    assert isinstance(decide(RetryPolicy(0), a_job(0), WorkerDied(), NOW), RetryAt)
+    assert isinstance(decide(RetryPolicy(3), a_job(99), WorkerDied(), NOW), RetryAt)
+
+
+def test_deaths_and_attempts_lengthen_the_wait_each_for_itself() -> None:
+    policy = RetryPolicy(9, max_crashes=9)
+    assert [wait(policy, a_job(5, crashes=crashes), WorkerDied()) for crashes in range(3)] == [1, 2, 4]
+    assert wait(policy, a_job(2, crashes=5), ValueError()) == 4
+    assert wait(RetryPolicy(backoff=lambda state: state.attempt_number * 10), a_job(5, crashes=1), WorkerDied()) == 20
 
 
 def test_a_task_that_must_not_run_twice_can_say_so() -> None:
@@ -274,8 +291,12 @@ def test_a_task_that_must_not_run_twice_can_say_so() -> None:
 
 
 def test_the_reasons_tell_what_happened() -> None:
-    died = decide(RetryPolicy(), a_job(3), WorkerDied(), NOW)
-    assert died == GiveUp("the worker died while it held the job; that was attempt 4 of 4")
+    died = decide(RetryPolicy(), a_job(7, crashes=2), WorkerDied(), NOW)
+    assert died == GiveUp("this job's worker died 3 times while it ran it; it isn't tried again: max_crashes=3")
+    once = decide(RetryPolicy(max_crashes=1), a_job(), WorkerDied(), NOW)
+    assert once == GiveUp("this job's worker died once while it ran it; it isn't tried again: max_crashes=1")
+    again = decide(RetryPolicy(), a_job(7, crashes=1), WorkerDied(), NOW, Low())
+    assert again == RetryAt(NOW + 2, "the worker died while it ran the job; death 2, given up at 3; another attempt in 2 s")
     unknown = decide(RetryPolicy(), a_job(3), UnknownTask("send"), NOW)
     assert unknown == GiveUp(
         "no task 'send' is registered on the worker (is a deploy on its way, or the task renamed?); that was attempt 4 of 4"
@@ -289,6 +310,59 @@ def test_an_unknown_task_waits_long_enough_for_a_deploy() -> None:
     assert wait(RetryPolicy(backoff=tenacity.wait_fixed(2)), a_job(), UnknownTask("send")) == 2
 
 
+# how long in all
+
+
+@pytest.mark.parametrize(
+    ("since", "delay", "again"),
+    [(None, 60, True), (None, 60.1, False), (0, 60, True), (50, 10, True), (50, 11, False), (61, 0, False)],
+)
+@pytest.mark.parametrize("error", [Retry, ValueError, UnknownTask, WorkerDied])
+def test_no_attempt_is_begun_too_long_after_the_first_one_failed(
+    error: Callable[..., BaseException], since: float | None, delay: float, again: bool
+) -> None:
+    policy = RetryPolicy(99, backoff=lambda state: delay, retry_for=60, max_crashes=99)
+    job = a_job(5, failed_at=None if since is None else NOW - since)
+    assert isinstance(decide(policy, job, error(), NOW), RetryAt if again else GiveUp)
+    assert isinstance(decide(RetryPolicy(99, backoff=lambda state: delay, max_crashes=99), job, error(), NOW), RetryAt)
+
+
+def test_the_reason_says_how_long_was_allowed() -> None:
+    policy = RetryPolicy(retry_for=60)
+    assert decide(policy, a_job(1, failed_at=NOW - 50), Retry(30), NOW) == GiveUp(
+        "the task asked to be retried; another attempt would begin 80 s after the first one failed: retry_for=60"
+    )
+
+
+def test_retries_hold_beside_retry_for_and_without_them_it_alone_counts() -> None:
+    assert isinstance(decide(RetryPolicy(3, retry_for=60), a_job(3), ValueError(), NOW), GiveUp)
+    assert isinstance(decide(RetryPolicy(3, retry_for=60), a_job(2), ValueError(), NOW), RetryAt)
+    endless = RetryPolicy(None, retry_for=timedelta(days=1))
+    for error in (ValueError(), UnknownTask("x"), Retry()):
+        assert isinstance(decide(endless, a_job(10**6, failed_at=NOW - 86000), error, NOW, Low()), RetryAt)
+    assert isinstance(decide(endless, a_job(10**6, failed_at=NOW - 86399), ValueError(), NOW), GiveUp)
+    assert isinstance(decide(endless, a_job(2, retries=2), ValueError(), NOW), GiveUp), "the launch's own"
+    assert decide(endless, a_job(4), Retry(5), NOW) == RetryAt(NOW + 5, "the task asked to be retried; attempt 6 in 5 s")
+
+
+def test_a_first_failure_in_the_future_as_after_a_clock_set_back_shortens_nothing() -> None:
+    assert wait(RetryPolicy(9, retry_for=60), a_job(1, failed_at=NOW + 1e6), Retry(60)) == 60
+    assert isinstance(decide(RetryPolicy(9, retry_for=60), a_job(1, failed_at=NOW + 1e6), Retry(61), NOW), GiveUp)
+
+
+@given(st.floats(0.1, 10_000), st.randoms(use_true_random=False))
+def test_a_job_with_retry_for_alone_ends_in_time(retry_for: float, rng: random.Random) -> None:
+    policy, now = RetryPolicy(None, retry_for=retry_for), NOW
+    for attempt in range(50):  # by then waits of 300 s at least are more than it allows
+        decision = decide(policy, a_job(attempt, failed_at=NOW if attempt else None), ValueError(), now, rng)
+        if isinstance(decision, GiveUp):
+            return
+        assert isinstance(decision, RetryAt)
+        assert NOW < decision.at <= NOW + retry_for + 1e-3
+        now = decision.at
+    raise AssertionError(f"not ended after {now - NOW} s")
+
+
 # the policy itself
 
 
@@ -299,7 +373,19 @@ def test_an_unknown_task_waits_long_enough_for_a_deploy() -> None:
         ({"retries": 1.5}, "retries=1.5"),
         ({"retries": "3"}, "retries='3'"),
         ({"retries": True}, "retries=True"),
-        ({"retries": None}, "retries=None"),
+        ({"retries": None}, "retries=None: a whole number from 0 up is needed, or retry_for beside it"),
+        ({"retries": -1, "retry_for": 5}, "retries=-1: a whole number"),
+        ({"retry_for": 0}, "retry_for=0: a number of seconds above 0 is needed, or a timedelta, as in retry_for=3600"),
+        ({"retry_for": -1.5}, "retry_for=-1.5"),
+        ({"retry_for": timedelta(0)}, "retry_for=datetime.timedelta(0)"),
+        ({"retry_for": "1h"}, "retry_for='1h'"),
+        ({"retry_for": True}, "retry_for=True"),
+        ({"retry_for": float("nan")}, "retry_for=nan"),
+        ({"retry_for": float("inf")}, "retry_for=inf"),
+        ({"max_crashes": 0}, "max_crashes=0: a whole number from 1 up is needed"),
+        ({"max_crashes": None}, "max_crashes=None"),
+        ({"max_crashes": True}, "max_crashes=True"),
+        ({"max_crashes": 2.0}, "max_crashes=2.0"),
         ({"backoff": 30}, "backoff=30: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30)"),
         ({"backoff": "exponential"}, "backoff='exponential'"),
         ({"retry_on": (ValueError, "OSError")}, "retry_on: 'OSError' is no exception class"),
@@ -320,6 +406,11 @@ def test_one_class_or_several() -> None:
     assert RetryPolicy(give_up_on={OSError}).give_up_on == (OSError,)  # type: ignore[arg-type]
 
 
+def test_a_span_is_seconds_or_a_timedelta() -> None:
+    assert RetryPolicy(retry_for=timedelta(minutes=2)) == RetryPolicy(retry_for=120)
+    assert RetryPolicy(retry_for=10**400).retry_for == 1e12
+
+
 def test_policies_and_decisions_are_frozen() -> None:
     for value in (RetryPolicy(), RetryAt(1, "x"), GiveUp("x"), Dropped("x")):
         assert dataclasses.is_dataclass(value)
@@ -334,12 +425,24 @@ errors = st.sampled_from(
 )
 
 
-@given(st.integers(0, 9), st.integers(0, 12), st.none() | st.integers(0, 9), errors, st.randoms(use_true_random=False))
-def test_every_job_ends(retries: int, attempt: int, own: int | None, error: BaseException, rng: random.Random) -> None:
-    decision = decide(RetryPolicy(retries), a_job(attempt, own), error, NOW, rng)
+@given(
+    st.integers(0, 9),
+    st.integers(0, 12),
+    st.none() | st.integers(0, 9),
+    st.integers(0, 5),
+    errors,
+    st.randoms(use_true_random=False),
+)
+def test_every_job_ends(
+    retries: int, attempt: int, own: int | None, crashes: int, error: BaseException, rng: random.Random
+) -> None:
+    decision = decide(RetryPolicy(retries), a_job(attempt, own, crashes), error, NOW, rng)
     if isinstance(decision, RetryAt):
         assert NOW <= decision.at <= NOW + 600
-        assert attempt < max(retries if own is None else own, LEAST)
+        if isinstance(error, WorkerDied):
+            assert crashes + 1 < MAX_CRASHES
+        else:
+            assert attempt < max(retries if own is None else own, LEAST)
     assert decision.reason
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import platform
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import spoolq
 from spoolq import wire
-from spoolq.errors import Discard, Retry
-from spoolq.job import Claim
+from spoolq.errors import Discard, Retry, WorkerDied
+from spoolq.job import Attempt, Claim
 from spoolq.retry import RetryPolicy
 from spoolq.runner import Done, Failed, Outcome, RetryLater, Runner, current
+from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job
 
@@ -24,11 +28,12 @@ def claim(payload: bytes | None = None, **more: Any) -> Claim:
     return Claim("t1", "w", "q", job("j1", **more).payload if payload is None else payload)
 
 
-def runner(function: Callable[..., Any] | None = None, **policy: Any) -> Runner:
+def runner(function: Callable[..., Any] | None = None, clock: Callable[[], float] = lambda: NOW, **policy: Any) -> Runner:
     tasks = Tasks()
     if function is not None:
         tasks.add(Task(function, name="note", queue="q", owner=None, policy=RetryPolicy(**policy)))  # type: ignore[arg-type]
-    return Runner(tasks, info(), "primary", clock=lambda: NOW)
+    ticks = itertools.count()
+    return Runner(tasks, info(), "primary", clock, timer=lambda: 1.5 * next(ticks))
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -73,7 +78,13 @@ def test_the_task_knows_its_job_and_nobody_else_does() -> None:
     one.run(claim())
     one.run(claim(attempt=2))
     one.run(claim(job("j2", run=1).payload))
-    assert seen == [("j1", 0, True, "primary"), ("j1", 2, False, "primary"), ("j2", 0, False, "primary")]
+    one.run(claim(job("j3", crashes=1).payload))
+    assert seen == [
+        ("j1", 0, True, "primary"),
+        ("j1", 2, False, "primary"),
+        ("j2", 0, False, "primary"),
+        ("j3", 0, False, "primary"),
+    ]
     assert current() is None
 
 
@@ -85,8 +96,44 @@ def test_it_is_forgotten_after_a_failure_too() -> None:
 def test_an_error_is_tried_again_with_the_attempt_counted() -> None:
     outcome = runner(raising(ValueError("no"))).run(claim(attempt=1))
     assert isinstance(outcome, RetryLater)
-    assert json.loads(outcome.payload)["attempt"] == 2
+    fields = json.loads(outcome.payload)
+    assert (fields["attempt"], fields["id"]) == (2, "j1")
+    assert fields["history"] == [
+        {"n": 2, "at": NOW, "exception": "ValueError", "error": "no", "worker": "host:4242", "took": 1.5}
+    ]
     assert NOW + 2 <= outcome.at <= NOW + 4
+
+
+def test_a_task_sees_how_its_last_attempts_ended() -> None:
+    seen: list[tuple[Attempt, ...]] = []
+
+    def task() -> None:
+        job = current()
+        assert job is not None
+        seen.append(job.job.history)
+        raise ValueError(f"failure {len(seen)}")
+
+    one, at = runner(task, retries=99), claim()
+    for _ in range(13):
+        outcome = one.run(at)
+        assert isinstance(outcome, RetryLater), outcome
+        at = claim(outcome.payload)
+    assert [len(history) for history in seen] == [*range(11), 10, 10]
+    assert [(last.number, last.error) for last in seen[12]] == [(n, f"failure {n}") for n in (1, *range(4, 13))]
+    assert {last.worker for last in seen[12]} == {"host:4242"}
+
+
+def test_no_attempt_is_made_past_retry_for() -> None:
+    now = [NOW]
+    one, at = runner(raising(Retry(20)), clock=lambda: now[0], retries=None, retry_for=50), claim()
+    for _ in range(2):
+        outcome = one.run(at)
+        assert isinstance(outcome, RetryLater), outcome
+        assert outcome.at == now[0] + 20
+        at, now[0] = claim(outcome.payload), outcome.at
+    failure = failure_of(one.run(at))
+    assert (failure.attempts, failure.failed_at) == (3, NOW + 40)
+    assert failure.backtrace[-1].endswith("another attempt would begin 60 s after the first one failed: retry_for=50")
 
 
 def test_at_the_end_it_is_a_failure_with_its_trace() -> None:
@@ -95,6 +142,10 @@ def test_at_the_end_it_is_a_failure_with_its_trace() -> None:
     assert (failure.attempts, failure.failed_at, failure.worker) == (3, NOW, "host:4242+3:q")
     assert any("in task" in line for line in failure.backtrace)
     assert failure.payload == claim(attempt=2).payload
+    assert failure.history == (Attempt(3, NOW, "ValueError", "no luck", "host:4242", 1.5),)
+    assert (failure.host, failure.pid) == ("host", 4242)
+    assert failure.versions == {"spoolq": spoolq.__version__, "python": platform.python_version()}
+    assert wire.decode_failure(wire.encode_failure(failure)) == failure
 
 
 def test_the_task_may_say_when_to_try_again_and_that_it_is_of_no_use() -> None:
@@ -128,6 +179,7 @@ def test_what_is_not_a_job_is_a_failure_with_its_bytes(payload: bytes) -> None:
     failure = failure_of(runner(lambda: None).run(claim(payload)))
     assert failure.exception == "PayloadError"
     assert failure.payload == payload
+    assert [(one.number, one.exception, one.took) for one in failure.history] == [(1, "PayloadError", None)]
     assert wire.decode_failure(wire.encode_failure(failure)).payload == payload
 
 
@@ -201,24 +253,55 @@ def test_a_foreign_payload_runs_and_gets_an_id_when_it_is_tried_again() -> None:
 # a worker that died
 
 
-def test_a_claim_of_a_dead_worker_counts_as_an_attempt() -> None:
-    outcome = runner(lambda: None).died(claim())
+def test_a_dead_worker_is_counted_apart_from_the_attempts() -> None:
+    outcome = runner(lambda: None, retries=0).died(claim())
     assert isinstance(outcome, RetryLater)
-    assert json.loads(outcome.payload)["attempt"] == 1
+    fields = json.loads(outcome.payload)
+    assert (fields.get("attempt"), fields["crashes"]) == (None, 1)
+    assert fields["history"] == [{"n": 1, "at": NOW, "exception": "WorkerDied", "error": str(WorkerDied())}]
 
 
-@pytest.mark.parametrize(("retries", "attempts"), [(0, 4), (5, 6)])
-def test_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(retries: int, attempts: int) -> None:
-    one, at = runner(lambda: None, retries=retries), claim()
-    for _ in range(attempts - 1):
+def test_where_it_was_is_told_if_the_dead_worker_is_known() -> None:
+    dead = WorkerInfo("d", "other", 77, ("q",))
+    for why in (None, MemoryError()):
+        outcome = runner(lambda: None).died(claim(), why, dead)
+        assert isinstance(outcome, RetryLater)
+        assert json.loads(outcome.payload)["history"][0]["worker"] == "other:77"
+    failure = failure_of(runner(lambda: None, max_crashes=1).died(claim(), None, dead))
+    assert (failure.host, failure.pid, failure.history[0].worker) == ("other", 77, "other:77")
+
+
+def test_what_struck_the_thread_is_an_attempt_and_no_crash() -> None:
+    outcome = runner(lambda: None).died(claim(), MemoryError("none left"))
+    assert isinstance(outcome, RetryLater)
+    fields = json.loads(outcome.payload)
+    assert (fields["attempt"], fields.get("crashes")) == (1, None)
+    assert [(one["exception"], one["worker"]) for one in fields["history"]] == [("MemoryError", "host:4242")]
+
+
+@pytest.mark.parametrize(("retries", "options", "deaths"), [(0, {}, 3), (5, {}, 3), (0, {"max_crashes": 5}, 5)])
+def test_a_job_that_keeps_killing_its_worker_ends_in_the_failure_log(retries: int, options: dict[str, int], deaths: int) -> None:
+    one, at = runner(lambda: None, retries=retries, **options), claim(attempt=1)
+    for _ in range(deaths - 1):
         outcome = one.died(at)
         assert isinstance(outcome, RetryLater), outcome
         at = claim(outcome.payload)
     failure = failure_of(one.died(at))
-    assert (failure.exception, failure.attempts) == ("WorkerDied", attempts)
+    assert (failure.exception, failure.attempts, failure.host, failure.pid) == ("WorkerDied", 1 + deaths, "", None)
     assert "killed" in failure.error
+    assert failure.backtrace == (
+        f"this job's worker died {deaths} times while it ran it; it isn't tried again: max_crashes={deaths}",
+    )
+    assert [last.number for last in failure.history] == list(range(2, deaths + 2))
 
 
 def test_a_dead_worker_s_claim_of_an_unknown_task_or_an_unreadable_payload() -> None:
     assert isinstance(runner().died(claim()), RetryLater)
     assert failure_of(runner().died(claim(b"{"))).exception == "PayloadError"
+
+
+def test_a_job_of_an_unknown_task_that_kills_its_worker_is_given_up_after_three() -> None:
+    assert isinstance(runner().died(claim(crashes=1)), RetryLater)
+    assert failure_of(runner().died(claim(crashes=2))).exception == "WorkerDied"
+    foreign = b'{"class":"note","queue":"q","args":[],"crashes":"many","history":"long"}'
+    assert isinstance(runner().died(claim(foreign)), RetryLater)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from spoolq import jsjson, wire
 from spoolq.errors import PayloadError
-from spoolq.job import Job
+from spoolq.job import Attempt, Job
 from spoolq.jsonable import DEPTH
 
 NOW = 1795511017.25
@@ -32,6 +32,7 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
 )
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+PAST = (Attempt(1, NOW, "ValueError", "é", "web1:4242", 0.0123), Attempt(3, NOW + 60, "WorkerDied", "gone"))
 jobs = st.builds(
     Job,
     id=names,
@@ -40,6 +41,8 @@ jobs = st.builds(
     args=st.lists(values, max_size=4).map(tuple),
     kwargs=st.dictionaries(texts, values, max_size=3),
     attempt=st.integers(0, 50),
+    crashes=st.integers(0, 3),
+    history=st.sampled_from([(), PAST[:1], PAST]),
     run=st.integers(0, 50),
     enqueued_at=st.none() | st.floats(0, 4e9).map(lambda at: round(at, 6)),
     expires_at=st.none() | st.floats(0, 4e9).map(lambda at: round(at, 6)),
@@ -64,8 +67,11 @@ def nested(depth: int) -> list[object]:
 
 def test_the_order_is_resques_then_ours() -> None:
     job = a_job("a@example.com", 1, kwargs={"subject": "é"}, attempt=2, run=1, enqueued_at=NOW, retries=0, extra={"x": None})
-    assert wire.encode(dataclasses.replace(job, expires_at=NOW + 60)).decode() == (
-        '{"class":"send","queue":"mail","args":["a@example.com",1],"id":"0199","kwargs":{"subject":"é"},"attempt":2,"run":1,'
+    job = dataclasses.replace(job, expires_at=NOW + 60, crashes=1, history=PAST)
+    assert wire.encode(job).decode() == (
+        '{"class":"send","queue":"mail","args":["a@example.com",1],"id":"0199","kwargs":{"subject":"é"},"attempt":2,"crashes":1,'
+        '"history":[{"n":1,"at":1795511017.25,"exception":"ValueError","error":"é","worker":"web1:4242","took":0.0123},'
+        '{"n":3,"at":1795511077.25,"exception":"WorkerDied","error":"gone"}],"run":1,'
         '"enqueued_at":1795511017.25,"expires_at":1795511077.25,"retries":0,"x":null}'
     )
 
@@ -382,7 +388,8 @@ def test_a_field_of_ours_with_a_wrong_type_counts_as_absent(name: str, wrong: st
     job = wire.decode(payload, "q")
     assert job.id
     assert (type(job.id), type(job.kwargs), type(job.attempt), type(job.run)) == (str, dict, int, int)
-    assert min(job.attempt, job.run) >= 0
+    assert (type(job.crashes), job.history) == (int, ())
+    assert min(job.attempt, job.crashes, job.run) >= 0
     assert job.retries is None or (type(job.retries) is int and job.retries >= 0)
     assert job.enqueued_at is None or type(job.enqueued_at) is float
     assert job.expires_at is None or type(job.expires_at) is float
@@ -456,8 +463,11 @@ def test_any_bytes_are_a_job_or_a_payload_error(payload: bytes) -> None:
         return
     counted = wire.decode(wire.attempted(payload, job), "q")
     assert counted == dataclasses.replace(job, attempt=job.attempt + 1)
-    again = wire.rerun(payload, "q")
-    assert wire.decode(again.payload, "q").run == job.run + 1
+    crashed = wire.decode(wire.attempted(payload, job, PAST[1], crash=True), "q")
+    kept = dataclasses.replace(crashed, crashes=job.crashes, history=job.history)
+    assert (kept, crashed.crashes, crashed.history[-1]) == (job, job.crashes + 1, PAST[1])
+    again = wire.decode(wire.rerun(payload, "q").payload, "q")
+    assert (again.run, again.attempt, again.crashes, again.history) == (job.run + 1, 0, 0, ())
     record = wire.record(payload, "q", "host:1:q", NOW)
     assert record is not None
     assert json.loads(record)["payload"]["class"] == "a"
@@ -486,6 +496,34 @@ def test_an_attempt_is_counted_and_nothing_else_touched() -> None:
     assert wire.attempted(first, again) == RAW + f',"attempt":2,"id":"{job.id}"}}'.encode()
 
 
+def test_a_crash_is_counted_apart_and_the_history_kept() -> None:
+    job = wire.decode(RAW + b"}", "m")
+    first = wire.attempted(RAW + b"}", job, PAST[0])
+    one = '{"n":1,"at":1795511017.25,"exception":"ValueError","error":"é","worker":"web1:4242","took":0.0123}'
+    assert first == RAW + f',"attempt":1,"history":[{one}],"id":"{job.id}"}}'.encode()
+    again = wire.decode(first, "m")
+    second = wire.attempted(first, again, PAST[1], crash=True)
+    two = '{"n":3,"at":1795511077.25,"exception":"WorkerDied","error":"gone"}'
+    assert second == RAW + f',"attempt":1,"history":[{one},{two}],"id":"{job.id}","crashes":1}}'.encode()
+    last = wire.decode(second, "m")
+    assert (last.id, last.attempt, last.crashes, last.history) == (job.id, 1, 1, PAST)
+
+
+@pytest.mark.parametrize("mode", ["python", "resque"])
+def test_attempts_are_written_as_a_launch_would_write_them_and_as_javascript_does(mode: wire.Mode) -> None:
+    job = a_job(1, 0.5, enqueued_at=NOW)
+    ended = [Attempt(n, NOW + n / 7, "E", '\u2028\x7f"é', "w:1", 1e-7 * 10**n) for n in range(1, 14)]
+    payload = wire.encode(job, mode)
+    for one in ended:
+        payload = wire.attempted(payload, wire.decode(payload, "mail"), one)
+    assert jsjson.stringify(jsjson.parse(payload)).encode() == payload
+    again = wire.decode(payload, "mail")
+    assert again.attempt == 13
+    assert [one.number for one in again.history] == [1, *range(5, 14)]
+    assert json.loads(wire.encode(again, mode)) == json.loads(payload)
+    assert jsjson.stringify(jsjson.parse(wire.encode(again, mode))).encode() == wire.encode(again, mode)
+
+
 def test_an_attempt_is_counted_in_place() -> None:
     job = a_job(1, attempt=1, enqueued_at=NOW, retries=5, kwargs={"attempt": 9})
     assert wire.attempted(wire.encode(job), job) == wire.encode(dataclasses.replace(job, attempt=2))
@@ -498,9 +536,10 @@ def test_an_id_that_is_none_and_doubled_fields_are_replaced() -> None:
 
 
 def test_a_rerun_is_a_new_launch_of_the_same_job() -> None:
-    job = a_job(1, attempt=4, run=1, enqueued_at=NOW, retries=5, extra={"x": 1}, run_at=NOW)
+    job = a_job(1, attempt=4, crashes=2, history=PAST, run=1, enqueued_at=NOW, retries=5, extra={"x": 1}, run_at=NOW)
     message = wire.rerun(wire.encode(job), "mail")
-    assert message == ("0199.2", "mail", wire.encode(dataclasses.replace(job, attempt=0, run=2)), 0.0, False, 0.0)
+    clean = dataclasses.replace(job, attempt=0, crashes=0, history=(), run=2)
+    assert message == ("0199.2", "mail", wire.encode(clean), 0.0, False, 0.0)
     assert message.id == wire.decode(message.payload, "mail").put_id
 
 
