@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spoolq.pool import Pool
     from spoolq.replayer import Replayer
     from spoolq.runtime import Folder
+    from spoolq.selection import Selection
     from spoolq.starting import Seat
     from spoolq.watch import Watcher
     from spoolq.worker import Worker
@@ -368,7 +369,7 @@ class SpoolQ:
     def worker(
         self,
         *,
-        queues: Sequence[str] = (),
+        queues: str | Sequence[str] | Selection = (),
         threads: int = 4,
         burst: bool = False,
         local: bool = True,
@@ -380,13 +381,17 @@ class SpoolQ:
     ) -> Worker:
         """A worker of this application's tasks: `run()` works until it is stopped.
 
-        queues (in order of priority; those of the tasks by default), threads; burst: until nothing is left; local: run the
-        spool's own jobs while Redis is away; drain: empty this host's spool too; grace: seconds for running jobs at the end.
-        seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
+        queues: in order of priority, with weights and patterns, as a text (`"critical,default:3,low:1"`) or its parts
+        (`["*", "!slow"]`); those of the tasks by default. threads: jobs at the same time; burst: until nothing is left; local:
+        run the spool's own jobs while Redis is away; drain: empty this host's spool too; grace: seconds for running jobs at the
+        end. seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
+
+        Raises ConfigError for queues that can't be.
         """
         from spoolq.membership import Membership
         from spoolq.worker import Worker
 
+        selection = self._selection(queues)
         spool, folder, key = self.spool, self._workers_folder(), ""
         if seat is None:
             member = Membership(folder)
@@ -403,7 +408,8 @@ class SpoolQ:
         return Worker(
             self.primary,
             self.tasks,
-            self.worker_info(tuple(queues) or self.tasks.queues() or ("default",), threads, key=key),
+            self.worker_info(selection.words, threads, key=key),
+            selection=selection,
             spool=spool,
             drainer=self.drainer() if drain and spool is not None else None,
             watcher=self.watcher() if drain and spool is not None else None,
@@ -430,8 +436,8 @@ class SpoolQ:
         its own `worker` with it; by default processes are forks of this one. The other options are those of `worker`.
         max_jobs: each process is replaced after so many; max_memory: when it has become larger, in bytes.
 
-        Raises ConfigError for numbers that are none, and where there is no place for the files by which a pool watches over its
-        processes.
+        Raises ConfigError for numbers that are none, for queues that can't be, and where there is no place for the files by which
+        a pool watches over its processes.
         """
         from spoolq.pool import Pool
         from spoolq.starting import Fork, Spawn
@@ -439,6 +445,7 @@ class SpoolQ:
         if (sink := self.failure_sink()) is not None:
             sink.prepare()  # here as well: what is wrong is said before processes are started
         least, most = processes
+        options["queues"] = self._selection(options.get("queues", ()))  # before there is a process that would end for it
         folder, key = self._workers_folder(), new_id()
         if not folder.path:
             raise ConfigError("no place for the files of worker processes: set RUNTIME_DIRECTORY to a directory of this user's")
@@ -492,6 +499,11 @@ class SpoolQ:
 
     def __repr__(self) -> str:
         return f"<SpoolQ {self.settings.destination}>"
+
+    def _selection(self, queues: str | Sequence[str] | Selection) -> Selection:
+        from spoolq.selection import named, parse
+
+        return parse(queues) if queues or isinstance(queues, str) else named(self.tasks.queues() or ("default",))
 
     def _open_spool(self) -> Spool:
         if self._spool is None:

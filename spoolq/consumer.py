@@ -19,9 +19,11 @@ from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.hold import Hold, Report
 from spoolq.job import Claim, Failure
 from spoolq.journal import Journal, Owed
+from spoolq.lineup import Lineup
 from spoolq.reach import Reach
 from spoolq.reconciler import Reconciler
 from spoolq.runner import Done, Runner
+from spoolq.selection import Selection, named
 from spoolq.settler import Settler
 from spoolq.store.base import Effects, Store, WorkerInfo, Working
 
@@ -45,6 +47,7 @@ class _Call:
     number: int
     acks: list[tuple[Claim, Done]]
     effects: Effects
+    queues: tuple[str, ...]
     limit: int
     wakes: int
     doubtful: bool = False
@@ -53,6 +56,7 @@ class _Call:
 class Consumer:
     """Claims from `store` for the threads of `crew`, and settles what they report.
 
+    selection      the queues, their order and weights; None for the worker's, strictly in order
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
@@ -71,6 +75,7 @@ class Consumer:
         crew: Crew,
         *,
         name: str,
+        selection: Selection | None = None,
         max_prefetch: int = 100,
         journal: Journal | None = None,
         record: Callable[[Sequence[Failure]], None] | None = None,
@@ -91,6 +96,7 @@ class Consumer:
         self.ran = 0  # jobs that the threads are done with
         self._crew = crew
         self._clock = crew.clock
+        self._lineup = Lineup(store, named(worker.queues) if selection is None else selection, crew.clock)
         self._wanted = wanted
         self._changed = changed
         self._max_prefetch = max_prefetch
@@ -283,13 +289,17 @@ class Consumer:
         room = self._room() if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
         suspect = (self.reach.suspect or self.reach.available is False) and self._wanted() and not self._stopping
+        if room > 0 and self._lineup.due:
+            self._lineup.renew()
         if room > 0 or self._acks or suspect:
             counts = Counter(done.counter for _, done in self._acks)
             counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
-            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), room, wakes)
+            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), self._lineup.order(), room, wakes)
             self._acks = []
             self._exchange(self._call)
+            if room > 0 and self.empty and self._lineup.renew():
+                self.empty = False  # what woke us may be a job of a queue that has just appeared
         if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
@@ -327,7 +337,7 @@ class Consumer:
             claimed = self.store.claim(
                 self.worker,
                 call.number,
-                self.worker.queues,
+                call.queues,
                 call.limit,
                 ack=[claim for claim, _ in call.acks],
                 effects=call.effects,
@@ -356,7 +366,8 @@ class Consumer:
             self._hand_out(claimed.claims)
             self._hook("claimed")
         if call.limit:
-            self.empty = len(claimed.claims) < call.limit and not claimed.more
+            self.empty = all_of_it = len(claimed.claims) < call.limit and not claimed.more
+            self._lineup.took(call.queues, claimed.claims, all_of_it=all_of_it)
             if call.wakes != self._wakes:
                 self.empty = False  # in this order: whoever wakes from here on sets it after us
             if self.empty:
@@ -430,8 +441,9 @@ class Consumer:
         self._nothing.clear()
         pause = 0.0
         try:
-            while self._may_claim() and not self.store.wait(self.worker, self.worker.queues, _LOOK):
-                pass
+            while self._may_claim() and not self.store.wait(self.worker, self._lineup.names, _LOOK, appear=self._lineup.open):
+                if self._lineup.renew():
+                    break
         except StoreUnavailable:
             pause = 0.5  # the loop finds out what it is
         except Exception:

@@ -27,6 +27,7 @@ from spoolq.journal import Journal
 from spoolq.membership import ALONE, RECYCLED, Membership
 from spoolq.presence import Presence
 from spoolq.runner import Runner
+from spoolq.selection import Selection, named
 from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.tasks import Tasks
@@ -46,6 +47,7 @@ class Worker:
     """Runs the jobs of `tasks` from `primary`, and from this host's `spool` while the primary is away.
 
     info       who it is: queues in order of priority, threads, lease
+    selection  the queues with patterns and weights, for the spool's own jobs too; None for those of `info`, as they are named
     drainer    empties the spool beside the work; None for no draining
     watcher    watches over what is kept in the spool beside; None for nobody
     local      whether the spool's own jobs are run during an outage
@@ -65,6 +67,7 @@ class Worker:
         tasks: Tasks,
         info: WorkerInfo,
         *,
+        selection: Selection | None = None,
         spool: Spool | None = None,
         drainer: Drainer | None = None,
         watcher: Watcher | None = None,
@@ -79,6 +82,7 @@ class Worker:
         rng: random.Random | None = None,
     ) -> None:
         self.info = info
+        self._selection = named(info.queues) if selection is None else selection
         self._spool = spool
         self._drainer = drainer
         self._grace = grace
@@ -98,6 +102,7 @@ class Worker:
                 runner,
                 self._crew,
                 name=name,
+                selection=self._selection,
                 max_prefetch=max_prefetch,
                 journal=journal,
                 record=record,
@@ -157,9 +162,7 @@ class Worker:
                 consumer.start()
             for service in self._services:
                 service.start()
-            what = (
-                f"runs, {info.threads} thread(s), queues {', '.join(info.queues)}" if info.threads else "keeps house for its pool"
-            )
+            what = f"runs, {info.threads} thread(s), queues {self._selection}" if info.threads else "keeps house for its pool"
             log.info("worker %s %s", info.resque_id(0), what)
             code = self._watch()
         finally:

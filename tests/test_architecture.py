@@ -18,7 +18,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "jsjson stamps units address pace cpu failurelog.target logfiles",  # 2, pure
     "jsonable history",
     "failed",
-    "wire retry",
+    "wire retry selection",
+    "turns",
     "store.upkeep store.journal",  # 3
     "store.base runtime service",
     "hint presence membership signals",
@@ -29,7 +30,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "drain watch tasks scheduler stats transfer failurelog",
     "runner forward limits",
     "hold",
-    "crew settler rescuer journal reach",
+    "crew settler rescuer journal reach lineup",
     "reconciler replayer",
     "consumer crashes",
     "burst heartbeat house",

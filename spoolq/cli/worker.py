@@ -12,6 +12,7 @@ from spoolq import units
 from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
 from spoolq.errors import ConfigError
+from spoolq.selection import Selection, parse
 
 if TYPE_CHECKING:
     from spoolq.starting import Seat
@@ -26,13 +27,11 @@ def _grace(_ctx: click.Context, _param: click.Parameter, text: str | None) -> fl
         raise click.BadParameter(f"{text!r}: expected a duration such as 25 or 2m") from None
 
 
-def _queues(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise click.BadParameter(f"{text!r} names no queue")
-    return names
+def _queues(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Selection | None:
+    try:
+        return None if text is None else parse(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error).removeprefix("queues: ")) from None
 
 
 def _processes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -67,7 +66,12 @@ def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sea
 
 @click.command()
 @click.argument("app")
-@click.option("--queues", metavar="A,B", callback=_queues, help="In order of priority; by default those of the tasks.")
+@click.option(
+    "--queues",
+    metavar="A,B:2,C:1",
+    callback=_queues,
+    help="In order of priority: A first, then of 3 jobs 2 of B and 1 of C. Also '*', 'bulk_*', '!slow'. [those of the tasks]",
+)
 @click.option("--threads", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at the same time.")
 @click.option("--processes", metavar="MIN:MAX", callback=_processes, help="That many processes, each with its threads.")
 @click.option(
@@ -86,7 +90,7 @@ def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sea
 @command_options(app=False, level="INFO")
 def worker(
     given: Given,
-    queues: tuple[str, ...],
+    queues: Selection | None,
     threads: int,
     processes: tuple[int, int] | None,
     start: str,
@@ -105,12 +109,12 @@ def worker(
     q = given.open()
     if not q.tasks.names():
         log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", given.app)
-    elif unused := [queue for queue in queues if queue not in q.tasks.queues()]:
+    elif unused := [queue for queue in queues.names if queue not in q.tasks.queues()] if queues else []:
         log.warning(
             "%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.tasks.queues())
         )
     options: dict[str, Any] = {
-        "queues": queues,
+        "queues": queues or (),
         "threads": threads,
         "burst": burst,
         "local": local,

@@ -312,11 +312,15 @@ class Store(Protocol):
         """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides
         along."""
 
-    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
-        """Block until one of the queues may have a job, or `timeout` has passed. May wake for nothing. Returns False on the
-        time-out."""
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
+        """Block until one of the queues may have a job, or `timeout` has passed; with `appear` also until a queue appears,
+        whatever its name. May wake for nothing. Returns False on the time-out."""
 
     # looking
+
+    def queues(self) -> list[str]:
+        """The names of the queues that there are, in no order: of each with a job that is ready or scheduled, perhaps of others.
+        Names that no claim can carry are left out."""
 
     def depths(self) -> list[Depth]:
         """Every queue that there is, by name."""

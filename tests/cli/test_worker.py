@@ -80,6 +80,32 @@ def test_a_queue_that_no_task_has_is_warned_of(spoolq: Run) -> None:
     assert "mial: no task of shop:q has it for its own (they have mail)" in said.err
 
 
+@pytest.mark.parametrize(("queues", "unknown"), [("*,!slow", ""), ("mail:3,*:1", ""), ("ma*,mial:2,!m_*", "mial")])
+def test_patterns_and_weights_are_no_names_to_be_warned_of(spoolq: Run, queues: str, unknown: str) -> None:
+    fill(URL, 3)
+    said = spoolq("worker", "shop:q", "--burst", "--queues", queues, "--url", URL)
+    assert said.code == 0, said.err
+    assert len(sent()) == 3
+    assert f"queues {queues}" in said.err
+    assert ("no task of shop:q" in said.err) == bool(unknown)
+    assert f"{unknown}: no task" in said.err or not unknown
+
+
+@pytest.mark.parametrize(
+    ("queues", "says"),
+    [
+        ("mail:0", "'mail:0': what follows the colon is a weight, a whole number from 1 to 1000"),
+        ("mail,,low", "has a part without a name"),
+        ("!", "'!' alone takes nothing out"),
+        ("mail,mail", "'mail' is there twice"),
+    ],
+)
+def test_queues_that_make_no_sense_are_refused_before_anything_is_opened(run: Run, queues: str, says: str) -> None:
+    said = run("worker", "shop:q", "--queues", queues)
+    assert said.code == 2
+    assert says in " ".join(said.err.split())
+
+
 @pytest.mark.parametrize("args", [("--threads", "0"), ("--grace", "long"), ("--queues", ", ,"), ()])
 def test_wrong_usage(run: Run, args: tuple[str, ...]) -> None:
     assert run("worker", *(("shop:q", *args) if args else ())).code == 2

@@ -28,6 +28,16 @@ def test_depths_are_counted_by_state_and_listed_by_name(store: Store, hand: Hand
     assert counts(store) == {"blue": (1, 1, 1), "red": (1, 0, 0)}
 
 
+def test_queues_are_those_with_ready_or_scheduled_jobs_at_least(store: Store, hand: Hand) -> None:
+    assert store.queues() == []
+    later = store.ready(5.0) + 3600.0
+    store.put([message("r1", "red"), message("r2", "red"), message("b", "blue"), message("l", "later", run_at=later)])
+    store.ack(hand.claim(1, ["blue"]))
+    names = store.queues()
+    assert len(names) == len(set(names))
+    assert {"red", "later"} <= set(names) <= {"red", "blue", "later"}
+
+
 def test_the_age_of_the_oldest_is_told_where_it_can_be(store: Store) -> None:
     store.put(messages("a", "b"))
     [depth] = store.depths()

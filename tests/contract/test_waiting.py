@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
 
 from spoolq.store.base import Store
 from tests.contract.hands import Hand, message, messages
+
+numbers = itertools.count()
 
 
 def test_waiting_for_nothing_ends_with_the_time(store: Store, hand: Hand) -> None:
@@ -54,3 +57,22 @@ def test_waiting_again_and_again_wakes_for_each_job(open_store: Callable[[], Sto
             assert time.monotonic() < deadline
         waiter.ack(claims)
     assert waiter.wait(hand.info, ["q"], 0.05) in (True, False)  # may wake once more for a token that was left
+
+
+def test_a_queue_that_appears_ends_the_wait_of_who_waits_for_that(open_store: Callable[[], Store]) -> None:
+    waiter, putter = open_store(), open_store()
+    hand = Hand(waiter)
+    waiter.register(hand.info)
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(waiter.wait(hand.info, ["q"], 30.0, appear=True)))
+    thread.start()
+    while not answers and thread.is_alive():  # what came before the wait began is not what it waits for
+        putter.put([message(f"a{next(numbers)}", f"new{next(numbers)}")])
+        thread.join(0.2)
+    assert answers == [True]
+
+
+def test_a_queue_that_appears_is_nothing_to_who_waits_for_names_alone(store: Store, hand: Hand) -> None:
+    store.put(messages("a", queue="new"))
+    assert store.wait(hand.info, ["q"], 0.05) is False
+    assert store.wait(hand.info, ["q"], 0.05, appear=True) is False

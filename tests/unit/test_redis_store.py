@@ -1052,6 +1052,42 @@ def test_a_dead_worker_swallows_no_wake(store: RedisStore, control: Control) -> 
     assert not [key for key in keys(control) if "wake:ghost" in key]
 
 
+def test_a_queue_that_appears_wakes_all_who_wait_for_that_once(store: RedisStore, control: Control) -> None:
+    for name in ("w1", "w2"):
+        store.register(info(name, ("*",)))
+        assert store.wait(info(name, ("*",)), [], 0.01, appear=True) is False
+    control.sadd("resque:spoolq:idle:*", "ghost")
+    store.put([message("a", "new")])
+    assert [control.llen(f"resque:spoolq:wake:{name}") for name in ("w1", "w2", "ghost")] == [1, 1, 0]
+    assert control.exists("resque:spoolq:idle:*") == 0
+    assert store.wait(info("w1", ("*",)), [], 0.01, appear=True) is False
+    store.put([message("b", "new")])
+    store.put([message("c", "new"), message("d", "new")])
+    store.ready(5.0)
+    assert control.exists("resque:spoolq:idle:*") == 1, "a queue that was there, and a probe's, are nothing new"
+    store.put([message("e", "newer"), message("f", "new")])
+    assert control.llen("resque:spoolq:wake:w1") == 1
+
+
+@pytest.mark.parametrize("end", ["unregister", "rescue"])
+def test_one_that_waited_for_patterns_leaves_nothing_behind(store: RedisStore, control: Control, end: str) -> None:
+    store.put([message("a", "bulk_1"), message("b", "bulk_2")])
+    mine = info("w1", ("bulk_*", "!slow"), lease=0.1)
+    store.register(mine)
+    assert store.wait(mine, ["absent"], 0.01, appear=True) is False
+    control.sadd("resque:spoolq:idle:bulk_1", "w1")  # as it waited when that was empty
+    if end == "unregister":
+        store.unregister(mine)
+    else:
+        eventually(lambda: store.rescue(info("w2"), 10) == [] and not control.exists("resque:spoolq:worker:w1"))
+    assert control.exists("resque:spoolq:idle:bulk_1", "resque:spoolq:idle:*") == 0
+
+
+def test_queues_whose_names_no_claim_can_carry_are_left_out(store: RedisStore, control: Control) -> None:
+    control.sadd("resque:queues", "mail", "a:b", "Ä", b"\xff", "a\nb", "")
+    assert sorted(store.queues()) == ["a:b", "mail", "Ä"]
+
+
 def test_a_claim_ends_the_idleness(store: RedisStore, control: Control) -> None:
     store.register(info())
     store.wait(info(), ["mail", "low"], 0.01)

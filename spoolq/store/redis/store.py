@@ -283,9 +283,9 @@ class RedisStore:
             self._sweep_at = self._clock.monotonic() + SWEEP
         return moved
 
-    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
         end = self._clock.monotonic() + timeout
-        args = [worker.key.encode(), b"%d" % len(queues), *(queue.encode() for queue in queues)]
+        args = [worker.key.encode(), b"%d" % len(queues), *(queue.encode() for queue in queues), b"1" if appear else b"0"]
         while True:
             self._idle.add(worker.key)
             if self._number("wait", args):
@@ -303,6 +303,10 @@ class RedisStore:
                 return True
 
     # looking
+
+    def queues(self) -> list[str]:
+        names = {name for some in self._scan(b"SSCAN", self._names.queues) for name in some}
+        return [queue for name in names if (queue := views.queue(name)) is not None]
 
     def depths(self) -> list[Depth]:
         known: set[bytes] = set()

@@ -52,6 +52,14 @@ def pages(listed: Sequence[Any], most: int) -> Iterator[list[bytes]]:
         yield page
 
 
+def queue(name: bytes) -> str | None:
+    """A queue by its name; None for one that no claim can carry."""
+    try:
+        return name.decode() if name and b"\n" not in name else None
+    except UnicodeDecodeError:
+        return None
+
+
 def depth(row: Sequence[Any], now: float) -> Depth:
     """A row of depths.lua."""
     name, ready, head, scheduled, claimed = row

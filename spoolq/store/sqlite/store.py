@@ -269,16 +269,17 @@ class SQLiteStore:
 
         return self._run(work)
 
-    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float) -> bool:
+    def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
         """See `Store.wait`. A drainer waits for any row; a worker also until the next scheduled row of its queues is due."""
         until = time.monotonic() + timeout
         drains = worker.kind == "drainer"
+        before = set(self.queues()) if appear else set[str]()
         listener = self._bell.listener()
         try:
             while not self._writer.closed:
                 listener.ready()  # first, so that what comes between the look and the wait rings
                 due = self._run(lambda session: views.due(session, queues, drains=drains), writes=False)
-                if due == 0.0:
+                if due == 0.0 or (appear and not before.issuperset(self.queues())):
                     return True
                 left = until - time.monotonic()
                 if left <= 0:
@@ -368,6 +369,10 @@ class SQLiteStore:
         return self._run(views.info, writes=False)
 
     # looking
+
+    def queues(self) -> list[str]:
+        """See `Store.queues`."""
+        return self._run(views.queues, writes=False)
 
     def depths(self) -> list[Depth]:
         """See `Store.depths`."""

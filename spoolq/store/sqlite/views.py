@@ -8,11 +8,17 @@ from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
 from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
+from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settlements import SQL as SETTLEMENTS
 from spoolq.store.sqlite.statements import statements
 
 SQL = statements("views")
+
+
+def queues(session: Session) -> list[str]:
+    """As `Store.queues`."""
+    return list({queue for part in ("ready_queues", "scheduled_queues") for (queue,) in session.all(JOBS[part])})
 
 
 def depths(session: Session) -> list[Depth]:

@@ -13,7 +13,7 @@ from spoolq.store.sqlite.statements import schema
 
 HOT = {
     "jobs": (
-        "insert promote scheduled_queues claim held delete remember retry release rescue free set_aside "
+        "insert promote scheduled_queues ready_queues claim held delete remember retry release rescue free set_aside "
         "purge_remember purge forget_settled forget_row sweep_settled"
     ),
     "spool": "doubt recall known ran next take give_back quarantine",

@@ -4,6 +4,7 @@
 local P = string.sub(KEYS[1], 1, -15)
 local S = P .. 'spoolq:'
 local MARKERS, DELAYED, COUNTS, LEASES = KEYS[1], S .. 'delayed', S .. 'counts', S .. 'leases'
+local IDLE_FOR_NEW = S .. 'idle:*' -- workers that wait for queues that aren't there yet; no queue has such a name
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local stamp = string.format('%.6f', now)
@@ -77,23 +78,31 @@ end
 
 -- queues
 
+-- Wakes one of these idle workers. Answers whether there was one that lives.
+local function rouse(idle)
+  local worker
+  repeat
+    worker = redis.pcall('SPOP', idle)
+    if type(worker) ~= 'string' then return false end
+    local lease = redis.pcall('ZSCORE', LEASES, worker)
+  until type(lease) == 'string' and tonumber(lease) > now
+  local tokens = S .. 'wake:' .. worker
+  if redis.pcall('LLEN', tokens) == 0 then
+    redis.pcall('RPUSH', tokens, '1')
+    redis.pcall('EXPIRE', tokens, 60)
+  end
+  return true
+end
 local function wake(queue, jobs)
   for _ = 1, jobs do
-    local worker
-    repeat
-      worker = redis.pcall('SPOP', S .. 'idle:' .. queue)
-      if type(worker) ~= 'string' then return end
-      local lease = redis.pcall('ZSCORE', LEASES, worker)
-    until type(lease) == 'string' and tonumber(lease) > now
-    local tokens = S .. 'wake:' .. worker
-    if redis.pcall('LLEN', tokens) == 0 then
-      redis.pcall('RPUSH', tokens, '1')
-      redis.pcall('EXPIRE', tokens, 60)
-    end
+    if not rouse(S .. 'idle:' .. queue) then return end
   end
 end
 local function know(queue)
-  if call('SADD', P .. 'queues', queue) == 1 then back('SREM', P .. 'queues', queue) end
+  if call('SADD', P .. 'queues', queue) == 1 then
+    back('SREM', P .. 'queues', queue)
+    while rouse(IDLE_FOR_NEW) do end -- a name in a thousand; what they find is theirs to see
+  end
 end
 local function push(queue, payloads)
   local key = P .. 'queue:' .. queue
@@ -272,12 +281,18 @@ local function register(w)
   end
 end
 local function bury(key)
+  local open
   for id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'ids') or '', '[^\n]+') do
     local name, queues = string.match(id, '^(.*):([^:]*)$')
     display('SREM', P .. 'workers', id)
     display('DEL', P .. 'worker:' .. id, P .. 'worker:' .. id .. ':started', P .. 'stat:processed:' .. id, P .. 'stat:failed:' .. id,
       P .. 'stat:processed:' .. name, P .. 'stat:failed:' .. name)
     for queue in string.gmatch(queues, '[^,]+') do call('SREM', S .. 'idle:' .. queue, key) end
+    open = open or string.find(queues, '[%*!]')
+  end
+  if open then -- it waited for queues that its id doesn't name
+    call('SREM', IDLE_FOR_NEW, key)
+    for _, queue in ipairs(display('SMEMBERS', P .. 'queues') or {}) do call('SREM', S .. 'idle:' .. queue, key) end
   end
   call('DEL', S .. 'worker:' .. key, S .. 'wake:' .. key)
 end

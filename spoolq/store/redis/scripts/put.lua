@@ -9,11 +9,29 @@ if now > tonumber(ARGV[3]) then return -1 end
 local pushed = redis.pcall('RPUSH', KEYS[1], ARGV[5])
 if type(pushed) == 'table' then return redis.error_reply(pushed.err) end
 
-local failed
+-- wakes one of the workers that are idle there; answers whether there was one that lives
+local function rouse(idle)
+  local worker = redis.pcall('SPOP', idle)
+  while type(worker) == 'string' do
+    local lease = redis.pcall('ZSCORE', ARGV[1] .. 'spoolq:leases', worker)
+    if type(lease) == 'string' and tonumber(lease) > now then
+      local list = ARGV[1] .. 'spoolq:wake:' .. worker
+      if redis.pcall('LLEN', list) == 0 then
+        redis.pcall('RPUSH', list, '1')
+        redis.pcall('EXPIRE', list, 60)
+      end
+      return true
+    end
+    worker = redis.pcall('SPOP', idle)
+  end
+  return false
+end
+
+local failed, known
 local marked = redis.pcall('ZADD', KEYS[2], 'NX', clock[1], ARGV[4])
 if marked == 1 then
   -- a queue that holds more than this message was made known by whoever pushed the first, but some are pushed by hand
-  local known = redis.pcall('SADD', KEYS[3], ARGV[2])
+  known = redis.pcall('SADD', KEYS[3], ARGV[2])
   if type(known) == 'table' then
     failed = known
     if type(redis.pcall('ZREM', KEYS[2], ARGV[4])) == 'table' then return -2 end
@@ -30,18 +48,9 @@ if marked ~= 1 or failed then
 end
 
 if marked == 1 then
-  local worker = redis.pcall('SPOP', KEYS[4])
-  while type(worker) == 'string' do
-    local lease = redis.pcall('ZSCORE', ARGV[1] .. 'spoolq:leases', worker)
-    if type(lease) == 'string' and tonumber(lease) > now then
-      local list = ARGV[1] .. 'spoolq:wake:' .. worker
-      if redis.pcall('LLEN', list) == 0 then
-        redis.pcall('RPUSH', list, '1')
-        redis.pcall('EXPIRE', list, 60)
-      end
-      break
-    end
-    worker = redis.pcall('SPOP', KEYS[4])
+  rouse(KEYS[4])
+  if known == 1 and KEYS[3] == ARGV[1] .. 'queues' then -- a new queue, no probe's: for those who take from whatever appears
+    while rouse(ARGV[1] .. 'spoolq:idle:*') do end
   end
 end
 

@@ -20,6 +20,14 @@ WITH RECURSIVE q (name) AS (
 )
 SELECT name FROM q WHERE name IS NOT NULL;
 
+-- name: ready_queues
+WITH RECURSIVE q (name) AS (
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'r' AND doubt = 0)
+    UNION ALL
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'r' AND doubt = 0 AND queue > q.name) FROM q WHERE q.name IS NOT NULL
+)
+SELECT name FROM q WHERE name IS NOT NULL;
+
 -- name: claim
 UPDATE jobs SET state = 'c', worker = ?3, token = ?4
 WHERE seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 ORDER BY seq LIMIT ?2)

@@ -1,0 +1,112 @@
+"""`lineup` in a consumer: queues that appear, a store that won't say, and names that cost nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolq.errors import StoreUnavailable
+from spoolq.lineup import Lineup
+from spoolq.selection import named, parse
+from tests.unit.hands import Flaky, Rig, file, job, jobs, warnings
+from tests.waiting import eventually
+
+Make = Callable[..., Rig]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Rig] = []
+
+    def one(queues: str, **options: Any) -> Rig:
+        selection = parse(queues)
+        made.append(Rig(tmp_path, queues=selection.words, selection=selection, **options))
+        return made[-1]
+
+    yield one
+    for rig in made:
+        rig.close()
+
+
+def test_names_alone_cost_no_call(make: Make) -> None:
+    rig = make("q,r:2,s:1")
+    rig.store.put(jobs(50))
+    rig.start()
+    eventually(lambda: len(rig.ran) == 50 and rig.consumer.idle and rig.store.calls["wait"] >= 2)
+    assert rig.store.calls["queues"] == 0
+
+
+def test_an_idle_worker_is_woken_by_a_queue_that_appears(make: Make) -> None:
+    rig = make("*,!no")
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] == 1)
+    for number in range(5):
+        rig.store.put([job(f"no{number}", queue="no"), job(f"j{number}", queue=f"new{number}", args=(number,))])
+        eventually(lambda n=number: rig.ran[-1:] == [n], within=20)
+    eventually(lambda: rig.consumer.idle)
+    assert rig.ran == list(range(5))
+
+
+def test_a_worker_that_is_busy_finds_what_appears_too(make: Make) -> None:
+    rig = make("*")
+    rig.task("more", lambda n: rig.store.put([job(f"q{n}", "more", args=(n + 1,))]) if "done" not in rig.ran else None)
+    rig.store.put([job("first", "more", args=(0,))])
+    rig.start()
+    eventually(lambda: rig.points.count("claimed") > 1)
+    rig.store.put([job("j", queue="a", args=("done",))])
+    eventually(lambda: rig.ran == ["done"])
+
+
+def test_a_store_that_will_not_say_is_no_reason_to_stop(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rig = make("q,bulk_*")
+    rig.store.inject("own", "queues", times=-1)
+    rig.store.put([*jobs(3), job("b", queue="bulk_1", args=("late",))])
+    rig.start()
+    eventually(lambda: rig.ran == [0, 1, 2])
+    rig.store.inject("fit", "queues")
+    eventually(lambda: rig.ran == [0, 1, 2, "late"])
+    assert len([text for text in warnings(caplog) if "which queues there are can't be seen" in text]) == 1
+
+
+def test_a_store_that_is_away_is_away_also_for_who_asks_for_queues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Flaky(file(tmp_path / "jobs.db"))
+    lineup = Lineup(store, parse("*"), lambda: 0.0)  # type: ignore[arg-type]
+    store.inject("refused", "queues")
+    with pytest.raises(StoreUnavailable):
+        lineup.renew()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_outages_end_for_patterns_as_for_names(make: Make) -> None:
+    rig = make("*")
+    rig.store.put(jobs(10))
+    rig.store.inject("refused", "queues", "claim", "wait", times=4)
+    rig.start()
+    eventually(lambda: len(rig.ran) == 10 and rig.consumer.idle)
+    assert Counter(rig.ran).most_common(1)[0][1] == 1
+
+
+def test_a_lost_answer_with_weights_is_asked_for_again_in_the_same_order(make: Make) -> None:
+    rig = make("a:3,b:1")
+    rig.store.put([job(f"{queue}{n}", queue=queue, args=(queue,)) for n in range(20) for queue in "ab"])
+    rig.store.inject("lost", "claim", times=3)
+    rig.start()
+    eventually(lambda: len(rig.ran) == 40 and rig.consumer.idle)
+    assert Counter(rig.ran) == {"a": 20, "b": 20}
+
+
+def test_shares_are_kept_by_a_consumer(make: Make) -> None:
+    rig = make("a:3,b:1", max_prefetch=0)
+    rig.store.put([job(f"{queue}{n}", queue=queue, args=(queue,)) for queue in "ab" for n in range(40)])
+    rig.start()
+    eventually(lambda: len(rig.ran) == 80)
+    assert Counter(rig.ran[:40]) == {"a": 30, "b": 10}
+
+
+def test_any_name_of_a_worker_is_taken_as_it_is() -> None:
+    assert named(("a b", "x:1")).expand(["y"]) == {"a b": ("a b",), "x:1": ("x:1",)}
