@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from spoolq import wire
+from spoolq.cli import attempts
 from spoolq.cli.faults import PROBLEM, Fault
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint, jobs, table, when
@@ -95,7 +96,7 @@ def _table(found: Sequence[tuple[float, dict[str, Any]]], total: int) -> None:
 @json_option
 @command_options()
 def show(given: Given, id: str, where: str, as_json: bool) -> None:
-    """All that is known of the failure of job ID. Its error, backtrace, and payload with the arguments."""
+    """All that is known of the failure of job ID. Its error, backtrace, attempts, and payload with the arguments."""
     for place in places(given.open(), where):
         with place.asking():
             failure = place.store.failures.get(id)
@@ -103,7 +104,8 @@ def show(given: Given, id: str, where: str, as_json: bool) -> None:
             continue
         if as_json:
             payload = failure.payload.decode("utf-8", "backslashreplace")
-            emit({**_summary(place.name, failure), "backtrace": failure.backtrace, "payload": payload})
+            known = {**_summary(place.name, failure), **attempts.document(failure)}
+            emit({**known, "backtrace": failure.backtrace, "payload": payload})
         else:
             _print(place, failure)
         return
@@ -217,10 +219,13 @@ def _print(place: Place, failure: Failure) -> None:
         ("failed", f"{when(failure.failed_at) or failure.failed_at} ({say_age(time.time() - failure.failed_at)} ago)"),
         ("attempts", failure.attempts),
         ("worker", failure.worker),
+        ("ran by", attempts.versions(failure)),
         ("error", f"{failure.exception}: {failure.error}"),
         ("payload", failure.payload.decode("utf-8", "backslashreplace")),
     )
     for label, value in shown:
-        click.echo(f"{label:<9} {clean(value)}")
+        if value != "":
+            click.echo(f"{label:<9} {clean(value)}")
+    attempts.show(failure)
     for line in failure.backtrace:
         click.echo(f"  {clean(line)}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoolq.app import SpoolQ
+from spoolq.job import Attempt, Failure
 from tests.cli.conftest import Run
 from tests.cli.hands import fail, fill
 from tests.servers import Server
@@ -54,6 +57,45 @@ def test_show(run: Run, ids: list[str]) -> None:
     assert "\n  shop.py:9\n" in said.out
     document = run("failed", "show", ids[1], "--url", URL, "--json").json
     assert (document["id"], document["attempts"], document["backtrace"]) == (ids[1], 4, ["shop.py:9"])
+
+
+def test_show_tells_of_every_attempt_that_is_known(run: Run) -> None:
+    at = 1795511017.25
+    history = (
+        Attempt(1, at - 60, "OSError", "no\nroute", "web2:7", 0.5),
+        Attempt(5, at - 1, "WorkerDied", "gone"),
+        Attempt(6, at, "ValueError", "", "web1:4242", 1234.5),
+    )
+    with SpoolQ(URL) as q:
+        failure = Failure("a", "mail", "web1:4242:mail", "ValueError", "", ("trace",), at, b'{"class":"send","id":"a"}', 6)
+        more = {"history": history, "host": "web1", "pid": 4242, "versions": {"spoolq": "0.1.0", "python": "3.11.7"}}
+        fill(URL, 1)
+        worker = q.worker_info(("mail",), 1)
+        [claim] = q.primary.claim(worker, 1, ("mail",), 1).claims
+        q.primary.fail(claim, replace(failure, **more))
+    said = run("failed", "show", "a", "--url", URL)
+    lines = said.out.splitlines()
+    start = lines.index("ATTEMPT  ENDED                           AFTER  ON         ERROR")
+    assert lines[start + 1 : start + 7] == [
+        "      1  2026-11-24T09:02:37.250Z      0.500 s  web2:7     OSError: no\\nroute",
+        "    ...  (3 more)",
+        "      5  2026-11-24T09:03:36.250Z                          WorkerDied: gone",
+        "      6  2026-11-24T09:03:37.250Z  1,234.500 s  web1:4242  ValueError",
+        "",
+        "  trace",
+    ]
+    assert "ran by    spoolq 0.1.0, python 3.11.7" in lines
+    document = run("failed", "show", "a", "--url", URL, "--json").json
+    assert (document["host"], document["pid"], document["versions"]["python"]) == ("web1", 4242, "3.11.7")
+    assert document["history"][0] == {
+        "attempt": 1,
+        "ended_at": "2026-11-24T09:02:37.250Z",
+        "took": 0.5,
+        "worker": "web2:7",
+        "exception": "OSError",
+        "error": "no\nroute",
+    }
+    assert document["history"][1]["worker"] is None
 
 
 @pytest.mark.parametrize("verb", ["show", "retry", "remove"])
