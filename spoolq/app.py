@@ -371,6 +371,7 @@ class SpoolQ:
         *,
         queues: str | Sequence[str] | Selection = (),
         threads: int = 4,
+        async_concurrency: int = 100,
         burst: bool = False,
         local: bool = True,
         drain: bool = True,
@@ -387,6 +388,10 @@ class SpoolQ:
         end. seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
 
         Raises ConfigError for queues that can't be.
+        queues (in order of priority; those of the tasks by default), threads; async_concurrency: `async def` tasks at a time, on
+        one event loop beside the threads, 0: there is none; burst: until nothing is left; local: run the
+        spool's own jobs while Redis is away; drain: empty this host's spool too; grace: seconds for running jobs at the end.
+        seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
         """
         from spoolq.membership import Membership
         from spoolq.worker import Worker
@@ -415,6 +420,7 @@ class SpoolQ:
             watcher=self.watcher() if drain and spool is not None else None,
             local=local,
             grace=self.settings.grace if grace is None else grace,
+            async_concurrency=async_concurrency,
             burst=burst,
             member=member,
             record=None if sink is None else sink.write,
@@ -426,6 +432,7 @@ class SpoolQ:
         processes: tuple[int, int],
         *,
         threads: int = 4,
+        async_concurrency: int = 100,
         burst: bool = False,
         spawn: Sequence[str] | None = None,
         **options: Any,
@@ -446,6 +453,7 @@ class SpoolQ:
             sink.prepare()  # here as well: what is wrong is said before processes are started
         least, most = processes
         options["queues"] = self._selection(options.get("queues", ()))  # before there is a process that would end for it
+        options["async_concurrency"] = self.tasks.concurrency(async_concurrency)
         folder, key = self._workers_folder(), new_id()
         if not folder.path:
             raise ConfigError("no place for the files of worker processes: set RUNTIME_DIRECTORY to a directory of this user's")

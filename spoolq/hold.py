@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from spoolq.job import Claim
 from spoolq.runner import Outcome, Runner
@@ -14,6 +14,16 @@ from spoolq.store.base import Working
 
 GATHER = 0.01
 """Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
+
+
+class Board(Protocol):
+    """Where others can see what each slot runs, also after a SIGKILL."""
+
+    def begin(self, slot: int, token: str, kill_after: float | None) -> None:
+        """The claim with this token runs there; its process may be killed for it after so many seconds, None for never."""
+
+    def end(self, slot: int) -> None:
+        """It has ended."""
 
 
 class Report(NamedTuple):
@@ -37,7 +47,7 @@ class Run:
 
 
 class Roster:
-    """Who runs what, of all holds: slots 0 to `size` - 1 are threads."""
+    """Who runs what, of all holds: slots 0 to `size` - 1 are threads, those behind them are for what occupies none."""
 
     def __init__(self, size: int, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self.size = size
@@ -45,13 +55,14 @@ class Roster:
         self.epoch = wall() - clock()
         self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
         self.runs: dict[int, Run] = {}
+        self.aside = 0  # how many of them occupy no thread
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
 
     @property
     def room(self) -> int:
         """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""
-        return self.size - len(self.runs) - sum([len(hold.unbegun) for hold in self.holds])
+        return self.size - len(self.runs) + self.aside - sum([len(hold.unbegun) for hold in self.holds])
 
 
 class Hold:
@@ -96,18 +107,47 @@ class Hold:
         self._ring()
         return None
 
-    def finish(self, run: Run, outcome: Outcome, took: float) -> None:
-        """A run has ended, or is given up: the first to say so is heard."""
+    def finish(self, run: Run, outcome: Outcome, took: float) -> bool:
+        """A run has ended, or is given up: the first to say so is heard, which is returned."""
         roster = self._roster
         with roster.lock:
             if roster.runs.get(run.slot) is not run:
-                return
+                return False
             if not run.lost:
                 self._reports.append(Report(run.claim, outcome, took))
             self.unbegun.pop(run.claim.token, None)  # there only if the thread was struck as it began
             del roster.runs[run.slot]  # last: what is in neither is lost, what is in both is fenced
+            roster.aside -= run.slot >= roster.size
             ring = took > GATHER or len(self.unbegun) <= self.low
             others = [hold for hold in roster.holds if hold.hungry and hold is not self]
+        self._tell(ring, others)
+        return True
+
+    def move(self, run: Run, slot: int) -> bool:
+        """A run goes on in that slot, behind those of the threads, and its thread is free. Returns whether it was still there."""
+        roster = self._roster
+        with roster.lock:
+            if roster.runs.get(run.slot) is not run:
+                return False
+            del roster.runs[run.slot]
+            run.slot = slot
+            roster.runs[slot] = run
+            roster.aside += 1
+            ring = len(self.unbegun) <= self.low
+            others = [hold for hold in roster.holds if hold.hungry and hold is not self]
+        self._tell(ring, others)
+        return True
+
+    def unbegin(self, run: Run) -> None:
+        """A thread has not really begun what it was about to run, and won't."""
+        with self._roster.lock:
+            if self._roster.runs.get(run.slot) is run:
+                del self._roster.runs[run.slot]
+                if not run.lost:
+                    self.unbegun[run.claim.token] = (run.claim, run.began)
+        self._ring()
+
+    def _tell(self, ring: bool, others: Iterable[Hold]) -> None:
         if ring:
             self._ring()
         for hold in others:

@@ -26,6 +26,9 @@ Limit = type[SoftTimeLimit] | type[TimeLimit]
 STUCK = 2.0
 """Seconds after its hard limit within which an attempt must have ended, or it is given up."""
 
+KILL_AFTER = STUCK + 3.0
+"""Seconds after its timeout at which a job may have its process killed from outside: nothing within could end or replace it."""
+
 _DELICATE = (logging.__file__, threading.__file__, f"{Path(__file__).parent}/")  # code that holds locks by hand
 _AGAIN, _PATIENCE = 0.001, 0.05  # seconds to the next look at a thread that is there, and for how long
 _NEVER = float("inf")
@@ -39,11 +42,15 @@ class Timed:
     """
 
     def __init__(self, now: float, soft: float | None, hard: float | None, stuck: Callable[[], None]) -> None:
+        self._stuck = stuck
+        self._given_up = _NEVER
+        self._late = 0.0
+        self.start(now, soft, hard)
+
+    def start(self, now: float, soft: float | None, hard: float | None) -> None:
+        """Count from now."""
         self._soft, self._timeout = soft, hard
         self._hard = _NEVER if hard is None else now + hard
-        self._given_up = _NEVER
-        self._stuck = stuck
-        self._late = 0.0
         self.at = self._hard if soft is None else now + soft
 
     def fire(self, now: float) -> Callable[[], None] | None:
@@ -192,14 +199,14 @@ class Exposure(Timed, Generic[R]):
         """Raise it in the thread."""
         if not self._closing:
             self._struck = True
-            _raise_in(self._thread, limit)
+            raise_in(self._thread, limit)
 
     def removed(self) -> None:
         """What hasn't arrived doesn't arrive any more."""
         if self._struck:
-            _raise_in(self._thread, None)
+            raise_in(self._thread, None)
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+def raise_in(thread: int, error: type[BaseException] | None) -> None:
     """At its next step; None: what was to be raised isn't."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,6 +86,23 @@ class Failed:
     failure: Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A job whose task returned an awaitable: what is left of it is for an event loop, in this context."""
+
+    claim: Claim
+    job: Job
+    task: Task[..., Any]
+    began: float
+    awaitable: Awaitable[Any]
+    context: Context
+
+    def close(self) -> None:
+        """It will not be awaited."""
+        if inspect.iscoroutine(self.awaitable):
+            self.awaitable.close()
+
+
 Outcome = Done | RetryLater | Failed
 PROCESSED, EXPIRED, DISCARDED = Done(), Done("expired"), Done("discarded")
 
@@ -110,15 +128,27 @@ class Runner:
         self._timer = timer
         self._here = _Place(worker.host, worker.pid)
 
-    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Outcome:
-        """Run the job; `slot` is the number of the thread, `call` runs the task with it, within its limits."""
+    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Outcome | Pending:
+        """Run the job; `slot` is the number of the thread, `call` runs the task with it, within its limits. What is left of an
+        `async def` task is to be awaited, and then told to `finish`."""
         try:
             return self._run(claim, slot, call)
         except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._unreadable(claim, error, slot)
 
-    def _run(self, claim: Claim, slot: int, call: Call) -> Outcome:
+    def finish(self, pending: Pending, error: BaseException | None, slot: int) -> Outcome:
+        """The outcome of a job that was awaited, and ended with this error, or with none."""
+        try:
+            if error is None:
+                return PROCESSED
+            claim, job, task, took = pending.claim, pending.job, pending.task, self._timer() - pending.began
+            return self._ended(claim, job, task.policy, error, slot, self._here, took)
+        except BaseException as mistake:
+            log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
+            return self._unreadable(pending.claim, mistake, slot)
+
+    def _run(self, claim: Claim, slot: int, call: Call) -> Outcome | Pending:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
@@ -132,7 +162,9 @@ class Runner:
         token = _current.set(Current(job, self._store))
         began = self._timer()
         try:
-            call(task, job)
+            result = call(task, job)
+            if result is not None and inspect.isawaitable(result):
+                return Pending(claim, job, task, began, result, copy_context())
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
             return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began)
         finally:

@@ -236,14 +236,10 @@ class Task(Launch[P], Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def run(self, job: Job) -> Any:
-        """Run a job of this task, and return what it returned; a coroutine is run to its end. Raises what the task raises."""
+        """Run a job of this task, and return what it returned: of an `async def` task its coroutine, which is still to be run.
+        Raises what the task raises."""
         function = cast(Callable[..., Any], self.function)
-        result = function(*job.args, **job.kwargs)
-        if inspect.iscoroutine(result):
-            import asyncio  # 60 ms that a webhead may never need
-
-            return asyncio.run(result)
-        return result
+        return function(*job.args, **job.kwargs)
 
 
 class Tasks:
@@ -275,6 +271,19 @@ class Tasks:
     def names(self) -> tuple[str, ...]:
         """All names, in the order of registration."""
         return tuple(self._tasks)
+
+    def concurrency(self, async_concurrency: int) -> int:
+        """That number of `async def` tasks at a time. Raises ConfigError when it is none, or 0 and one of the tasks is async."""
+        if isinstance(async_concurrency, bool) or not isinstance(async_concurrency, int) or async_concurrency < 0:
+            raise ConfigError(f"async_concurrency={async_concurrency!r}: a whole number from 0 up is needed")
+        names = [task.name for task in self._tasks.values() if task.asynchronous]
+        if names and not async_concurrency:
+            raise ConfigError(
+                f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}: `async def`, which a worker without an event loop"
+                " can't run; give it one (async_concurrency, --async-concurrency above 0), or take the task out of this"
+                " application"
+            )
+        return async_concurrency
 
     def queues(self) -> tuple[str, ...]:
         """The queues of all tasks, in the order of registration, each once."""

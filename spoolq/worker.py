@@ -55,6 +55,7 @@ class Worker:
     burst      end when there is nothing left to do
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
+    async_concurrency   `async def` tasks at the same time, beside the threads; 0: none of the tasks may be one
     member     where it stands among the other processes of its host
     record     gets every failure before a store is told of it; must not raise
     services   (name, turn) of what else goes on in the background of who keeps house
@@ -75,6 +76,7 @@ class Worker:
         grace: float | None = 25.0,
         burst: bool = False,
         max_prefetch: int = 100,
+        async_concurrency: int = 100,
         member: Membership = ALONE,
         record: Callable[[Sequence[Failure]], None] | None = None,
         services: Sequence[tuple[str, Callable[[], float]]] = (),
@@ -90,8 +92,10 @@ class Worker:
         self._rng = rng or random.Random()
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._member = member
-        self._presence = None if member.folder is None else Presence(member.folder, info, info.threads, member.pool)
-        self._crew = Crew(info.threads, board=self._presence)
+        coroutines = tasks.concurrency(async_concurrency) if info.threads else 0
+        slots = info.threads + coroutines
+        self._presence = None if member.folder is None else Presence(member.folder, info, slots, member.pool)
+        self._crew = Crew(info.threads, coroutines=coroutines, board=self._presence)
 
         def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
             runner = Runner(tasks, info, says, store.now)
@@ -229,6 +233,7 @@ class Worker:
                             ", ".join(dead),
                         )
                         return BROKEN
+                    self._crew.look()
                     if self._crew.worn_out:
                         log.critical(
                             "the worker ends, to be started anew: %d jobs run on in it after their time limit, and only its end"

@@ -29,7 +29,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client",  # 5
     "drain watch tasks scheduler stats transfer failurelog",
     "runner forward limits",
-    "hold",
+    "hold loop",
+    "coroutines",
     "crew settler rescuer journal reach lineup",
     "reconciler replayer",
     "consumer crashes",

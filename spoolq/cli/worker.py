@@ -73,6 +73,14 @@ def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sea
     help="In order of priority: A first, then of 3 jobs 2 of B and 1 of C. Also '*', 'bulk_*', '!slow'. [those of the tasks]",
 )
 @click.option("--threads", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at the same time.")
+@click.option(
+    "--async-concurrency",
+    metavar="N",
+    type=click.IntRange(0, 10_000),
+    default=100,
+    show_default=True,
+    help="`async def` tasks at the same time, beside the threads.",
+)
 @click.option("--processes", metavar="MIN:MAX", callback=_processes, help="That many processes, each with its threads.")
 @click.option(
     "--start",
@@ -92,6 +100,7 @@ def worker(
     given: Given,
     queues: Selection | None,
     threads: int,
+    async_concurrency: int,
     processes: tuple[int, int] | None,
     start: str,
     max_jobs: int | None,
@@ -116,6 +125,7 @@ def worker(
     options: dict[str, Any] = {
         "queues": queues or (),
         "threads": threads,
+        "async_concurrency": async_concurrency,
         "burst": burst,
         "local": local,
         "drain": drain,

@@ -204,8 +204,8 @@ def test_threads_that_are_struck_between_two_jobs_go_on(crew: Crew, caplog: pyte
     crew.start()
     hand_out("a", "b")
     eventually(lambda: len(runner.ran) == 2 and not crew.runs)
-    for seat in crew._seats.values():
-        strike(seat.thread)
+    for hand in crew._hands.values():
+        strike(hand.thread)
     eventually(struck, what="two threads that met it")
     hand_out("y", "z")
     eventually(lambda: {"y", "z"} <= set(runner.ran) and not crew.runs)

@@ -16,7 +16,7 @@ from spoolq import wire
 from spoolq.errors import Discard, Retry, WorkerDied
 from spoolq.job import Attempt, Claim
 from spoolq.retry import RetryPolicy
-from spoolq.runner import Done, Failed, Outcome, RetryLater, Runner, current
+from spoolq.runner import Done, Failed, Outcome, Pending, RetryLater, Runner, current
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job
@@ -43,7 +43,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return task
 
 
-def failure_of(outcome: Outcome) -> Any:
+def failure_of(outcome: Outcome | Pending) -> Any:
     assert isinstance(outcome, Failed), outcome
     return outcome.failure
 
@@ -54,7 +54,7 @@ def test_a_job_that_returns_is_done() -> None:
     assert ran == [5]
 
 
-def test_a_coroutine_is_run_to_its_end() -> None:
+def test_what_is_left_of_a_coroutine_is_to_be_awaited_and_told() -> None:
     ran: list[Any] = []
 
     async def task(x: int) -> None:
@@ -62,8 +62,29 @@ def test_a_coroutine_is_run_to_its_end() -> None:
         job = current()
         ran.append((x, job.id if job else None))
 
-    assert runner(task).run(claim(args=(5,))) == Done("processed")
+    one = runner(task, retries=0)
+    pending = one.run(claim(args=(5,)))
+    assert isinstance(pending, Pending)
+    assert ran == []
+    assert current() is None
+
+    async def drive() -> None:
+        await asyncio.get_running_loop().create_task(pending.awaitable, context=pending.context)  # type: ignore[arg-type]
+
+    asyncio.run(drive())
     assert ran == [(5, "j1")]
+    assert one.finish(pending, None, 7) == Done("processed")
+    assert failure_of(one.finish(pending, ValueError("no"), 7)).worker == "host:4242+7:q"
+
+
+def test_what_is_not_awaited_is_closed_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    async def task() -> None: ...
+
+    pending = runner(task).run(claim())
+    assert isinstance(pending, Pending)
+    pending.close()
+    del pending
+    assert not recwarn.list
 
 
 def test_the_task_knows_its_job_and_nobody_else_does() -> None:

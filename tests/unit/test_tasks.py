@@ -193,12 +193,12 @@ def test_a_class_without_perform_is_refused():
         performer(type("Empty", (), {}))
 
 
-def test_an_async_task_is_run_to_its_end():
+def test_a_job_of_an_async_task_is_a_coroutine_to_be_run():
     async def later(x: int) -> int:
         await asyncio.sleep(0)
         return x + 1
 
-    assert task(later).run(task(later).job(1)) == 2
+    assert asyncio.run(task(later).run(task(later).job(1))) == 2
 
 
 def test_aenqueue_takes_the_same_path():
