@@ -460,7 +460,9 @@ class SpoolQ:
         read, write = os.pipe()
         start: Fork | Spawn
         if spawn is None:
-            start = Fork(lambda seat: self.worker(threads=threads, burst=burst, seat=seat, **options), key, read, write)
+            start = Fork(
+                lambda seat: self.worker(threads=threads, burst=burst, seat=seat, **options), self.close, key, read, write
+            )
         else:
             start = Spawn(spawn, key, read)
         return Pool(start, folder, least=least, most=most, threads=threads, burst=burst, alive=(read, write))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import threading
 from collections import Counter
@@ -60,6 +61,7 @@ class Consumer:
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
+    most           jobs to claim in all, then no more; None for no limit
     journal        where to write down what the store can't be told, so that it outlives this process; None for nowhere
     record         gets every failure before the store is told of it; must not raise
     changed        called when the store goes away or comes back
@@ -77,6 +79,7 @@ class Consumer:
         name: str,
         selection: Selection | None = None,
         max_prefetch: int = 100,
+        most: int | None = None,
         journal: Journal | None = None,
         record: Callable[[Sequence[Failure]], None] | None = None,
         wanted: Callable[[], bool] = lambda: True,
@@ -100,6 +103,7 @@ class Consumer:
         self._wanted = wanted
         self._changed = changed
         self._max_prefetch = max_prefetch
+        self._left = math.inf if most is None else most  # jobs that may still be claimed
         self._rng = rng or random.Random()
         self._hook = hook
         self._bell, self._urgent, self._nothing = threading.Event(), threading.Event(), threading.Event()
@@ -288,7 +292,7 @@ class Consumer:
         wakes = self._wakes
         room = self._room() if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
-        suspect = (self.reach.suspect or self.reach.available is False) and self._wanted() and not self._stopping
+        suspect = (self.reach.suspect or self.reach.available is not True) and self._wanted() and not self._stopping
         if room > 0 and self._lineup.due:
             self._lineup.renew()
         if room > 0 or self._acks or suspect:
@@ -310,13 +314,18 @@ class Consumer:
 
     def _may_claim(self) -> bool:
         # what can't be settled for now is held, but not without bound
-        return not (self._stopping or self._paused) and self._wanted() and self._settler.count <= self._max_prefetch
+        return (
+            not (self._stopping or self._paused)
+            and self._left > 0
+            and self._wanted()
+            and self._settler.count <= self._max_prefetch
+        )
 
     def _room(self) -> int:
         ahead = 0
         if self._mean is not None:
             ahead = min(self._max_prefetch, int(_LOOK_AHEAD / max(self._mean, 1e-7)) * self._crew.size)
-        return max(0, min(_MOST, self._crew.room + ahead))
+        return int(max(0, min(_MOST, self._crew.room + ahead, self._left)))
 
     def _take_back(self) -> None:
         """Put back what no thread shall begin: all when stopping or when the lease may be over; else what waits for too long."""
@@ -363,6 +372,7 @@ class Consumer:
                 ", ".join(claimed.lost[:3]),
             )
         if claimed.claims:
+            self._left -= len(claimed.claims)
             self._hand_out(claimed.claims)
             self._hook("claimed")
         if call.limit:
@@ -392,6 +402,8 @@ class Consumer:
         if not reports:
             return
         self.ran += len(reports)
+        if self._left <= 0:
+            self._changed()
         for claim, outcome, _ in reports:
             if isinstance(outcome, Done):
                 self._acks.append((claim, outcome))

@@ -29,6 +29,7 @@ class Heartbeat:
         working = consumer.working
         running = frozenset(one.claim.token for one in working if clock - one.since > _SHOWN_AFTER)
         if now - self._last >= every or (running - self._shown and now - self._last >= _SHOWN_EVERY):
+            consumer.known = True
             try:
                 consumer.reconciler.heartbeat()
             except StoreUnavailable:  # the consumer tells; a lease may be short, and is to be saved as soon as it's back

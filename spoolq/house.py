@@ -84,15 +84,31 @@ class House:
         return consumer.reconciler.rescue(limit)
 
     def _inherit(self, seen: Seen) -> None:
-        """Settle what a dead worker of this host held. What it wrote down was done, and is told first."""
-        if self._spool is not None and self._replayer is not None:
-            self._spool.settlements.keep(seen.info.key, (), (), 0.0)  # its own last word: others may tell the rest
-            self._replayer.turn()
+        """Settle what a dead worker of this host held, in each store that can be reached. Raises StoreUnavailable when that isn't
+        all of them."""
         running = {one.token: one for one in seen.running}
+        away: StoreUnavailable | None = None
         for consumer in self._consumers:
-            if count := crashes.inherit(consumer.store, seen.info, running, consumer.runner, consumer.record):
-                consumer.wake()
+            try:
+                self._tell_what_was_done(consumer, seen)
+                count = crashes.inherit(consumer.store, seen.info, running, consumer.runner, consumer.record)
+            except StoreUnavailable as error:
+                away = error
+                continue
+            if count:
                 crashes.tell(seen, count)
+                consumer.wake()
+        if away is not None:
+            raise away
+
+    def _tell_what_was_done(self, consumer: Consumer, seen: Seen) -> None:
+        """What the dead one wrote down is told before the rest is put back."""
+        if consumer is not self._primary or self._spool is None or self._replayer is None:
+            return
+        if consumer.reach.available is not True:
+            raise StoreUnavailable("the primary isn't known to answer", reason="away")
+        self._spool.settlements.keep(seen.info.key, (), (), 0.0)  # its own last word: others may tell the rest
+        self._replayer.turn()
 
     def _keep(self, consumer: Consumer, index: int, folder: Folder, pool: str) -> float:
         crashes.keep(consumer.store, index, folder, pool, time.monotonic(), self._info.key)

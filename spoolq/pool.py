@@ -32,7 +32,10 @@ Role = Literal["jobs", "house"]
 _EVERY = 0.25  # seconds between looks at the processes
 _FIRST, _MOST = 0.5, 30.0  # seconds before a process that died soon after its start is followed by another
 _SETTLED = 60.0  # seconds after which a process counts as one that works
-_BAD_CONFIGURATION = 78
+CANT_CREATE, BAD_CONFIGURATION = 73, 78
+"""Exit codes of a process that can't work as it is set up: another one in its place would not either."""
+
+_HOPELESS = CANT_CREATE, BAD_CONFIGURATION
 
 
 class Start(Protocol):
@@ -116,7 +119,7 @@ class Pool:
 
     def run(self) -> int:
         """Until stopped, or with `burst` until nothing is left to do. Returns the exit code: 0, or the first other one with which
-        a process of a burst has ended; 78 when the processes can't work as they are set up."""
+        a process of a burst has ended; 73 or 78 when the processes can't work as they are set up."""
         log.info("pool: %d to %d process(es) of %d thread(s)", self._scaler.least, self._scaler.most, self._threads)
         try:
             while not self._over():
@@ -152,7 +155,7 @@ class Pool:
                 self._paused = order == "pause"
                 self._send_all(signal.SIGTSTP if self._paused else signal.SIGCONT)
             case "reopen":
-                logfiles.reopen()
+                log.info("SIGHUP: %d log file(s) reopened", logfiles.reopen())
                 self._send_all(signal.SIGHUP)
             case "say":
                 log.warning("%s", self._status())
@@ -215,11 +218,11 @@ class Pool:
         lived = self._clock() - one.started
         if lived > _SETTLED:
             self._crashes = 0
-        if self._burst and one.role == "jobs" and code >= 0 and code not in (RECYCLED, _BAD_CONFIGURATION):
+        if self._burst and one.role == "jobs" and code >= 0 and code not in (RECYCLED, *_HOPELESS):
             self._code = self._code or code
             self._wanted -= 1
             self._stopping = self._stopping or self._wanted <= 0
-        elif code == _BAD_CONFIGURATION:
+        elif code in _HOPELESS:
             log.critical("process %d can't work as it is set up; the pool ends", one.pid)
             self._code, self._stopping = code, True
             for other in self._of("jobs"):

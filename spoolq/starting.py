@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spoolq.errors import ConfigError
-from spoolq.pool import Role
+from spoolq.errors import ConfigError, NoPlace
+from spoolq.pool import BAD_CONFIGURATION, CANT_CREATE, Role
 from spoolq.worker import Worker
 
 log = logging.getLogger("spoolq.pool")
@@ -68,9 +68,10 @@ def serve(build: Callable[[Seat], Worker], seat: Seat) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Forks of this process. `write`: the end of the pipe that only this process may hold."""
+    """Forks of this process. `write`: the end of the pipe that only this process may hold. `close`: what each does at its end."""
 
     build: Callable[[Seat], Worker]
+    close: Callable[[], None]
     pool: str
     read: int
     write: int
@@ -91,9 +92,10 @@ class Fork:
             os.close(self.write)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             code = serve(self.build, Seat(role, key, self.pool, self.read, paused))
+            self.close()
         except ConfigError as error:
             log.critical("%s", error)
-            code = 78
+            code = CANT_CREATE if isinstance(error, NoPlace) else BAD_CONFIGURATION
         except BaseException:
             log.exception("a process of the pool ends by an error of our own")
         finally:

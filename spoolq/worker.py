@@ -108,6 +108,7 @@ class Worker:
                 name=name,
                 selection=self._selection,
                 max_prefetch=max_prefetch,
+                most=member.max_jobs,
                 journal=journal,
                 record=record,
                 wanted=wanted,
@@ -220,7 +221,7 @@ class Worker:
                         consumer.pause(self._paused)
                     log.info("paused: running jobs go on, no more are taken" if order == "pause" else "resumed")
                 case "reopen":
-                    logfiles.reopen()
+                    log.info("SIGHUP: %d log file(s) reopened", logfiles.reopen())
                 case "say":
                     log.warning("%s", self._status())
                 case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,6 +144,12 @@ def worker(
         from spoolq.starting import serve
 
         sys.exit(serve(lambda seat: q.worker(seat=seat, **options), seat))
+    if start == "fork" and (others := [each.name for each in threading.enumerate() if each is not threading.main_thread()]):
+        log.warning(
+            "%s has started threads (%s), and its forks will be without them, perhaps with a lock held: see --start spawn",
+            given.app,
+            ", ".join(others[:5]),
+        )
     pool = q.pool(processes, spawn=_again() if start == "spawn" else None, **options)
     pool.install_signals()
     sys.exit(pool.run())

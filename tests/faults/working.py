@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CLOCK = ROOT / "tests" / "torture" / "clock"
 
 APP = """
-import os, signal, threading, time
+import ctypes, os, signal, threading, time
 from pathlib import Path
 from spoolq import SpoolQ, current_job
 from spoolq.runner import current
@@ -75,6 +75,19 @@ def labour(seconds):
 def killer():
     tell("RUN")
     os.kill(os.getpid(), signal.SIGKILL)
+
+@q.task(queue="work", retries=20, backoff=lambda state: 0)
+def holding_the_interpreter(seconds):
+    tell("BEGIN")
+    ctypes.PyDLL(None).sleep(seconds)  # C code that doesn't let go of the lock: no other thread of the process runs
+    tell("RUN")
+
+@q.task(queue="work", retries=20, backoff=lambda state: 0)
+def eating(size):
+    eaten.append(bytearray(size))
+    tell("RUN")
+
+eaten = []
 
 @q.task(queue="work", retries=1, backoff=lambda state: 1)
 def late():
@@ -201,6 +214,11 @@ class Worker:
     def end(self) -> None:
         """TERM, once it works: before, it would die of it. It ends as it should."""
         self.ready().send(signal.SIGTERM)
+        assert self.ended() == 0, self.log.read_text(errors="replace")[-3000:]
+
+    def end_pool(self) -> None:
+        """TERM to the first process of a pool that works. All end as they should."""
+        self.send(signal.SIGTERM)
         assert self.ended() == 0, self.log.read_text(errors="replace")[-3000:]
 
     def ended(self, within: float = 40.0) -> int:

@@ -1,0 +1,296 @@
+"""A pool of worker processes, each of which may be killed at any time: its jobs go on, its signals are obeyed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.working import Place, Worker, at
+from tests.servers import Server
+from tests.waiting import eventually
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
+            yield one
+    elif request.config.getoption("--no-real-redis"):
+        pytest.skip("--no-real-redis")
+    else:
+        with Server() as server, at(tmp_path, server.url) as one:
+            yield one
+
+
+@pytest.fixture
+def one_box(tmp_path: Path) -> Iterator[Place]:
+    with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
+        yield one
+
+
+def started(worker: Worker) -> list[int]:
+    """The processes that run jobs, and did at some time, in the order of their start."""
+    return [int(re.search(r"worker \S+?:(\d+):", line)[1]) for line in worker.said("thread(s), queues")]  # type: ignore[index]
+
+
+def pool(place: Place, processes: str, *options: str, threads: int = 2, **settings: str) -> Worker:
+    """A pool that works: as many processes as it has at least."""
+    worker = place.worker("--processes", processes, *options, threads=threads, **settings)
+    least = int(processes.partition(":")[0])
+    eventually(lambda: len(started(worker)) >= least or worker.process.poll() is not None, what="processes that work")
+    return worker
+
+
+def housekeeper(worker: Worker) -> int:
+    [line] = eventually(lambda: worker.said("keeps house"))
+    return int(re.search(r"worker \S+?:(\d+):", line)[1])  # type: ignore[index]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# the work
+
+
+def test_its_processes_share_the_work_and_each_job_runs_once(place: Place) -> None:
+    ids = [place.enqueue("hold", number) for number in range(6)]
+    worker = pool(place, "3")
+    place.begun(6)
+    place.open_gate()
+    place.done()
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert {line.pid for line in place.trace()} == set(started(worker))
+    worker.end_pool()
+    assert place.store.workers() == []
+
+
+def test_what_a_killed_process_ran_and_held_goes_on_at_once_and_not_after_its_lease(place: Place) -> None:
+    """The lease is of ten minutes."""
+    ids = [place.enqueue("hold", number) for number in range(4)]
+    worker = pool(place, "2", LEASE="10m")
+    begun = place.begun(4)
+    victim = begun[0].pid
+    os.kill(victim, signal.SIGKILL)
+    place.open_gate()
+    place.done(within=20.0)
+    runs = place.runs()
+    assert set(runs) == set(ids)
+    assert sum(runs.values()) == 4
+    assert [line.attempt for line in place.trace() if line.id in {line.id for line in begun if line.pid == victim}] != []
+    assert worker.said("ended by SIGKILL; another is started")
+    eventually(lambda: len(started(worker)) == 3, what="another in its place")
+
+
+def test_what_it_had_claimed_and_not_begun_is_no_attempt(one_box: Place) -> None:
+    """Jobs of microseconds are claimed many at a time; then one kills the process."""
+    for number in range(300):
+        one_box.enqueue("note", number)
+    worker = pool(one_box, "1", threads=1)
+    one_box.done()
+    os.kill(started(worker)[0], signal.SIGSTOP)
+    ids = [one_box.enqueue("note", number) for number in range(200)]
+    worker.process.send_signal(signal.SIGKILL)  # the pool; its processes end as well
+    os.kill(started(worker)[0], signal.SIGKILL)
+    one_box.worker(threads=1)
+    one_box.done()
+    assert {line.attempt for line in one_box.trace() if line.id in ids} == {0}
+
+
+def test_when_the_housekeeper_is_killed_another_keeps_house(place: Place) -> None:
+    worker = pool(place, "1", LEASE="1s")
+    first = housekeeper(worker)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: len(worker.said("keeps house")) == 2, what="another housekeeper")
+    id = place.enqueue("second", delay=0.5)  # promoted and retried by the new one
+    eventually(lambda: place.runs()[id] == 2)
+    worker.end_pool()
+
+
+def test_when_the_pools_own_process_is_killed_the_others_finish_and_end(place: Place) -> None:
+    ids = [place.enqueue("hold", number) for number in range(2)]
+    worker = pool(place, "1")
+    place.begun(2)
+    pids = [*started(worker), housekeeper(worker)]
+    worker.kill()
+    place.open_gate()
+    eventually(lambda: not any(alive(pid) for pid in pids), what="the end of the others")
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert place.left() == {}
+
+
+def test_a_killed_worker_without_a_pool_is_followed_at_once_by_any_other_of_the_host(place: Place) -> None:
+    ids = [place.enqueue("hold", number) for number in range(2)]
+    first = place.worker(LEASE="10m").ready()
+    place.begun(2)
+    second = place.worker(LEASE="10m").ready()
+    first.kill()
+    place.open_gate()
+    place.done(within=20.0)
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert second.said("died; 2 job(s) that it held")
+
+
+def test_a_job_that_holds_the_interpreter_for_leases_runs_once(place: Place) -> None:
+    id = place.enqueue("holding_the_interpreter", 4)
+    pool(place, "2", threads=1, LEASE="1s")
+    place.done()
+    assert place.runs() == {id: 1}
+    assert len(place.trace("BEGIN")) == 1
+
+
+# its size
+
+
+def test_a_process_is_replaced_after_so_many_jobs(one_box: Place) -> None:
+    ids = [one_box.enqueue("note", number) for number in range(40)]
+    worker = pool(one_box, "1", "--max-jobs", "10", threads=1)
+    one_box.done()
+    assert one_box.runs() == dict.fromkeys(ids, 1)
+    assert len({line.pid for line in one_box.trace()}) >= 2
+    assert worker.said("to be started anew: it ran")
+
+
+def test_a_process_is_replaced_when_it_has_become_too_large(one_box: Place) -> None:
+    worker = pool(one_box, "1", "--max-memory", "150MB", threads=1)
+    one_box.enqueue("eating", 200_000_000)
+    eventually(lambda: worker.said("of memory, more than"))
+    id = one_box.enqueue("note")
+    eventually(lambda: one_box.runs()[id] == 1)
+    first, second = one_box.trace()
+    assert first.pid != second.pid
+
+
+def test_it_grows_while_all_are_busy_and_no_further_than_it_may(one_box: Place) -> None:
+    ids = [one_box.enqueue("hold", number) for number in range(4)]
+    worker = pool(one_box, "1:2", threads=1)
+    one_box.begun(2)
+    assert worker.said("from 1 to 2 process(es): 1 of 1 threads were busy")
+    one_box.open_gate()
+    one_box.done()
+    assert one_box.runs() == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_burst_ends_when_nothing_is_left_however_its_processes_begin(start: str, place: Place) -> None:
+    ids = [place.enqueue("note", number) for number in range(20)]
+    worker = place.worker("--processes", "2", "--start", start, "--burst")
+    assert worker.ended() == 0
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert place.store.workers() == []
+
+
+def test_a_burst_goes_on_after_a_crash(place: Place) -> None:
+    crash, *ids = place.enqueue("killer"), *(place.enqueue("note", number) for number in range(20))
+    worker = place.worker("--processes", "1", "--burst", threads=1)
+    assert worker.ended() == 0
+    assert set(place.runs()) == {crash, *ids}
+
+
+# signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_what_runs_is_finished_within_the_grace(one_box: Place, number: signal.Signals) -> None:
+    ids = [one_box.enqueue("hold", n) for n in range(2)]
+    worker = pool(one_box, "2", threads=1)
+    one_box.begun(2)
+    one_box.enqueue("note")
+    worker.send(number)
+    eventually(lambda: len(worker.said("waiting for running jobs")) == 2)
+    one_box.open_gate()
+    assert worker.ended() == 0
+    assert one_box.runs() == dict.fromkeys(ids, 1)
+    assert one_box.left() == {"ready": 1}
+
+
+def test_a_term_to_the_whole_group_is_one_and_a_second_to_the_pool_ends_it_now(one_box: Place) -> None:
+    one_box.enqueue("hold")
+    worker = pool(one_box, "1", "--grace", "10m", threads=1)
+    [process] = started(worker)
+    one_box.begun()
+    for pid in (worker.pid, process, process):
+        os.kill(pid, signal.SIGTERM)
+    eventually(lambda: worker.said("waiting for running jobs"))
+    assert worker.process.poll() is None
+    worker.send(signal.SIGTERM)
+    assert worker.ended(10.0) == 0
+    assert one_box.left() == {"ready": 1}
+
+
+def test_paused_all_take_nothing_also_those_that_begin_meanwhile(one_box: Place) -> None:
+    worker = pool(one_box, "1")
+    worker.send(signal.SIGTSTP)
+    eventually(lambda: worker.said("paused: running jobs go on"))
+    os.kill(started(worker)[0], signal.SIGKILL)
+    eventually(lambda: len(started(worker)) == 2)
+    eventually(lambda: len(worker.said("paused: running jobs go on")) >= 3)  # the housekeeper too
+    id = one_box.enqueue("note")
+    worker.send(signal.SIGCONT)
+    eventually(lambda: one_box.runs()[id] == 1)
+    assert len(worker.said("resumed")) == 2
+
+
+def test_ttin_brings_stacks_and_a_line_of_each_process(one_box: Place) -> None:
+    worker = pool(one_box, "2")
+    worker.send(signal.SIGTTIN)
+    eventually(lambda: worker.said("2 process(es) wanted"))
+    eventually(lambda: len(worker.said("not asked yet")) + len(worker.said("reachable")) == 3)
+    eventually(lambda: worker.said("Current thread"))
+    worker.end_pool()
+
+
+def test_hup_opens_log_files_anew_in_all_processes(one_box: Place) -> None:
+    module = one_box.folder / "app_under_test.py"
+    log = one_box.folder / "own.log"
+    module.write_text(
+        f"import logging\nlogging.getLogger('own').addHandler(logging.FileHandler({str(log)!r}))\n{module.read_text()}\n"
+        "@q.task(queue='work')\ndef write(text):\n    logging.getLogger('own').warning(text)\n"
+    )
+    worker = pool(one_box, "1")
+    one_box.enqueue("write", "before")
+    eventually(lambda: log.exists() and "before" in log.read_text())
+    log.rename(log.with_suffix(".1"))
+    worker.send(signal.SIGHUP)
+    eventually(lambda: len(worker.said("SIGHUP")) == 3)
+    one_box.enqueue("write", "after")
+    eventually(lambda: log.exists() and "after" in log.read_text())
+    worker.end_pool()
+
+
+# wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--processes", "3:1"), "1 <= MIN <= MAX"),
+        (("--processes", "0"), "1 <= MIN <= MAX"),
+        (("--processes", "two"), "MIN:MAX such as 2:8"),
+        (("--max-jobs", "5"), "need --processes"),
+        (("--processes", "1", "--max-memory", "much"), "a size such as 512MiB"),
+        (("--processes", "1", "--seat", "x"), "what a pool gives"),
+    ],
+)
+def test_sizes_that_are_none_are_refused_at_once(options: tuple[str, ...], says: str, one_box: Place) -> None:
+    worker = one_box.worker(*options)
+    assert worker.ended() in (2, 78)
+    assert says in worker.log.read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_pool_whose_processes_can_never_work_ends_and_says_why(start: str, one_box: Place) -> None:
+    one_box.environment["SPOOLQ_URL"] = f"sqlite:///{one_box.folder}/none/jobs.db"
+    worker = one_box.worker("--processes", "2", "--start", start)
+    assert worker.ended() == 73
+    assert worker.said("the pool ends")
+    assert worker.said("there is no directory")
