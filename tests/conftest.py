@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.clock import Clock
+from tests.s3 import S3
 from tests.servers import NONE_FOUND, Binary, Server, servers
 from tests.waiting import eventually
 
@@ -129,6 +130,23 @@ def start_server(binary: Binary) -> Iterator[Callable[..., Server]]:
 def fresh_server(start_server: Callable[..., Server]) -> Server:
     """A server of the test's own that persists nothing, to be broken. Once for each binary."""
     return start_server()
+
+
+@pytest.fixture(scope="module")
+def running_s3() -> Iterator[S3]:
+    """An S3 server, kept for the module."""
+    running = S3()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def s3(running_s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An S3 server that holds one empty bucket, and that clients of this process find by their environment."""
+    running_s3.clear()
+    running_s3.use(monkeypatch)
+    yield running_s3
+    running_s3.start()
 
 
 def _strict() -> bool:

@@ -49,8 +49,8 @@ def show(given: Given, as_json: bool) -> None:
 @json_option
 @command_options(level="ERROR")
 def check(given: Given, as_json: bool) -> None:
-    """Whether the settings can be used. Redis's login and the options of its URL, and the file of the spool or queue, are tried
-    too. That Redis is away is no fault of a setting, and is said.
+    """Whether the settings can be used. Redis's login and the options of its URL, the file of the spool or queue, and the places
+    of failure_log are tried too. That Redis is away is no fault of a setting, and is said.
 
     Exit 0 yes, 1 something is odd, 78 no.
     """
@@ -61,6 +61,7 @@ def check(given: Given, as_json: bool) -> None:
     findings = [("warning", warning) for warning in q.origins.warnings]
     findings += [("error", text) for text in _folder(q.settings, q.origins) or _file(q)]
     findings += _redis(q)
+    findings += [("error", text) for text in _failure_log(q)]
     _finish(findings, as_json)
 
 
@@ -75,6 +76,27 @@ def _redis(q: SpoolQ) -> list[tuple[str, str]]:
             return [("error", str(error))]
         return [("note", f"Redis takes no jobs now, so its login and the URL's options may not have been tried. {error}")]
     return []
+
+
+def _failure_log(q: SpoolQ) -> list[str]:
+    """What is wrong with the places where failures are written. In a bucket a small object is written, once."""
+    if not q.settings.failure_log:
+        return []
+    from spoolq.failurelog import disk
+    from spoolq.failurelog.bucket import BucketError, ObstoreBucket
+    from spoolq.failurelog.target import target
+    from spoolq.failurelog.uploader import probe
+
+    wrong: list[str] = []
+    for place in map(target, q.settings.failure_log):
+        try:
+            if place.kind == "files":
+                disk.look(Path(place.place), "failure_log")
+            else:
+                probe(ObstoreBucket(place))
+        except (ConfigError, BucketError) as error:
+            wrong.append(str(error))
+    return wrong
 
 
 def _file(q: SpoolQ) -> list[str]:

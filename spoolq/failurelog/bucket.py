@@ -128,10 +128,12 @@ class ObstoreBucket:
 
         text = _first_line(error)
         variables = CREDENTIALS[self._scheme]
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or "redential" in text:
+        # a listing that is refused, or credentials that aren't there, come as errors of no kind
+        refused = any(word in text for word in ("redential", "status code: 403", "status code: 401"))
+        if refused or isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
             why = f"{self.url} refuses: {text}; look at the credentials in the environment ({variables}) and at what they may do"
             raise BucketError(why, "forbidden") from error
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or "status code: 404" in text:
             why = f"{self.url}: no such bucket or object: {text}; look at its name, and at the environment ({variables})"
             raise BucketError(why, "missing") from error
         raise BucketError(f"{self.url} can't be reached: {text}", "unreachable") from error

@@ -32,6 +32,17 @@ def prepare(folder: Path, what: str, *, parents: bool = False) -> None:
         ) from None
 
 
+def look(folder: Path, what: str) -> None:
+    """See whether `prepare` would succeed, without making anything. Raises ConfigError."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{what}: {folder} is no directory; name one, whose files are then made in it")
+    there = folder if folder.exists() else folder.parent
+    if not there.is_dir():
+        raise ConfigError(f"{what}: there is no directory {there}; make it, for the user of the worker")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{what}: {there} can't be written; let the user of the worker write there")
+
+
 def make(folder: Path) -> None:
     """The directory, in one that is there. Raises OSError."""
     try:

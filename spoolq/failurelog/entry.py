@@ -27,12 +27,18 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 class Record(NamedTuple):
-    """An entry that was read. `run` is the launch that failed, counted by an operator's re-runs; `name` is the same for each copy
-    of one failure."""
+    """An entry that was read, and its bytes. `run` is the launch that failed, counted by an operator's re-runs; `name` is the
+    same for each copy of one failure."""
 
     failure: Failure
     run: int
     redacted: bool
+    line: bytes
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is an entry at all."""
+        return self.failure.payload != self.line
 
     @property
     def name(self) -> str:
@@ -60,7 +66,7 @@ def read(line: bytes) -> Record:
     """The failure in an entry. Never raises: what can't be read is a failure that says so, as `wire.decode_failure` gives it."""
     failure = wire.decode_failure(line)
     redacted = b'"redacted"' in line and _member(line, REDACTED) is not None
-    return Record(failure, run_of(failure), redacted)
+    return Record(failure, run_of(failure), redacted, line)
 
 
 def run_of(failure: Failure) -> int:

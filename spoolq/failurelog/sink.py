@@ -137,7 +137,10 @@ class _Writer:
 
     def overdue(self) -> None:
         """The disk takes too long: it is told, and not waited for until it has answered."""
-        self._overdue = True
+        with self._lock:
+            if not self._backlog:  # it has answered just now
+                return
+            self._overdue = True
         self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s; failures are settled without it")
 
     def close(self, timeout: float) -> None:
@@ -156,8 +159,8 @@ class _Writer:
             try:
                 self._write(batch)
             finally:
-                self._overdue = False
                 with self._lock:
+                    self._overdue = False
                     self._backlog -= batch.count
                 done.set()
 

@@ -35,37 +35,38 @@ class Target(NamedTuple):
         return self.place.partition("://")[0] if self.kind == "bucket" else ""
 
 
-def target(text: object) -> Target:
-    """The place that a text names; a relative path is made absolute. Raises ConfigError, with secrets masked."""
+def target(text: object, what: str = "failure_log") -> Target:
+    """The place that a text names; a relative path is made absolute. Raises ConfigError, which says `what` named it, with secrets
+    masked."""
     if not isinstance(text, (str, os.PathLike)) or not str(text).strip():
-        raise ConfigError(f"failure_log: {text!r} names no place; {EXPECTED}")
+        raise ConfigError(f"{what}: {text!r} names no place; {EXPECTED}")
     value = os.fspath(text).strip() if isinstance(text, str) else os.fspath(text)
     scheme, found, rest = value.partition("://")
     if not found:
         return Target("files", os.path.abspath(Path(value).expanduser()))
     if "@" in rest or "?" in rest or "#" in rest:  # whatever it is, it may be a secret
         raise ConfigError(
-            f"failure_log: {scheme}://***: no credentials and options in the URL, which logs show; {_environment(scheme)}"
+            f"{what}: {scheme}://***: no credentials and options in the URL, which logs show; {_environment(scheme)}"
         )
     if scheme == "file":
-        return _file(value)
+        return _file(value, what)
     if scheme not in CREDENTIALS:
-        raise ConfigError(f"failure_log: {value}: unknown scheme {scheme!r}; {EXPECTED}")
+        raise ConfigError(f"{what}: {value}: unknown scheme {scheme!r}; {EXPECTED}")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         own = f" (an address of a server goes into AWS_ENDPOINT_URL: s3://bucket/{prefix})" if ":" in bucket else ""
-        raise ConfigError(f"failure_log: {value}: {bucket!r} can't be a bucket's name{own}; {EXPECTED}")
+        raise ConfigError(f"{what}: {value}: {bucket!r} can't be a bucket's name{own}; {EXPECTED}")
     prefix = prefix.strip("/")
     if prefix and (not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
-        raise ConfigError(f"failure_log: {value}: the prefix may have letters, digits and . _ = + - between single slashes")
+        raise ConfigError(f"{what}: {value}: the prefix may have letters, digits and . _ = + - between single slashes")
     return Target("bucket", f"{scheme}://{bucket}/{prefix}".rstrip("/"))
 
 
-def _file(value: str) -> Target:
+def _file(value: str, what: str) -> Target:
     parts = urlsplit(value)
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
-        raise ConfigError(f"failure_log: {value}: expected file:///absolute/directory (three slashes)")
+        raise ConfigError(f"{what}: {value}: expected file:///absolute/directory (three slashes)")
     return Target("files", os.path.abspath(path))
 
 

@@ -19,7 +19,7 @@ EXACT = b'{"class":"send","queue":"mail","args":[1.0,"hunter2",12345678901234567
 def test_it_is_the_entry_of_the_stores_list() -> None:
     line = entry.written(failure())
     assert line == wire.encode_failure(failure())
-    assert entry.read(line) == entry.Record(failure(), 0, False)
+    assert entry.read(line) == entry.Record(failure(), 0, False, line)
 
 
 def test_its_key_is_the_day_the_id_the_run_and_the_attempt() -> None:
@@ -28,13 +28,13 @@ def test_its_key_is_the_day_the_id_the_run_and_the_attempt() -> None:
 
 @pytest.mark.parametrize("id", ["a/b", "../../etc", "ü" * 150, "x" * 200, "a b", "%2f", "a\\b", "a\n"])
 def test_any_id_makes_a_key(id: str) -> None:
-    key = entry.Record(failure(id), 0, False).key
+    key = entry.Record(failure(id), 0, False, b"").key
     assert key.startswith("2026/11/26/")
     assert key.endswith(".0.4.json")
     name = key.removeprefix("2026/11/26/")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     assert len(name) < 120
-    assert key != entry.Record(failure(id + "?"), 0, False).key
+    assert key != entry.Record(failure(id + "?"), 0, False, b"").key
 
 
 def test_what_cant_be_read_has_a_key_too() -> None:
