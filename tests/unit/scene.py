@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from spoolq.crew import Crew
@@ -14,6 +16,17 @@ from spoolq.runner import Failed, Outcome, Runner
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job
 from tests.waiting import eventually
+
+
+@contextmanager
+def many_switches() -> Iterator[None]:
+    """Threads take turns far more often than usual, so that what comes between two steps of one comes between any two."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class Notes:
