@@ -238,6 +238,9 @@ class SpoolQ:
     def message(self, job: Job) -> Message:
         """The job as stores carry it, in this application's wire mode. Raises PayloadError."""
         settings = self.settings
+        if job.at_front and (job.run_at or settings.ordering == "fifo"):
+            why = "is for jobs that are due at once" if job.run_at else "breaks the order that ordering='fifo' promises"
+            raise PayloadError(f"{job.task}: at_front {why}; leave it out")
         if settings.delayed == "resque" and job.run_at:
             if job.kwargs:
                 raise PayloadError(

@@ -48,7 +48,8 @@ class Job:
     `run_at` and `expires_at` are epoch seconds; `run_at` 0 means at once, `expires_at` None means never.
     `attempt` counts the attempts that ended before this one, and `crashes` apart from them those whose worker died. `history` is
     what is kept of both: the first and the last nine. `run` counts an operator's re-runs from the failure log.
-    `given` says that the caller chose the id. `accept` is where this launch is accepted first, None as the application has it.
+    `given` says that the caller chose the id, `at_front` that it goes to the front of its queue. `accept` is where this launch is
+    accepted first, None as the application has it.
     `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
     """
@@ -68,6 +69,7 @@ class Job:
     retries: int | None = None
     given: bool = False
     accept: Literal["primary", "spool"] | None = None
+    at_front: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,6 +93,7 @@ class Message(NamedTuple):
     `id` is the job's `put_id`; `run_at` is epoch seconds, 0 for at once;
     `given` says that the caller chose the id, which is then remembered for the whole horizon.
     `keep` is for write-ahead: seconds for which a spool keeps its row once the primary has the job. 0: not at all.
+    `front` puts it before all others of its queue that are ready then; where it isn't due yet it says nothing.
     """
 
     id: str
@@ -99,6 +102,7 @@ class Message(NamedTuple):
     run_at: float = 0.0
     given: bool = False
     keep: float = 0.0
+    front: bool = False
 
 
 class Claim(NamedTuple):

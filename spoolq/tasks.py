@@ -80,6 +80,7 @@ class Options:
     expires_at: float | None = None
     deadline: float | None = None
     accept: Accept | None = None
+    at_front: bool = False
 
 
 class Launch(Generic[P]):
@@ -118,6 +119,7 @@ class Launch(Generic[P]):
             retries=options.retries,
             given=options.id is not None,
             accept=options.accept,
+            at_front=options.at_front,
         )
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
@@ -154,6 +156,7 @@ class Launch(Generic[P]):
         expires: Seconds | datetime | None = None,
         deadline: Seconds | None = None,
         accept: Accept | None = None,
+        at_front: bool | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -161,7 +164,8 @@ class Launch(Generic[P]):
         copy.
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
         the job is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is
-        accepted first, instead of the settings.
+        accepted first, instead of the settings. at_front: before all that wait in its queue; not with a delay, nor where
+        queues keep order (`ordering="fifo"`).
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -171,7 +175,11 @@ class Launch(Generic[P]):
             raise PayloadError(f"retries={retries!r} is not a number of retries (0 or more)")
         if accept not in (None, "primary", "spool"):
             raise PayloadError(f"accept={accept!r}: 'primary' or 'spool'")
+        if at_front not in (None, True, False):
+            raise PayloadError(f"at_front={at_front!r}: True or False")
         changes: dict[str, Any] = {} if accept is None else {"accept": accept}
+        if at_front is not None:
+            changes["at_front"] = bool(at_front)
         if deadline is not None:
             changes["deadline"] = above_0(deadline, "deadline")
         if queue is not None:
@@ -188,7 +196,10 @@ class Launch(Generic[P]):
             changes |= {"expires_at": epoch(expires, "expires"), "expires_in": None}
         elif expires is not None:
             changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
-        return Launch(self.name, self.queue, self._owner, replace(self._options, **changes), self._signature)
+        options = replace(self._options, **changes)
+        if options.at_front and (options.delay is not None or options.at is not None):
+            raise PayloadError("at_front= is for jobs that are due at once: leave it out, or delay= and at=")
+        return Launch(self.name, self.queue, self._owner, options, self._signature)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} queue={self.queue}>"

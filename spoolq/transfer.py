@@ -195,6 +195,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
         "created_at": (int, float),
         "quarantine": (str, type(None)),
         "keep": (int, float),
+        "front": (bool,),
     },
     "settled": {"id": (str,), "given": (bool,), "until": (int, float)},
     "failure": {"id": (str,), "failed_at": (int, float), "entry": (bytes,)},
@@ -203,7 +204,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
-_ABSENT = {"keep": 0.0}  # older exports don't have it
+_ABSENT = {"keep": 0.0, "front": False}  # older exports don't have it
 _TIMES = ("run_at", "not_after", "created_at", "until", "failed_at", "keep")
 _LATEST = 1e12
 _INTEGERS = range(-(1 << 63), 1 << 63)  # what a column holds

@@ -164,7 +164,7 @@ def _time(value: Any) -> float | None:
 
 def message(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> Message:
     """The job as a store takes it. Raises PayloadError as `encode` does."""
-    return Message(job.put_id, job.queue, encode(job, mode, max_bytes), job.run_at, job.given)
+    return Message(job.put_id, job.queue, encode(job, mode, max_bytes), job.run_at, job.given, front=job.at_front)
 
 
 def encode_bare(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:

@@ -60,6 +60,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, text: str | None) -> dat
 @click.option("--queue", metavar="QUEUE", help="By default the task's own, with --app; else `default`.")
 @click.option("--in", "delay", metavar="SPAN", callback=_delay, help="Not before this span from now: 30, 5m, 2h.")
 @click.option("--at", metavar="TIME", callback=_time, help="Not before this time: ISO 8601 with a zone, or epoch seconds.")
+@click.option("--at-front", is_flag=True, help="Before all that wait in its queue.")
 @click.option("--id", "job_id", metavar="ID", help="The job's id; enqueuing it again queues no second copy.")
 @click.option("--retries", type=click.IntRange(0), help="How often a failed job is tried again.")
 @click.option(
@@ -78,6 +79,7 @@ def enqueue(
     queue: str | None,
     delay: float | None,
     at: datetime | float | None,
+    at_front: bool,
     job_id: str | None,
     retries: int | None,
     expires: float | None,
@@ -107,6 +109,7 @@ def enqueue(
         hint(f"spoolq: {given.app} has no task {name!r} (it has {', '.join(q.tasks.names()) or 'none'}); sending it all the same")
     launch: Any = q.tasks.get(name) if known else q.remote(name)
     options = {"queue": queue, "delay": delay, "at": at, "id": job_id, "retries": retries, "expires": expires}
+    options["at_front"] = at_front or None
     try:
         job = launch.using(**{key: value for key, value in options.items() if value is not None}).job(*values, **keywords)
     except TypeError as error:

@@ -207,7 +207,7 @@ class Store(Protocol):
         hold: bool = False,
     ) -> list[bool]:
         """Store the messages: all or nothing, idempotent on the id. Returns, for each, whether it was new (False: that id
-        was there).
+        was there). What is ready goes to the end of its queue, with `front` to its front: of several, the last is the first.
 
         Within `timeout` seconds (None: the store's own default) it has returned or raised, whatever the network or disk does.
         `not_after` is the time on the store's clock from which the attempt must no longer be applied; by default what is

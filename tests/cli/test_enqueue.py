@@ -51,6 +51,15 @@ def test_a_delay_and_a_time(run: Run) -> None:
     assert (queue["ready"], queue["scheduled"]) == (0, 2)
 
 
+def test_to_the_front(run: Run) -> None:
+    run("enqueue", "send", "1", "--url", URL)
+    assert run("enqueue", "send", "2", "--at-front", "--url", URL).code == 0
+    assert only_job().args == (2,)
+    said = run("enqueue", "send", "--at-front", "--in", "5m", "--url", URL)
+    assert (said.code, said.out) == (2, "")
+    assert "at_front= is for jobs that are due at once" in said.err
+
+
 def test_a_task_of_the_app_goes_to_its_own_queue(run: Run) -> None:
     assert run("enqueue", "send", '"ann"', "--app", "shop:q", "--url", URL, "--json").json["queue"] == "mail"
 

@@ -17,9 +17,11 @@ SHORT = 0.15
 """One that does, by the store's own clock."""
 
 
-def message(id: str, queue: str = "q", *, run_at: float = 0.0, given: bool = False, attempt: int = 0) -> Message:
+def message(
+    id: str, queue: str = "q", *, run_at: float = 0.0, given: bool = False, attempt: int = 0, at_front: bool = False
+) -> Message:
     """A job of task `t` as it is put."""
-    return wire.message(Job(id, "t", queue, ("x",), attempt=attempt, run_at=run_at, given=given))
+    return wire.message(Job(id, "t", queue, ("x",), attempt=attempt, run_at=run_at, given=given, at_front=at_front))
 
 
 def messages(*ids: str, queue: str = "q") -> list[Message]:
@@ -46,6 +48,10 @@ def failure(claim: Claim, error: str = "no such file", at: float = 1_700_000_000
 
 def worker(key: str = "w1", *, lease: float = LONG, queues: Sequence[str] = ("q",), **more: Any) -> WorkerInfo:
     return WorkerInfo(key, "host", 4242, tuple(queues), started_at=1_700_000_000.0, lease=lease, **more)
+
+
+def at_front(*ids: str, queue: str = "q", given: bool = False) -> list[Message]:
+    return [message(id, queue, given=given, at_front=True) for id in ids]
 
 
 class Hand:

@@ -10,7 +10,7 @@ import pytest
 from spoolq.errors import LeaseLost
 from spoolq.job import Handoff
 from spoolq.store.base import Spool, WorkerInfo
-from tests.contract.hands import SHORT, Hand, claimable, failure, ids, message, messages, worker
+from tests.contract.hands import SHORT, Hand, at_front, claimable, failure, ids, message, messages, worker
 from tests.waiting import eventually
 
 DRAINER = worker("drainer", kind="drainer")
@@ -52,6 +52,19 @@ def test_an_id_is_spooled_once(spool: Spool) -> None:
     assert spool.spool(messages("a")) == [True]
     assert spool.spool(messages("a", "b", "b")) == [False, True, False]
     assert spool.waiting() == 2
+
+
+def test_what_goes_to_the_front_is_run_first_here_and_says_so_to_who_hands_it_over(spool: Spool, local: Hand) -> None:
+    spool.spool(messages("a", "b"))
+    assert spool.spool(at_front("c", "d")) == [True, True]
+    claims = local.claim()
+    assert ids(claims) == ["d", "c", "a", "b"]
+    spool.release(claims)
+    assert ids(local.claim(1)) == ["d"]
+    handoffs = take(spool)
+    assert [(handoff.message.id, handoff.message.front) for handoff in handoffs] == [("a", False), ("b", False), ("c", True)]
+    spool.give_back(handoffs, applied="no")
+    assert ids(local.claim()) == ["c", "a", "b"]
 
 
 def test_what_was_spooled_is_there_after_closing(spool: Spool) -> None:

@@ -96,7 +96,7 @@ def test_an_injected_client_is_asked_and_translated() -> None:
 
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)
-    store = RedisStore("redis://fake", client=client)
+    store = RedisStore("redis://fake", client=client, deadline=5.0)
     assert isinstance(store._transport, Injected)
     assert store.put([message("a")]) == [True]
     assert client.lrange("resque:queue:mail", 0, -1) == [payload("a")]

@@ -25,7 +25,8 @@ def moment(at: float) -> bytes:
 
 
 def messages(several: Sequence[Message], *, resque_delayed: bool, marked: bool | None = None) -> Args:
-    """How many, then queue, id, run_at, flags and payload of each. Flags: `m` the id is remembered, `r` Resque's delayed keys."""
+    """How many, then queue, id, run_at, flags and payload of each. Flags: `m` the id is remembered, `r` Resque's delayed keys,
+    `f` at the front."""
     args: Args = [b"%d" % len(several)]
     for message in several:
         check(message)
@@ -34,7 +35,7 @@ def messages(several: Sequence[Message], *, resque_delayed: bool, marked: bool |
             message.queue.encode(),
             message.id.encode(),
             moment(message.run_at) if message.run_at else b"0",
-            flags + (b"r" if resque_delayed else b""),
+            flags + (b"r" if resque_delayed else b"") + (b"f" if message.front else b""),
             message.payload,
         )
     return args

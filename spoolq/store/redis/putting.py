@@ -46,7 +46,7 @@ class Putter:
         link = self._transport
         one = len(messages) == 1 and not messages[0].run_at and (effects is NONE or effects == NONE)
         # An id that may be there already goes by the script that looks before it pushes: `put` would have to take a copy back
-        if one and not hold and not messages[0].given and type(link) is Link:
+        if one and not hold and not messages[0].given and not messages[0].front and type(link) is Link:
             return [self._put_one(link, messages[0], deadline, not_after)]
         freed = self._due()
         try:

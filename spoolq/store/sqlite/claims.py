@@ -60,7 +60,7 @@ def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: 
         if not rows:
             break
         rows.sort()  # RETURNING promises no order
-        for seq, id, payload, crc in rows:
+        for _, seq, id, payload, crc in rows:
             if checksum(id, queue, payload) == crc:
                 claims.append(Claim(join(seq, fence), worker.key, queue, payload))
             else:
@@ -71,7 +71,7 @@ def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: 
 def _claimed_by(session: Session, worker: WorkerInfo, number: int, fence: int, queues: Sequence[str]) -> tuple[Claim, ...]:
     rows = session.all(SQL["claimed_by_call"], (number, fence))
     order = {queue: index for index, queue in enumerate(dict.fromkeys(queues))}
-    rows.sort(key=lambda row: (order.get(row[1], len(order)), row[0]))
+    rows.sort(key=lambda row: order.get(row[1], len(order)))
     return tuple(Claim(join(seq, fence), worker.key, queue, payload) for seq, queue, payload in rows)
 
 

@@ -15,7 +15,7 @@ SQL = statements("upkeep")
 
 def document(row: tuple[Any, ...]) -> Document:
     """A row of the table of jobs as it leaves the file."""
-    _, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch = row
+    _, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front = row
     sound = checksum(id, queue, payload) == crc
     return {
         "kind": "job",
@@ -28,6 +28,7 @@ def document(row: tuple[Any, ...]) -> Document:
         "not_after": None if not_after == NEVER else not_after / 1e6,
         "created_at": created_at / 1e6,
         "keep": watch / 1e6,
+        "front": front != 0,
         "quarantine": reason or (None if sound else BAD_CHECKSUM),
     }
 
@@ -54,5 +55,6 @@ def put_in(session: Session, one: Document, elsewhere: str) -> int:
         reason,
         session.now,
         micros(one.get("keep", 0.0)),
+        one.get("front", False),
     )
     return session.execute(SQL["add_job"], values).rowcount

@@ -16,7 +16,7 @@ from spoolq.store.sqlite.tokens import join, split
 
 SQL = statements("spool")
 _PAGE = 100
-_Found = tuple[int, str, str, bytes, int, int, int, int, int, int, int]
+_Found = tuple[int, str, str, bytes, int, int, int, int, int, int, int, int]
 
 
 def recall(session: Session, id: str) -> Literal["waiting", "ran"] | None:
@@ -37,11 +37,11 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
     taken: list[Handoff] = []
     ordered = order.kept(session)
     for row in _next(session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"]):
-        seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch = row
+        seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch, front = row
         taken.append(
             Handoff(
                 Claim(join(seq, fence), worker.key, queue, payload),
-                Message(id, queue, payload, run_at / 1e6, keep == GIVEN, watch / 1e6),
+                Message(id, queue, payload, run_at / 1e6, keep == GIVEN, watch / 1e6, front != 0),
                 bool(doubt),
                 max(known, attempt) / 1e6,
                 max(0.0, (session.now - created_at) / 1e6),

@@ -40,6 +40,7 @@ class Row(NamedTuple):
     run_at: int
     keep: int
     watch: int
+    front: bool
 
 
 def checksum(id: str, queue: str, payload: bytes) -> int:
@@ -53,7 +54,7 @@ def prepare(messages: Sequence[Message], largest: int, *, hold: bool = False) ->
 
 
 def _row(message: Message, largest: int, hold: bool) -> Row:
-    id, queue, payload, run_at, given, keep = message
+    id, queue, payload, run_at, given, keep, front = message
     if len(payload) > largest:
         raise PayloadError(f"job {id}: {len(payload):,} bytes, and the queue file takes {largest:,} at most. Nothing was stored")
     if not math.isfinite(run_at) or run_at > _LATEST:
@@ -63,7 +64,7 @@ def _row(message: Message, largest: int, hold: bool) -> Row:
     except UnicodeEncodeError as error:
         raise PayloadError(f"job {id!r}: its id or queue is not valid text ({error}). Nothing was stored") from error
     remember = GIVEN if given else HELD if hold else FORGET
-    return Row(id, queue, bytes(payload), crc, max(0, int(run_at * 1_000_000)), remember, int(keep * 1_000_000))
+    return Row(id, queue, bytes(payload), crc, max(0, int(run_at * 1_000_000)), remember, int(keep * 1_000_000), front)
 
 
 def insert(
@@ -77,7 +78,7 @@ def insert(
     now, new = session.now, []
     attempt = None if not_after is None else later(not_after)
     for row in rows:
-        id, queue, payload, crc, run_at, keep, watch = row
+        id, queue, payload, crc, run_at, keep, watch, front = row
         doubt = int(attempt is not None or (in_doubt and keep == GIVEN))
         inserted = session.execute(
             SQL["insert"],
@@ -94,6 +95,7 @@ def insert(
                 now,
                 now if remembered or keep == GIVEN else ALWAYS,
                 watch,
+                front and run_at <= now,
             ),
         ).rowcount
         if not inserted and attempt is not None:

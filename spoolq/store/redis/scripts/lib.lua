@@ -113,6 +113,13 @@ local function push(queue, payloads)
   know(queue)
   wake(queue, #payloads)
 end
+local function push_front(queue, payload)
+  local key = P .. 'queue:' .. queue
+  call('LPUSH', key, payload)
+  back('LPOP', key)
+  know(queue)
+  wake(queue, 1)
+end
 local function delay(queue, id, at, payload)
   local member = queue .. '\n' .. id .. '\n' .. payload
   if call('ZADD', DELAYED, at, member) == 1 then
@@ -137,6 +144,7 @@ local function message()
   local m = {queue = arg(), id = arg(), at = arg(), flags = arg(), payload = arg()}
   m.marked = string.find(m.flags, 'm', 1, true)
   m.resque = string.find(m.flags, 'r', 1, true)
+  m.front = string.find(m.flags, 'f', 1, true)
   return m
 end
 -- Which of them are there already: '1' for each that is new, '0' for the others.
@@ -156,6 +164,8 @@ local function place(messages, flags)
     if flags[i] == '1' then
       if tonumber(m.at) > now then
         if m.resque then delay_resque(tonumber(m.at), m.payload) else delay(m.queue, m.id, m.at, m.payload) end
+      elseif m.front then
+        push_front(m.queue, m.payload)
       else
         if not queues[m.queue] then
           queues[m.queue] = {}

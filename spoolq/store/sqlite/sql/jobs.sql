@@ -1,9 +1,9 @@
 -- name: insert
 -- an id that is there, or was settled and is still remembered, stays as it is: zero rows changed. The number is above every
 -- other, whatever its sign: a row that is kept or set aside turns its own round
-INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, worker, token, created_at)
-SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1,
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12, 2305843009213693952, 2305843009213693952, ?10
+INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, front, worker, token, created_at)
+SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12, iif(?13, -n, 0), 2305843009213693952, 2305843009213693952, ?10
+FROM (SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1 AS n)
 WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = ?1 AND until > ?11)
 ON CONFLICT (id) DO NOTHING;
 
@@ -30,11 +30,11 @@ SELECT name FROM q WHERE name IS NOT NULL;
 
 -- name: claim
 UPDATE jobs SET state = 'c', worker = ?3, token = ?4
-WHERE seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 ORDER BY seq LIMIT ?2)
-RETURNING seq, id, payload, crc;
+WHERE seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 ORDER BY front, seq LIMIT ?2)
+RETURNING front, seq, id, payload, crc;
 
 -- name: claimed_by_call
-SELECT seq, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 AND token = ?2 ORDER BY seq;
+SELECT seq, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 AND token = ?2 ORDER BY front, seq;
 
 -- name: claimed_by_worker
 SELECT seq, token, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 ORDER BY seq;
@@ -51,7 +51,7 @@ SELECT id, keep, ?3 FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c' AND 
 
 -- name: retry
 UPDATE jobs
-SET payload = ?3, crc = ?4, run_at = ?5, state = iif(?5 <= ?6, 'r', 's'), worker = 2305843009213693952, token = 2305843009213693952
+SET payload = ?3, crc = ?4, run_at = ?5, state = iif(?5 <= ?6, 'r', 's'), front = 0, worker = 2305843009213693952, token = 2305843009213693952
 WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: release
@@ -77,11 +77,11 @@ UPDATE jobs SET seq = -seq, state = 'q', reason = ?2 WHERE seq = ?1;
 -- name: purge_remember
 INSERT OR REPLACE INTO settled (id, keep, until)
 SELECT id, keep, ?2 FROM jobs
-WHERE keep <> 0 AND seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = ?3 AND queue = ?1 ORDER BY seq LIMIT ?4);
+WHERE keep <> 0 AND seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = ?3 AND queue = ?1 ORDER BY front, seq LIMIT ?4);
 
 -- name: purge
 DELETE FROM jobs
-WHERE seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = ?2 AND queue = ?1 ORDER BY seq LIMIT ?3);
+WHERE seq IN (SELECT seq FROM jobs WHERE state = 'r' AND doubt = ?2 AND queue = ?1 ORDER BY front, seq LIMIT ?3);
 
 -- name: forget_settled
 DELETE FROM settled WHERE id = ?1 AND keep = 2;

@@ -14,6 +14,7 @@
 --   was        the doubt to go back to when a hand-over surely was not applied
 --   not_after  when the last attempt whose answer is not known can no longer be applied
 --   watch      write-ahead: microseconds for which it is kept once the primary has it; 0: not at all
+--   front      0; of one that was put at the front of its queue its first seq, negative: who claims goes by front, then by seq
 --   worker     workers.n; of a kept row watches.n
 --   token      the fence of the claim; with seq it is the token that callers see
 --   reason     why it is in quarantine
@@ -30,6 +31,7 @@ CREATE TABLE jobs (
     was INTEGER NOT NULL,
     not_after INTEGER NOT NULL,
     watch INTEGER NOT NULL,
+    front INTEGER NOT NULL,
     worker INTEGER NOT NULL,
     token INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -37,10 +39,10 @@ CREATE TABLE jobs (
 ) STRICT;
 
 -- state and doubt, the same in every entry, spare claims and counts the look at the row: SQLite doesn't conclude them
-CREATE INDEX jobs_ready ON jobs (queue, state, doubt) WHERE state = 'r' AND doubt = 0;
+CREATE INDEX jobs_ready ON jobs (queue, state, doubt, front) WHERE state = 'r' AND doubt = 0;
 CREATE INDEX jobs_scheduled ON jobs (queue, state, run_at, doubt) WHERE state = 's';
 CREATE INDEX jobs_claimed ON jobs (worker, state, doubt) WHERE state = 'c';
-CREATE INDEX jobs_in_doubt ON jobs (queue, state, doubt) WHERE state = 'r' AND doubt = 1;
+CREATE INDEX jobs_in_doubt ON jobs (queue, state, doubt, front) WHERE state = 'r' AND doubt = 1;
 CREATE INDEX jobs_kept ON jobs (worker, state) WHERE state = 'k';
 CREATE INDEX jobs_quarantined ON jobs (queue, state) WHERE state = 'q';
 
@@ -63,21 +65,23 @@ CREATE TABLE settled (
 
 CREATE INDEX settled_until ON settled (until);
 
+-- Who claims; `queues`, `lost` (tokens that were no longer held) and `working` (slot, token, since) are JSON. Of the last call:
+-- its number, the token of the rows that it claimed (`fence`), and `lost`.
 CREATE TABLE workers (
     n INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
-    queues TEXT NOT NULL,           -- JSON
+    queues TEXT NOT NULL,
     threads INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     lease INTEGER NOT NULL,
     kind TEXT NOT NULL,
     lease_ends INTEGER NOT NULL,
-    call INTEGER NOT NULL,          -- the last call number, and what came of it:
-    fence INTEGER NOT NULL,         -- the token of the rows that it claimed
-    lost TEXT NOT NULL,             -- JSON, the tokens that were no longer held
-    working TEXT NOT NULL           -- JSON, (slot, token, since) a thread
+    call INTEGER NOT NULL,
+    fence INTEGER NOT NULL,
+    lost TEXT NOT NULL,
+    working TEXT NOT NULL
 ) STRICT;
 
 -- Write-ahead: in which life of the primary, and how far on in it, a batch of rows was handed over, and until when they are kept:

@@ -17,7 +17,7 @@ SELECT 1 FROM settled WHERE id = ?1 AND until > ?2;
 
 -- name: next
 -- in the order of arrival; the claimed rows that it passes over are as many as there are claims
-SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at, watch FROM jobs
+SELECT seq, id, queue, payload, crc, run_at, keep, doubt, not_after, created_at, watch, front FROM jobs
 WHERE seq > ?1 AND state IN ('r', 's') ORDER BY seq LIMIT ?2;
 
 -- name: take

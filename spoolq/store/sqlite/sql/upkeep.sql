@@ -23,14 +23,14 @@ WHERE id = ?1 AND state = 'q';
 DELETE FROM jobs WHERE id = ?1 AND state = 'q';
 
 -- name: page_job
-SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch FROM jobs
+SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs
 WHERE seq > ?1 AND seq > 0 AND state IN ('r', 's') ORDER BY seq LIMIT ?2;
 
 -- name: exported
 UPDATE jobs SET keep = 1, doubt = 1, was = 1 WHERE seq BETWEEN ?1 AND ?2 AND state IN ('r', 's');
 
 -- name: page_quarantine
-SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch FROM jobs
+SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs
 WHERE seq < ?1 AND state = 'q' ORDER BY seq DESC LIMIT ?2;
 
 -- name: page_settled
@@ -50,10 +50,12 @@ DELETE FROM jobs WHERE seq = ?1 AND state = 'q';
 DELETE FROM failures WHERE n = ?1;
 
 -- name: add_job
-INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, worker, token, created_at, reason)
+INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, front, worker, token,
+    created_at, reason)
 SELECT
-    iif(?8 IS NULL, 1, -1) * (max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1),
-    ?1, ?2, ?3, ?4, ?5, 1, iif(?8 IS NULL, iif(?5 <= ?9, 'r', 's'), 'q'), 1, 1, ?6, ?10, 2305843009213693952, 2305843009213693952, ?7, ?8
+    iif(?8 IS NULL, n, -n), ?1, ?2, ?3, ?4, ?5, 1, iif(?8 IS NULL, iif(?5 <= ?9, 'r', 's'), 'q'), 1, 1, ?6, ?10, iif(?11, -n, 0),
+    2305843009213693952, 2305843009213693952, ?7, ?8
+FROM (SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1 AS n)
 WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = ?1 AND until > ?9)
 ON CONFLICT (id) DO NOTHING;
 
@@ -72,12 +74,12 @@ PRAGMA freelist_count;
 SELECT seq, id FROM jobs INDEXED BY sqlite_autoindex_jobs_1;
 
 -- name: salvage_up
-SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch FROM jobs NOT INDEXED
+SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs NOT INDEXED
 WHERE seq > ?1 ORDER BY seq LIMIT ?2;
 
 -- name: salvage_down
-SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch FROM jobs NOT INDEXED
+SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs NOT INDEXED
 WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2;
 
 -- name: salvage_one
-SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch FROM jobs NOT INDEXED WHERE seq = ?1;
+SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs NOT INDEXED WHERE seq = ?1;
