@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from spoolq.starting import Seat
 
 log = logging.getLogger("spoolq.worker")
+
+_LEAVING = 5.0  # seconds for what an application does at its exit
 
 
 def _grace(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -138,7 +141,7 @@ def worker(
         with asking_primary(q):
             alone = q.worker(**options)
             alone.install_signals()
-            sys.exit(alone.run())
+            _leave(alone.run())
     options |= {"max_jobs": max_jobs, "max_memory": max_memory}
     if seat is not None:
         from spoolq.starting import serve
@@ -153,6 +156,21 @@ def worker(
     pool = q.pool(processes, spawn=_again() if start == "spawn" else None, **options)
     pool.install_signals()
     sys.exit(pool.run())
+
+
+def _leave(code: int) -> NoReturn:
+    """End, also where threads are left that Python would wait for: such as those of `asyncio.to_thread`, in which jobs run on
+    though they were put back."""
+
+    def end() -> None:
+        log.warning("the process ends, though threads of its tasks still run")
+        logging.shutdown()
+        os._exit(code)
+
+    timer = threading.Timer(_LEAVING, end)
+    timer.daemon = True
+    timer.start()
+    sys.exit(code)
 
 
 def _again() -> list[str]:

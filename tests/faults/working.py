@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CLOCK = ROOT / "tests" / "torture" / "clock"
 
 APP = """
-import ctypes, os, signal, threading, time
+import asyncio, ctypes, os, signal, threading, time
 from pathlib import Path
 from spoolq import SpoolQ, current_job
 from spoolq.runner import current
@@ -69,6 +69,25 @@ def doomed(value=None):
 @q.task(queue="work", retries=20, backoff=lambda state: 0)
 def labour(seconds):
     threading.Event().wait(seconds)
+    tell("RUN")
+
+@q.task(queue="work", retries=20, backoff=lambda state: 0)
+def computing(seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    tell("RUN")
+
+@q.task(queue="work", retries=0, timeout=0.3)
+def sleeping_too_long(seconds):
+    tell("BEGIN")
+    time.sleep(seconds)  # which no time limit interrupts
+    tell("RUN")
+
+@q.task(queue="work", retries=0)
+async def napping(seconds, threaded=False):
+    tell("BEGIN")
+    await (asyncio.to_thread(time.sleep, seconds) if threaded else asyncio.sleep(seconds))
     tell("RUN")
 
 @q.task(queue="work", retries=0, backoff=lambda state: 0)
