@@ -67,7 +67,8 @@ class WorkerInfo:
 
 
 class Working(NamedTuple):
-    """What one thread is doing: its slot (0 to threads - 1), the claim, and since when (epoch seconds)."""
+    """What one thread is doing, or the event loop: its slot (the threads' are 0 to threads - 1), the claim, and since when (epoch
+    seconds)."""
 
     slot: int
     claim: Claim

@@ -644,6 +644,16 @@ def test_what_a_thread_works_on_is_recorded_and_ends_with_the_claim(store: Redis
     assert control.get("resque:worker:box:77+1:mail") is None
 
 
+def test_what_async_tasks_are_shown_to_work_on_goes_with_the_worker(store: RedisStore, control: Control) -> None:
+    worker = info(threads=1)
+    store.put([message("a")])
+    claims = store.claim(worker, 1, ["mail"], 1).claims
+    store.heartbeat(worker, [Working(7, claims[0], 1_795_511_017.0)])
+    assert control.get("resque:worker:box:77+7:mail") is not None
+    store.unregister(worker)
+    assert not [key for key in keys(control) if key.startswith("resque:worker:")]
+
+
 def test_a_record_that_somebody_removed_comes_back(store: RedisStore, control: Control) -> None:
     store.put([message("a")])
     (claim,) = store.claim(info(), 1, ["mail"], 1).claims

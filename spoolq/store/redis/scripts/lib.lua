@@ -292,6 +292,7 @@ local function register(w)
 end
 local function bury(key)
   local open
+  for _, id in pairs(shown(key)) do display('DEL', P .. 'worker:' .. id) end -- also of async tasks, whose slots aren't in `ids`
   for id in string.gmatch(call('HGET', S .. 'worker:' .. key, 'ids') or '', '[^\n]+') do
     local name, queues = string.match(id, '^(.*):([^:]*)$')
     display('SREM', P .. 'workers', id)
