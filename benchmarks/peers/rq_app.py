@@ -1,0 +1,11 @@
+"""rq's side of the benchmark."""
+
+import os
+
+import jobs
+from redis import Redis
+from rq import Queue
+
+if __name__ == "__main__":
+    queue = Queue("bench", connection=Redis.from_url(os.environ["BENCH_URL"]))
+    jobs.enqueue(lambda: queue.enqueue(jobs.work), lambda: queue.enqueue(jobs.picked))
