@@ -108,6 +108,7 @@ class SpoolQ:
         *,
         name: str | None = None,
         queue: str | None = None,
+        priority: str | None = None,
         retries: int | None = None,
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
@@ -125,6 +126,7 @@ class SpoolQ:
         *,
         name: str | None = None,
         queue: str | None = None,
+        priority: str | None = None,
         retries: int | None = None,
         backoff: object | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
@@ -139,6 +141,7 @@ class SpoolQ:
 
         name       on the wire (the function's own name; Resque's `class`)
         queue      where its jobs go (`default`; a class may say so in an attribute `queue`)
+        priority   instead of a queue: `high`, `default`, `low`, or another name in the setting `priorities`
         retries    how often a failed job is tried again (setting `retries`); backoff: any tenacity wait (jittered exponential)
         retry_on, give_up_on   exception classes
         retry_for  seconds (or a timedelta) since its first failed attempt after which a job is not tried again; without `retries`
@@ -172,11 +175,13 @@ class SpoolQ:
                 retry_for=lasting,
                 max_crashes=option("max_crashes", max_crashes, MAX_CRASHES),
             )
+            place, rank = self._place(target, named, queue, priority)
             stale = option("expires", expires, None)
             task: Task[..., Any] = Task(
                 body,
                 name=named,
-                queue=queue_name(option("queue", queue, "default")),
+                queue=place,
+                priority=rank,
                 owner=self,
                 policy=policy,
                 timeout=option("timeout", timeout, None),
@@ -187,6 +192,25 @@ class SpoolQ:
             return task
 
         return register if function is None else register(function)
+
+    def _place(self, target: object, named: str, queue: str | None, priority: str | None) -> tuple[str, str | None]:
+        """The queue of a task, and the priority that it has for that. A class's own attributes count where neither is given."""
+        if queue is None and priority is None and isinstance(target, type):
+            queue, priority = getattr(target, "queue", None), getattr(target, "priority", None)
+        if priority is None:
+            return queue_name("default" if queue is None else queue), None
+        if queue is not None:
+            raise ConfigError(f"{named}: queue={queue!r} and priority={priority!r}: a priority is a queue; give one of them")
+        return self.priority_queue(priority), priority
+
+    def priority_queue(self, name: str) -> str:
+        """The queue of that priority. Raises ConfigError that names the priorities there are."""
+        return self.settings.priorities.queue(name)
+
+    def queues(self) -> tuple[str, ...]:
+        """The queues that a worker takes from where nobody says which, in their order: those of its tasks, by priority; `default`
+        where there are none."""
+        return self.settings.priorities.arrange(self.tasks.queues()) or ("default",)
 
     def remote(self, name: str, queue: str = "default") -> Launch[...]:
         """A task by name, for a program that doesn't import it. Arguments travel as they are given."""
@@ -516,7 +540,7 @@ class SpoolQ:
     def _selection(self, queues: str | Sequence[str] | Selection) -> Selection:
         from spoolq.selection import named, parse
 
-        return parse(queues) if queues or isinstance(queues, str) else named(self.tasks.queues() or ("default",))
+        return parse(queues) if queues or isinstance(queues, str) else named(self.queues())
 
     def _open_spool(self) -> Spool:
         if self._spool is None:

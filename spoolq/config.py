@@ -17,6 +17,7 @@ from spoolq import address
 from spoolq.address import destination, mask, with_password
 from spoolq.errors import ConfigError
 from spoolq.failurelog import target
+from spoolq.priorities import EXPECTED, Priorities, priorities
 from spoolq.units import duration, number, size, whole
 
 __all__ = ["KINDS", "Origins", "Settings", "default_spool", "destination", "load", "mask"]
@@ -125,6 +126,7 @@ class Settings:
     spool_max_rows: int | None = field(default=None, metadata=_as(_or_none(_count(1, 10**12), "none")))
     spool_min_free: int = field(default=256 << 20, metadata=_as(_bytes(0, 1 << 50, "0 or more")))
     horizon: float = field(default=7 * 86_400.0, metadata=_as(_span(1, 366 * 86_400, "from 1s to 366d")))
+    priorities: Priorities = field(default=Priorities(), metadata=_as(Kind(EXPECTED, priorities)))
     retries: int = field(default=3, metadata=_as(_count(0, 10_000)))
     failure_log: tuple[str, ...] = field(default=(), metadata=_as(Kind(target.EXPECTED, target.targets)))
     failure_log_size: int = field(default=64 << 20, metadata=_as(_bytes(1 << 10, 1 << 40, "from 1KiB to 1TiB")))

@@ -30,6 +30,9 @@ class Submit(Protocol):
     def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> Awaitable[list[Receipt]]:
         """The same, off the event loop."""
 
+    def priority_queue(self, name: str) -> str:
+        """The queue of that priority. Raises ConfigError."""
+
 
 _LONGEST = 250_000_000_000.0  # seconds: the year 9892 as a time, and as a span from now still a time that stores can hold
 
@@ -149,6 +152,7 @@ class Launch(Generic[P]):
         self,
         *,
         queue: str | None = None,
+        priority: str | None = None,
         id: str | None = None,
         delay: Seconds | None = None,
         at: When | None = None,
@@ -160,8 +164,8 @@ class Launch(Generic[P]):
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
-        queue: another queue. id: the job's id, chosen by the caller; enqueuing it again within the horizon queues no second
-        copy.
+        queue: another queue; priority: that of this priority. id: the job's id, chosen by the caller; enqueuing it again within
+        the horizon queues no second copy.
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
         the job is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is
         accepted first, instead of the settings. at_front: before all that wait in its queue; not with a delay, nor where
@@ -184,6 +188,10 @@ class Launch(Generic[P]):
             changes["deadline"] = above_0(deadline, "deadline")
         if queue is not None:
             changes["queue"] = queue_name(queue)
+        if priority is not None:
+            if queue is not None:
+                raise ConfigError(f"queue={queue!r} and priority={priority!r}: a priority is a queue; give one of them")
+            changes["queue"] = self._owner.priority_queue(priority)
         if id is not None:
             changes["id"] = id
         if delay is not None:
@@ -229,12 +237,14 @@ class Task(Launch[P], Generic[P, R]):
         timeout: Seconds | None = None,
         soft_timeout: Seconds | None = None,
         expires: float | None = None,
+        priority: str | None = None,
     ) -> None:
         super().__init__(name, queue, owner, Options(expires_in=expires), inspect.signature(function))
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"{name}: a function with `yield` can't be a task: calling it would run nothing of it")
         self.function = function
         self.policy = policy
+        self.priority = priority
         self.timeout, self.soft_timeout = _limits(name, timeout, soft_timeout)
         self.limited = self.timeout is not None or self.soft_timeout is not None
         self.asynchronous = inspect.iscoroutinefunction(function) or getattr(function, "asynchronous", False) is True
@@ -296,9 +306,9 @@ class Tasks:
             )
         return async_concurrency
 
-    def queues(self) -> tuple[str, ...]:
-        """The queues of all tasks, in the order of registration, each once."""
-        return tuple(dict.fromkeys(task.queue for task in self._tasks.values()))
+    def queues(self) -> tuple[tuple[str, str | None], ...]:
+        """Queue and priority of each task, in the order of registration."""
+        return tuple((task.queue, task.priority) for task in self._tasks.values())
 
 
 def _limits(name: str, timeout: Seconds | None, soft: Seconds | None) -> tuple[float | None, float | None]:

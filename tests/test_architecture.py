@@ -39,6 +39,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "autoscale",  # 6
     "pool",
     "starting",
+    "priorities",
     "config",  # 7
     "stores failurelog.assembly",
     "app",

@@ -15,6 +15,7 @@ from spoolq.cli.output import emit, hint, table
 from spoolq.config import KINDS, Origins, Settings
 from spoolq.config import load as load_settings
 from spoolq.errors import ConfigError, SpoolqError, StoreUnavailable
+from spoolq.priorities import Priorities
 from spoolq.units import say_duration, say_size
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _finish(findings: list[tuple[str, str]], as_json: bool) -> NoReturn:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Priorities):
+        return dict(value.pairs)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -58,6 +58,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, text: str | None) -> dat
 @click.argument("args", nargs=-1, metavar="[JSON]...")
 @click.option("--kwargs", metavar="JSON", help="Keyword arguments, as a JSON object.")
 @click.option("--queue", metavar="QUEUE", help="By default the task's own, with --app; else `default`.")
+@click.option("--priority", metavar="NAME", help="Instead of --queue: high, default, low, or as the settings name them.")
 @click.option("--in", "delay", metavar="SPAN", callback=_delay, help="Not before this span from now: 30, 5m, 2h.")
 @click.option("--at", metavar="TIME", callback=_time, help="Not before this time: ISO 8601 with a zone, or epoch seconds.")
 @click.option("--at-front", is_flag=True, help="Before all that wait in its queue.")
@@ -77,6 +78,7 @@ def enqueue(
     args: tuple[str, ...],
     kwargs: str | None,
     queue: str | None,
+    priority: str | None,
     delay: float | None,
     at: datetime | float | None,
     at_front: bool,
@@ -108,7 +110,15 @@ def enqueue(
     if given.app is not None and not known:
         hint(f"spoolq: {given.app} has no task {name!r} (it has {', '.join(q.tasks.names()) or 'none'}); sending it all the same")
     launch: Any = q.tasks.get(name) if known else q.remote(name)
-    options = {"queue": queue, "delay": delay, "at": at, "id": job_id, "retries": retries, "expires": expires}
+    options = {
+        "queue": queue,
+        "priority": priority,
+        "delay": delay,
+        "at": at,
+        "id": job_id,
+        "retries": retries,
+        "expires": expires,
+    }
     options["at_front"] = at_front or None
     try:
         job = launch.using(**{key: value for key, value in options.items() if value is not None}).job(*values, **keywords)

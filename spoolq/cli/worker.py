@@ -122,10 +122,8 @@ def worker(
     q = given.open()
     if not q.tasks.names():
         log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", given.app)
-    elif unused := [queue for queue in queues.names if queue not in q.tasks.queues()] if queues else []:
-        log.warning(
-            "%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.tasks.queues())
-        )
+    elif unused := [queue for queue in queues.names if queue not in q.queues()] if queues else []:
+        log.warning("%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.queues()))
     options: dict[str, Any] = {
         "queues": queues or (),
         "threads": threads,

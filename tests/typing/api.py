@@ -19,6 +19,10 @@ def bare(to: str, subject: str = "hello") -> int:
 def with_options(to: str, *, urgent: bool = False) -> None: ...
 
 
+@q.task(priority="high")
+def with_a_priority(to: str) -> None: ...
+
+
 @q.task
 class Resize:
     queue = "images"
@@ -33,6 +37,7 @@ assert_type(bare.enqueue_in(60, "a"), Receipt)
 assert_type(bare.enqueue_in(dt.timedelta(minutes=1), "a"), Receipt)
 assert_type(bare.enqueue_at(dt.datetime.now(dt.UTC), "a"), Receipt)
 assert_type(bare.using(queue="bulk", delay=60, retries=0).enqueue("a"), Receipt)
+assert_type(bare.using(priority="high", at_front=True).enqueue("a"), Receipt)
 assert_type(bare.using(deadline=0.1).enqueue("a"), Receipt)
 assert_type(q.enqueue_many([bare.job("a")], deadline=dt.timedelta(seconds=1)), list[Receipt])
 assert_type(bare.job("a"), Job)
@@ -49,6 +54,7 @@ bare.enqueue("a", nobody="b")  # type: ignore[call-arg]
 bare.using(queue="bulk").enqueue(b"a")  # type: ignore[arg-type]
 bare.enqueue_in(60, 1)  # type: ignore[arg-type]
 bare.job(1)  # type: ignore[arg-type]
+with_a_priority.enqueue(1)  # type: ignore[arg-type]
 with_options.enqueue("a", True)  # type: ignore[call-arg]
 bare.using(nothing=1)  # type: ignore[call-arg]
 
