@@ -30,8 +30,7 @@ log = logging.getLogger("spoolq.pool")
 Role = Literal["jobs", "house"]
 
 _EVERY = 0.25  # seconds between looks at the processes
-_FIRST, _MOST = 0.5, 30.0  # seconds before a process that died soon after its start is followed by another
-_SETTLED = 60.0  # seconds after which a process counts as one that works
+_FIRST, _MOST = 0.5, 30.0  # seconds before one that died before it worked is followed by another
 CANT_CREATE, BAD_CONFIGURATION = 73, 78
 """Exit codes of a process that can't work as it is set up: another one in its place would not either."""
 
@@ -210,14 +209,12 @@ class Pool:
             pid, status = os.waitpid(one.pid, os.WNOHANG)
             if pid:
                 del self._processes[pid]
+                self._look(one)
+                self._ended(one, os.waitstatus_to_exitcode(status))
                 if one.seen is not None:
                     one.seen.close()
-                self._ended(one, os.waitstatus_to_exitcode(status))
 
     def _ended(self, one: _Process, code: int) -> None:
-        lived = self._clock() - one.started
-        if lived > _SETTLED:
-            self._crashes = 0
         if self._burst and one.role == "jobs" and code >= 0 and code not in (RECYCLED, *_HOPELESS):
             self._code = self._code or code
             self._wanted -= 1
@@ -231,20 +228,26 @@ class Pool:
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-            self._hold_off() if lived < _SETTLED else None
+            if one.seen is not None and one.seen.kept(0):
+                self._crashes = 0  # it worked: what killed it is one job's affair, and is counted there
+            else:
+                self._hold_off()
             wait = max(0.0, self._not_before - self._clock())
             log.error("process %d (%s) ended %s; another is started in %.1f s", one.pid, one.role, how, wait)
 
     # what they run
+
+    def _look(self, one: _Process) -> None:
+        if one.seen is None:
+            with suppress(OSError, ValueError):  # not there yet
+                one.seen = Seen(self._folder, one.key)
 
     def _watch(self) -> None:
         """Kill what is past its time limit, and see how busy they are."""
         now, busy = self._clock(), 0
         jobs = self._of("jobs")
         for one in jobs:
-            if one.seen is None:
-                with suppress(OSError, ValueError):  # not there yet
-                    one.seen = Seen(self._folder, one.key)
+            self._look(one)
             if one.seen is not None:
                 running = one.seen.running
                 busy += min(self._threads, len(running))

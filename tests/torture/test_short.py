@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, onebox, recovery, schedules, workers
+from tests.torture import handoff, memory, onebox, pool, recovery, schedules, workers
 from tests.torture.check import Log, verdict
 
 
@@ -122,3 +122,10 @@ def test_hosts_that_come_back_at_once_are_drained_beside_live_traffic() -> None:
     assert figures["wrong"] == 0
     assert figures["with drain"]["live"] > 0
     assert (figures["without drain"]["fell back"], figures["with drain"]["fell back"]) == (0, 0)
+
+
+@pytest.mark.parametrize("store", ["redis", "sqlite"])
+def test_processes_of_a_pool_are_killed_and_every_job_runs(store: str) -> None:
+    figures = pool.run(800, kills=6, seed=3, store=store, every=0.4)
+    assert (figures["broken"], figures["left"], figures["failures"], figures["tracebacks"]) == ({}, {}, 0, [])
+    assert figures["exits"] == [0]
