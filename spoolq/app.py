@@ -393,6 +393,22 @@ class SpoolQ:
                     self._sink = assembly.sink(self.settings, self.redact, own_directory=own)
         return self._sink
 
+    def _prepared_sink(self) -> FailureSink | None:
+        """That, ready to be written to. Raises ConfigError. What waits for a bucket that is named no more is told."""
+        from spoolq.failurelog import assembly
+
+        sink = self.failure_sink()
+        if sink is not None:
+            sink.prepare()
+        for folder in assembly.forgotten(self.settings):
+            log.warning(
+                "failures wait in %s for a bucket that failure_log names no more: name it again, or move them with "
+                "`spoolq failed import %s` or `export`",
+                folder,
+                folder,
+            )
+        return sink
+
     def worker(
         self,
         *,
@@ -434,9 +450,7 @@ class SpoolQ:
             member = Membership(folder, seat.pool, keeps_house or burst, seat.parent, max_jobs, max_memory)
             drain = drain and keeps_house != burst
             burst = burst and not keeps_house
-        sink = self.failure_sink()
-        if sink is not None:
-            sink.prepare()
+        sink = self._prepared_sink()
         return Worker(
             self.primary,
             self.tasks,
@@ -476,8 +490,7 @@ class SpoolQ:
         from spoolq.pool import Pool
         from spoolq.starting import Fork, Spawn
 
-        if (sink := self.failure_sink()) is not None:
-            sink.prepare()  # here as well: what is wrong is said before processes are started
+        self._prepared_sink()  # here as well: what is wrong is said before processes are started
         least, most = processes
         options["queues"] = self._selection(options.get("queues", ()))  # before there is a process that would end for it
         options["async_concurrency"] = self.tasks.concurrency(async_concurrency)

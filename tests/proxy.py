@@ -20,6 +20,7 @@ A rule looks at each chunk from client to server, so handshakes pass. What the s
                   seconds before each
     garbage       all; `HTTP/1.1 400` for a reply           executed
     wrong_type    all; `+OK` for a reply                    executed
+    forbidden     nothing; `HTTP/1.1 403` for a reply       not executed
 
 For the whole proxy: `refuse()` (connection refused, open ones reset), `reset_all()`, `behave("reset")` (accept, then RST),
 `behave("silent")` (accept and never read), and `heal()`.
@@ -46,9 +47,11 @@ Action = Literal[
     "dribble",
     "garbage",
     "wrong_type",
+    "forbidden",
 ]
 _CHUNK = 1 << 20
 _SPOILT = {"garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n", "wrong_type": b"+OK\r\n"}
+_FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Cut(Exception):
@@ -238,6 +241,9 @@ class Proxy:
         """Do what the rule says. True: the connection ends with FIN."""
         if rule.action == "cut_before":
             raise Cut
+        if rule.action == "forbidden":
+            client.sendall(_FORBIDDEN)
+            return True
         if rule.action == "cut_inside":
             server.sendall(request[:10])
             raise Cut

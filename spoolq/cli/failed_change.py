@@ -168,7 +168,9 @@ def remove(
 @json_option
 @command_options()
 def prune(given: Given, older: float | None, keep: int | None, yes: bool, dry_run: bool, where: str, as_json: bool) -> None:
-    """Delete the oldest failures of the stores' lists, by age, by number, or by both. Asks first, and names the count.
+    """Delete the oldest failures.
+
+    By age, by number, or by both. Asks first, and names the count.
 
     Workers do so by themselves where failures_max_age or failures_keep are set.
     """

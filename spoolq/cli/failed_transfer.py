@@ -36,10 +36,11 @@ _LINES, _BYTES = 500, 1 << 20
 @json_option
 @command_options()
 def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> None:
-    """Write the failures of the stores' lists to TO, which stay there: a new file, a directory, or s3://bucket/prefix.
+    """Write failures to a file, a directory or a bucket.
 
-    JSON Lines in a file (mode 0600), rotating files in a directory, an object for each in a bucket, where those that are there
-    already stay as they are. The application's redact function looks at them where --app names it.
+    To a new file, a directory that is there, or s3://bucket/prefix. The stores' lists keep them. JSON Lines in a file (mode
+    0600), rotating files in a directory, an object for each in a bucket, where those that are there already stay as they are.
+    The application's redact function looks at them where --app names it.
     """
     q = given.open()
     place = target(to, "TO")
@@ -72,9 +73,10 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
 @json_option
 @command_options()
 def import_(given: Given, origin: str, choice: Choice, dry_run: bool, as_json: bool) -> None:
-    """Take the failures of FROM into the primary's list: a file, a directory, or s3://bucket/prefix.
+    """Take failures into the primary's list.
 
-    Can be called again: those that the list has are passed over. Exit 1 when some can't be taken in: redacted, or unreadable.
+    From a file, a directory, or s3://bucket/prefix. Can be called again: those that the list has are passed over. Exit 1 when
+    some can't be taken in: redacted, or unreadable.
     """
     q = given.open()
     place = source.source(origin)

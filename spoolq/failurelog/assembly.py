@@ -66,6 +66,12 @@ def outboxes(settings: Settings) -> Path:
     return beside.with_name(f"{beside.name}-failures")
 
 
+def forgotten(settings: Settings) -> list[Path]:
+    """Outboxes with failures in them for buckets that `failure_log` names no more: nobody uploads those."""
+    named = {digits(place) for place in settings.failure_log}
+    return sorted({path.parent for path in outboxes(settings).glob("*/[0-9]*.jsonl") if path.parent.name not in named})
+
+
 def retention(settings: Settings, stores: list[tuple[str, Callable[[], Store]]]) -> list[tuple[str, Turn]]:
     """What lets the oldest failures of these stores go, where the settings ask for it."""
     keep, max_age = settings.failures_keep, settings.failures_max_age

@@ -99,8 +99,9 @@ class Uploader:
         self._telling.fine()
 
     def _pause(self) -> float:
+        pause = self._rng.uniform(0.5, 1.0) * min(_MOST, _FIRST * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        return self._rng.uniform(0.5, 1.0) * min(_MOST, _FIRST * 2.0 ** min(self._failures, 10))
+        return pause
 
 
 def probe(bucket: Bucket) -> None:
