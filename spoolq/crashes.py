@@ -8,6 +8,7 @@ it was.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -34,13 +35,15 @@ class Crashes:
 
     def __init__(self, folder: Folder, own: str, settle: Callable[[Seen], None]) -> None:
         self._folder, self._own, self._settle = folder, own, settle
+        self._one = threading.Lock()
 
     def turn(self) -> float:
-        """Settle all that were found. Returns the seconds to the next look."""
+        """Settle all that were found; one caller waits for the other. Returns the seconds to the next look."""
         delay = _EVERY
-        for name in names(self._folder):
-            if name != self._own and not self._look(name):
-                delay = _AGAIN
+        with self._one:
+            for name in names(self._folder):
+                if name != self._own and not self._look(name):
+                    delay = _AGAIN
         return delay
 
     def _look(self, name: str) -> bool:

@@ -25,6 +25,8 @@ MOST_LEFT_BEHIND = 8
 """Threads that don't end with their job's time limit, or as many as the worker has if that is more: beyond it the worker ends."""
 
 _MENDS = 1200  # tries, one each 0.05 s
+_PATIENCE = 0.5  # seconds for which a job that must be alone waits for the others to end, while nothing is begun
+_MOMENT = 0.005
 
 
 class _Hand:
@@ -122,7 +124,7 @@ class Crew(Roster):
                 self._mend(hand, error)
 
     def _work_off(self, hand: _Hand) -> None:
-        call, board = partial(self._call, hand), self._board
+        call, alone, board = partial(self._call, hand), partial(self._alone, hand), self._board
         while (batch := self.todo.get()) is not None:
             hold, claims = batch
             for claim in claims:
@@ -130,7 +132,7 @@ class Crew(Roster):
                     hand.run = run
                     if board is not None:
                         board.begin(hand.slot, claim.token, None)
-                    outcome = hold.runner.run(claim, hand.slot, call)
+                    outcome = hold.runner.run(claim, hand.slot, call, alone)
                     if isinstance(outcome, Pending):
                         self._coroutines.take(run, outcome)
                     else:
@@ -157,6 +159,24 @@ class Crew(Roster):
                 continue
             return
         raise error  # the worker sees that the thread has ended, and ends as well
+
+    def _alone(self, hand: _Hand) -> bool | None:
+        """Have nothing run beside what this thread is about to run, until that has ended. False: others don't end soon enough,
+        None: another one has that right."""
+        run = hand.run
+        if run is None or not self.seclude(run):
+            return None
+        until = self.clock() + _PATIENCE
+        if self._board is not None:
+            self._board.end(run.slot)  # should the process die now, it is not for this one
+        while len(self.runs) > 1 and self.clock() < until:
+            time.sleep(_MOMENT)
+        if self._board is not None:
+            self._board.begin(run.slot, run.claim.token, None)
+        if len(self.runs) == 1:
+            return True
+        self.readmit(run)
+        return False
 
     def _call(self, hand: _Hand, task: Task[..., Any], job: Job) -> Any:
         """Run the task within its limits."""

@@ -16,6 +16,9 @@ GATHER = 0.01
 """Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
 
 
+_NONE = -1_000_000  # no room, however many may be claimed ahead
+
+
 class Board(Protocol):
     """Where others can see what each slot runs, also after a SIGKILL."""
 
@@ -56,12 +59,31 @@ class Roster:
         self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
         self.runs: dict[int, Run] = {}
         self.aside = 0  # how many of them occupy no thread
+        self.alone: Run | None = None  # what is to have nothing run beside it: nothing is begun until it has ended
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
+
+    def seclude(self, run: Run) -> bool:
+        """From now on nothing is begun until this run has ended. False: that holds for another one already."""
+        with self.lock:
+            if self.alone is None:
+                self.alone = run
+            return self.alone is run
+
+    def readmit(self, run: Run) -> None:
+        """Others may be begun beside it again."""
+        with self.lock:
+            if self.alone is not run:
+                return
+            self.alone = None
+        for hold in self.holds:
+            hold._ring()
 
     @property
     def room(self) -> int:
         """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""
+        if self.alone is not None:
+            return _NONE
         return self.size - len(self.runs) + self.aside - sum([len(hold.unbegun) for hold in self.holds])
 
 
@@ -94,11 +116,11 @@ class Hold:
             self._roster.todo.put((self, claims[start : start + size]))
 
     def begin(self, slot: int, claim: Claim) -> Run | None:
-        """A thread is about to run a claim. None when it must not: it isn't surely ours, or it is the end."""
+        """A thread is about to run a claim. None: it isn't surely ours, it is the end, or another is to be alone."""
         roster = self._roster
         now = roster.clock()
         with roster.lock:
-            if now <= self.good_until and not self.closed:
+            if now <= self.good_until and not self.closed and roster.alone is None:
                 if claim.token not in self.unbegun:
                     return None
                 run = roster.runs[slot] = Run(self, slot, claim, now)
@@ -121,6 +143,8 @@ class Hold:
             ring = took > GATHER or len(self.unbegun) <= self.low
             others = [hold for hold in roster.holds if hold.hungry and hold is not self]
         self._tell(ring, others)
+        if roster.alone is run:
+            roster.readmit(run)
         return True
 
     def move(self, run: Run, slot: int) -> bool:
@@ -145,6 +169,7 @@ class Hold:
                 del self._roster.runs[run.slot]
                 if not run.lost:
                     self.unbegun[run.claim.token] = (run.claim, run.began)
+        self._roster.readmit(run)
         self._ring()
 
     def _tell(self, ring: bool, others: Iterable[Hold]) -> None:

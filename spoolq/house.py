@@ -43,6 +43,7 @@ class House:
     ) -> None:
         self._info, self._consumers, self._spool = info, consumers, spool
         self._primary = primary = consumers[0]
+        self._crashes = None if folder is None else Crashes(folder, info.key, self._inherit)
         self._replayer: Replayer | None = None
         if spool is not None:
             self._replayer = Replayer(
@@ -62,8 +63,8 @@ class House:
             self.services.append(Service("watcher", watcher.turn, quiet=True))
         if self._replayer is not None:
             self.services.append(Service("replayer", self._replayer.turn, quiet=True))
-        if folder is not None:
-            self.services.append(Service("crashes", Crashes(folder, info.key, self._inherit).turn, quiet=True))
+        if self._crashes is not None:
+            self.services.append(Service("crashes", self._crashes.turn, quiet=True))
 
     def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
         scheduler = Scheduler(consumer.store)
@@ -75,12 +76,15 @@ class House:
         return {"scheduler": when_active(scheduler.turn), "rescuer": when_active(rescuer.turn)}
 
     def _rescue(self, consumer: Consumer, limit: int) -> int:
-        """Take over what the dead held; but what they wrote down was done, and is told first."""
+        """Take over what the dead held; but what they wrote down was done, and is told first, and whoever has left a file here is
+        settled by it: it tells what was running, a lease that is over doesn't."""
         if consumer is self._primary and self._replayer is not None:
             with suppress(StoreUnavailable, ConfigError):
                 self._replayer.turn()
             if self._replayer.waits:
                 return 0
+        if self._crashes is not None:
+            self._crashes.turn()
         return consumer.reconciler.rescue(limit)
 
     def _inherit(self, seen: Seen) -> None:

@@ -19,6 +19,9 @@ LEAST = 3
 MAX_CRASHES = 3
 """How often a job's worker may die while it runs it: with the last of them the job goes to the failure log."""
 
+ALONE_WITHIN = 60.0
+"""Seconds since its last attempt for which a job on its last chance waits until it can run alone."""
+
 _DEPLOY = 15.0  # a deploy takes minutes: waits of about 15 s, 30 s and 1 min before "no such task" is final
 _YEAR = 365 * 86400.0
 _EVER = 1e12  # an int may be too large for a float
@@ -145,6 +148,27 @@ def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng:
     if (late := _too_late(policy, job, now, wait)) is not None:
         return GiveUp(f"{what}; {late}")
     return RetryAt(now + wait, f"{what}; {ordinal} in {wait:.3g} s{remark}")
+
+
+def last_chance(policy: RetryPolicy, job: Job) -> bool:
+    """Whether the job is given up if its worker dies once more. Then it must run alone, or another's death would be taken for its
+    own: several jobs of a process die together, and nobody can tell which of them it was."""
+    return job.crashes > 0 and job.crashes + 1 >= policy.max_crashes
+
+
+def put_off(job: Job, alone: bool | None, now: float, rng: Rng = random) -> RetryAt | None:
+    """When such a job is tried next, nothing counted; None: now. `alone`: whether nothing runs beside it, None when another one
+    has that right. One that is never alone is run beside others, a minute after its last attempt."""
+    since = now - job.history[-1].at if job.history else ALONE_WITHIN
+    if alone or (alone is False and not 0 <= since < ALONE_WITHIN):
+        return None
+    return RetryAt(
+        now + rng.uniform(1, 3), f"it was running at the death of {_workers(job.crashes)}, and waits for a moment to run alone"
+    )
+
+
+def _workers(count: int) -> str:
+    return "a worker" if count == 1 else f"{count} workers"
 
 
 def _crashed(deaths: int, most: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from spoolq import history, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
-from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide
+from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, last_chance, put_off
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from spoolq.version import VERSION
@@ -23,6 +23,8 @@ from spoolq.version import VERSION
 log = logging.getLogger("spoolq.worker")
 
 Call = Callable[[Task[..., Any], Job], Any]
+Alone = Callable[[], bool | None]
+"""Whether nothing runs beside a job; None when that is kept for another one now."""
 
 UNKNOWN_POLICY = RetryPolicy()
 VERSIONS = {"spoolq": VERSION, "python": sys.version.partition(" ")[0]}
@@ -128,11 +130,12 @@ class Runner:
         self._timer = timer
         self._here = _Place(worker.host, worker.pid)
 
-    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Outcome | Pending:
+    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Outcome | Pending:
         """Run the job; `slot` is the number of the thread, `call` runs the task with it, within its limits. What is left of an
-        `async def` task is to be awaited, and then told to `finish`."""
+        `async def` task is to be awaited, and then told to `finish`. `alone` is asked before a job is run that is given up if its
+        worker dies once more: whether nothing runs beside it, so that the death could not be another's."""
         try:
-            return self._run(claim, slot, call)
+            return self._run(claim, slot, call, alone)
         except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._unreadable(claim, error, slot)
@@ -148,7 +151,7 @@ class Runner:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
             return self._unreadable(pending.claim, mistake, slot)
 
-    def _run(self, claim: Claim, slot: int, call: Call) -> Outcome | Pending:
+    def _run(self, claim: Claim, slot: int, call: Call, alone: Alone) -> Outcome | Pending:
         try:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
@@ -159,6 +162,8 @@ class Runner:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
             return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
+        if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
+            return RetryLater(claim.payload, later.at, later.reason)
         token = _current.set(Current(job, self._store))
         began = self._timer()
         try:

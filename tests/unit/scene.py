@@ -10,7 +10,7 @@ from typing import Any
 
 from spoolq.crew import Crew
 from spoolq.hold import Hold
-from spoolq.job import Claim
+from spoolq.job import Attempt, Claim
 from spoolq.retry import RetryPolicy
 from spoolq.runner import Failed, Outcome, Runner
 from spoolq.tasks import Task, Tasks
@@ -58,6 +58,10 @@ class Scene:
     def task(self, name: str, function: Callable[..., Any], *, retries: int = 0, **limits: float) -> None:
         policy = RetryPolicy(retries)
         self.tasks.add(Task(function, name=name, queue="q", owner=None, policy=policy, **limits))  # type: ignore[arg-type]
+
+    def just_now(self) -> tuple[Attempt, ...]:
+        """The history of a job whose worker has just died."""
+        return (Attempt(1, time.time(), "WorkerDied", ""),)
 
     def hand_out(self, *names: str, args: tuple[Any, ...] = ()) -> None:
         """Jobs of these tasks; the token is the name."""

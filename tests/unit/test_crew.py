@@ -12,7 +12,7 @@ import pytest
 from spoolq.crew import Crew
 from spoolq.hold import Hold, Run
 from spoolq.job import Claim
-from spoolq.runner import Call, Done, Outcome, Runner
+from spoolq.runner import Alone, Call, Done, Outcome, Runner
 from spoolq.tasks import Task, Tasks
 from tests.clock import Clock
 from tests.unit.hands import info, warnings
@@ -27,7 +27,7 @@ class Fixed(Runner):
         self.function = function
         self.ran: list[str] = []
 
-    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Done:
+    def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Done:
         if callable(self.function):
             self.function(claim.token)
         self.ran.append(claim.token)
@@ -105,6 +105,40 @@ def test_closed_it_lets_nothing_begin(crew: Crew) -> None:
     hold.closed = True
     assert hold.begin(1, claims("b")[0]) is None
     assert tokens(hold.take_back()) == ["b"]
+
+
+def test_beside_what_is_to_be_alone_nothing_is_begun_until_it_has_ended(crew: Crew) -> None:
+    rung = threading.Event()
+    hold, other = Hold(crew, Fixed(), lambda: None), Hold(crew, Fixed(), rung.set)
+    hold.hand_out(claims("a", "b", "c"), 1)
+    other.hand_out(claims("d"), 1)
+    first, second = hold.begin(0, claims("a")[0]), hold.begin(1, claims("b")[0])
+    assert first is not None
+    assert second is not None
+    assert crew.seclude(first)
+    assert crew.seclude(first)
+    assert not crew.seclude(second)
+    assert crew.room < -1000, "however much may be claimed ahead"
+    hold.finish(second, Done(), 0.0)
+    assert crew.alone is first
+    assert hold.begin(1, claims("c")[0]) is None
+    assert other.begin(1, claims("d")[0]) is None
+    assert tokens(hold.take_back()) == ["c"], "it can be put back meanwhile"
+    rung.clear()
+    hold.finish(first, Done(), 0.0)
+    assert rung.is_set()
+    assert other.begin(1, claims("d")[0]) is not None
+    assert crew.room == 1
+
+
+def test_a_run_that_is_not_begun_after_all_lets_others_begin(crew: Crew) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b"), 1)
+    run = hold.begin(0, claims("a")[0])
+    assert run is not None
+    assert crew.seclude(run)
+    hold.unbegin(run)
+    assert hold.begin(1, claims("b")[0]) is not None
 
 
 def test_a_report_on_what_was_taken_back_while_it_ran_does_not_count(crew: Crew) -> None:
@@ -218,7 +252,7 @@ def test_what_a_struck_thread_ran_is_reported_on_once(crew: Crew, where: str) ->
     struck: list[str] = []
 
     class Struck(Fixed):
-        def run(self, claim: Claim, slot: int = 0, call: Call = Task.run) -> Done:
+        def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Done:
             if claim.token == "a" and where == "before":
                 raise MemoryError
             return super().run(claim, slot, call)

@@ -26,7 +26,7 @@ from spoolq.errors import (
     WorkerDied,
 )
 from spoolq.job import Attempt, Job
-from spoolq.retry import LEAST, MAX_CRASHES, Dropped, GiveUp, RetryAt, RetryPolicy, decide
+from spoolq.retry import ALONE_WITHIN, LEAST, MAX_CRASHES, Dropped, GiveUp, RetryAt, RetryPolicy, decide, last_chance, put_off
 
 NOW = 1795511017.0
 YEAR = 365 * 86400.0
@@ -308,6 +308,35 @@ def test_an_unknown_task_waits_long_enough_for_a_deploy() -> None:
     assert waits == [15, 30, 60]
     assert wait(RetryPolicy(99), a_job(50), UnknownTask("send"), High()) == 600
     assert wait(RetryPolicy(backoff=tenacity.wait_fixed(2)), a_job(), UnknownTask("send")) == 2
+
+
+@pytest.mark.parametrize(
+    ("crashes", "most", "last"),
+    [(0, 3, False), (1, 3, False), (2, 3, True), (5, 3, True), (0, 1, False), (1, 2, True), (0, 2, False)],
+)
+def test_a_job_is_on_its_last_chance_after_all_deaths_but_one(crashes: int, most: int, last: bool) -> None:
+    assert last_chance(RetryPolicy(max_crashes=most), a_job(crashes=crashes)) is last
+
+
+@pytest.mark.parametrize(
+    ("alone", "since", "later"),
+    [
+        (True, 1, False),
+        (False, 1, True),
+        (None, 1, True),
+        (False, ALONE_WITHIN - 1, True),
+        (False, ALONE_WITHIN, False),
+        (None, ALONE_WITHIN + 1, True),
+        (False, -1, False),
+        (False, None, False),
+    ],
+)
+def test_it_is_put_off_until_it_can_run_alone_for_a_minute_at_most(alone: bool | None, since: float | None, later: bool) -> None:
+    job = a_job(crashes=2, failed_at=None if since is None else NOW - since)
+    found = put_off(job, alone, NOW, Low())
+    assert found == (
+        RetryAt(NOW + 1, "it was running at the death of 2 workers, and waits for a moment to run alone") if later else None
+    )
 
 
 # how long in all
