@@ -147,7 +147,10 @@ class Coroutines:
         """Whether jobs are on a loop that was replaced, and doesn't come back."""
         now = self._roster.clock()
         self._retired = [one for one in self._retired if one[0].courses]
-        return any(now - since > _LOST and loop.held_up(now) > _LOST / 2 for loop, since in self._retired)
+        return any(
+            now - since > _LOST and loop.courses - set(self._left) and loop.held_up(now) > _LOST / 2
+            for loop, since in self._retired
+        )
 
     @property
     def dead(self) -> list[str]:
