@@ -75,6 +75,10 @@ class Coroutines:
 
         def stuck() -> None:
             error = course.error(TimeLimit)
+            if not course.heard and self._board is not None and self._board.give_up(slot):
+                then = "or another blocks the event loop: this process is killed for it, and its other jobs are put back"
+                self._tell_stuck(task.name, error, then, loop.blocked_in)
+                return
             if run.hold.finish(run, runner.finish(pending, error, slot), self._roster.clock() - run.began):
                 self._left.append(course)
                 self._leave(slot)
@@ -105,17 +109,20 @@ class Coroutines:
 
     def _give_up(self, loop: Loop, course: Course, name: str, error: BaseException) -> None:
         """A job of this task runs on after its limit, and was reported."""
+        reported = "It is reported as failed, and what it still does counts no more"
         if course.heard:
-            what, where = "doesn't end with its cancellation", course.where
+            what, where = f"doesn't end with its cancellation. {reported}", course.where
         else:
-            what, where = "or another blocks the event loop, which is left behind and replaced", loop.blocked_in
+            what, where = f"or another blocks the event loop, which is left behind and replaced. {reported}", loop.blocked_in
             with self._lock:
                 if self._loop is loop:
                     self._loop = None
                     self._retired.append((loop, self._roster.clock()))
+        self._tell_stuck(name, error, what, where)
+
+    def _tell_stuck(self, name: str, error: BaseException, what: str, where: str) -> None:
         log.error(
-            "a job of task %s can't be ended: %s, and %g s later it %s. It is reported as failed, and what it still does counts"
-            " no more. It is at:\n%s",
+            "a job of task %s can't be ended: %s, and %g s later it %s. It is at:\n%s",
             name,
             error,
             STUCK,

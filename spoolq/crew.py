@@ -193,6 +193,9 @@ class Crew(Roster):
     def _leave_behind(self, hand: _Hand, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
         """A job runs on after its limit: report on it, and give its slot to another thread."""
         error = exposure.error(TimeLimit)
+        if self._board is not None and self.runs.get(run.slot) is run and self._board.give_up(run.slot):
+            self._tell_stuck(hand, task, error, "This process is killed for it, and its other jobs are put back")
+            return
         outcome = run.hold.runner.died(run.claim, error)
         with self.lock:
             if self.runs.get(run.slot) is not run:
@@ -204,14 +207,17 @@ class Crew(Roster):
         run.hold.finish(run, outcome, self.clock() - run.began)
         if not self._ended:
             self._begin(hand.slot)
+        then = "It is reported as failed, its thread is left behind and replaced, and what it still does counts no more"
+        self._tell_stuck(hand, task, error, then)
+
+    def _tell_stuck(self, hand: _Hand, task: Task[..., Any], error: BaseException, then: str) -> None:
         frame = sys._current_frames().get(hand.thread.ident or 0)
         log.error(
             "a job of task %s can't be ended: %s, and it runs on %g s after TimeLimit was raised in it (time.sleep, a wait for a"
-            " network and other C code don't notice). It is reported as failed, its thread %s is left behind and replaced, and"
-            " what it still does counts no more. It is at:\n%s",
+            " network and other C code don't notice). %s. It is at:\n%s",
             task.name,
             error,
             STUCK,
-            hand.thread.name,
+            then,
             "".join(traceback.format_stack(frame)) if frame is not None else "(it has just ended)",
         )

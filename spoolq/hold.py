@@ -28,6 +28,9 @@ class Board(Protocol):
     def end(self, slot: int) -> None:
         """It has ended."""
 
+    def give_up(self, slot: int) -> bool:
+        """What runs there can't be ended. Returns whether its process is killed for it, from outside and soon."""
+
 
 class Report(NamedTuple):
     """A claim that a thread is done with, and the seconds that it took."""

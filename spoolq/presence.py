@@ -34,6 +34,8 @@ _HEAD = struct.Struct("<8sQQdd")
 _BEAT = struct.Struct("<d")
 _BEATS = 24  # where in the head they begin
 _SLOT = struct.Struct("<Bxxxxxxxd80s")
+_KILL_AT = struct.Struct("<d")
+_SLOT_KILL_AT = 8  # where in a slot it stands
 _TOKEN = 80
 _MOST = 4 << 20  # bytes of a file that could be ours
 _IDLE, _RUNS, _STRUCK = 0, 1, 2
@@ -93,6 +95,13 @@ class Presence:
         """The thread is done with it."""
         if self._map is not None and 0 <= slot < self._slots:
             self._map[self._base + slot * _SLOT.size] = _IDLE
+
+    def give_up(self, slot: int) -> bool:
+        """What runs there can't be ended. In a pool its process is killed for it."""
+        if self._map is None or not self._pool or not 0 <= slot < self._slots:
+            return False
+        _KILL_AT.pack_into(self._map, self._base + slot * _SLOT.size + _SLOT_KILL_AT, time.monotonic())
+        return True
 
     def beat(self, store: int) -> None:
         """The lease in that store (0: the primary, 1: the spool) was kept now."""

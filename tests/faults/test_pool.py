@@ -148,6 +148,43 @@ def test_a_job_that_holds_the_interpreter_for_leases_runs_once(place: Place) -> 
     assert len(place.trace("BEGIN")) == 1
 
 
+@pytest.mark.parametrize("task", ["sleeping_too_long", "stuck_holding_the_interpreter", "blocking_the_loop"])
+def test_what_cant_be_ended_within_has_its_process_killed_and_nothing_else_counts(task: str, one_box: Place) -> None:
+    """A wait in C code, C code that keeps the interpreter's lock, and a call that blocks the event loop."""
+    stuck = one_box.enqueue(task, 60)
+    beside = one_box.enqueue("hold")
+    worker = pool(one_box, "1")
+    one_box.begun(2)
+    eventually(lambda: worker.said("ran past their time limit"))
+    one_box.open_gate()
+    one_box.done()
+    assert one_box.runs() == {beside: 1}
+    assert {(line.id, line.attempt) for line in one_box.trace("BEGIN")} == {(stuck, 0), (beside, 0)}
+    [failure] = one_box.store.failures.page()
+    assert (failure.id, failure.exception, failure.attempts) == (stuck, "TimeLimit", 1)
+    assert "its process was killed" in failure.error
+
+
+@pytest.mark.parametrize("how", ["exit", "kill", "segfault"])
+def test_a_job_that_kills_its_worker_each_time_ends_in_the_failure_log(how: str, place: Place) -> None:
+    deadly = place.enqueue("dying", how)
+    ids = [place.enqueue("note", number) for number in range(5)]
+    pool(place, "1", threads=1, LEASE="10m")
+    place.done(within=30.0)
+    assert place.runs() == {deadly: 2, **dict.fromkeys(ids, 1)}
+    [failure] = place.store.failures.page()
+    assert (failure.id, failure.exception) == (deadly, "WorkerDied")
+    assert any("max_crashes=2" in line for line in failure.backtrace)
+
+
+def test_a_pool_holds_no_more_claims_than_it_can_run(place: Place) -> None:
+    for number in range(30):
+        place.enqueue("hold", number)
+    pool(place, "2", threads=2)
+    place.begun(4)
+    assert place.left() == {"ready": 26, "claimed": 4}
+
+
 # its size
 
 

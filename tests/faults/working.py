@@ -101,6 +101,29 @@ def holding_the_interpreter(seconds):
     ctypes.PyDLL(None).sleep(seconds)  # C code that doesn't let go of the lock: no other thread of the process runs
     tell("RUN")
 
+@q.task(queue="work", retries=0, timeout=0.5)
+def stuck_holding_the_interpreter(seconds):
+    tell("BEGIN")
+    ctypes.PyDLL(None).sleep(seconds)
+    tell("RUN")
+
+@q.task(queue="work", retries=0, timeout=0.5)
+async def blocking_the_loop(seconds):
+    tell("BEGIN")
+    time.sleep(seconds)
+    tell("RUN")
+
+@q.task(queue="work", retries=5, max_crashes=2)
+def dying(how):
+    tell("RUN", how)
+    match how:
+        case "exit":
+            os._exit(3)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            ctypes.string_at(0)
+
 @q.task(queue="work", retries=20, backoff=lambda state: 0)
 def eating(size):
     eaten.append(bytearray(size))
