@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import Discard, SpoolQ, wire
+from spoolq import Discard, SpoolQ, __version__, wire
 from spoolq.job import Job
 from tests.contract.hands import Hand, ids
 from tests.interop.remote import Refused, Resque
@@ -72,6 +73,9 @@ def test_failures_with_a_history_are_seen_and_removed_by_node_byte_for_byte(
     for entry in seen:
         assert set(entry) >= {"worker", "queue", "payload", "exception", "error", "backtrace", "failed_at"}
         assert entry["attempts"] == 4, "it was tried again three times"
+        assert [one["n"] for one in entry["history"]] == [1, 2, 3, 4]
+        assert (entry["pid"], entry["versions"]["spoolq"]) == (os.getpid(), __version__)
+        assert entry["host"]
         assert entry["backtrace"]
     for _ in expected:
         assert resque.failure("removeFailed", 0) == 1
