@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -26,7 +27,7 @@ from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.target import target
 from spoolq.job import Failure
 
-_LINES, _BYTES = 500, 1 << 20
+_LINES, _BYTES = 200, 1 << 20
 
 
 @click.command()
@@ -48,10 +49,12 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
     if place.kind == "bucket":
         bucket = ObstoreBucket(place)
         with asking(place.place):
-            for failure in _found(q, choice, where):
-                line = entry.written(failure, q.redact)
-                bucket.put(entry.read(line).key, line)
-                written += 1
+            lines = _lines(q, choice, where)
+            while some := list(islice(lines, _LINES)):
+                fault = next(filter(None, bucket.put([(entry.read(line).key, line) for line in some])), None)
+                if fault is not None:
+                    raise fault
+                written += len(some)
     else:
         path = Path(place.place)
         with asking(place.place):

@@ -26,6 +26,7 @@ def sink(settings: Settings, redact: Redact | None = None, *, own_directory: boo
     it isn't there. Raises ConfigError where a package is missing."""
     places: list[Local] = []
     services: list[tuple[str, Turn]] = []
+    last: list[tuple[Callable[[], bool], Turn]] = []
     for one in map(target, settings.failure_log):
         if one.kind == "files":
             files = files_at(settings, Path(one.place))
@@ -40,8 +41,10 @@ def sink(settings: Settings, redact: Redact | None = None, *, own_directory: boo
                 parents=own_directory,
             )
             places.append(outbox)
-            services.append((f"failures-upload-{len(services)}", Uploader(outbox, ObstoreBucket(one)).turn))
-    return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services) if places else None
+            uploader = Uploader(outbox, ObstoreBucket(one))
+            services.append((f"failures-upload-{len(services)}", uploader.turn))
+            last.append((uploader.is_hopeful, uploader.turn))
+    return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services, last=last) if places else None
 
 
 def files_at(settings: Settings, folder: Path) -> FailureFiles:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 from spoolq.errors import ConfigError
 from spoolq.failurelog.target import CREDENTIALS, Target
 
 PROBE = ".spoolq"
 """The object that is written, once, to find out whether failures could be."""
+
+_AT_ONCE = 16  # objects on their way
+_CANT_CREATE = ("status code: 501", "NotImplemented", "not supported")  # servers that know no conditional put
 
 Reason = Literal["forbidden", "missing", "unreachable"]
 
@@ -34,8 +38,9 @@ class Found(NamedTuple):
 class Bucket(Protocol):
     """What is needed of a bucket. Every call may raise BucketError, within half a minute."""
 
-    def put(self, key: str, data: bytes) -> bool:
-        """Write the object, unless one of that key is there: False."""
+    def put(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
+        """Write objects (key and bytes), many at a time; one whose key is there stays as it is. For each, why it isn't there
+        now, or None. Doesn't raise."""
 
     def get(self, key: str) -> bytes:
         """The object's bytes."""
@@ -64,24 +69,38 @@ class ObstoreBucket:
         self._client: Any = None
         self._creates = True
 
-    def put(self, key: str, data: bytes) -> bool:
+    def put(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
         """See `Bucket.put`."""
+        return asyncio.run(self._put_all(objects))
+
+    async def _put_all(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def put(key: str, data: bytes) -> BucketError | None:
+            async with free:
+                try:
+                    await self._put(key, data)
+                except Exception as error:
+                    return self._fault(error)
+            return None
+
+        return await asyncio.gather(*(put(key, data) for key, data in objects))
+
+    async def _put(self, key: str, data: bytes) -> None:
         import obstore
-        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         try:
             if self._creates:
-                try:
-                    obstore.put(self._open(), key, data, mode="create")
-                except (AlreadyExistsError, PreconditionError):
-                    return False
-                except NotSupportedError:  # the same failure has the same key and bytes
-                    self._creates = False
-            if not self._creates:
-                obstore.put(self._open(), key, data)
+                await obstore.put_async(self._open(), key, data, mode="create")
+                return
+        except (AlreadyExistsError, PreconditionError):
+            return
         except Exception as error:
-            self._fail(error)
-        return True
+            if not any(word in str(error) for word in _CANT_CREATE):
+                raise
+            self._creates = False
+        await obstore.put_async(self._open(), key, data)  # the same failure has the same key and bytes
 
     def get(self, key: str) -> bytes:
         """See `Bucket.get`."""
@@ -90,7 +109,7 @@ class ObstoreBucket:
         try:
             return bytes(obstore.get(self._open(), key).bytes())
         except Exception as error:
-            self._fail(error)
+            raise self._fault(error) from error
 
     def folders(self, below: str) -> list[str]:
         """See `Bucket.folders`."""
@@ -99,7 +118,7 @@ class ObstoreBucket:
         try:
             found = obstore.list_with_delimiter(self._open(), below or None)["common_prefixes"]
         except Exception as error:
-            self._fail(error)
+            raise self._fault(error) from error
         return sorted(path.rpartition("/")[2] for path in found)
 
     def objects(self, below: str) -> Iterator[Found]:
@@ -111,7 +130,7 @@ class ObstoreBucket:
                 for one in page:
                     yield Found(one["path"], one["last_modified"].timestamp())
         except Exception as error:
-            self._fail(error)
+            raise self._fault(error) from error
 
     def _open(self) -> Any:
         if self._client is None:
@@ -123,20 +142,19 @@ class ObstoreBucket:
             self._client = from_url(self.url, client_options=limits, retry_config={"max_retries": 0})
         return self._client
 
-    def _fail(self, error: Exception) -> NoReturn:
+    def _fault(self, error: Exception) -> BucketError:
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-        text = _first_line(error)
-        variables = CREDENTIALS[self._scheme]
+        text, variables = _first_line(error), CREDENTIALS[self._scheme]
         # a listing that is refused, or credentials that aren't there, come as errors of no kind
         refused = any(word in text for word in ("redential", "status code: 403", "status code: 401"))
         if refused or isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-            why = f"{self.url} refuses: {text}; look at the credentials in the environment ({variables}) and at what they may do"
-            raise BucketError(why, "forbidden") from error
+            why = f"refuses: {text}; look at the credentials in the environment ({variables}) and at what they may do"
+            return BucketError(f"{self.url} {why}", "forbidden")
         if isinstance(error, FileNotFoundError) or "status code: 404" in text:
-            why = f"{self.url}: no such bucket or object: {text}; look at its name, and at the environment ({variables})"
-            raise BucketError(why, "missing") from error
-        raise BucketError(f"{self.url} can't be reached: {text}", "unreachable") from error
+            why = f"no such bucket or object: {text}; look at its name, and at the environment ({variables})"
+            return BucketError(f"{self.url}: {why}", "missing")
+        return BucketError(f"{self.url} can't be reached: {text}", "unreachable")
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from spoolq.failurelog import disk
 from spoolq.units import say_size
 
-_LOOK = 5.0  # seconds for which the sum of the files is believed, apart from what this process adds
+_LOOK = 5.0  # seconds for which the sum of the files is believed, apart from what this process adds; longer where they are many
 _numbers = itertools.count(1)
 
 
@@ -39,7 +39,7 @@ class Outbox:
         self.folder, self.url, self.name = folder, url, f"{url} (outbox {folder})"
         self._max_bytes, self._min_free, self._clock = max_bytes, min_free, clock
         self._parents = parents
-        self._size, self._looked = 0, float("-inf")
+        self._size, self._looked, self._every = 0, float("-inf"), _LOOK
 
     def prepare(self) -> None:
         """Make the directories where they aren't there. Raises ConfigError where no file can be made."""
@@ -53,8 +53,10 @@ class Outbox:
         data = b"".join([line + b"\n" for line in lines])
         disk.make(self.folder.parent)
         disk.make(self.folder)
-        if self._clock() - self._looked > _LOOK:
+        if self._clock() - self._looked > self._every:
+            began = self._clock()
             self._size, self._looked = self._sum(), self._clock()
+            self._every = max(_LOOK, 100 * (self._looked - began))
         if self._size + len(data) > self._max_bytes:
             raise OSError(
                 errno.ENOSPC, f"{say_size(self._size)} wait for the bucket already, more than failure_log_outbox allows with this"

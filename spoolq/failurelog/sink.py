@@ -43,6 +43,7 @@ class FailureSink:
     redact    the application's hook, if any
     limit     seconds that a writing may take before nobody waits for it any more
     services  (name, turn) of what goes on in the background: uploads, and old files that go
+    last      turns to be had once more at the end, each until it returns more than 0, where its first part says that it is wanted
 
     Making one starts nothing, so it is safe before a fork.
     """
@@ -54,8 +55,9 @@ class FailureSink:
         redact: Redact | None = None,
         limit: float = 2.0,
         services: Sequence[tuple[str, Turn]] = (),
+        last: Sequence[tuple[Callable[[], bool], Turn]] = (),
     ) -> None:
-        self.services = tuple(services)
+        self.services, self._last = tuple(services), last
         self._redact, self._limit = redact, limit
         self._writers = [_Writer(one, limit) for one in locals]
 
@@ -81,10 +83,24 @@ class FailureSink:
             log.exception("an error of our own: %d failure(s) may be in the store's failure list alone", len(failures))
 
     def close(self, timeout: float = 1.0) -> None:
-        """Wait for what is being written, within `timeout` seconds."""
+        """Wait for what is being written, and see to what can be uploaded at once, within `timeout` seconds."""
         until = time.monotonic() + timeout
         for writer in self._writers:
             writer.close(max(0.0, until - time.monotonic()))
+        threads = [
+            threading.Thread(target=_exhaust, args=(turn,), name="spoolq-failures-last", daemon=True)
+            for wanted, turn in self._last
+            if wanted()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _exhaust(turn: Turn) -> None:
+    while turn() <= 0:
+        pass
 
 
 class _Batch:

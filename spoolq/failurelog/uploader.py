@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from spoolq.failurelog import entry
 from spoolq.failurelog.bucket import PROBE, Bucket, BucketError
@@ -15,7 +15,7 @@ log = logging.getLogger("spoolq.failures")
 
 _IDLE = 1.0  # seconds between looks where nothing waits
 _FIRST, _MOST = 1.0, 60.0  # seconds to the next try after a failed one, at first and at most
-_BATCH = 20  # files of one turn
+_FILES, _BYTES = 200, 4 << 20  # of one turn, about
 
 
 class Uploader:
@@ -41,6 +41,10 @@ class Uploader:
         self._probed, self._failures = False, 0
         self._behind: dict[str, None] = {}  # names, in the order in which they failed
 
+    def is_hopeful(self) -> bool:
+        """Whether something waits, and the last try was none that failed."""
+        return not self._failures and bool(self.outbox.waiting())
+
     def turn(self) -> float:
         """Upload what waits, up to a batch. Returns the seconds to the next turn."""
         try:
@@ -61,24 +65,41 @@ class Uploader:
         return 0.0 if more else _IDLE
 
     def _upload(self) -> bool:
-        """Returns whether more waits. Raises BucketError."""
+        """Returns whether more waits. Raises BucketError, after what could be uploaded has been."""
         names = self.outbox.waiting()
         if not names and not self._probed:
             self._probe_now()
-        self._behind = {name: None for name in self._behind if name in set(names)}
+        there = set(names)
+        self._behind = {name: None for name in self._behind if name in there}
         names = [*(name for name in names if name not in self._behind), *self._behind]
-        for name in names[:_BATCH]:
-            try:
-                for line in self.outbox.read(name):
-                    self._bucket.put(entry.read(line).key, line)
-            except BucketError:
+        batch = self._batch(names)
+        faults = iter(self._bucket.put([(entry.read(line).key, line) for _, lines in batch for line in lines]))
+        fault = None
+        for name, lines in batch:
+            its = [found for found in (next(faults) for _ in lines) if found is not None]
+            if its:
+                fault = its[0]
                 self._behind.pop(name, None)
                 self._behind[name] = None
-                raise
+                continue
             self._hook("uploaded")
             self.outbox.remove(name)
             self._works()
-        return len(names) > _BATCH
+        if fault is not None:
+            raise fault
+        return len(names) > len(batch)
+
+    def _batch(self, names: Sequence[str]) -> list[tuple[str, list[bytes]]]:
+        """The files of one turn, with their lines."""
+        batch: list[tuple[str, list[bytes]]] = []
+        size = 0
+        for name in names[:_FILES]:
+            lines = self.outbox.read(name)
+            batch.append((name, lines))
+            size += sum(map(len, lines))
+            if size > _BYTES:
+                break
+        return batch
 
     def _probe(self) -> float:
         if self._probed:
@@ -106,4 +127,5 @@ class Uploader:
 
 def probe(bucket: Bucket) -> None:
     """Find out whether failures could be written, with a small object that is written once. Raises BucketError."""
-    bucket.put(PROBE, b"spoolq keeps failures here\n")
+    if (fault := bucket.put([(PROBE, b"spoolq keeps failures here\n")])[0]) is not None:
+        raise fault

@@ -153,6 +153,13 @@ def test_a_pool_writes_each_once(box: Place, s3: S3) -> None:
     pool.end_pool()
 
 
+def test_a_burst_uploads_before_it_ends(box: Place, s3: S3) -> None:
+    ids = failing(box)
+    assert box.worker("--burst").ended() == 0
+    assert set(uploaded(s3)) == set(ids)
+    assert outbox(box) == []
+
+
 def test_while_the_bucket_is_away_jobs_go_on_and_the_next_worker_uploads(box: Place, s3: S3) -> None:
     s3.stop()
     failed, done = failing(box), doing(box)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ def failure(
     payload = {"class": "send", "queue": "mail", "args": list(args), "id": id} | ({"run": run} if run else {})
     trace = ('File "shop.py", line 9', "ValueError: no address")
     return Failure(
-        id, "mail", "web1:42:mail", "ValueError", "no address", trace, at, json.dumps(payload).encode(), attempts=attempts
+        id,
+        "mail",
+        "web1:42:mail",
+        "ValueError",
+        "no address",
+        trace,
+        at,
+        json.dumps(payload, separators=(",", ":")).encode(),
+        attempts=attempts,
     )
 
 
@@ -37,15 +45,17 @@ class FakeBucket:
         self.fault: BucketError | None = None
         self.refuses: set[str] = set()
 
-    def put(self, key: str, data: bytes) -> bool:
+    def put(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
+        return [self._put(key, data) for key, data in objects]
+
+    def _put(self, key: str, data: bytes) -> BucketError | None:
         if self.fault is not None:
-            raise self.fault
+            return self.fault
         self.puts.append(key)
         if key in self.refuses:
-            raise BucketError("not this one", "unreachable")
-        new = key not in self.held
+            return BucketError("not this one", "unreachable")
         self.held.setdefault(key, data)
-        return new
+        return None
 
     def get(self, key: str) -> bytes:
         return self.held[key]

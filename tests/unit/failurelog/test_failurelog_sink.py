@@ -138,3 +138,24 @@ def test_a_forked_child_writes_too(tmp_path: Path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert [entry.read(line).failure.id for line in lines(tmp_path / "a")] == ["parent", "child"]
+
+
+def test_at_the_end_what_waits_is_uploaded_within_the_time_that_there_is() -> None:
+    turns, go = [], threading.Event()
+
+    def quick() -> float:
+        turns.append("quick")
+        return 0.0 if len(turns) < 3 else 1.0
+
+    def hangs() -> float:
+        turns.append("hangs")
+        go.wait(30)
+        return 1.0
+
+    unwanted = (lambda: False, lambda: turns.append("unwanted") or 1.0)
+    FailureSink([], last=[(lambda: True, quick), unwanted]).close(5)
+    assert turns == ["quick"] * 3
+    began = time.monotonic()
+    FailureSink([], last=[(lambda: True, hangs)]).close(0.1)
+    assert time.monotonic() - began < 10
+    go.set()

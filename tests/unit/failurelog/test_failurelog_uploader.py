@@ -103,13 +103,15 @@ def test_one_that_the_bucket_never_takes_holds_up_no_other(outbox: Outbox) -> No
     for id in "abc":
         write(outbox, id)
     one = uploader(outbox, bucket)
-    for _ in range(4):
-        one.turn()
+    one.turn()
     assert set(bucket.held) == keys("b", "c")
     assert len(outbox.waiting()) == 1
+    write(outbox, "d")
+    one.turn()
+    assert bucket.puts[-2:] == [*keys("d"), *keys("a")], "behind the others"
     bucket.refuses = set()
     one.turn()
-    assert set(bucket.held) == keys("a", "b", "c")
+    assert set(bucket.held) == keys("a", "b", "c", "d")
 
 
 def test_one_process_at_a_time_uploads(outbox: Outbox) -> None:
@@ -123,13 +125,25 @@ def test_one_process_at_a_time_uploads(outbox: Outbox) -> None:
 
 
 def test_many_are_taken_by_batches(outbox: Outbox) -> None:
-    for n in range(25):
+    for n in range(210):
         write(outbox, f"j{n}")
     bucket = FakeBucket()
     one = uploader(outbox, bucket)
     assert one.turn() == 0
     assert one.turn() > 0
-    assert len(bucket.held) == 25
+    assert len(bucket.held) == 210
+
+
+def test_large_ones_are_taken_by_smaller_batches(outbox: Outbox) -> None:
+    large = Outbox(outbox.folder, outbox.url, max_bytes=1 << 30)
+    for n in range(3):
+        large.append([entry.written(failure(f"j{n}", args=("x" * (3 << 20),)))])
+    bucket = FakeBucket()
+    one = uploader(large, bucket)
+    assert one.turn() == 0
+    assert len(bucket.held) == 2
+    assert one.turn() > 0
+    assert len(bucket.held) == 3
 
 
 def test_a_full_outbox_takes_no_more_and_says_so(tmp_path: Path) -> None:
