@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 from spoolq import units
+from spoolq.errors import ConfigError
 from spoolq.runtime import Folder
 
 RECYCLED = 85
@@ -28,6 +30,14 @@ class Membership:
     parent: int | None = None
     max_jobs: int | None = None
     max_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_jobs", "max_memory"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}={value!r}: a whole number from 1 up is needed")
+        if self.max_memory is not None and importlib.util.find_spec("psutil") is None:
+            raise ConfigError("max_memory needs: pip install 'spoolq[worker]'")
 
     def worn(self, ran: int) -> str:
         """Why another process should be started in place of this one, which ran so many jobs; empty when there is no reason."""

@@ -76,7 +76,7 @@ class Presence:
                 self._map[: self._base] = (_HEAD.pack(_MAGIC, len(facts), self._slots, 0.0, 0.0) + facts).ljust(self._base, b"\0")
                 os.rename(mine, self._info.key, src_dir_fd=folder, dst_dir_fd=folder)  # complete and locked from the first look
         except OSError as error:
-            log.info("no place for a worker's file (%s): should it die, its jobs run again when its lease is over", error)
+            log.warning("no place for a worker's file (%s): should it die, its jobs run again when its lease is over", error)
             self.abandon()
             return False
         _own.add(self)
@@ -84,29 +84,33 @@ class Presence:
 
     def begin(self, slot: int, token: str, kill_after: float | None) -> None:
         """A thread runs that claim from now; after `kill_after` seconds the process may be killed for it, None for never."""
-        if self._map is None or not 0 <= slot < self._slots:
+        map = self._map
+        if map is None or not 0 <= slot < self._slots:
             return
         at = self._base + slot * _SLOT.size
         kill_at = 0.0 if kill_after is None else time.monotonic() + kill_after
-        _SLOT.pack_into(self._map, at, _IDLE, kill_at, token.encode())
-        self._map[at] = _RUNS  # last: whoever finds it finds the rest
+        _SLOT.pack_into(map, at, _IDLE, kill_at, token.encode())
+        map[at] = _RUNS  # last: whoever finds it finds the rest
 
     def end(self, slot: int) -> None:
         """The thread is done with it."""
-        if self._map is not None and 0 <= slot < self._slots:
-            self._map[self._base + slot * _SLOT.size] = _IDLE
+        map = self._map
+        if map is not None and 0 <= slot < self._slots:
+            map[self._base + slot * _SLOT.size] = _IDLE
 
     def give_up(self, slot: int) -> bool:
         """What runs there can't be ended. In a pool its process is killed for it."""
-        if self._map is None or not self._pool or not 0 <= slot < self._slots:
+        map = self._map
+        if map is None or not self._pool or not 0 <= slot < self._slots:
             return False
-        _KILL_AT.pack_into(self._map, self._base + slot * _SLOT.size + _SLOT_KILL_AT, time.monotonic())
+        _KILL_AT.pack_into(map, self._base + slot * _SLOT.size + _SLOT_KILL_AT, time.monotonic())
         return True
 
     def beat(self, store: int) -> None:
         """The lease in that store (0: the primary, 1: the spool) was kept now."""
-        if self._map is not None:
-            _BEAT.pack_into(self._map, _BEATS + 8 * store, time.monotonic())
+        map = self._map
+        if map is not None:
+            _BEAT.pack_into(map, _BEATS + 8 * store, time.monotonic())
 
     def vanish(self) -> None:
         """Take the file away: every store was told that the worker has ended."""
@@ -117,9 +121,7 @@ class Presence:
 
     def abandon(self) -> None:
         """Leave the file to others, who settle what is still held. In a forked child: let go of it without unlocking it."""
-        map, self._map, fd, self._fd = self._map, None, self._fd, -1
-        if map is not None:
-            map.close()
+        self._map, fd, self._fd = None, self._fd, -1  # not closed: a thread may be about to write there
         if fd >= 0:
             os.close(fd)
 
@@ -151,7 +153,8 @@ class Seen:
         return list(self._running())
 
     def _running(self) -> Iterator[Running]:
-        for slot in range(self._slots):
+        states = self._map[self._base : self._base + self._slots * _SLOT.size : _SLOT.size]
+        for slot in (slot for slot, state in enumerate(states) if state != _IDLE):
             state, kill_at, token = _SLOT.unpack_from(self._map, self._base + slot * _SLOT.size)
             if state != _IDLE:
                 yield Running(slot, token.rstrip(b"\0").decode(errors="replace"), kill_at, state == _STRUCK)

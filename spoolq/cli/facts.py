@@ -190,7 +190,7 @@ def _worker(view: WorkerView, now: float) -> dict[str, Any]:
     info = view.info
     return {
         "key": info.key,
-        "kind": info.kind,
+        "kind": info.role,
         "host": info.host,
         "pid": info.pid,
         "queues": list(info.queues),

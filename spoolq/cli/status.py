@@ -189,8 +189,8 @@ def _worker(view: WorkerView, where: str) -> tuple[str, ...]:
     # Within its lease one that was killed looks like one that lives, so what is said is when it was heard of.
     heard = f"{say_age(max(0.0, info.lease - view.lease_left))} ago{'' if view.lease_left >= 0 else ', gone'}"
     queues = ",".join(info.queues) or "*"
-    busy = f"{len(view.working)}/{info.threads}" if info.kind == "worker" else f"{view.claims}"
-    return f"{info.host}:{info.pid}", where, info.kind, busy, heard, queues if info.kind == "worker" else "spool to Redis"
+    busy = f"{len(view.working)}/{info.threads}" if info.threads and info.kind == "worker" else f"{view.claims}"
+    return f"{info.host}:{info.pid}", where, info.role, busy, heard, queues if info.kind == "worker" else "spool to Redis"
 
 
 def _more(count: int, what: str, command: str) -> None:

@@ -118,7 +118,7 @@ def _away(primary: Side, spool: Side) -> Verdict:
 def _nobody_works(primary: Side) -> str | None:
     """That claims are left with dead workers, or jobs with nobody to run them; None when it is well, or can't be told."""
     workers = [view for view in primary.workers if view.info.kind == "worker"]
-    alive = any(view.lease_left >= 0 for view in workers)
+    alive = any(view.lease_left >= 0 for view in workers if view.info.role == "worker")
     # where one lives, its next look is waited for; where none does, nobody will look
     dead = [view for view in workers if -view.lease_left > max(view.info.lease, RESCUE if alive else 0.0)]
     start = "look at the logs of those that run" if alive else "start `spoolq worker`"

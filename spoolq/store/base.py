@@ -61,6 +61,11 @@ class WorkerInfo:
     lease: float = 30.0
     kind: Literal["worker", "drainer"] = "worker"
 
+    @property
+    def role(self) -> Literal["worker", "housekeeper", "drainer"]:
+        """What it does, for people: a pool's housekeeper is a worker that runs no job."""
+        return "housekeeper" if self.kind == "worker" and not self.threads else self.kind
+
     def resque_id(self, slot: int) -> str:
         """Resque's id of one running thread, `host:pid[+slot]:queues` (three parts, none empty: resque-web insists)."""
         return f"{self.host}:{self.pid}{f'+{slot}' if slot else ''}:{','.join(self.queues) or '*'}"

@@ -96,8 +96,10 @@ def test_verdicts_of_a_single_box(state: Any, level: int) -> None:
     assert judge(Facts(side, None)).level == level
 
 
-def worker(lease_left: float, claims: int = 0, *, lease: float = 30.0, pid: int = 7, kind: Any = "worker") -> WorkerView:
-    return WorkerView(WorkerInfo(f"w{pid}", "web1", pid, ("mail",), lease=lease, kind=kind), lease_left, claims, ())
+def worker(
+    lease_left: float, claims: int = 0, *, lease: float = 30.0, pid: int = 7, kind: Any = "worker", threads: int = 1
+) -> WorkerView:
+    return WorkerView(WorkerInfo(f"w{pid}", "web1", pid, ("mail",), threads, lease=lease, kind=kind), lease_left, claims, ())
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,8 @@ def worker(lease_left: float, claims: int = 0, *, lease: float = 30.0, pid: int 
         ((worker(-31, 1), worker(-99, 4, pid=8)), "5 jobs are held by workers that are gone, and nobody takes them over"),
         ((worker(-31, 2), worker(20, pid=8)), "and nobody takes them over: look at the logs of those that run"),
         ((worker(-2, 3, lease=0.5),), "3 jobs are held by"),
+        ((worker(-99, 2, threads=0),), "2 jobs are held by a worker that is gone"),
+        ((worker(-99), worker(20, threads=0, pid=8)), "3 jobs wait to be run, oldest 4.0 s, and no worker of spoolq's lives"),
         ((worker(-31),), "3 jobs wait to be run, oldest 4.0 s, and no worker of spoolq's lives: start `spoolq worker`"),
     ],
 )
