@@ -67,6 +67,16 @@ def test_everything_that_json_holds_comes_back_from_a_worker_of_node(resque: Res
     assert [event["result"] for event in said] == [EVERYTHING, EVERYTHING]
 
 
+def test_numbers_beyond_javascripts_are_exact_in_spoolq_and_rounded_in_node(resque: Resque, open_app: Open) -> None:
+    """Which `wire="resque"` refuses."""
+    app = open_app()
+    found = ran(app)
+    app.enqueue("SendMail", 2**53 + 1, -(2**70))
+    assert resque.queue("queued", "mail", 0, -1)[0]["args"] == [2**53, -(2**70)]
+    work(app)
+    assert found == [[2**53 + 1, -(2**70)]]
+
+
 def test_everything_that_json_holds_comes_from_a_queue_of_node(resque: Resque, open_app: Open) -> None:
     app = open_app()
     found = ran(app)
@@ -161,9 +171,10 @@ def test_enqueue_at_and_in_of_node_are_run_by_spoolq_when_due(resque: Resque, op
 def test_enqueue_at_and_in_of_spoolq_for_node_are_seen_deleted_and_run_by_it(resque: Resque, open_app: Open) -> None:
     app = open_app(wire="resque", delayed="resque")
     mail = app.remote("SendMail", "mail")
-    due = int(time.time() + 2)
+    app.primary.ready(5.0)  # connected: what is enqueued now arrives before it is due
+    due = int(time.time() + 3)
     mail.enqueue_at(due, "at", *EVERYTHING)
-    mail.enqueue_in(1, "in", *EVERYTHING)
+    mail.enqueue_in(2, "in", *EVERYTHING)
     mail.enqueue_at(due + 3600, "later", *EVERYTHING)
     assert resque.queue("scheduledAt", "mail", "SendMail", ["at", *EVERYTHING]) == [due]
     due_then = resque.queue("delayedAt", due * 1000)["tasks"]

@@ -68,6 +68,7 @@ local function cut(text)
   if not i then return text, '' end
   return string.sub(text, 1, i - 1), string.sub(text, i + 1)
 end
+local function has_line(text, line) return string.find(text, '\n' .. line .. '\n', 1, true) end
 local function add(field, by)
   if call('HINCRBY', COUNTS, field, by) <= 0 then call('HDEL', COUNTS, field) end
 end
@@ -280,13 +281,15 @@ local function take_back(key, id)
     end
   end
 end
+-- Resque's ids of a worker, each between two line ends. The event loop's slots are none of them: they are shown, and not in `workers`.
+local function registered(key) return '\n' .. (call('HGET', S .. 'worker:' .. key, 'ids') or '') .. '\n' end
 local function alive(w) call('ZADD', LEASES, string.format('%.6f', now + w.lease), w.key) end
 local function register(w)
   alive(w)
-  local before = '\n' .. (call('HGET', w.hash, 'ids') or '') .. '\n'
+  local before = registered(w.key)
   call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
-    if display('SADD', P .. 'workers', id) == 1 and string.find(before, '\n' .. id .. '\n', 1, true) then take_back(w.key, id) end
+    if display('SADD', P .. 'workers', id) == 1 and has_line(before, id) then take_back(w.key, id) end
     display('SET', P .. 'worker:' .. id .. ':started', w.started)
   end
 end

@@ -14,8 +14,9 @@ return atomically(function()
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', stamp, 'LIMIT', 0, 100)) do
     local claims = S .. 'claims:' .. key
     local left = 0
+    local ids = registered(key)
     for _, id in pairs(shown(key)) do
-      if key ~= w.key and display('SISMEMBER', P .. 'workers', id) == 0 then take_back(key, id) end
+      if key ~= w.key and has_line(ids, id) and display('SISMEMBER', P .. 'workers', id) == 0 then take_back(key, id) end
     end
     for _, token in ipairs(key == w.key and {} or call('HKEYS', claims)) do
       local size = call('HSTRLEN', claims, token)
