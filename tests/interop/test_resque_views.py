@@ -9,6 +9,7 @@ import pytest
 
 from spoolq import wire
 from spoolq.job import Claim, Failure, Job
+from spoolq.selection import parse
 from spoolq.store.base import Effects, Store, WorkerInfo, Working
 from tests.contract.hands import SHORT, Hand, claimable, ids
 from tests.interop.conftest import Node
@@ -89,14 +90,15 @@ def test_workers_and_what_each_thread_works_on(node: Node, store: Store) -> None
 
 def test_every_worker_id_has_the_three_parts_that_resque_web_insists_on(server: Server, store: Store) -> None:
     put(store, "a")
-    for number, queues in enumerate([("mail",), ()]):
+    patterns = [parse(text).words for text in ("*", "!slow", "mail:3,bulk_*:1,!bulk_old")]
+    for number, queues in enumerate([("mail",), (), *patterns]):
         hand = Hand(store, f"w{number}")
         hand.info = WorkerInfo(f"w{number}", "web1", 100 + number, queues, threads=2)
         claims = hand.claim(1, ["mail"])
         store.heartbeat(hand.info, [Working(slot, claim, 1.0) for slot, claim in enumerate(claims)])
     with server.client() as control:
         members = [member.decode() for member in control.smembers("resque:workers")]
-    assert members
+    assert {member.split(":")[2] for member in members} == {"mail", "*", "*,!slow", "mail,bulk_*,!bulk_old"}
     for member in members:
         assert len(member.split(":")) == 3
         assert all(member.split(":"))

@@ -2,8 +2,10 @@
 -- an id that is there, or was settled and is still remembered, stays as it is: zero rows changed. The number is above every
 -- other, whatever its sign: a row that is kept or set aside turns its own round
 INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, front, worker, token, created_at)
-SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12, iif(?13, -n, 0), 2305843009213693952, 2305843009213693952, ?10
-FROM (SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1 AS n)
+SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1,
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12,
+    iif(?13, -max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) - 1, 0),
+    2305843009213693952, 2305843009213693952, ?10
 WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = ?1 AND until > ?11)
 ON CONFLICT (id) DO NOTHING;
 
