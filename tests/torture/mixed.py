@@ -113,6 +113,16 @@ def hard():
     begin()
     compute(30)
 
+@q.task(timeout=0.1, retries=1, {QUICK})
+async def coroutine_hard():
+    begin()
+    await asyncio.sleep(60)
+
+@q.task(timeout=0.1, retries=0)
+def stuck():
+    begin()
+    time.sleep(4)  # nothing can end it: its thread is left behind
+
 @q.task(max_crashes={DEATHS})
 def exits():
     begin()
@@ -136,7 +146,8 @@ def crashes_once():
 
 @dataclass(frozen=True)
 class Kind:
-    """What is enqueued of it (a share of all jobs, 0 for what kills its process), how many attempts it takes, how it ends."""
+    """What is enqueued of it (a share of all jobs, 0 for what kills its process, 1 for the rest), how many attempts it takes, how
+    it ends."""
 
     share: float
     attempts: int
@@ -144,7 +155,7 @@ class Kind:
 
 
 KINDS = {
-    "plain": Kind(0.66, 1, DONE),
+    "plain": Kind(1, 1, DONE),
     "coroutine": Kind(0.1, 1, DONE),
     "second": Kind(0.05, 2, DONE),
     "third": Kind(0.03, 3, DONE),
@@ -157,6 +168,8 @@ KINDS = {
     "soft_caught": Kind(0.003, 1, DONE),
     "soft": Kind(0.003, 1, "SoftTimeLimit"),
     "hard": Kind(0.004, 2, "TimeLimit"),
+    "coroutine_hard": Kind(0.004, 2, "TimeLimit"),
+    "stuck": Kind(0.0002, 1, "TimeLimit"),
     "exits": Kind(0, DEATHS, "WorkerDied"),
     "killed": Kind(0, DEATHS, "WorkerDied"),
     "segfault": Kind(0, DEATHS, "WorkerDied"),
@@ -179,7 +192,11 @@ class Seen:
 
 def plan(jobs: int, crashes: int, rng: random.Random) -> list[tuple[str, str]]:
     """Kind and queue of each job, in the order in which they are enqueued. Of each kind there is one at least."""
-    kinds = [kind for kind, about in KINDS.items() for _ in range(max(1, round(about.share * jobs)) if about.share else crashes)]
+    kinds: list[str] = []
+    for kind, about in KINDS.items():
+        if about.share < 1:
+            kinds += [kind] * (max(1, round(about.share * jobs)) if about.share else crashes)
+    kinds += ["plain"] * (jobs - len(kinds))
     rng.shuffle(kinds)
     return [(kind, rng.choice(QUEUES)) for kind in kinds]
 

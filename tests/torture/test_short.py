@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, onebox, pool, recovery, schedules, workers
+from tests.torture import handoff, memory, mixed, onebox, pool, recovery, schedules, workers
 from tests.torture.check import Log, verdict
 
 
@@ -93,6 +95,47 @@ def test_random_faults_lose_and_double_nothing(seed: int) -> None:
     assert figures["broken"] == {}, figures
     assert figures["tried"] > 0
     assert figures["faults"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+@pytest.mark.parametrize(
+    ("store", "options"), [("redis", {"processes": "2:2"}), ("sqlite", {"processes": "", "workers": 2})], ids=["pool", "plain"]
+)
+def test_mixed_jobs_end_as_their_tasks_say_and_no_other_for_what_a_crash_does(store: str, options: dict[str, Any]) -> None:
+    figures = mixed.run(300, store, crashes=1, seed=3, **options)
+    assert figures["broken"] == {}, figures["log"][-5000:]
+    assert figures["ended"]
+    assert set(figures["exits"]) == {0}, figures["log"][-5000:]
+    assert figures["jobs"] == 300
+    assert {row[0] for row in figures["table"][1:]} == mixed.KINDS.keys()
+
+
+def test_what_breaks_a_rule_of_mixed_jobs_is_seen() -> None:
+    def entry(exception: str, *numbers: int) -> Failure:
+        history = tuple(Attempt(n, 1.0, exception, "") for n in numbers)
+        return Failure("i", "q", "w", exception, "", (), 1.0, b"", len(numbers), history)
+
+    def rule(kind: str, runs: list[tuple[int, int, int]], *failures: Failure) -> str | None:
+        return mixed.wrong(kind, mixed.Seen(runs, list(failures)))
+
+    assert rule("plain", [(0, 0, 0)]) is None
+    assert rule("plain", [(0, 0, 0), (0, 0, 0), (0, 1, 1)]) is None
+    assert rule("plain", []) == "lost: never run"
+    assert rule("plain", [(0, 0, 0)], entry("ValueError", 1)) == "ended as ValueError, not as done"
+    assert rule("second", [(0, 0, 0)]) == "run with attempts [0]"
+    assert rule("second", [(0, 0, 0), (1, 0, 1)]) is None
+    assert rule("second", [(0, 0, 0), (1, 0, 0)]) == "run without the history of what went before"
+    doomed = [(0, 0, 0), (1, 0, 1), (2, 0, 2)]
+    assert rule("doomed", doomed, entry("ValueError", 1, 2, 3)) is None
+    assert rule("doomed", doomed) == "ended as done, not as ValueError"
+    assert (
+        rule("doomed", doomed, entry("ValueError", 1, 2, 3), entry("ValueError", 1, 2, 3)) == "in the failure log more than once"
+    )
+    assert rule("doomed", doomed, entry("ValueError", 1, 3)) == "logged with 2 attempts, numbered [1, 3]"
+    died = [(0, 0, 0), (0, 1, 1), (0, 2, 2)]
+    assert rule("killed", died, entry("WorkerDied", 1, 2, 3)) is None
+    assert rule("killed", [*died, (0, 3, 3)], entry("WorkerDied", 1, 2, 3)) == "run with attempts [0], crashes [0, 1, 2, 3]"
 
 
 # the checker itself
