@@ -13,7 +13,7 @@ from spoolq import wire
 from spoolq.job import Claim, Job
 from spoolq.store.base import Working
 from spoolq.store.redis import RedisStore
-from tests.contract.hands import LONG, SHORT, Hand
+from tests.contract.hands import LONG, SHORT, Hand, failure
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -79,6 +79,28 @@ def test_the_rescue_of_a_dead_worker_takes_the_copy_back(server: Server, store: 
     [rescued] = eventually(lambda: store.rescue(replace(hand.info, key="w2", pid=1), 10))
     assert rescued.payload == claim.payload
     assert log(server) == []
+
+
+@pytest.mark.parametrize("how", ["ack", "retry", "release"])
+def test_a_job_that_ends_before_the_next_heartbeat_takes_the_copy_back(server: Server, store: RedisStore, how: str) -> None:
+    hand, claim = at_work(store)
+    cleaned(server, hand, claim.payload)
+    match how:
+        case "ack":
+            store.ack([claim])
+        case "retry":
+            store.retry(claim, claim.payload, 0.0)
+        case "release":
+            store.release([claim])
+    assert log(server) == []
+
+
+def test_a_job_that_fails_before_the_next_heartbeat_leaves_its_own_failure_alone(server: Server, store: RedisStore) -> None:
+    hand, claim = at_work(store)
+    cleaned(server, hand, claim.payload)
+    store.fail(claim, failure(claim))
+    [left] = log(server)
+    assert json.loads(left)["exception"] == "FileNotFoundError"
 
 
 @pytest.mark.parametrize(

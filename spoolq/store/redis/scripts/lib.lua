@@ -261,7 +261,7 @@ local function is_copy(entry, name, payload)
 end
 local function take_back_copy(id, payload)
   local failed, bytes, at = P .. 'failed', 0, -1
-  repeat -- among the newest: this is seen with the next heartbeat, or when the job is rescued
+  repeat -- among the newest: it is seen with the next heartbeat, or when the job is rescued or settled
     local entry = redis.pcall('LINDEX', failed, at)
     if type(entry) ~= 'string' then return end
     if is_copy(entry, string.match(id, '^(.*):[^:]*$'), payload) then
@@ -272,24 +272,29 @@ local function take_back_copy(id, payload)
     bytes, at = bytes + #entry, at - 1
   until bytes > MOST_BYTES or at < -100
 end
-local function take_back(key, id)
-  for token, thread in pairs(shown(key)) do
-    local value = thread == id and call('HGET', S .. 'claims:' .. key, token)
-    if value then
-      local _, payload = cut(value)
-      take_back_copy(id, payload)
-    end
+local function take_back(key, token, id)
+  local value = call('HGET', S .. 'claims:' .. key, token)
+  if value then
+    local _, payload = cut(value)
+    take_back_copy(id, payload)
   end
 end
 -- Resque's ids of a worker, each between two line ends. The event loop's slots are none of them: they are shown, and not in `workers`.
 local function registered(key) return '\n' .. (call('HGET', S .. 'worker:' .. key, 'ids') or '') .. '\n' end
+local function taken_for_dead(key, id)
+  return has_line(registered(key), id) and display('SISMEMBER', P .. 'workers', id) == 0
+end
 local function alive(w) call('ZADD', LEASES, string.format('%.6f', now + w.lease), w.key) end
 local function register(w)
   alive(w)
   local before = registered(w.key)
   call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
-    if display('SADD', P .. 'workers', id) == 1 and has_line(before, id) then take_back(w.key, id) end
+    if display('SADD', P .. 'workers', id) == 1 and has_line(before, id) then
+      for token, thread in pairs(shown(w.key)) do
+        if thread == id then take_back(w.key, token, id) end
+      end
+    end
     display('SET', P .. 'worker:' .. id .. ':started', w.started)
   end
 end
@@ -344,8 +349,11 @@ local function drop(have)
   end
   for queue, jobs in pairs(queues) do count('c:' .. queue, -jobs) end
   for key, tokens in pairs(workers) do
-    slices(tokens, 200, function(i, j) call('HDEL', S .. 'claims:' .. key, unpack(tokens, i, j)) end)
     local ids, changed = shown(key), false
+    for _, token in ipairs(tokens) do
+      if ids[token] and taken_for_dead(key, ids[token]) then take_back(key, token, ids[token]) end
+    end
+    slices(tokens, 200, function(i, j) call('HDEL', S .. 'claims:' .. key, unpack(tokens, i, j)) end)
     for _, token in ipairs(tokens) do
       if ids[token] then
         display('DEL', P .. 'worker:' .. ids[token])

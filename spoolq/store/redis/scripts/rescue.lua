@@ -14,9 +14,8 @@ return atomically(function()
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', stamp, 'LIMIT', 0, 100)) do
     local claims = S .. 'claims:' .. key
     local left = 0
-    local ids = registered(key)
-    for _, id in pairs(shown(key)) do
-      if key ~= w.key and has_line(ids, id) and display('SISMEMBER', P .. 'workers', id) == 0 then take_back(key, id) end
+    for token, id in pairs(shown(key)) do
+      if key ~= w.key and taken_for_dead(key, id) then take_back(key, token, id) end
     end
     for _, token in ipairs(key == w.key and {} or call('HKEYS', claims)) do
       local size = call('HSTRLEN', claims, token)
