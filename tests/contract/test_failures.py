@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from spoolq import wire
-from spoolq.job import Message
+from spoolq import history, wire
+from spoolq.job import Attempt, Job, Message
 from spoolq.store.base import Store
 from tests.contract.hands import Hand, claimable, failure, ids, message, messages
 
@@ -65,6 +67,33 @@ def test_retried_ones_are_new_launches_and_out_of_the_log(store: Store, hand: Ha
     for claim in claims:
         job = wire.decode(claim.payload, claim.queue)
         assert (job.run, job.attempt, job.task, job.args) == (1, 0, "t", ("x",))
+
+
+def test_all_that_is_known_is_kept_and_a_new_launch_begins_without_it(store: Store, hand: Hand) -> None:
+    past = tuple(Attempt(n, THEN + n / 7, "WorkerDied" if n == 2 else "ValueError", "é", "host:1", n / 3) for n in range(1, 5))
+    job = Job("a", "t", "q", ("x",), attempt=2, crashes=1, history=history.read(history.written(past[:3])))
+    store.put([wire.message(job)])
+    [claim] = hand.claim()
+    known: dict[str, Any] = {"attempts": 4, "host": "host", "pid": 1, "versions": {"spoolq": "1"}}
+    full = replace(failure(claim), history=history.added(job.history, past[3]), **known)
+    store.fail(claim, full)
+    assert store.failures.get("a") == full
+    assert store.failures.retry(["a"]) == 1
+    [again] = hand.claim()
+    assert wire.decode(again.payload, "q") == replace(job, attempt=0, crashes=0, history=(), run=1)
+
+
+def test_a_retried_payload_comes_back_with_its_history(store: Store, hand: Hand) -> None:
+    store.put([wire.message(Job("a", "t", "q"))])
+    for number in range(1, 13):
+        [claim] = hand.claim()
+        job = wire.decode(claim.payload, "q")
+        assert (job.id, job.ended, len(job.history)) == ("a", number - 1, min(number - 1, 10))
+        attempt = Attempt(number, THEN + number / 7, "WorkerDied", "é\ud800", "", None)
+        store.retry(claim, wire.attempted(claim.payload, job, attempt, crash=number % 3 == 0), 0.0)
+    [claim] = hand.claim()
+    job = wire.decode(claim.payload, "q")
+    assert (job.attempt, job.crashes, [one.number for one in job.history]) == (8, 4, [1, *range(4, 13)])
 
 
 def test_a_job_fails_and_is_launched_again_many_times(store: Store, hand: Hand) -> None:

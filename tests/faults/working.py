@@ -66,12 +66,12 @@ def doomed(value=None):
     if current_job().attempt == 0:
         raise ValueError("no luck")
 
-@q.task(queue="work", retries=20, backoff=lambda state: 0)
+@q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
 def labour(seconds):
     threading.Event().wait(seconds)
     tell("RUN")
 
-@q.task(queue="work", retries=20, backoff=lambda state: 0)
+@q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
 def computing(seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -95,7 +95,7 @@ def killer():
     tell("RUN")
     os.kill(os.getpid(), signal.SIGKILL)
 
-@q.task(queue="work", retries=20, backoff=lambda state: 0)
+@q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
 def holding_the_interpreter(seconds):
     tell("BEGIN")
     ctypes.PyDLL(None).sleep(seconds)  # C code that doesn't let go of the lock: no other thread of the process runs
@@ -124,7 +124,7 @@ def dying(how):
         case "segfault":
             ctypes.string_at(0)
 
-@q.task(queue="work", retries=20, backoff=lambda state: 0)
+@q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
 def eating(size):
     eaten.append(bytearray(size))
     tell("RUN")

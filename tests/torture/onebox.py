@@ -26,7 +26,7 @@ from spoolq import SpoolQ, current_job
 q = SpoolQ.from_env()
 journal = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-@q.task(queue="torture", retries=100)
+@q.task(queue="torture", max_crashes=100)
 def note(number):
     job = current_job()
     os.write(journal, f"{job.id} {int(job.fresh)}\\n".encode())

@@ -19,6 +19,10 @@ def bare(to: str, subject: str = "hello") -> int:
 def with_options(to: str, *, urgent: bool = False) -> None: ...
 
 
+@q.task(retry_for=dt.timedelta(hours=1), max_crashes=1)
+def with_other_options(to: str) -> None: ...
+
+
 @q.task(priority="high")
 def with_a_priority(to: str) -> None: ...
 

@@ -94,6 +94,23 @@ def test_its_end_waits_for_a_call_from_asyncio_and_not_for_ever(q: SpoolQ, monke
     assert asyncio.run(launch()) == "answered"
 
 
+def test_how_a_task_is_tried_again_is_said_with_it(q: SpoolQ) -> None:
+    plain = q.task(name="plain")(add).policy
+    assert (plain.retries, plain.retry_for, plain.max_crashes) == (q.settings.retries, None, 3)
+    lasting = q.task(name="lasting", retry_for=timedelta(hours=1))(add).policy
+    assert (lasting.retries, lasting.retry_for) == (None, 3600)
+    both = q.task(name="both", retries=2, retry_for=60.5, max_crashes=1)(add).policy
+    assert (both.retries, both.retry_for, both.max_crashes) == (2, 60.5, 1)
+
+    class Own:
+        retry_for, max_crashes = 30, 7
+
+        def perform(self) -> None: ...
+
+    own = q.task(Own).policy
+    assert (own.retries, own.retry_for, own.max_crashes) == (None, 30, 7)
+
+
 def test_a_name_is_needed_where_there_is_none(q: SpoolQ) -> None:
     assert q.task(name="sum")(functools.partial(add, 1)).name == "sum"
     assert q.task(name="double")(lambda x: 2 * x)(2) == 4
@@ -110,6 +127,9 @@ def test_a_name_is_needed_where_there_is_none(q: SpoolQ) -> None:
         (lambda q: q.task(type("Empty", (), {})), "Empty has no method `perform`"),
         (lambda q: q.task(queue="a b")(add), "queue='a b'"),
         (lambda q: q.task(retries=-1)(add), "retries=-1"),
+        (lambda q: q.task(retry_for=0)(add), "retry_for=0: a number of seconds above 0 is needed, or a timedelta"),
+        (lambda q: q.task(retry_for="1h")(add), "retry_for='1h'"),
+        (lambda q: q.task(max_crashes=0)(add), "max_crashes=0: a whole number from 1 up is needed"),
         (lambda q: q.task(timeout="soon")(add), "timeout='soon' is not a number of seconds"),
     ],
 )
