@@ -58,18 +58,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     # putting
 
-    @rule(queue=queues, count=st.integers(1, 3), hold=st.booleans(), counted=st.booleans())
-    def put(self, queue: str, count: int, hold: bool, counted: bool) -> None:
-        batch = [message(f"id{next(self.numbers)}", queue) for _ in range(count)]
+    @rule(queue=queues, count=st.integers(1, 3), hold=st.booleans(), counted=st.booleans(), front=st.booleans())
+    def put(self, queue: str, count: int, hold: bool, counted: bool, front: bool) -> None:
+        batch = [message(f"id{next(self.numbers)}", queue, at_front=front and n % 2 == 0) for n in range(count)]
         effects = Effects(counters=(("seen", 1),)) if counted else Effects()
         assert self.store.put(batch, effects, hold=hold) == [True] * count
         self.model.ready[queue].update(m.id for m in batch)
         self.model.counter += counted
 
-    @rule(queue=queues, ids=st.lists(st.sampled_from(GIVEN), min_size=1, max_size=3))
-    def put_given(self, queue: str, ids: list[str]) -> None:
+    @rule(queue=queues, ids=st.lists(st.sampled_from(GIVEN), min_size=1, max_size=3), front=st.booleans())
+    def put_given(self, queue: str, ids: list[str], front: bool) -> None:
         expected = [id not in self.model.given and id not in ids[:n] for n, id in enumerate(ids)]
-        assert self.store.put([message(id, queue, given=True) for id in ids]) == expected
+        assert self.store.put([message(id, queue, given=True, at_front=front) for id in ids]) == expected
         self.model.ready[queue].update(id for id, new in zip(ids, expected, strict=True) if new)
         self.model.given.update(ids)
 
