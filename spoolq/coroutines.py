@@ -75,7 +75,10 @@ class Coroutines:
 
         def stuck() -> None:
             error = course.error(TimeLimit)
-            if not course.heard and self._board is not None and self._board.give_up(slot):
+            with self._roster.lock:
+                ours = not course.heard and self._board is not None and self._roster.runs.get(slot) is run
+                killed = ours and self._board is not None and self._board.give_up(slot)
+            if killed:
                 then = "or another blocks the event loop: this process is killed for it, and its other jobs are put back"
                 self._tell_stuck(task.name, error, then, loop.blocked_in)
                 return

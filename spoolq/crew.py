@@ -193,7 +193,9 @@ class Crew(Roster):
     def _leave_behind(self, hand: _Hand, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
         """A job runs on after its limit: report on it, and give its slot to another thread."""
         error = exposure.error(TimeLimit)
-        if self._board is not None and self.runs.get(run.slot) is run and self._board.give_up(run.slot):
+        with self.lock:
+            killed = self._board is not None and self.runs.get(run.slot) is run and self._board.give_up(run.slot)
+        if killed:
             self._tell_stuck(hand, task, error, "This process is killed for it, and its other jobs are put back")
             return
         outcome = run.hold.runner.died(run.claim, error)

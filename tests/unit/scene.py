@@ -34,12 +34,18 @@ class Notes:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
+        self.kills = False  # whether somebody kills this process for what is given up
 
     def begin(self, slot: int, token: str, kill_after: float | None) -> None:
         self.told.append(("begin", slot, token, kill_after))
 
     def end(self, slot: int) -> None:
         self.told.append(("end", slot))
+
+    def give_up(self, slot: int) -> bool:
+        if self.kills:
+            self.told.append(("give up", slot))
+        return self.kills
 
 
 class Scene:

@@ -18,7 +18,7 @@ from spoolq.job import Claim
 from spoolq.limits import KILL_AFTER
 from spoolq.runner import Done, RetryLater, current
 from tests.unit.hands import job, warnings
-from tests.unit.scene import Scene
+from tests.unit.scene import Scene, many_switches
 from tests.waiting import eventually
 
 
@@ -390,6 +390,25 @@ def test_a_loop_that_is_blocked_for_good_is_replaced_and_its_other_jobs_go_on_wh
     assert not scene.crew.worn_out
 
 
+@pytest.mark.usefixtures("soon")
+def test_where_the_process_is_killed_for_a_blocked_loop_nothing_is_reported_here(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.board.kills = True
+    gate = threading.Event()
+
+    async def blocks() -> None:
+        gate.wait(30)
+
+    scene.task("blocks", blocks, timeout=0.05)
+    scene.hand_out("blocks")
+    [said] = eventually(lambda: warnings(caplog))
+    assert "this process is killed for it" in said
+    assert scene.hold.reports() == []
+    gate.set()
+    assert scene.failure("blocks")[0] == "TimeLimit"
+
+
 def test_a_loop_that_is_held_up_is_told_once_with_where_it_is(
     scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +531,47 @@ def test_async_generators_are_closed(scene: Scene) -> None:
     assert not closed.is_set()
     scene.crew.end()
     assert closed.is_set()
+
+
+def test_jobs_that_end_as_their_limit_comes_are_reported_once_and_leave_the_loop_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some await, some compute and are struck in the loop's thread; beside them one that must not notice."""
+    monkeypatch.setattr(loops, "BLOCKED", 0.005)
+    scene = Scene(threads=2, coroutines=20)
+
+    async def near(n: int) -> None:
+        until = time.monotonic() + 0.003 + n % 5 * 0.001
+        while n % 2 and time.monotonic() < until:
+            await asyncio.sleep(0)
+        await asyncio.sleep(until - time.monotonic())
+
+    async def beside(n: int) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def spin(n: int) -> None:
+        until = time.monotonic() + 0.03 * (n % 40 == 0)
+        while time.monotonic() < until:
+            pass
+
+    scene.task("near", near, soft_timeout=0.004, timeout=0.005)
+    scene.task("beside", beside)
+    scene.task("spin", spin, timeout=0.01)
+    for name in ("near", "beside", "spin"):
+        hand_out(scene, name, 400)
+    outcomes: dict[str, Any] = {}
+
+    def all_ended() -> bool:
+        for report in scene.hold.reports():
+            assert report.claim.token not in outcomes
+            outcomes[report.claim.token] = report.outcome
+        return len(outcomes) == 1200
+
+    with many_switches():
+        eventually(all_ended, within=60)
+    assert {outcomes[f"beside{n}"] for n in range(400)} == {Done()}
+    eventually(lambda: scene.crew.left_behind == 0)
+    assert (scene.crew.runs, scene.crew.aside, scene.crew._watch._timed, scene.crew.dead) == ({}, 0, set(), [])
+    scene.crew.end()
 
 
 def test_the_two_errors_are_cancellations_to_whoever_looks_for_those() -> None:

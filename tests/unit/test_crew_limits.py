@@ -150,6 +150,21 @@ def test_the_board_shows_what_runs_and_until_when_it_may(scene: Scene) -> None:
     assert scene.board.told == [*told, ("begin", 0, "note", None), ("end", 0)], "the late one has no say any more"
 
 
+@pytest.mark.usefixtures("soon")
+def test_where_the_process_is_killed_for_it_nothing_is_reported_here(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.board.kills = True
+    gate = threading.Event()
+    scene.task("blocked", lambda: gate.wait(30), timeout=0.02)
+    scene.hand_out("blocked")
+    [said] = eventually(lambda: warnings(caplog))
+    assert "This process is killed for it" in said
+    assert ("give up", 0) in scene.board.told
+    assert scene.hold.reports() == []
+    assert scene.crew.left_behind == 0
+    gate.set()
+    assert scene.failure("blocked")[0] == "TimeLimit", "it came back before it was killed"
+
+
 def test_jobs_that_end_as_their_limit_comes_are_reported_once_and_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(3)
     rng = random.Random(7)
