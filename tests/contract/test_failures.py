@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spoolq import history, wire
-from spoolq.job import Attempt, Job, Message
+from spoolq.job import Attempt, Failure, Job, Message
 from spoolq.store.base import Store
 from tests.contract.hands import Hand, claimable, failure, ids, message, messages
 
@@ -289,3 +289,19 @@ def test_the_oldest_are_retired_by_count(store: Store, failed: list[str]) -> Non
     assert [kept.id for kept in store.failures.page()] == ["id4", "id3"]
     assert store.failures.retire(before=THEN + 200, keep=2, limit=10) == 1
     assert [kept.id for kept in store.failures.page()] == ["id4"]
+
+
+def test_those_between_others_are_removed_from_a_long_log(store: Store) -> None:
+    some = [numbered(n) for n in range(500)]
+    store.failures.add(some)
+    gone = [one.id for one in some if int(one.id) % 3 == 0]
+    assert store.failures.remove(gone) == len(gone)
+    assert [kept.id for kept in store.failures.page(0, 500)] == [one.id for one in some[::-1] if one.id not in set(gone)]
+    assert store.failures.prune(THEN + 250) == 166
+    assert store.failures.retire(keep=100, limit=500) == 67
+    assert [kept.id for kept in store.failures.page(0, 500)] == [one.id for one in some[::-1] if one.id not in set(gone)][:100]
+
+
+def numbered(n: int) -> Failure:
+    payload = message(str(n)).payload
+    return Failure(str(n), "q", "w:1:q", "ValueError", "no", (), THEN + n, payload)

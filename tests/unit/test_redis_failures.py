@@ -10,6 +10,8 @@ import pytest
 from spoolq.errors import StoreUnavailable
 from spoolq.store.redis.failures import BYTES, FIRST, PAGE, RedisFailures
 from spoolq.store.redis.names import Names
+from spoolq.store.redis.store import RedisStore
+from tests.servers import Server
 
 
 class Log:
@@ -70,3 +72,26 @@ def test_another_fault_is_not_tried_again() -> None:
     with pytest.raises(StoreUnavailable, match="too slow"):
         log.open().entries()
     assert log.tried == 1
+
+
+def test_one_is_removed_wherever_it_has_moved_to(server: Server) -> None:
+    """Others come, go, and are equal to it."""
+    with server.client() as control:
+        store = RedisStore(server.url, deadline=5.0)
+        entries = [json.dumps({"payload": {"class": "t", "id": str(n)}, "queue": "q"}).encode() for n in range(100)]
+        control.rpush("resque:failed", *entries)
+        failures = store.failures
+        seen = [(-60, entries[40]), (-30, entries[70])]
+        control.rpush("resque:failed", *[b"later"] * 5)  # near
+        assert failures._delete(seen) == 2
+        seen = [(-60, entries[41]), (-2, b"nobody"), (-61, entries[39])]
+        control.rpush("resque:failed", *[b"later"] * 50)  # far
+        assert failures._delete(seen) == 2
+        assert failures._delete([(7, entries[6]), (20, entries[3])], oldest=True) == 2
+        assert failures._delete([(-1, b"later")] * 3) == 3
+        left = control.lrange("resque:failed", 0, -1)
+        assert [entry for entry in left if entry != b"later"] == [
+            entry for n, entry in enumerate(entries) if n not in (40, 70, 41, 39, 6, 3)
+        ]
+        assert len(left) == 94 + 52
+        store.close()

@@ -20,7 +20,10 @@ BYTES = 1 << 22
 
 Command = Callable[..., Any]
 Scripted = Callable[[str, Sequence[bytes]], Any]
-Entries = list[tuple[bytes, Failure]]
+Entries = list[tuple[int, bytes, Failure]]
+"""Places, counted from the newest entry, entries, and the failures in them."""
+Seen = tuple[int, bytes]
+"""The index at which an entry was seen, and the entry."""
 
 
 class RedisFailures:
@@ -45,14 +48,14 @@ class RedisFailures:
 
     def get(self, id: str) -> Failure | None:
         """The newest failure of this job id."""
-        return next((failure for _, failure in self._all((id,)) if failure.id == id), None)
+        return next((failure for _, _, failure in self._all((id,)) if failure.id == id), None)
 
     def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
         """How many entries there are of each of these ids (None: of each id that there is), the newest id first."""
         wanted = None if ids is None else set(ids)
         if wanted is not None and not wanted:
             return {}
-        return dict(Counter(failure.id for _, failure in self._all(wanted) if wanted is None or failure.id in wanted))
+        return dict(Counter(failure.id for _, _, failure in self._all(wanted) if wanted is None or failure.id in wanted))
 
     def retry(self, ids: Collection[str]) -> int:
         """Put these jobs back into their queues as new launches, and out of the log. Returns how many jobs."""
@@ -61,11 +64,11 @@ class RedisFailures:
         def settle(entries: Entries) -> int:
             nonlocal done
             gone, over = 0, []
-            for entry, failure in entries:
+            for place, entry, failure in entries:
                 if failure.id not in wanted:
                     continue
                 if reruns.repeats(failure):
-                    over.append(entry)
+                    over.append((gone - place - 1, entry))  # those that went before it were newer
                 elif message := reruns.message(failure):
                     gone += 1
                     if self._scripted("failures_retry", (entry, message.queue.encode(), message.payload)):
@@ -86,7 +89,7 @@ class RedisFailures:
 
         def settle(entries: Entries) -> int:
             nonlocal done
-            over = [entry for entry, failure in entries if failure.id in wanted]
+            over = [(-place - 1, entry) for place, entry, failure in entries if failure.id in wanted]
             done += self._delete(over)
             return len(over)
 
@@ -121,17 +124,19 @@ class RedisFailures:
         without a limit, all."""
         done = start = 0
         while entries := self._slice(start, PAGE if limit is None else min(PAGE, limit - done), oldest=True):
-            over = [entry for place, entry in enumerate(entries, start + done) if chosen(place, entry)]
+            over = [(start + n, entry) for n, entry in enumerate(entries) if chosen(start + done + n, entry)]
             if not over and limit is not None:
                 break
             start += len(entries) - len(over)
             done += self._delete(over, oldest=True)
         return done
 
-    def _delete(self, entries: Sequence[bytes], *, oldest: bool = False) -> int:
-        """`oldest`: they are near the oldest end, from where each is looked for."""
-        first = b"1" if oldest else b"-1"
-        return int(self._scripted("failures_remove", (first, b"%d" % len(entries), *entries))) if entries else 0
+    def _delete(self, seen: Sequence[Seen], *, oldest: bool = False) -> int:
+        """Returns how many were there. `oldest`: their places are counted from the oldest end."""
+        if not seen:
+            return 0
+        args = [part for place, entry in seen for part in (b"%d" % place, entry)]
+        return int(self._scripted("failures_remove", (b"1" if oldest else b"-1", b"%d" % len(seen), *args)))
 
     def _walk(self, settle: Callable[[Entries], int], ids: Collection[str] | None) -> None:
         """Show `settle` what may be of these ids (None: all), newest first, a page of the log at a time.
@@ -140,12 +145,12 @@ class RedisFailures:
         """
         start = 0
         while entries := self._slice(start, PAGE):
-            start += len(entries) - settle(list(_read(entries, ids)))
+            start += len(entries) - settle(list(_read(entries, start, ids)))
 
-    def _all(self, ids: Collection[str] | None) -> Iterator[tuple[bytes, Failure]]:
+    def _all(self, ids: Collection[str] | None) -> Iterator[tuple[int, bytes, Failure]]:
         start = 0
         while entries := self._slice(start, PAGE):
-            yield from _read(entries, ids)
+            yield from _read(entries, start, ids)
             start += len(entries)
 
     def _slice(self, start: int, limit: int, *, oldest: bool = False) -> list[bytes]:
@@ -169,5 +174,10 @@ class RedisFailures:
         return entries if oldest else entries[::-1]
 
 
-def _read(entries: Iterable[bytes], ids: Collection[str] | None) -> Iterator[tuple[bytes, Failure]]:
-    return ((entry, wire.decode_failure(entry)) for entry in entries if ids is None or wire.may_have(entry, ids))
+def _read(entries: Iterable[bytes], start: int, ids: Collection[str] | None) -> Iterator[tuple[int, bytes, Failure]]:
+    """Those that may be of these ids (None: all), the first one at place `start`."""
+    return (
+        (place, entry, wire.decode_failure(entry))
+        for place, entry in enumerate(entries, start)
+        if ids is None or wire.may_have(entry, ids)
+    )
