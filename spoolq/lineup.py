@@ -15,6 +15,7 @@ from spoolq.turns import Turns
 log = logging.getLogger("spoolq.worker")
 
 EVERY = 1.0  # seconds between looks for queues that have appeared
+_UNTOLD = ("noperm", "unsupported")  # said of this question, and nothing of claims
 
 
 class Lineup:
@@ -45,7 +46,7 @@ class Lineup:
         try:
             there = self._store.queues()
         except StoreUnavailable as error:
-            if error.server_wide:
+            if error.server_wide and error.reason not in _UNTOLD:
                 raise
             if not self._refused:
                 log.warning("which queues there are can't be seen, so those that appear aren't taken from: %s", error)

@@ -13,6 +13,8 @@ import pytest
 from spoolq.errors import StoreUnavailable
 from spoolq.lineup import Lineup
 from spoolq.selection import named, parse
+from spoolq.store.redis import RedisStore
+from tests.servers import Server
 from tests.unit.hands import Flaky, Rig, file, job, jobs, warnings
 from tests.waiting import eventually
 
@@ -70,6 +72,22 @@ def test_a_store_that_will_not_say_is_no_reason_to_stop(make: Make, caplog: pyte
     eventually(lambda: rig.ran == [0, 1, 2])
     rig.store.inject("fit", "queues")
     eventually(lambda: rig.ran == [0, 1, 2, "late"])
+    assert len([text for text in warnings(caplog) if "which queues there are can't be seen" in text]) == 1
+
+
+def test_one_that_may_not_be_asked_is_not_away(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with server.client() as control:
+        control.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-sscan")
+    store = RedisStore(server.url.replace("://", "://worker:secret@"), deadline=5.0)
+    lineup = Lineup(store, parse("q,bulk_*"), lambda: 0.0)
+    try:
+        assert not lineup.renew()
+        assert not lineup.renew()
+    finally:
+        store.close()
+        with server.client() as control:
+            control.execute_command("ACL", "DELUSER", "worker")
+    assert lineup.order() == ("q",)
     assert len([text for text in warnings(caplog) if "which queues there are can't be seen" in text]) == 1
 
 
