@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.working import Place, at
+from tests.faults.working import Place, at, write_log
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -75,15 +75,34 @@ def test_an_idle_worker_ends_at_once(place: Place) -> None:
     assert place.store.workers() == []
 
 
-def test_paused_by_a_signal_it_takes_nothing_until_it_is_resumed(place: Place) -> None:
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTSTP])
+def test_paused_by_a_signal_it_takes_nothing_until_it_is_resumed(place: Place, number: signal.Signals) -> None:
     worker = place.worker().ready()
-    worker.send(signal.SIGUSR2)
+    worker.send(number)
     eventually(lambda: worker.said("paused"))
     id = place.enqueue("note")
     worker.send(signal.SIGCONT)
     eventually(lambda: worker.said("resumed"))
     place.done()
     assert place.runs() == {id: 1}
+
+
+def test_ttin_brings_stacks_and_a_line_of_status_and_hup_opens_log_files_anew(tmp_path: Path) -> None:
+    with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as place:
+        log = write_log(place)
+        worker = place.worker().ready()
+        place.enqueue("write", "before")
+        eventually(lambda: log.exists() and "before" in log.read_text())
+        log.rename(log.with_suffix(".1"))
+        worker.send(signal.SIGHUP)
+        eventually(lambda: worker.said("SIGHUP: 1 log file(s) reopened"))
+        place.enqueue("write", "after")
+        eventually(lambda: log.exists() and "after" in log.read_text())
+        place.done()
+        worker.send(signal.SIGTTIN)
+        eventually(lambda: worker.said("worker: 0 running, "))
+        assert worker.said("Current thread")
+        worker.end()
 
 
 def test_it_ends_while_redis_hangs(tmp_path: Path, fresh_server: Server) -> None:

@@ -167,7 +167,9 @@ class Place:
         if not url.startswith("sqlite:"):
             own = {"spool": self.spool}
             self.environment["SPOOLQ_SPOOL"] = str(self.spool)
-        self.q = SpoolQ(url, spool_min_free=0, **(own | settings))
+        # generous: on a busy machine a healthy server may take longer than the default to answer, and what is
+        # spooled for that is no part of the story
+        self.q = SpoolQ(url, spool_min_free=0, **({"deadline": 2.0} | own | settings))
         self.workers: list[Worker] = []
 
     @property
@@ -292,6 +294,16 @@ def at(folder: Path, url: str, **settings: Any) -> Iterator[Place]:
         yield place
     finally:
         place.close()
+
+
+def write_log(place: Place) -> Path:
+    """Let the application write a log of its own, by a task `write`. Returns the file."""
+    log, module = place.folder / "own.log", place.folder / "app_under_test.py"
+    module.write_text(
+        f"import logging\nlogging.getLogger('own').addHandler(logging.FileHandler({str(log)!r}))\n{module.read_text()}\n"
+        "@q.task(queue='work')\ndef write(text):\n    logging.getLogger('own').warning(text)\n"
+    )
+    return log
 
 
 def raw(server: Server, queue: str, *payloads: str | bytes) -> None:
