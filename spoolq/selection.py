@@ -125,7 +125,7 @@ def parse(queues: str | Sequence[str] | Selection) -> Selection:
         words.append(f"!{name}" if text.startswith("!") else name)
     if without and not entries:
         entries["*"] = Entry("*")
-        words.insert(0, "*")  # Ruby's pages of workers raise at an id of which nothing is taken
+        words.insert(0, "*")  # so that an id says what is taken, to readers who don't know ! as well
     selection = Selection(tuple(entries.values()), tuple(without), tuple(words))
     if without and not selection.open:
         raise ConfigError(f"queues: !{without[0]} takes nothing out, as no other part has a *; leave it out, or add *")
