@@ -55,10 +55,10 @@ def kills_its_worker(place: Place) -> None:
     id = place.enqueue("killer")
     innocent += [place.enqueue("note", n) for n in range(20)]
     for death in range(3):
-        worker = place.worker(LEASE="0.5s")
+        worker = place.worker()
         assert worker.ended() == -signal.SIGKILL
         assert place.runs()[id] == death + 1
-    last = place.worker(LEASE="0.5s")
+    last = place.worker()
     eventually(place.store.failures.count)
     place.done()
     [failure] = place.store.failures.page()

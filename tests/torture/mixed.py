@@ -288,7 +288,6 @@ def run(
             "SPOOLQ_URL": url,
             "SPOOLQ_SPOOL": str(folder / "spool.db"),
             "SPOOLQ_SPOOL_MIN_FREE": "0",
-            "SPOOLQ_LEASE": "2s",
             "RUNTIME_DIRECTORY": str(folder / "run"),
             "JOURNAL": str(folder / "journal"),
             "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]),
