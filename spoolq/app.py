@@ -617,6 +617,7 @@ class SpoolQ:
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
         self._calls = set()
+        self._sink = None
         self._executor = self._forwarder = None  # a child hands over under a name of its own
         self.breaker.after_fork()
         if self._client is not None:

@@ -21,9 +21,10 @@ from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, jobs
 from spoolq.cli.stores import Place, places, where_option
 from spoolq.errors import ConfigError
-from spoolq.failurelog import assembly, entry, moving, source
+from spoolq.failurelog import entry, moving, source
 from spoolq.failurelog.bucket import ObstoreBucket
 from spoolq.failurelog.choice import Choice
+from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.target import target
 from spoolq.job import Failure
 
@@ -59,7 +60,9 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
         path = Path(place.place)
         with asking(place.place):
             if path.is_dir():
-                written = _oldest_first(path, _lines(q, choice, where), assembly.files_at(q.settings, path).append)
+                written = _oldest_first(
+                    path, _lines(q, choice, where), FailureFiles(path, max_bytes=q.settings.failure_log_size, keep=None).append
+                )
             else:
                 with _new(path) as file:
                     written = _oldest_first(path.parent, _lines(q, choice, where), lambda lines: _write(file, lines))

@@ -29,7 +29,13 @@ def sink(settings: Settings, redact: Redact | None = None, *, own_directory: boo
     last: list[tuple[Callable[[], bool], Turn]] = []
     for one in map(target, settings.failure_log):
         if one.kind == "files":
-            files = files_at(settings, Path(one.place))
+            files = FailureFiles(
+                Path(one.place),
+                max_bytes=settings.failure_log_size,
+                keep=settings.failure_log_keep,
+                max_age=settings.failure_log_max_age,
+                min_free=settings.spool_min_free,
+            )
             places.append(files)
             services.append((f"failures-tidy-{len(services)}", files.turn))
         else:
@@ -45,17 +51,6 @@ def sink(settings: Settings, redact: Redact | None = None, *, own_directory: boo
             services.append((f"failures-upload-{len(services)}", uploader.turn))
             last.append((uploader.is_hopeful, uploader.turn))
     return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services, last=last) if places else None
-
-
-def files_at(settings: Settings, folder: Path) -> FailureFiles:
-    """The rotating files in that directory."""
-    return FailureFiles(
-        folder,
-        max_bytes=settings.failure_log_size,
-        keep=settings.failure_log_keep,
-        max_age=settings.failure_log_max_age,
-        min_free=settings.spool_min_free,
-    )
 
 
 def outbox_of(settings: Settings, url: str) -> Path:

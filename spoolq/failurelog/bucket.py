@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -62,7 +61,7 @@ class ObstoreBucket:
     """The bucket at a URL, with the credentials of the environment. Its client is made by the first call, so never before a
     fork. Raises ConfigError where obstore is missing."""
 
-    def __init__(self, target: Target, *, timeout: float = 20.0) -> None:
+    def __init__(self, target: Target, *, timeout: float = 30.0) -> None:
         needs(target)
         self.url = target.place
         self._scheme, self._timeout = target.scheme, timeout
@@ -71,9 +70,13 @@ class ObstoreBucket:
 
     def put(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
         """See `Bucket.put`."""
+        import asyncio
+
         return asyncio.run(self._put_all(objects))
 
     async def _put_all(self, objects: Sequence[tuple[str, bytes]]) -> list[BucketError | None]:
+        import asyncio
+
         free = asyncio.Semaphore(_AT_ONCE)
 
         async def put(key: str, data: bytes) -> BucketError | None:
@@ -92,7 +95,7 @@ class ObstoreBucket:
 
         try:
             if self._creates:
-                await obstore.put_async(self._open(), key, data, mode="create")
+                await obstore.put_async(self._open(), key, data, mode="create", use_multipart=False)
                 return
         except (AlreadyExistsError, PreconditionError):
             return

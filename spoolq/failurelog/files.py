@@ -25,7 +25,7 @@ class FailureFiles:
     """The files of `folder`. Nothing stays open between two writings, so whatever moves a file away needs no word to us.
 
     max_bytes   of one file, unless a single writing is larger
-    keep        files at most, the newest
+    keep        files at most, the newest; None: all
     max_age     seconds since a file was last written, after which it is deleted; None for never
     min_free    bytes of the disk that are left to others
     """
@@ -35,7 +35,7 @@ class FailureFiles:
         folder: Path,
         *,
         max_bytes: int = 64 << 20,
-        keep: int = 100,
+        keep: int | None = 100,
         max_age: float | None = None,
         min_free: int = 0,
         clock: Callable[[], float] = time.time,
@@ -76,7 +76,7 @@ class FailureFiles:
             files = self._files()
             for place, path in enumerate(files, 1):
                 written = path.stat().st_mtime
-                too_many = place <= len(files) - self._keep
+                too_many = self._keep is not None and place <= len(files) - self._keep
                 too_old = self._max_age is not None and self._clock() - written > self._max_age
                 if too_many or too_old:
                     lines += _lines(path)
@@ -85,11 +85,9 @@ class FailureFiles:
             if gone:
                 disk.sync(self.folder)
         if gone:
-            age = "" if self._max_age is None else f", or not written for {say_duration(self._max_age)}"
-            log.warning(
-                "%s: %d file(s) with %d failure(s) were deleted: beyond the newest %d files%s",
-                self.name, gone, lines, self._keep, age,
-            )  # fmt: skip
+            why = [] if self._keep is None else [f"beyond the newest {self._keep:,} (failure_log_keep)"]
+            why += [] if self._max_age is None else [f"not written for {say_duration(self._max_age)} (failure_log_max_age)"]
+            log.warning("%s: %d file(s) with %d failure(s) were deleted: %s", self.name, gone, lines, ", or ".join(why))
 
     def _current(self, size: int) -> tuple[Path, bool]:
         """The file to append so many bytes to, and whether it is to be made."""

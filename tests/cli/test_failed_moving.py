@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -134,8 +135,14 @@ def test_out_to_a_file_and_back(run: Run, three: list[str]) -> None:
 
 def test_out_to_a_directory(run: Run, three: list[str]) -> None:
     Path("log").mkdir()
-    run("failed", "export", "log", "--task", "send", "--url", URL)
-    assert listed(run, "--from", "log") == ["j1", "j0"]
+    older = Path("log/failures-20200101-0001.jsonl")
+    older.write_bytes(entry.written(failure("old")) + b"\n")
+    os.utime(older, (1_577_836_800, 1_577_836_800))
+    for _ in range(3):
+        said = run("failed", "export", "log", "--task", "send", "--url", URL)
+        assert said.code == 0
+    assert listed(run, "--from", "log", "--limit", "2") == ["j1", "j0"]
+    assert older.exists(), "an export deletes nothing"
 
 
 def test_a_job_is_put_back_from_a_file_once(run: Run, three: list[str]) -> None:
@@ -297,6 +304,14 @@ def test_a_bucket_that_cant_be_used_is_said(
         assert said.err.count("\n") == 1
         assert "hunter2" not in said.err
     assert len(listed(run)) == 3
+
+
+def test_a_large_failure_is_one_object_too(run: Run, s3: S3) -> None:
+    fill(failure("a", args=("x" * (12 << 20),)))
+    for _ in range(2):
+        assert run("failed", "export", PLACE, "--url", URL).code == 0
+    [held] = s3.objects().values()
+    assert held == entry.written(failure("a", args=("x" * (12 << 20),)))
 
 
 # config check
