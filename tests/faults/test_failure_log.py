@@ -6,9 +6,12 @@ Nothing is lost, nothing is twice in a bucket, and no worker is slowed: jobs go 
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 
 from spoolq.failurelog import entry
 from spoolq.failurelog.assembly import outbox_of
+from tests.disks import Disk, mounted
 from tests.faults.working import Place, Worker, at
 from tests.proxy import Proxy
 from tests.s3 import BUCKET, S3
@@ -300,3 +304,55 @@ def test_a_directory_that_cant_be_used_ends_the_worker_at_its_start(box: Place, 
     worker = box.worker(*options)
     assert worker.ended() == 78
     assert worker.said("failure_log: there is no directory /no/such/place; make it, for the user of the worker")
+
+
+# disks
+
+
+@contextmanager
+def frozen(disk: Disk, longest: float = 60.0) -> Iterator[None]:
+    """Nothing can be written there meanwhile. Thawed by another process should this one hang: nobody could unmount it."""
+    thaws = subprocess.Popen(["sh", "-c", f"sleep {longest}; fsfreeze -u {disk.path}"], start_new_session=True)
+    subprocess.run(["fsfreeze", "-f", str(disk.path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(disk.path)], check=False, stderr=subprocess.DEVNULL)
+        os.killpg(thaws.pid, signal.SIGKILL)
+        thaws.wait()
+
+
+@pytest.mark.root
+def test_a_full_disk_keeps_no_job_from_being_settled(tmp_path: Path) -> None:
+    with mounted("ext4-4096", tmp_path) as disk, at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as place:
+        place.environment["SPOOLQ_FAILURE_LOG"] = str(disk.path / "log")
+        worker = place.worker().ready()
+        disk.fill()
+        full = failing(place)
+        place.done()
+        assert listed(place) == dict.fromkeys(full, 1)
+        told = worker.said("failures can't be written there: No space left on device")
+        assert len(told) == 1
+        assert "in the store's failure list" in told[0]
+        disk.clear()
+        after = failing(place)
+        place.done()
+        worker.end()
+        assert worker.said("failures are written there again; ")
+        ids = [json.loads(line)["payload"]["id"] for line in lines(disk.path / "log")]
+        assert set(after) <= set(ids) <= {*full, *after}
+        assert listed(place) == dict.fromkeys([*full, *after], 1)
+
+
+@pytest.mark.root
+def test_a_disk_that_hangs_keeps_no_job_from_being_settled(tmp_path: Path) -> None:
+    with mounted("ext4-4096", tmp_path) as disk, at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as place:
+        place.environment |= {"SPOOLQ_FAILURE_LOG": str(disk.path / "log"), "SPOOLQ_DISK_LIMIT": "1s"}
+        worker = place.worker().ready()
+        with frozen(disk):
+            ids = failing(place)
+            place.done()
+            assert listed(place) == dict.fromkeys(ids, 1)
+            assert len(worker.said("the disk has not answered for over 1 s")) == 1
+        eventually(lambda: len(lines(disk.path / "log")) == len(ids), what="what waited in memory, on the disk")
+        worker.end()
