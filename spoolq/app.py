@@ -20,8 +20,9 @@ from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt, new_id
 from spoolq.retry import MAX_CRASHES, RetryPolicy
+from spoolq.spans import Seconds, above_0, seconds
 from spoolq.store.base import Spool, Store, WorkerInfo
-from spoolq.tasks import Launch, Options, Seconds, Task, Tasks, above_0, performer, queue_name, seconds
+from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
