@@ -29,7 +29,7 @@ STUCK = 2.0
 KILL_AFTER = STUCK + 3.0
 """Seconds after its timeout at which a job may have its process killed from outside: nothing within could end or replace it."""
 
-_DELICATE = (logging.__file__, threading.__file__, f"{Path(__file__).parent}/")  # code that holds locks by hand
+_DELICATE = (logging.__file__, threading.__file__, "<frozen importlib", f"{Path(__file__).parent}/")  # holds locks by hand
 _AGAIN, _PATIENCE = 0.001, 0.05  # seconds to the next look at a thread that is there, and for how long
 _NEVER = float("inf")
 _LONGEST = 3600.0  # of one sleep: far below what a platform's clock can hold
