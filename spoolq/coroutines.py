@@ -44,8 +44,10 @@ class Coroutines:
             error = ConfigError(
                 f"{pending.task.name} returned an awaitable, and this worker has no event loop (--async-concurrency 0)"
             )
-            run.hold.finish(run, run.hold.runner.finish(pending, error, run.slot), 0.0)
+            run.hold.finish(run, run.hold.runner.finish(pending, error, run.slot, 0.0), 0.0)
             return
+        if self._board is not None:
+            self._board.end(run.slot)  # should the process die while this waits, it is not for this one
         while not self._room.acquire(timeout=_LOOK):
             if run.lost or run.hold.closed or self._ended:
                 pending.close()
@@ -60,17 +62,26 @@ class Coroutines:
             self._begin(run, pending, slot)
         except BaseException as error:
             pending.close()
-            run.hold.finish(run, run.hold.runner.finish(pending, error, run.slot), 0.0)
+            run.hold.finish(run, run.hold.runner.finish(pending, error, run.slot, 0.0), 0.0)
             self._leave(slot)
             raise
 
     def _begin(self, run: Run, pending: Pending, slot: int) -> None:
-        task, runner = pending.task, run.hold.runner
+        task = pending.task
+
+        def begun() -> None:
+            run.began = self._roster.clock()
+            if self._board is not None:
+                self._board.begin(slot, run.claim.token, None if task.timeout is None else task.timeout + KILL_AFTER)
+
+        def finish(error: BaseException | None) -> bool:
+            took = self._roster.clock() - run.began
+            return run.hold.finish(run, run.hold.runner.finish(pending, error, slot, took), took)
 
         def ended(error: BaseException | None) -> None:
             if self._ended and isinstance(error, asyncio.CancelledError):
                 return  # it was cancelled for the worker's end: it is still to be put back, and is no failure
-            if run.hold.finish(run, runner.finish(pending, error, slot), self._roster.clock() - run.began):
+            if finish(error):
                 self._leave(slot)
 
         def stuck() -> None:
@@ -82,20 +93,24 @@ class Coroutines:
                 then = "or another blocks the event loop: this process is killed for it, and its other jobs are put back"
                 self._tell_stuck(task.name, error, then, loop.blocked_in)
                 return
-            if run.hold.finish(run, runner.finish(pending, error, slot), self._roster.clock() - run.began):
+            if finish(error):
                 self._left.append(course)
                 self._leave(slot)
                 self._give_up(loop, course, task.name, error)
 
         loop = self._running()
-        watch = self._watch if task.limited else None
         course = Course(
-            loop, pending.awaitable, pending.context, watch, (task.soft_timeout, task.timeout), ended=ended, stuck=stuck
+            loop,
+            pending.awaitable,
+            pending.context,
+            self._watch if task.limited else None,
+            (task.soft_timeout, task.timeout),
+            begun=begun,
+            ended=ended,
+            stuck=stuck,
         )
         if not run.hold.move(run, slot):
             raise RuntimeError("the run is not in its slot")
-        if self._board is not None:
-            self._board.begin(slot, run.claim.token, None if task.timeout is None else task.timeout + KILL_AFTER)
         loop.submit(course)
 
     def _leave(self, slot: int) -> None:

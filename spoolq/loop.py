@@ -67,9 +67,9 @@ class Loop:
     def held_up(self, now: float) -> float:
         """For how many seconds it has not answered. To be asked again and again, since it asks."""
         if self._asked_at is None:
+            self._asked_at = now  # before: the answer may be quick
             with suppress(RuntimeError):
                 self.asyncio.call_soon_threadsafe(self._answer)
-                self._asked_at = now
             return 0.0
         return now - self._asked_at
 
@@ -121,6 +121,7 @@ class Course(Timed):
 
     context   in which it runs
     watch     over its limits, None where it has none
+    begun     called on the loop's thread, as it begins
     ended     called on the loop's thread, with the error that it ended with, None for none
     stuck     called when it runs on after its hard limit
     """
@@ -132,11 +133,13 @@ class Course(Timed):
         context: Context,
         watch: Watch | None,
         limits: tuple[float | None, float | None],
+        begun: Callable[[], None],
         ended: Callable[[BaseException | None], None],
         stuck: Callable[[], None],
     ) -> None:
         super().__init__(0.0, None, None, stuck)
-        self._loop, self._context, self._watch, self._limits, self._ended = loop, context, watch, limits, ended
+        self._loop, self._context, self._watch, self._limits = loop, context, watch, limits
+        self._begun, self._ended = begun, ended
         self._coroutine: Coroutine[Any, Any, Any] = awaitable if inspect.iscoroutine(awaitable) else _waiting_for(awaitable)
         self._task: asyncio.Task[None] | None = None
         self._asked: Limit | None = None  # the last limit that it was cancelled for
@@ -176,6 +179,7 @@ class Course(Timed):
     async def _drive(self) -> None:
         error: BaseException | None = None
         try:
+            self._begun()
             if self._watch is not None:
                 self.start(self._watch.clock(), *self._limits)
                 self._watch.add(self)

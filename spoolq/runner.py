@@ -95,7 +95,6 @@ class Pending:
     claim: Claim
     job: Job
     task: Task[..., Any]
-    began: float
     awaitable: Awaitable[Any]
     context: Context
 
@@ -140,12 +139,12 @@ class Runner:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._unreadable(claim, error, slot)
 
-    def finish(self, pending: Pending, error: BaseException | None, slot: int) -> Outcome:
-        """The outcome of a job that was awaited, and ended with this error, or with none."""
+    def finish(self, pending: Pending, error: BaseException | None, slot: int, took: float) -> Outcome:
+        """The outcome of a job that was awaited, for so many seconds, and ended with this error, or with none."""
         try:
             if error is None:
                 return PROCESSED
-            claim, job, task, took = pending.claim, pending.job, pending.task, self._timer() - pending.began
+            claim, job, task = pending.claim, pending.job, pending.task
             return self._ended(claim, job, task.policy, error, slot, self._here, took)
         except BaseException as mistake:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
@@ -169,7 +168,7 @@ class Runner:
         try:
             result = call(task, job)
             if result is not None and inspect.isawaitable(result):
-                return Pending(claim, job, task, began, result, copy_context())
+                return Pending(claim, job, task, result, copy_context())
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
             return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began)
         finally:

@@ -80,6 +80,7 @@ def test_where_the_loop_is_full_the_thread_waits_and_no_more_is_begun(scene: Sce
     hand_out(scene, "wait", 6)
     eventually(lambda: len(doors.inside) == 3 and len(scene.crew.runs) == 4)
     assert scene.crew.room < 0
+    eventually(lambda: [one for one in scene.board.told if one[1] == 0][-1] == ("end", 0), what="what waits hasn't begun")
     assert len(scene.hold.unbegun) == 2
     doors.open.set()
     for n in range(6):
@@ -431,6 +432,9 @@ def test_a_loop_that_is_held_up_is_told_once_with_where_it_is(
     assert len(told()) == 1
     gate.set()
     assert scene.ended("blocks") == Done()
+    loop = scene.crew._coroutines._loop
+    assert loop is not None
+    eventually(lambda: loop.held_up(0.0) == 0.0, what="an answer to the first question")
 
 
 # the end

@@ -73,8 +73,8 @@ def test_what_is_left_of_a_coroutine_is_to_be_awaited_and_told() -> None:
 
     asyncio.run(drive())
     assert ran == [(5, "j1")]
-    assert one.finish(pending, None, 7) == Done("processed")
-    assert failure_of(one.finish(pending, ValueError("no"), 7)).worker == "host:4242+7:q"
+    assert one.finish(pending, None, 7, 0.5) == Done("processed")
+    assert failure_of(one.finish(pending, ValueError("no"), 7, 0.5)).worker == "host:4242+7:q"
 
 
 def test_what_is_not_awaited_is_closed_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
