@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -92,10 +93,12 @@ class FailureSink:
             for wanted, turn in self._last
             if wanted()
         ]
+        with suppress(RuntimeError):  # at the interpreter's end no thread can be started: the next worker does it
+            for thread in threads:
+                thread.start()
         for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            if thread.ident is not None:
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 def _exhaust(turn: Turn) -> None:

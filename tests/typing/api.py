@@ -71,3 +71,6 @@ async def asynchronous() -> None:
 
 with SpoolQ("sqlite:///jobs.db") as opened:
     assert_type(opened, SpoolQ)
+
+SpoolQ("sqlite:///jobs.db", failure_log=["log", "s3://bucket/app"], redact=lambda failure: failure.pop("error"))
+SpoolQ(redact="args")  # type: ignore[arg-type]
