@@ -100,4 +100,4 @@ def test_many_coroutines_at_once_in_one_thread_and_quit_waits_for_them(place: Pl
 def test_an_async_task_on_a_worker_without_a_loop_is_refused_at_its_start(place: Place) -> None:
     worker = place.worker("--async-concurrency", "0")
     assert worker.ended() == 78
-    assert worker.said("napping: `async def`, which a worker without an event loop can't run")
+    assert worker.said("`async def`, which a worker without an event loop can't run")

@@ -94,7 +94,7 @@ def test_a_job_that_can_not_be_ended_is_reported_and_its_thread_replaced(scene: 
     assert scene.crew.left_behind == 1
     assert not scene.crew.worn_out
     assert scene.crew.dead == []
-    [said] = warnings(caplog)
+    [said] = eventually(lambda: warnings(caplog))
     assert "task blocked can't be ended" in said
     assert "blocked_in_here" in said, "with where it is"
     gate.set()
