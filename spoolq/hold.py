@@ -16,6 +16,9 @@ GATHER = 0.01
 """Seconds: a job that took longer is reported at once, shorter ones wait for each other."""
 
 
+ALONE_FOR = 60.0
+"""Seconds for which a run that is to be alone has nothing begun beside it: what kills its process mostly does so soon."""
+
 _NONE = -1_000_000  # no room, however many may be claimed ahead
 
 
@@ -62,16 +65,23 @@ class Roster:
         self.lock = threading.Lock()  # guards who runs what, and every hold: a begin and a finish are a few hundred nanoseconds
         self.runs: dict[int, Run] = {}
         self.aside = 0  # how many of them occupy no thread
-        self.alone: Run | None = None  # what is to have nothing run beside it: nothing is begun until it has ended
+        self.alone: Run | None = None  # what is to have nothing begun beside it
+        self.alone_until = 0.0
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
 
     def seclude(self, run: Run) -> bool:
-        """From now on nothing is begun until this run has ended. False: that holds for another one already."""
+        """From now on nothing is begun until this run has ended, for ALONE_FOR at most: a long one must not hold up all others.
+        False: that holds for another one now."""
         with self.lock:
-            if self.alone is None:
-                self.alone = run
+            if not self.secluded:
+                self.alone, self.alone_until = run, self.clock() + ALONE_FOR
             return self.alone is run
+
+    @property
+    def secluded(self) -> bool:
+        """Whether nothing may be begun, since one runs alone."""
+        return self.alone is not None and self.clock() < self.alone_until
 
     def readmit(self, run: Run) -> None:
         """Others may be begun beside it again."""
@@ -85,7 +95,7 @@ class Roster:
     @property
     def room(self) -> int:
         """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""
-        if self.alone is not None:
+        if self.secluded:
             return _NONE
         return self.size - len(self.runs) + self.aside - sum([len(hold.unbegun) for hold in self.holds])
 
@@ -123,7 +133,7 @@ class Hold:
         roster = self._roster
         now = roster.clock()
         with roster.lock:
-            if now <= self.good_until and not self.closed and roster.alone is None:
+            if now <= self.good_until and not self.closed and not roster.secluded:
                 if claim.token not in self.unbegun:
                     return None
                 run = roster.runs[slot] = Run(self, slot, claim, now)

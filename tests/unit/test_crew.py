@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from spoolq.crew import Crew
-from spoolq.hold import Hold, Run
+from spoolq.hold import ALONE_FOR, Hold, Run
 from spoolq.job import Claim
 from spoolq.runner import Alone, Call, Done, Outcome, Runner
 from spoolq.tasks import Task, Tasks
@@ -129,6 +129,25 @@ def test_beside_what_is_to_be_alone_nothing_is_begun_until_it_has_ended(crew: Cr
     assert rung.is_set()
     assert other.begin(1, claims("d")[0]) is not None
     assert crew.room == 1
+
+
+def test_one_that_takes_long_is_alone_for_a_minute(crew: Crew, clock: Clock) -> None:
+    hold = Hold(crew, Fixed(), lambda: None)
+    hold.hand_out(claims("a", "b", "c"), 1)
+    first, second = hold.begin(0, claims("a")[0]), hold.begin(1, claims("b")[0])
+    assert first is not None
+    assert second is not None
+    assert crew.seclude(first)
+    clock.now += ALONE_FOR - 1
+    assert not crew.seclude(second)
+    assert crew.room < 0
+    clock.now += 1
+    assert crew.room == -1
+    assert crew.seclude(second), "another may be alone then"
+    hold.finish(first, Done(), ALONE_FOR)
+    assert hold.begin(0, claims("c")[0]) is None
+    hold.finish(second, Done(), 0.0)
+    assert hold.begin(0, claims("c")[0]) is not None
 
 
 def test_a_run_that_is_not_begun_after_all_lets_others_begin(crew: Crew) -> None:
