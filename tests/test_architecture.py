@@ -42,6 +42,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "priorities",
     "config",  # 7
     "stores failurelog.assembly",
+    "producer",
     "app",
     "cli dashboard contrib testing",  # 8
     "__main__",

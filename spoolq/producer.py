@@ -1,0 +1,392 @@
+"""The half of `SpoolQ` that a web application uses: tasks, launching them, and the two stores behind that."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+
+from spoolq import stores, wire
+from spoolq.breaker import Breaker
+from spoolq.client import Client
+from spoolq.errors import ConfigError, PayloadError
+from spoolq.hint import Hint
+from spoolq.importing import importing
+from spoolq.job import Job, Message, Receipt
+from spoolq.retry import MAX_CRASHES, RetryPolicy
+from spoolq.spans import Seconds, above_0, seconds
+from spoolq.store.base import Spool, Store
+from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+log = logging.getLogger("spoolq")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Producer:
+    """What a web application needs of a queue: its tasks, launching them, and the two stores that take the jobs. Its
+    arguments are those of `SpoolQ`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        spool: str | os.PathLike[str] | None = None,
+        namespace: str | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        from spoolq import config  # tomllib and urllib, for who makes a queue, not for who imports the package
+
+        given: Mapping[str, Any] = {"url": url, "spool": spool, "namespace": namespace, **settings}
+        self.settings, self.origins = config.load(
+            config_file, **{name: value for name, value in given.items() if value is not None}
+        )
+        self.tasks = Tasks()
+        self.hint = Hint(self._hint_place)
+        self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
+        self._lock = threading.RLock()
+        self._primary: Store | None = None
+        self._spool: Spool | None = None
+        self._client: Client | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._calls: set[Future[list[Receipt]]] = set()  # of the executor's threads, under way
+        _open.add(self)
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """One configured by the environment (`SPOOLQ_URL`, `SPOOLQ_SPOOL`, …) and spoolq.toml alone."""
+        return cls(**settings)
+
+    # tasks
+
+    @overload
+    def task(self, function: type, /) -> Task[..., Any]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: str | None = None,
+        retries: int | None = None,
+        backoff: object | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
+        give_up_on: tuple[type[BaseException], ...] | None = None,
+        retry_for: Seconds | None = None,
+        max_crashes: int | None = None,
+        timeout: Seconds | None = None,
+        soft_timeout: Seconds | None = None,
+        expires: Seconds | None = None,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: str | None = None,
+        retries: int | None = None,
+        backoff: object | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
+        give_up_on: tuple[type[BaseException], ...] | None = None,
+        retry_for: Seconds | None = None,
+        max_crashes: int | None = None,
+        timeout: Seconds | None = None,
+        soft_timeout: Seconds | None = None,
+        expires: Seconds | None = None,
+    ) -> Any:
+        """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
+
+        name       on the wire (the function's own name; Resque's `class`)
+        queue      where its jobs go (`default`; a class may say so in an attribute `queue`)
+        priority   instead of a queue: `high`, `default`, `low`, or another name in the setting `priorities`
+        retries    how often a failed job is tried again (setting `retries`); backoff: any tenacity wait (jittered exponential)
+        retry_on, give_up_on   exception classes
+        retry_for  seconds (or a timedelta) since its first failed attempt after which a job is not tried again; without `retries`
+                   it is tried as often as that allows
+        max_crashes   deaths of its worker with which a job is given up (3); they use up no retries
+        timeout    seconds that an attempt may run: then TimeLimit is raised in it (an `async def` task is cancelled), and it is
+                   tried again by policy; soft_timeout: seconds after which SoftTimeLimit is raised in it, to clean up
+        expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
+        """
+
+        def register(target: Callable[..., Any]) -> Task[..., Any]:
+            if isinstance(target, Launch):
+                raise ConfigError(f"{target.name} is a task already")
+            body = performer(target) if isinstance(target, type) else target
+            if not callable(body):
+                raise ConfigError(f"{target!r} can't be a task: a task is a function, or a class with perform")
+            named = name or getattr(body, "__name__", "<")
+            if not isinstance(named, str) or (not name and named.startswith("<")):  # a lambda, a partial
+                raise ConfigError(f"{target!r} has no name to be called by: give it one, q.task(name=…)")
+
+            def option(key: str, given: Any, default: Any) -> Any:
+                own = getattr(target, key, None) if isinstance(target, type) else None
+                return given if given is not None else own if own is not None else default
+
+            lasting = option("retry_for", retry_for, None)
+            policy = RetryPolicy(
+                retries=option("retries", retries, self.settings.retries if lasting is None else None),
+                backoff=option("backoff", backoff, None),
+                retry_on=option("retry_on", retry_on, (Exception,)),
+                give_up_on=option("give_up_on", give_up_on, ()),
+                retry_for=lasting,
+                max_crashes=option("max_crashes", max_crashes, MAX_CRASHES),
+            )
+            place, rank = self._place(target, named, queue, priority)
+            stale = option("expires", expires, None)
+            task: Task[..., Any] = Task(
+                body,
+                name=named,
+                queue=place,
+                priority=rank,
+                owner=self,
+                policy=policy,
+                timeout=option("timeout", timeout, None),
+                soft_timeout=option("soft_timeout", soft_timeout, None),
+                expires=None if stale is None else seconds(stale, "expires"),
+            )
+            self.tasks.add(task)
+            return task
+
+        return register if function is None else register(function)
+
+    def _place(self, target: object, named: str, queue: str | None, priority: str | None) -> tuple[str, str | None]:
+        """The queue of a task, and the priority that it has for that. A class's own attributes count where neither is given."""
+        if queue is None and priority is None and isinstance(target, type):
+            queue, priority = getattr(target, "queue", None), getattr(target, "priority", None)
+        if priority is None:
+            return queue_name("default" if queue is None else queue), None
+        if queue is not None:
+            raise ConfigError(f"{named}: queue={queue!r} and priority={priority!r}: a priority is a queue; give one of them")
+        return self.priority_queue(priority), priority
+
+    def priority_queue(self, name: str) -> str:
+        """The queue of that priority. Raises ConfigError that names the priorities there are."""
+        return self.settings.priorities.queue(name)
+
+    def queues(self) -> tuple[str, ...]:
+        """The queues that a worker takes from where nobody says which, in their order: those of its tasks, by priority; `default`
+        where there are none."""
+        return self.settings.priorities.arrange(self.tasks.queues()) or ("default",)
+
+    def remote(self, name: str, queue: str = "default") -> Launch[...]:
+        """A task by name, for a program that doesn't import it. Arguments travel as they are given."""
+        return Launch(name, queue_name(queue), self, Options(), None)
+
+    # enqueuing
+
+    def enqueue(self, task: str | Launch[...], /, *args: Any, **kwargs: Any) -> Receipt:
+        """Launch a task by its name (or the task itself) with the job's arguments; options need `task.using(…)`.
+
+        A name that is registered here uses its task's queue and signature; another is sent to the queue `default`.
+        """
+        if isinstance(task, str):
+            task = self.tasks.get(task) if task in self.tasks.names() else self.remote(task)
+        elif not isinstance(task, Launch):
+            raise TypeError(f"{task!r} is not a task, nor the name of one: a function becomes one with @q.task")
+        return task.enqueue(*args, **kwargs)
+
+    def enqueue_many(self, jobs: Iterable[Job], *, deadline: Seconds | None = None) -> list[Receipt]:
+        """Store many jobs (made by `task.job(…)`); a receipt for each, in order. All or nothing for each 500 jobs or 1 MiB;
+        `deadline` is what each of those gives Redis, instead of the setting.
+
+        Raises NotStored or MaybeStored, whose lists name every id of the call; PayloadError before anything is stored.
+        """
+        jobs = tuple(jobs)  # a generator can be gone through once
+        _check(jobs)
+        return self.submit(jobs, None if deadline is None else above_0(deadline, "deadline"))
+
+    async def aenqueue(self, job: Job, *, deadline: Seconds | None = None) -> Receipt:
+        """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled. `deadline`: what
+        this call gives Redis, instead of the setting."""
+        _check((job,))
+        return (await self.asubmit((job,), None if deadline is None else above_0(deadline, "deadline")))[0]
+
+    def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
+        """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
+        return self.client.put([self.message(job) for job in jobs], deadline=deadline)
+
+    def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> Awaitable[list[Receipt]]:
+        """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
+        import asyncio
+
+        messages = [self.message(job) for job in jobs]
+        call = self._threads().submit(self.client.put, messages, deadline=deadline)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return asyncio.wrap_future(call)
+
+    def message(self, job: Job) -> Message:
+        """The job as stores carry it, in this application's wire mode. Raises PayloadError."""
+        settings = self.settings
+        if job.at_front and (job.run_at or settings.ordering == "fifo"):
+            why = "is for jobs that are due at once" if job.run_at else "breaks the order that ordering='fifo' promises"
+            raise PayloadError(f"{job.task}: at_front {why}; leave it out")
+        if settings.delayed == "resque" and job.run_at:
+            if job.kwargs:
+                raise PayloadError(
+                    f"{job.task}: keyword arguments can't wait in Resque's own delayed keys, whose schedulers keep `args` only; "
+                    "give them as positions, or leave delayed='spoolq'"
+                )
+            payload = wire.encode_bare(job, settings.wire, settings.max_payload)
+            message = Message(job.put_id, job.queue, payload, job.run_at, job.given)
+        else:
+            message = wire.message(job, settings.wire, settings.max_payload)
+        return message._replace(keep=settings.keep_for) if (job.accept or settings.accept) == "spool" else message
+
+    # what is behind it
+
+    @property
+    def primary(self) -> Store:
+        """The primary store. Opened when first used; opening it connects to nothing."""
+        if self._primary is None:
+            with self._lock:
+                if self._primary is None:
+                    self._primary = stores.open_primary(self.settings)
+        return self._primary
+
+    @property
+    def spool(self) -> Spool | None:
+        """The spool, None where the primary is an SQLite file. Its file is opened (and made) by the first call."""
+        if self.settings.sqlite_path is not None:
+            return None
+        return self._open_spool()
+
+    @property
+    def client(self) -> Client:
+        """The failover between the two."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = Client(
+                        self.primary,
+                        None if self.settings.sqlite_path is not None else self._open_spool,
+                        self.breaker,
+                        deadline=self.settings.deadline,
+                        disk_limit=self.settings.disk_limit,
+                        address=self.settings.destination,
+                        ordered=self.settings.ordering == "fifo",
+                        keep=0.0 if self.settings.confirm == "none" else self.settings.keep_for,
+                        forward=self._forward,
+                    )
+        return self._client
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
+        afterwards."""
+        with self._lock:
+            client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
+            self._client = self._primary = self._spool = self._executor = None
+        if executor is not None:
+            from concurrent.futures import wait
+
+            wait(tuple(self._calls), timeout)
+            executor.shutdown(wait=False)
+        self._let_go(timeout)
+        if client is not None:
+            client.close(timeout)
+        for store in (primary, spool):
+            if store is not None:
+                store.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SpoolQ {self.settings.destination}>"
+
+    def _open_spool(self) -> Spool:
+        if self._spool is None:
+            with self._lock:
+                if self._spool is None:
+                    settings = self.settings
+                    self._spool = stores.open_spool(
+                        settings,
+                        settings.spool_path,
+                        create=True,
+                        destination=settings.destination,
+                        make_directory=self.origins["spool"] == "default",  # a given one's is its owner's to make
+                    )
+        return self._spool
+
+    def _forward(self) -> None:
+        """Have what was written ahead handed over by this process."""
+
+    def _let_go(self, timeout: float) -> None:
+        """End what else was begun, within `timeout` seconds."""
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            with importing():
+                from concurrent.futures import ThreadPoolExecutor
+            with self._lock:
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(8, "spoolq-aenqueue")
+        return self._executor
+
+    def _hint_place(self) -> tuple[Sequence[str], str]:
+        with importing():
+            from spoolq import config
+        return config.runtime_directories(), f"outage-{config.digits(self.settings.destination)}.json"
+
+    def _breaker_changed(self, open: bool, reason: str) -> None:
+        if open:
+            log.warning(
+                "%s does not take jobs (%s): they go to the spool %s until it answers",
+                self.settings.destination,
+                reason,
+                self.settings.spool_path,
+            )
+        else:
+            log.warning("%s takes jobs again (it was: %s)", self.settings.destination, reason)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._calls = set()
+        self._executor = None
+        self.breaker.after_fork()
+        if self._client is not None:
+            self._client.after_fork()
+
+
+_open: weakref.WeakSet[Producer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for q in list(_open):
+        q._after_fork()
+
+
+def _at_exit() -> None:
+    for q in list(_open):
+        q.close(q.settings.deadline)
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if not isinstance(job, Job):
+            raise TypeError(f"{job!r} is not a job: make one with task.job(…)")
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
