@@ -144,7 +144,7 @@ def worker(
     if seat is not None:
         from spoolq.starting import serve
 
-        sys.exit(serve(lambda seat: q.worker(seat=seat, **options), seat))
+        _leave(serve(lambda seat: q.worker(seat=seat, **options), seat))
     if start == "fork" and (others := [each.name for each in threading.enumerate() if each is not threading.main_thread()]):
         log.warning(
             "%s has started threads (%s), and its forks will be without them, perhaps with a lock held: see --start spawn",

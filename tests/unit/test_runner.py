@@ -204,7 +204,9 @@ def test_what_is_not_a_job_is_a_failure_with_its_bytes(payload: bytes) -> None:
     assert wire.decode_failure(wire.encode_failure(failure)).payload == payload
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MemoryError(), RecursionError()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), MemoryError(), RecursionError()]
+)
 def test_no_exception_of_a_task_gets_through(error: BaseException) -> None:
     assert isinstance(runner(raising(error), retries=0).run(claim()), Failed)
 
