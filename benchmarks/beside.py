@@ -146,7 +146,7 @@ def run(contenders: Sequence[Contender], home: Path, program: str, jobs: int, ro
                         if measure == "rate":
                             result.rates.append(stage.rate(max(1000, int(jobs * one.share) // 100 * 100)))
                         else:
-                            p50, p99 = stage.pick_up(min(200, max(20, jobs // 100)))
+                            p50, p99 = stage.pick_up(min(200, max(20, jobs // 50)))
                             result.p50.append(p50)
                             result.p99.append(p99)
                     finally:

@@ -9,5 +9,5 @@ work = q.task(name="work", queue="bench")(jobs.work)
 picked = q.task(name="picked", queue="bench")(jobs.picked)
 
 if __name__ == "__main__":
-    jobs.enqueue(work.using(deadline=30.0).enqueue, picked.enqueue)
+    jobs.enqueue(work.using(deadline=30.0).enqueue, picked.using(deadline=30.0).enqueue)
     q.close()
