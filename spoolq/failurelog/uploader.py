@@ -57,7 +57,7 @@ class Uploader:
         except BucketError as error:
             waiting = len(self.outbox.waiting())
             waits = f"; {waiting:,} file(s) of failures wait on this disk, nothing is lost" if waiting else ""
-            self._telling.trouble(error.reason, f"{error}{waits}; it is tried again")
+            self._telling.trouble(error.reason, f"{self._words(error)}{waits}; it is tried again")
             return self._pause()
         except OSError as error:
             self._telling.trouble("disk", f"{self.outbox.folder} can't be read: {error.strerror}; it is tried again")
@@ -107,13 +107,17 @@ class Uploader:
         try:
             self._probe_now()
         except BucketError as error:
-            self._telling.trouble(error.reason, f"{error}; failures will wait on this disk; it is tried again")
+            self._telling.trouble(error.reason, f"{self._words(error)}; failures will wait on this disk; it is tried again")
             return self._pause()
         return _IDLE
 
     def _probe_now(self) -> None:
         probe(self._bucket)
         self._works()
+
+    def _words(self, error: BucketError) -> str:
+        """Without the bucket's name, which is told in front."""
+        return str(error).removeprefix(self.outbox.url).lstrip(": ")
 
     def _works(self) -> None:
         self._probed, self._failures = True, 0

@@ -111,7 +111,7 @@ def uploaded(s3: S3, most: int = 1) -> dict[str, Any]:
 
 
 def outbox(place: Place) -> list[Path]:
-    return sorted(outbox_of(place.q.settings, URL).glob("*.jsonl"))
+    return sorted(outbox_of(place.q.settings, URL).glob("[0-9]*.jsonl"))
 
 
 def listed(place: Place) -> Counter[str]:
