@@ -28,6 +28,7 @@ from spoolq.runtime import Folder
 log = logging.getLogger("spoolq.pool")
 
 Role = Literal["jobs", "house"]
+_SAYS = {"jobs": "worker", "house": "housekeeper"}  # as `spoolq status` does
 
 _EVERY = 0.25  # seconds between looks at the processes
 _FIRST, _MOST = 0.5, 30.0  # seconds before one that died before it worked is followed by another
@@ -127,6 +128,7 @@ class Pool:
                 self._reap()
                 self._watch()
             self._leave()
+            log.info("pool: has ended")
         finally:
             self._kill_all()
         return self._code
@@ -232,8 +234,9 @@ class Pool:
                 self._crashes = 0  # it worked: what killed it is one job's affair, and is counted there
             else:
                 self._hold_off()
-            wait = max(0.0, self._not_before - self._clock())
-            log.error("process %d (%s) ended %s; another is started in %.1f s", one.pid, one.role, how, wait)
+            wait = self._not_before - self._clock()
+            when = f"in {wait:.1f} s" if wait >= 0.05 else "at once"
+            log.error("process %d (%s) ended %s; another is started %s", one.pid, _SAYS[one.role], how, when)
 
     # what they run
 

@@ -56,6 +56,7 @@ def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
         signal.signal(each, lambda number, frame: who.pause())
     signal.signal(signal.SIGCONT, lambda number, frame: who.pause(False))
     signal.signal(signal.SIGHUP, lambda number, frame: who.reopen())
+    faulthandler.unregister(signal.SIGTTIN)  # in a fork that of the first process: while it is there, none is put before ours
     signal.signal(signal.SIGTTIN, lambda number, frame: who.say())
     faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)  # stacks come also of a loop that hangs
     with suppress(ImportError):

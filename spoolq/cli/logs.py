@@ -38,7 +38,7 @@ def begin(level: str, quiet: bool, verbose: bool, form: str) -> None:
 def _text(level: str) -> logging.Formatter:
     if level == "WARNING":  # a command that soon ends: no need of times
         return logging.Formatter("spoolq: %(message)s")
-    return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s")
 
 
 def _json() -> logging.Formatter:
@@ -47,6 +47,8 @@ def _json() -> logging.Formatter:
     except ImportError:
         raise ConfigError("--log-format json needs: pip install 'spoolq[worker]'") from None
     formatter: logging.Formatter = JsonFormatter(
-        "%(levelname)s %(name)s %(message)s", rename_fields={"levelname": "level", "name": "logger"}, timestamp="time"
+        "%(levelname)s %(name)s %(process)d %(message)s",
+        rename_fields={"levelname": "level", "name": "logger", "process": "pid"},
+        timestamp="time",
     )
     return formatter

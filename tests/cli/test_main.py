@@ -134,7 +134,7 @@ def test_log_format_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pythonjsonlogger")
     monkeypatch.setenv("SPOOLQ_DEADLIN", "1s")
     line = json.loads(run("config", "show", "--json", "--log-format", "json").err)
-    assert (line["level"], line["logger"]) == ("WARNING", "spoolq")
+    assert (line["level"], line["logger"], line["pid"]) == ("WARNING", "spoolq", os.getpid())
     assert line["time"].endswith("+00:00")
     assert line["message"].startswith("unknown variable SPOOLQ_DEADLIN")
 

@@ -87,7 +87,7 @@ def test_what_a_killed_process_ran_and_held_goes_on_at_once_and_not_after_its_le
     assert set(runs) == set(ids)
     assert sum(runs.values()) == 4
     assert [line.attempt for line in place.trace() if line.id in {line.id for line in begun if line.pid == victim}] != []
-    assert worker.said("ended by SIGKILL; another is started")
+    assert worker.said("(worker) ended by SIGKILL; another is started at once")
     eventually(lambda: len(started(worker)) == 3, what="another in its place")
 
 
@@ -282,8 +282,9 @@ def test_ttin_brings_stacks_and_a_line_of_each_process(one_box: Place) -> None:
     worker.send(signal.SIGTTIN)
     eventually(lambda: worker.said("2 process(es) wanted"))
     eventually(lambda: len(worker.said("not asked yet")) + len(worker.said("reachable")) == 3)
-    eventually(lambda: worker.said("Current thread"))
+    eventually(lambda: len(worker.said("Current thread")) == 4)  # its own, the housekeeper's, the two workers'
     worker.end_pool()
+    assert worker.said("pool: has ended")
 
 
 def test_hup_opens_log_files_anew_in_all_processes(one_box: Place) -> None:

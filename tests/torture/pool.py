@@ -88,7 +88,7 @@ def start(place: Place) -> Worker:
 def processes(worker: Worker) -> dict[str, list[int]]:
     """Those of a pool that live, by role."""
     found: dict[str, list[int]] = {"jobs": [], "house": []}
-    for line in worker.said("spoolq.worker: worker "):
+    for line in worker.said("]: worker "):
         match = re.search(r"worker \S+?:(\d+):\S* (runs|keeps house)", line)
         if match and Path(f"/proc/{match[1]}").exists():
             found["jobs" if match[2] == "runs" else "house"].append(int(match[1]))
