@@ -41,6 +41,10 @@ class Attempt(NamedTuple):
     took: float | None = None
 
 
+RERUN = "\t"
+"""Between a job's id and the number of its re-run, in `Job.put_id`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One launch of a task.
@@ -79,8 +83,9 @@ class Job:
 
     @property
     def put_id(self) -> str:
-        """The id under which a store knows this launch. A re-run is a new put, or its own marker would swallow it."""
-        return f"{self.id}.{self.run}" if self.run else self.id
+        """The id under which a store knows this launch. A re-run is a new put, or its own marker would swallow it; and it is no
+        id that another job could have, since those are printable."""
+        return f"{self.id}{RERUN}{self.run}" if self.run else self.id
 
     def expired(self, now: float | None = None) -> bool:
         """Whether the job is too old to be worth running."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from spoolq import history, jsjson, stamps
@@ -208,7 +209,7 @@ def rerun(payload: bytes, queue: str) -> Message:
     if not jsjson.encodable(target):
         raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
     changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None, "crashes": None, "history": None}
-    return Message(f"{job.id}.{job.run + 1}", target, jsjson.edited(payload.decode(), changes).encode())
+    return Message(replace(job, run=job.run + 1).put_id, target, jsjson.edited(payload.decode(), changes).encode())
 
 
 class Reruns:

@@ -20,7 +20,7 @@ from spoolq.failurelog import moving, source
 from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.moving import Moved
-from spoolq.job import Message
+from spoolq.job import RERUN, Message
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -84,7 +84,7 @@ def _retry_from(q: SpoolQ, origin: str, ids: Sequence[str], choice: Choice, dry_
         if dry_run:
             return [True] * len(messages)
         new = q.primary.put(messages)
-        again = {message.id.rpartition(".")[0] for message in messages}
+        again = {message.id.rpartition(RERUN)[0] for message in messages}
         for store, known in lists:  # put first, removed then
             if has := again & known.keys():
                 with store.asking():

@@ -69,6 +69,15 @@ def test_retried_ones_are_new_launches_and_out_of_the_log(store: Store, hand: Ha
         assert (job.run, job.attempt, job.task, job.args) == (1, 0, "t", ("x",))
 
 
+def test_a_relaunch_is_not_taken_for_another_job_whose_id_is_like_it(store: Store, hand: Hand) -> None:
+    store.put([wire.message(Job("order", "t", "q", ("x",)))])
+    [claim] = hand.claim()
+    store.fail(claim, failure(claim))
+    store.put([wire.message(Job("order.1", "t", "q", ("y",), given=True))])
+    assert store.failures.retry(["order"]) == 1
+    assert sorted(ids(hand.claim())) == ["order", "order.1"]
+
+
 def test_all_that_is_known_is_kept_and_a_new_launch_begins_without_it(store: Store, hand: Hand) -> None:
     past = tuple(Attempt(n, THEN + n / 7, "WorkerDied" if n == 2 else "ValueError", "é", "host:1", n / 3) for n in range(1, 5))
     job = Job("a", "t", "q", ("x",), attempt=2, crashes=1, history=history.read(history.written(past[:3])))

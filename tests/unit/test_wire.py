@@ -374,7 +374,7 @@ def test_an_id_that_is_too_long_is_cut_to_the_same_short_one_wherever_it_is_read
     assert wire.decode(payload, "q").id == job.id != wire.decode(payload.replace(b"iii", b"iij", 1), "q").id
     assert wire.decode(wire.attempted(payload, job), "q") == dataclasses.replace(job, attempt=1)
     again = wire.rerun(payload, "")
-    assert (again.id, len(again.payload) < 100) == (f"{job.id}.1", True)
+    assert (again.id, len(again.payload) < 100) == (f"{job.id}\t1", True)
     assert wire.decode(b'{"class":"a","id":"%b"}' % (b"i" * 200), "q").id == "i" * 200
 
 
@@ -478,7 +478,7 @@ def test_any_bytes_are_a_job_or_a_payload_error(payload: bytes) -> None:
 
 def test_a_message_is_what_a_store_takes() -> None:
     job = a_job(1, run=2, run_at=NOW, given=True)
-    assert wire.message(job) == ("0199.2", "mail", wire.encode(job), NOW, True, 0.0, False)
+    assert wire.message(job) == ("0199\t2", "mail", wire.encode(job), NOW, True, 0.0, False)
     assert wire.message(a_job(1.0), "resque").payload == b'{"class":"send","queue":"mail","args":[1],"id":"0199"}'
     with pytest.raises(PayloadError):
         wire.message(a_job("long"), max_bytes=5)
@@ -539,7 +539,7 @@ def test_a_rerun_is_a_new_launch_of_the_same_job() -> None:
     job = a_job(1, attempt=4, crashes=2, history=PAST, run=1, enqueued_at=NOW, retries=5, extra={"x": 1}, run_at=NOW)
     message = wire.rerun(wire.encode(job), "mail")
     clean = dataclasses.replace(job, attempt=0, crashes=0, history=(), run=2)
-    assert message == ("0199.2", "mail", wire.encode(clean), 0.0, False, 0.0, False)
+    assert message == ("0199\t2", "mail", wire.encode(clean), 0.0, False, 0.0, False)
     assert message.id == wire.decode(message.payload, "mail").put_id
 
 
@@ -547,7 +547,7 @@ def test_a_foreign_rerun_keeps_its_bytes_and_gets_an_id() -> None:
     message = wire.rerun(RAW + b"}", "m")
     job = wire.decode(message.payload, "m")
     assert message.payload == RAW + f',"id":"{job.id}","run":1}}'.encode()
-    assert (message.id, message.queue, job.run, job.attempt) == (f"{job.id}.1", "m", 1, 0)
+    assert (message.id, message.queue, job.run, job.attempt) == (f"{job.id}\t1", "m", 1, 0)
 
 
 @pytest.mark.parametrize("run", [2**53 - 1, 2**64, int("9" * 4300)])
