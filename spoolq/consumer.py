@@ -61,7 +61,7 @@ class Consumer:
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
-    most           jobs to claim in all, then no more; None for no limit
+    most           jobs to run in all, then no more are claimed; None for no limit
     journal        where to write down what the store can't be told, so that it outlives this process; None for nowhere
     record         gets every failure before the store is told of it; must not raise
     changed        called when the store goes away or comes back
@@ -103,7 +103,7 @@ class Consumer:
         self._wanted = wanted
         self._changed = changed
         self._max_prefetch = max_prefetch
-        self._left = math.inf if most is None else most  # jobs that may still be claimed
+        self._most = math.inf if most is None else most
         self._rng = rng or random.Random()
         self._hook = hook
         self._bell, self._urgent, self._nothing = threading.Event(), threading.Event(), threading.Event()
@@ -321,6 +321,11 @@ class Consumer:
             and self._settler.count <= self._max_prefetch
         )
 
+    @property
+    def _left(self) -> float:
+        """Jobs that may still be claimed: of those that were put back unbegun, as many again."""
+        return self._most - self.ran - self._hold.count
+
     def _room(self) -> int:
         ahead = 0
         if self._mean is not None:
@@ -372,7 +377,6 @@ class Consumer:
                 ", ".join(claimed.lost[:3]),
             )
         if claimed.claims:
-            self._left -= len(claimed.claims)
             self._hand_out(claimed.claims)
             self._hook("claimed")
         if call.limit:
@@ -402,7 +406,7 @@ class Consumer:
         if not reports:
             return
         self.ran += len(reports)
-        if self._left <= 0:
+        if self.ran >= self._most:
             self._changed()
         for claim, outcome, _ in reports:
             if isinstance(outcome, Done):

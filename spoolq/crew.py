@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from spoolq import forked
 from spoolq.coroutines import Coroutines
 from spoolq.errors import TimeLimit
 from spoolq.hold import Board, Roster, Run
@@ -63,9 +65,11 @@ class Crew(Roster):
         self._hands: dict[int, _Hand] = {}
         self._left: list[_Hand] = []
         self._ended = False
+        self._pid = 0
 
     def start(self) -> None:
         """Begin to run what is handed out."""
+        self._pid = os.getpid()
         for slot in range(self.size):
             self._begin(slot)
 
@@ -182,13 +186,22 @@ class Crew(Roster):
         """Run the task within its limits."""
         run = hand.run
         if not task.limited or task.asynchronous or run is None:
-            return task.run(job)
+            return self._run(task, job)
         if self._board is not None and task.timeout is not None:
             self._board.begin(run.slot, run.claim.token, task.timeout + KILL_AFTER)
         exposure: Exposure[Any] = Exposure(
             self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(hand, run, task, exposure)
         )
-        return exposure.run(lambda: task.run(job))
+        return exposure.run(lambda: self._run(task, job))
+
+    def _run(self, task: Task[..., Any], job: Job) -> Any:
+        try:
+            result = task.run(job)
+        except BaseException as error:
+            forked.end_here(self._pid, error)
+            raise
+        forked.end_here(self._pid)
+        return result
 
     def _leave_behind(self, hand: _Hand, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
         """A job runs on after its limit: report on it, and give its slot to another thread."""

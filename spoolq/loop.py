@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -13,6 +14,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
+from spoolq import forked
 from spoolq.errors import SoftTimeLimit, TimeLimit
 from spoolq.limits import Limit, Timed, Watch, raise_in
 
@@ -37,6 +39,7 @@ class Loop:
     """An event loop and its thread. `inside` is what it runs a step of just now, `steps` counts them; `courses` is what runs."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.asyncio = asyncio.new_event_loop()
         self.inside: Course | None = None
         self.steps = 0
@@ -248,14 +251,14 @@ class Course(Timed):
         if self._watch is None:
             try:
                 loop.inside = self
-                return call(value)
+                return self._call(call, value)
             finally:
                 loop.inside = None
         # as in limits.Exposure: once `inside` is None at most one strike is under way, which the last `finally` is for
         try:
             try:
                 loop.inside = self
-                return call(value)
+                return self._call(call, value)
             finally:
                 loop.inside = None
                 with self._watch.lock:
@@ -263,6 +266,15 @@ class Course(Timed):
         finally:
             with self._watch.lock:
                 self.settle()
+
+    def _call(self, call: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            result = call(value)
+        except BaseException as error:
+            forked.end_here(self._loop.pid, None if isinstance(error, StopIteration) else error)
+            raise
+        forked.end_here(self._loop.pid)
+        return result
 
     def thrown(self, error: BaseException) -> BaseException:
         """What to throw into the coroutine where asyncio throws this."""

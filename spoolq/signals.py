@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -11,6 +12,19 @@ from typing import Protocol
 
 NOW = signal.SIGUSR1
 """What a pool sends to its processes so that they stop at once. Not a second TERM: a TERM to a whole group would be one."""
+
+
+OBEYED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class Obeys(Protocol):
@@ -36,6 +50,7 @@ def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
     `pooled`: the pool's process decides: INT, which a terminal sends to all, is its own, and only it says "at once".
     """
     told = pooled
+    _taken.update(OBEYED)
 
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal told
@@ -48,7 +63,8 @@ def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
         who.stop(grace=False)
 
     signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if pooled else end)
+    # not SIG_IGN, which the programs that tasks start would inherit
+    signal.signal(signal.SIGINT, (lambda number, frame: None) if pooled else end)
     signal.signal(signal.SIGQUIT, quit)
     if pooled:
         signal.signal(NOW, lambda number, frame: who.stop(now=True))
@@ -58,8 +74,23 @@ def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
     signal.signal(signal.SIGHUP, lambda number, frame: who.reopen())
     faulthandler.unregister(signal.SIGTTIN)  # in a fork that of the first process: while it is there, none is put before ours
     signal.signal(signal.SIGTTIN, lambda number, frame: who.say())
-    faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)  # stacks come also of a loop that hangs
+    if sys.stderr is not None:  # stacks come also of a loop that hangs
+        faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)
     with suppress(ImportError):
         from setproctitle import setproctitle
 
         setproctitle(title)
+
+
+_taken: set[signal.Signals] = set()
+
+
+def _after_fork() -> None:
+    """A process that a task forks, as `multiprocessing` does, is no worker: it ends by TERM as others do."""
+    if _taken:
+        faulthandler.unregister(signal.SIGTTIN)  # or it would take itself for registered when it is to be again
+    while _taken:
+        signal.signal(_taken.pop(), signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -13,23 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from spoolq import signals
 from spoolq.errors import ConfigError, NoPlace
 from spoolq.pool import BAD_CONFIGURATION, CANT_CREATE, Role
 from spoolq.worker import Worker
 
 log = logging.getLogger("spoolq.pool")
-
-_OBEYED = {
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTSTP,
-    signal.SIGCONT,
-    signal.SIGHUP,
-    signal.SIGTTIN,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-}
 
 
 class Seat(NamedTuple):
@@ -60,7 +49,7 @@ def serve(build: Callable[[Seat], Worker], seat: Seat) -> int:
     """Be a process of the pool, until its end. Returns the exit code."""
     worker = build(seat)
     worker.install_signals()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.OBEYED)
     if seat.paused:
         worker.pause()
     return worker.run()
@@ -78,14 +67,14 @@ class Fork:
 
     def __call__(self, role: Role, key: str, *, paused: bool) -> int:
         """As `pool.Start`."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OBEYED)  # one that came before the child obeys would be lost
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.OBEYED)  # one that came before the child obeys would be lost
         try:
             pid = os.fork()
         except OSError:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.OBEYED)
             raise
         if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.OBEYED)
             return pid
         code = 70
         try:

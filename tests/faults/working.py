@@ -113,6 +113,41 @@ async def blocking_the_loop(seconds):
     time.sleep(seconds)
     tell("RUN")
 
+@q.task(queue="work", retries=0)
+def forking(how):
+    child = os.fork()
+    if child:
+        tell("PARENT", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    elif how == "raise":
+        raise ValueError("in the child")
+    elif how == "exit":
+        raise SystemExit(3)
+
+@q.task(queue="work", retries=0)
+async def forking_on_the_loop():
+    forking.function("return")
+
+@q.task(queue="work", retries=0, timeout=20)
+def terminating():
+    import multiprocessing
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join(30)
+    tell("RUN", child.exitcode)
+    child.kill()
+
+@q.task(queue="work", retries=0)
+def interrupting():
+    import subprocess
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(20)
+        finally:
+            child.kill()
+    tell("RUN", child.returncode)
+
 @q.task(queue="work", retries=5, max_crashes=2)
 def dying(how):
     tell("RUN", how)

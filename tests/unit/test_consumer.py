@@ -887,3 +887,16 @@ def test_what_ended_behind_a_call_that_is_not_answered_is_written_down_at_the_en
     assert not rig.consumer.join(10.0)
     assert [one.verb for one in spool.settlements.take("x", 10, 1.0)] == ["ack", "ack"]
     assert held(rig.real) == 1, "the one was told, though no answer came"
+
+
+def test_what_is_put_back_unbegun_does_not_count_as_run(make: Make) -> None:
+    """Quick jobs are claimed ahead; then one is slow, and what waits behind it goes back. So many are run all the same."""
+    gate = Gate()
+    rig = make(most=60)
+    rig.task("slow", gate)
+    rig.real.put([*jobs(30), job("slow", "slow"), *[job(f"k{n}", args=(n,)) for n in range(60)]])
+    rig.start()
+    eventually(lambda: gate.running.acquire(blocking=False))
+    eventually(lambda: held(rig.real) == 1, what="the rest put back")
+    gate.open.set()
+    eventually(lambda: rig.consumer.ran == 60 and held(rig.real) == 0, what="sixty jobs run")
