@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -161,6 +162,7 @@ class ObstoreBucket:
 
 
 def _first_line(error: Exception) -> str:
-    """Without the client's internals, which it adds in many lines."""
+    """Without the client's internals, which it adds in many lines, and without a password in the endpoint's address."""
     line = str(error).partition("\n")[0].partition("<?xml")[0].strip().rstrip(":")
+    line = re.sub(r"://\S*@", "://***@", line)
     return line if len(line) <= 300 else f"{line[:300]}…"

@@ -146,10 +146,15 @@ class _Writer:
             if not waits and self._backlog + batch.count > _BACKLOG:
                 self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s", batch.count)
                 return None
-            self._backlog += batch.count
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="spoolq-failures", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._loop, name="spoolq-failures", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system has none left, for now
+                    self._telling.trouble("threads", f"failures can't be written there: {error}", batch.count)
+                    return None
+                self._thread = thread
+            self._backlog += batch.count
         done = threading.Event()
         self._queue.put((batch, done))
         return done if waits else None

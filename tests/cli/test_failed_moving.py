@@ -103,6 +103,14 @@ def test_they_are_named_in_one_way(run: Run, three: list[str], args: tuple[str, 
     assert len(listed(run)) == 3
 
 
+@pytest.mark.parametrize("option", ["--error", "--task", "--queue"])
+@pytest.mark.parametrize("verb", ["retry", "remove"])
+def test_an_empty_text_chooses_nothing(run: Run, three: list[str], verb: str, option: str) -> None:
+    said = run("failed", verb, option, " ", "--url", URL, input="y\n")
+    assert (said.code, "an empty text" in said.err) == (2, True)
+    assert len(listed(run)) == 3
+
+
 def test_prune_asks_and_names_the_count(run: Run, three: list[str]) -> None:
     assert run("failed", "prune", "--url", URL).code == 2
     assert run("failed", "prune", "--older", "90m", "--dry-run", "--url", URL).out == "Would delete 1 failure.\n"

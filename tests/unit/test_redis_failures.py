@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -95,3 +96,26 @@ def test_one_is_removed_wherever_it_has_moved_to(server: Server) -> None:
         ]
         assert len(left) == 94 + 52
         store.close()
+
+
+def test_several_who_retire_at_once_leave_the_newest(server: Server) -> None:
+    with server.client() as control:
+        store, other = RedisStore(server.url, deadline=5.0), RedisStore(server.url, deadline=5.0)
+        control.rpush("resque:failed", *[json.dumps({"payload": {"class": "t", "id": str(n)}}) for n in range(30)])
+        failures = store.failures
+        ask, run = failures._command, failures._scripted
+
+        def asked(*args: Any) -> Any:
+            answer = ask(*args)
+            other.failures.retire(keep=20)
+            return answer
+
+        def ran(name: str, args: Sequence[bytes]) -> Any:
+            other.failures.retire(keep=20)
+            return run(name, args)
+
+        failures._command, failures._scripted = asked, ran
+        assert failures.retire(keep=20) == 0
+        assert other.failures.count() == 20
+        store.close()
+        other.close()

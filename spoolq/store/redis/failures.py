@@ -110,21 +110,21 @@ class RedisFailures:
 
     def prune(self, before: float) -> int:
         """Delete what failed before that time (epoch seconds)."""
-        return self._retire(lambda place, entry: 0 < wire.decode_failure(entry).failed_at < before, None)
+        return self._retire(before, None)
 
     def retire(self, *, before: float = 0.0, keep: int | None = None, limit: int = 500) -> int:
         """Delete up to `limit` of the oldest: what failed before that time, and what is beyond the newest `keep`."""
-        excess = 0 if keep is None else self.count() - keep
-        return self._retire(
-            lambda place, entry: place < excess or (before > 0 and 0 < wire.decode_failure(entry).failed_at < before), limit
-        )
+        done = self._retire(before, limit) if before > 0 else 0
+        if keep is not None and done < limit:
+            done += int(self._scripted("failures_trim", (b"%d" % keep, b"%d" % (limit - done))))
+        return done
 
-    def _retire(self, chosen: Callable[[int, bytes], bool], limit: int | None) -> int:
-        """Delete what is chosen by its place and bytes, oldest first: up to `limit`, and to the first page with nothing of it;
-        without a limit, all."""
+    def _retire(self, before: float, limit: int | None) -> int:
+        """Delete what failed before that time, oldest first: up to `limit`, and to the first page with nothing of it; without a
+        limit, all."""
         done = start = 0
         while entries := self._slice(start, PAGE if limit is None else min(PAGE, limit - done), oldest=True):
-            over = [(start + n, entry) for n, entry in enumerate(entries) if chosen(start + done + n, entry)]
+            over = [(start + n, entry) for n, entry in enumerate(entries) if 0 < wire.decode_failure(entry).failed_at < before]
             if not over and limit is not None:
                 break
             start += len(entries) - len(over)

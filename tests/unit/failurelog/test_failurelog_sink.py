@@ -55,6 +55,22 @@ def test_the_hook_is_asked_once_for_all_places(tmp_path: Path) -> None:
     assert all(b'"redacted"' not in line for line in lines(tmp_path / "a"))
 
 
+def test_a_system_without_a_thread_to_spare_costs_what_comes_meanwhile_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sink = FailureSink([FailureFiles(tmp_path)])
+    with monkeypatch.context() as none_left:
+        none_left.setattr(threading.Thread, "start", refuse)
+        sink.write([failure("a")])
+    assert "can't start new thread (1 failure(s) so far" in caplog.text
+    sink.write([failure("b")])
+    assert [entry.read(line).failure.id for line in lines(tmp_path)] == ["b"]
+    sink.close()
+
+
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a mistake"), MemoryError()])
 def test_a_place_that_fails_is_told_and_the_other_has_it(
     tmp_path: Path, fault: BaseException, caplog: pytest.LogCaptureFixture
