@@ -7,8 +7,10 @@ import logging
 import threading
 import time
 
+from spoolq import wire
 from spoolq.errors import ConfigError, TimeLimit
 from spoolq.hold import Board, Roster, Run
+from spoolq.job import Claim
 from spoolq.limits import KILL_AFTER, STUCK, Watch
 from spoolq.loop import Course, Loop
 from spoolq.runner import Pending
@@ -91,12 +93,13 @@ class Coroutines:
                 killed = ours and self._board is not None and self._board.give_up(slot)
             if killed:
                 then = "or another blocks the event loop: this process is killed for it, and its other jobs are put back"
-                self._tell_stuck(task.name, error, then, loop.blocked_in)
+                self._tell_stuck(run.claim, error, then, loop.blocked_in)
                 return
+            error.add_note(f"It was left at:\n{course.where if course.heard else loop.blocked_in}")
             if finish(error):
                 self._left.append(course)
                 self._leave(slot)
-                self._give_up(loop, course, task.name, error)
+                self._give_up(loop, course, run.claim, error)
 
         loop = self._running()
         course = Course(
@@ -125,8 +128,8 @@ class Coroutines:
                 self._loop = Loop()
             return self._loop
 
-    def _give_up(self, loop: Loop, course: Course, name: str, error: BaseException) -> None:
-        """A job of this task runs on after its limit, and was reported."""
+    def _give_up(self, loop: Loop, course: Course, claim: Claim, error: BaseException) -> None:
+        """This job runs on after its limit, and was reported."""
         reported = "It is reported as failed, and what it still does counts no more"
         if course.heard:
             what, where = f"doesn't end with its cancellation. {reported}", course.where
@@ -136,12 +139,12 @@ class Coroutines:
                 if self._loop is loop:
                     self._loop = None
                     self._retired.append((loop, self._roster.clock()))
-        self._tell_stuck(name, error, what, where)
+        self._tell_stuck(claim, error, what, where)
 
-    def _tell_stuck(self, name: str, error: BaseException, what: str, where: str) -> None:
+    def _tell_stuck(self, claim: Claim, error: BaseException, what: str, where: str) -> None:
         log.error(
-            "a job of task %s can't be ended: %s, and %g s later it %s. It is at:\n%s",
-            name,
+            "%s can't be ended: %s, and %g s later it %s. It is at:\n%s",
+            wire.named(claim.payload, claim.queue),
             error,
             STUCK,
             what,

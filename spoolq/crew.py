@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from spoolq import forked
+from spoolq import forked, traces, wire
 from spoolq.coroutines import Coroutines
 from spoolq.errors import TimeLimit
 from spoolq.hold import Board, Roster, Run
@@ -190,7 +188,7 @@ class Crew(Roster):
         if self._board is not None and task.timeout is not None:
             self._board.begin(run.slot, run.claim.token, task.timeout + KILL_AFTER)
         exposure: Exposure[Any] = Exposure(
-            self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(hand, run, task, exposure)
+            self._watch, task.soft_timeout, task.timeout, lambda: self._leave_behind(hand, run, exposure)
         )
         return exposure.run(lambda: self._run(task, job))
 
@@ -203,14 +201,15 @@ class Crew(Roster):
         forked.end_here(self._pid)
         return result
 
-    def _leave_behind(self, hand: _Hand, run: Run, task: Task[..., Any], exposure: Exposure[Any]) -> None:
+    def _leave_behind(self, hand: _Hand, run: Run, exposure: Exposure[Any]) -> None:
         """A job runs on after its limit: report on it, and give its slot to another thread."""
         error = exposure.error(TimeLimit)
         with self.lock:
             killed = self._board is not None and self.runs.get(run.slot) is run and self._board.give_up(run.slot)
         if killed:
-            self._tell_stuck(hand, task, error, "This process is killed for it, and its other jobs are put back")
+            self._tell_stuck(hand, run, error, "This process is killed for it, and its other jobs are put back")
             return
+        error.add_note(f"It was left at:\n{traces.of_thread(hand.thread.ident)}")
         outcome = run.hold.runner.died(run.claim, error)
         with self.lock:
             if self.runs.get(run.slot) is not run:
@@ -223,16 +222,15 @@ class Crew(Roster):
         if not self._ended:
             self._begin(hand.slot)
         then = "It is reported as failed, its thread is left behind and replaced, and what it still does counts no more"
-        self._tell_stuck(hand, task, error, then)
+        self._tell_stuck(hand, run, error, then)
 
-    def _tell_stuck(self, hand: _Hand, task: Task[..., Any], error: BaseException, then: str) -> None:
-        frame = sys._current_frames().get(hand.thread.ident or 0)
+    def _tell_stuck(self, hand: _Hand, run: Run, error: BaseException, then: str) -> None:
         log.error(
-            "a job of task %s can't be ended: %s, and it runs on %g s after TimeLimit was raised in it (time.sleep, a wait for a"
-            " network and other C code don't notice). %s. It is at:\n%s",
-            task.name,
+            "%s can't be ended: %s, and it runs on %g s after TimeLimit was raised in it (time.sleep, a wait for a network and"
+            " other C code don't notice). %s. It is at:\n%s",
+            wire.named(run.claim.payload, run.claim.queue),
             error,
             STUCK,
             then,
-            "".join(traceback.format_stack(frame)) if frame is not None else "(it has just ended)",
+            traces.of_thread(hand.thread.ident) or "(it has just ended)",
         )

@@ -6,15 +6,13 @@ import asyncio
 import inspect
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from spoolq import forked
+from spoolq import forked, traces
 from spoolq.errors import SoftTimeLimit, TimeLimit
 from spoolq.limits import Limit, Timed, Watch, raise_in
 
@@ -64,8 +62,7 @@ class Loop:
     @property
     def blocked_in(self) -> str:
         """Where its thread is."""
-        frame = sys._current_frames().get(self.ident)
-        return "" if frame is None else "".join(traceback.format_stack(frame))
+        return traces.of_thread(self.ident)
 
     def held_up(self, now: float) -> float:
         """For how many seconds it has not answered. To be asked again and again, since it asks."""
@@ -175,7 +172,7 @@ class Course(Timed):
         """The coroutines that wait for each other in it, and where."""
         lines, at = [], self._coroutine
         while (frame := getattr(at, "cr_frame", None)) is not None:
-            lines += traceback.format_list(traceback.extract_stack(frame, 1))
+            lines.append(traces.of_frame(frame))
             at = getattr(at, "cr_await", None)  # type: ignore[assignment]
         return "".join(lines)
 

@@ -6,13 +6,12 @@ import inspect
 import logging
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spoolq import history, wire
+from spoolq import history, traces, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, last_chance, put_off
@@ -217,7 +216,7 @@ class Runner:
         if isinstance(decision, RetryAt):
             payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
             return RetryLater(payload, decision.at, decision.reason)
-        lines = [*_trace(error), decision.reason]
+        lines = [*traces.of_error(error), decision.reason]
         return self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place)
 
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
@@ -264,13 +263,3 @@ class _Place(NamedTuple):
 
 
 _NOWHERE = _Place()  # known to nobody who is alive
-
-
-def _trace(error: BaseException) -> list[str]:
-    """Its traceback, line by line."""
-    if error.__traceback__ is None:
-        return []
-    try:
-        return "".join(traceback.format_exception(error)).splitlines()
-    except Exception as broken:  # notes, texts and lazy sources may be the user's own code
-        return [f"(its traceback can't be had: {type(broken).__name__})"]

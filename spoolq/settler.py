@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spoolq import wire
 from spoolq.errors import LeaseLost, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure
 from spoolq.runner import Done, Failed, Outcome, RetryLater
@@ -161,13 +162,13 @@ class Settler:
                 self._store.ack(entry.claims, Effects(counters=self.counters(counter)))
             case RetryLater(payload, at, reason):
                 self._store.retry(claim, payload, at, Effects(counters=self.counters("retried")))
-                log.info("%s: a job of queue %s is tried again: %s", self._name, claim.queue, reason)
+                if log.isEnabledFor(logging.INFO):
+                    log.info("%s: %s is tried again: %s", self._name, wire.named(claim.payload, claim.queue), reason)
             case Failed(failure):
                 self._store.fail(claim, failure, Effects(counters=self.counters("failed")))
                 log.error(
-                    "job %s of queue %s failed for good after %d attempt(s), it is in the failure log: %s",
-                    failure.id,
-                    failure.queue,
+                    "%s failed for good after %d attempt(s), it is in the failure log: %s",
+                    wire.named(claim.payload, claim.queue, failure.id),
                     failure.attempts,
                     failure.exception,
                 )

@@ -33,6 +33,7 @@ __all__ = [
     "expires_at",
     "may_have",
     "message",
+    "named",
     "nameless",
     "record",
     "rerun",
@@ -42,6 +43,7 @@ Mode = Literal["python", "resque"]
 """`python` sends what Python's JSON holds; `resque` only what JavaScript writes back byte for byte, and no keyword arguments."""
 
 MAX_BYTES = 1 << 20
+_SHOWN = 300  # characters of a name in the log
 
 _RESQUE = frozenset({"class", "queue", "args"})
 _OURS = frozenset({"id", "kwargs", "attempt", "crashes", "history", "run", "enqueued_at", "expires_at", "retries"})
@@ -260,6 +262,16 @@ def expires_at(payload: bytes) -> float | None:
 def enqueued_at(payload: bytes) -> float | None:
     """When the job was enqueued (epoch seconds), None where it isn't said or can't be read. Never raises."""
     return _peek(payload, "enqueued_at")
+
+
+def named(payload: bytes, queue: str, id: str = "") -> str:
+    """The job in a line of the log: its id (this one where it is known), task and queue, and no argument. Never raises."""
+    try:
+        fields = jsjson.fields(payload)
+    except PayloadError:
+        fields = {"class": "unreadable"}
+    words = [id or job_id(fields) or "without an id", f"({fields['class']}, queue {queue})"]
+    return "job " + " ".join(word if word.isprintable() else ascii(word) for word in (word[:_SHOWN] for word in words))
 
 
 def _peek(payload: bytes, name: str) -> float | None:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing version",
     "job",
-    "jsjson spans stamps units address pace cpu failurelog.target logfiles forked",  # 2, pure
+    "jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
     "jsonable history",
     "failed",
     "wire retry selection",

@@ -95,7 +95,11 @@ def test_a_job_that_can_not_be_ended_is_reported_and_its_thread_replaced(scene: 
     assert not scene.crew.worn_out
     assert scene.crew.dead == []
     [said] = eventually(lambda: warnings(caplog))
-    assert "task blocked can't be ended" in said
+    assert "(blocked, queue q) can't be ended" in said
+    outcome = scene.ended("blocked")
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.backtrace[0] == "It was left at:"
+    assert "in blocked_in_here" in outcome.failure.backtrace[1]
     assert "blocked_in_here" in said, "with where it is"
     gate.set()
     eventually(lambda: scene.crew.left_behind == 0)

@@ -161,7 +161,7 @@ def test_at_the_end_it_is_a_failure_with_its_trace() -> None:
     failure = failure_of(runner(raising(ValueError("no luck")), retries=2).run(claim(attempt=2), 3))
     assert (failure.id, failure.queue, failure.exception, failure.error) == ("j1", "q", "ValueError", "no luck")
     assert (failure.attempts, failure.failed_at, failure.worker) == (3, NOW, "host:4242+3:q")
-    assert any("in task" in line for line in failure.backtrace)
+    assert "in task" in failure.backtrace[1]  # how the worker came to call it is left out
     assert failure.payload == claim(attempt=2).payload
     assert failure.history == (Attempt(3, NOW, "ValueError", "no luck", "host:4242", 1.5),)
     assert (failure.host, failure.pid) == ("host", 4242)

@@ -630,3 +630,17 @@ def test_a_large_argument_is_made_compact_at_once() -> None:
         return time.perf_counter() - start
 
     assert min(took(lambda: jsjson.compact(text)) for _ in range(3)) < took(lambda: PLAINLY.sub(r"\1", text)) / 4
+
+
+def test_a_job_in_a_line_of_the_log_has_id_task_and_queue_and_no_argument() -> None:
+    assert wire.named(b'{"class":"mail","queue":"q","args":["secret"],"id":"j1"}', "low") == "job j1 (mail, queue low)"
+    assert wire.named(b'{"class":"mail","args":[]}', "low") == "job without an id (mail, queue low)"
+    assert wire.named(b'{"class":"mail","args":[]}', "low", "0123") == "job 0123 (mail, queue low)"
+    assert wire.named(b"\xff secret", "low", "0123") == "job 0123 (unreadable, queue low)"
+
+
+@pytest.mark.parametrize("name", ["a\\nERROR b", "\\u001b[2J", "x" * 1_000_000])
+def test_no_name_makes_a_line_of_the_log_long_or_two(name: str) -> None:
+    line = wire.named(f'{{"class":"{name}","args":[],"id":"j1"}}'.encode(), "q")
+    assert line.isprintable()
+    assert len(line) < 400

@@ -1,0 +1,45 @@
+"""Where a task was: its traceback or stack, without the steps by which a worker came to call it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from types import FrameType
+
+_WORKER = (  # whose files those steps are in
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    os.path.join(os.path.dirname(threading.__file__), "asyncio") + os.sep,
+    threading.__file__,
+    "<frozen ",
+)
+
+
+def of_error(error: BaseException) -> list[str]:
+    """Its traceback, line by line, as Python shows it; of one that was never raised its notes. Never raises."""
+    trace = error.__traceback__
+    if trace is None:
+        return [line for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    while trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(_WORKER):
+        trace = trace.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    except Exception as broken:  # notes, texts and lazy sources may be the user's own code
+        return [f"(its traceback can't be had: {type(broken).__name__})"]
+
+
+def of_thread(ident: int | None) -> str:
+    """The stack of a thread as it is now; empty where there is no such thread."""
+    frame = sys._current_frames().get(ident or 0)
+    return "" if frame is None else "".join(traceback.format_list(_of_task(traceback.extract_stack(frame))))
+
+
+def of_frame(frame: FrameType) -> str:
+    """The one step that this frame is at."""
+    return "".join(traceback.format_list(traceback.extract_stack(frame, 1)))
+
+
+def _of_task(steps: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    first = next((number for number, step in enumerate(steps) if not step.filename.startswith(_WORKER)), 0)
+    return list(steps)[first:]
