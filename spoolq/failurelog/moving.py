@@ -58,10 +58,21 @@ def put_back(records: Iterable[Record], put: Callable[[list[Message]], list[bool
                 else:
                     yield message._replace(given=True)  # its marker stays: the same record again is no second launch
 
-    for batch in _batches(launches(), lambda message: len(message.payload)):
-        new = put(batch)
+    def launch(batch: list[Message]) -> None:
+        try:
+            new = put(batch)
+        except PayloadError:  # nothing of it was stored: the store can't carry one of them
+            if len(batch) == 1:
+                moved.bad += 1
+            else:
+                for one in batch:
+                    launch([one])
+            return
         moved.done += sum(new)
         moved.known += len(new) - sum(new)
+
+    for batch in _batches(launches(), lambda message: len(message.payload)):
+        launch(batch)
     return moved
 
 
@@ -102,11 +113,15 @@ def take_in(records: Iterable[Record], log: FailureLog, *, dry_run: bool = False
                 known.add(record.name)
                 yield record.failure
 
-    for batch in _batches(new(), lambda failure: len(failure.payload) + len(failure.error)):
+    for batch in _batches(new(), _size):
         if not dry_run:
             log.add(batch)
         moved.done += len(batch)
     return moved
+
+
+def _size(failure: Failure) -> int:
+    return len(failure.payload) + len(failure.error) + sum(map(len, failure.backtrace))
 
 
 def name(failure: Failure) -> str:

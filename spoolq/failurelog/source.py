@@ -130,10 +130,15 @@ def forwards(file: BinaryIO) -> Iterator[bytes]:
 
 def backwards(file: BinaryIO) -> Iterator[bytes]:
     """Its lines, the last one first. One line is held in memory at a time, and a block."""
-    position, rest = file.seek(0, os.SEEK_END), b""
+    position = file.seek(0, os.SEEK_END)
+    rest: list[bytes] = []  # of the line whose beginning is still to come, the last part first
     while position:
         step = min(_BLOCK, position)
         position = file.seek(position - step)
-        rest, *lines = (file.read(step) + rest).split(b"\n")
-        yield from reversed(lines)
-    yield rest
+        first, *lines = file.read(step).split(b"\n")
+        if lines:
+            yield lines.pop() + b"".join(reversed(rest))
+            yield from reversed(lines)
+            rest = []
+        rest.append(first)
+    yield b"".join(reversed(rest))
