@@ -156,7 +156,17 @@ class SpoolQ(Producer):
             )
         else:
             start = Spawn(spawn, key, read)
-        return Pool(start, folder, least=least, most=most, threads=threads, burst=burst, alive=(read, write))
+        grace = options.get("grace")
+        return Pool(
+            start,
+            folder,
+            least=least,
+            most=most,
+            threads=threads,
+            burst=burst,
+            grace=self.settings.grace if grace is None else grace,
+            alive=(read, write),
+        )
 
     # what they are made of
 

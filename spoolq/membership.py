@@ -40,10 +40,11 @@ class Membership:
             raise ConfigError("max_memory needs: pip install 'spoolq[worker]'")
 
     def worn(self, ran: int) -> str:
-        """Why another process should be started in place of this one, which ran so many jobs; empty when there is no reason."""
+        """Why another process should be started in place of this one, which ran so many jobs; empty when there is no reason.
+        Before the first one there is none: the next process would be as large, and nothing would ever be run."""
         if self.max_jobs is not None and ran >= self.max_jobs:
             return f"it ran {ran} jobs, of {self.max_jobs}"
-        if self.max_memory is not None and (used := _memory()) > self.max_memory:
+        if ran and self.max_memory is not None and (used := _memory()) > self.max_memory:
             return f"it uses {units.say_size(used)} of memory, more than {units.say_size(self.max_memory)}"
         return ""
 

@@ -31,6 +31,7 @@ Role = Literal["jobs", "house"]
 _SAYS = {"jobs": "worker", "house": "housekeeper"}  # as `spoolq status` does
 
 _EVERY = 0.25  # seconds between looks at the processes
+_ENDING = 20.0  # seconds that one may need to end, once its jobs have
 _FIRST, _MOST = 0.5, 30.0  # seconds before one that died before it worked is followed by another
 CANT_CREATE, BAD_CONFIGURATION = 73, 78
 """Exit codes of a process that can't work as it is set up: another one in its place would not either."""
@@ -64,6 +65,7 @@ class Pool:
     folder    where their files are: they say what each runs, and until when it may
     threads   of each process
     burst     end when each has ended: nothing is left to do
+    grace     seconds that running jobs get at the end; a process that is still there long after it is killed. None for no limit
     alive     descriptors by which the processes know that this one lives: they are closed at the end
     """
 
@@ -76,12 +78,14 @@ class Pool:
         most: int,
         threads: int,
         burst: bool = False,
+        grace: float | None = None,
         alive: tuple[int, ...] = (),
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._start, self._folder, self._burst = start, folder, burst
-        self._alive = alive
+        self._alive, self._grace = alive, grace
+        self._kill_at = float("inf")
         self._clock, self._rng = clock, rng or random.Random()
         self._orders: SimpleQueue[str] = SimpleQueue()  # its put is safe in a signal handler
         self._processes: dict[int, _Process] = {}
@@ -149,6 +153,8 @@ class Pool:
         match order:
             case "stop" | "quit" | "now":
                 self._stopping = True
+                grace = {"stop": self._grace, "quit": None, "now": 0.0}[order]
+                self._kill_at = float("inf") if grace is None else self._clock() + grace + _ENDING
                 number = {"stop": signal.SIGTERM, "quit": signal.SIGQUIT, "now": signals.NOW}[order]
                 for one in self._of("jobs"):
                     self._tell_off(one, number)
@@ -187,18 +193,19 @@ class Pool:
             return
         if not self._of("house"):
             self._begin("house")
-        while len([one for one in self._of("jobs") if not one.leaving]) < self._wanted:
-            self._begin("jobs")
+        while len([one for one in self._of("jobs") if not one.leaving]) < self._wanted and self._begin("jobs"):
+            pass
 
-    def _begin(self, role: Role) -> None:
+    def _begin(self, role: Role) -> bool:
         key = new_id()
         try:
             pid = self._start(role, key, paused=self._paused)
         except OSError as error:  # no memory or no process numbers: others may end
             log.warning("no process can be started now: %s; it is tried again", error)
             self._hold_off()
-            return
+            return False
         self._processes[pid] = _Process(pid, role, key, self._clock())
+        return True
 
     def _hold_off(self) -> None:
         self._crashes += 1
@@ -217,16 +224,17 @@ class Pool:
                     one.seen.close()
 
     def _ended(self, one: _Process, code: int) -> None:
-        if self._burst and one.role == "jobs" and code >= 0 and code not in (RECYCLED, *_HOPELESS):
+        struck = code < 0 or (one.seen is not None and bool(one.seen.running))  # a job may end its process with any code
+        if self._burst and one.role == "jobs" and not struck and code not in (RECYCLED, *_HOPELESS):
             self._code = self._code or code
             self._wanted -= 1
             self._stopping = self._stopping or self._wanted <= 0
-        elif code in _HOPELESS:
+        elif code in _HOPELESS and not struck:
             log.critical("process %d can't work as it is set up; the pool ends", one.pid)
             self._code, self._stopping = code, True
             for other in self._of("jobs"):
                 self._tell_off(other)
-        elif code in (0, RECYCLED) or one.leaving:
+        elif (code in (0, RECYCLED) and not struck) or one.leaving:
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
@@ -259,6 +267,12 @@ class Pool:
                         one.seen.strike(run.slot)
                     log.error("process %d is killed: %d job(s) in it ran past their time limit", one.pid, len(late))
                     self._tell_off(one, signal.SIGKILL)
+        if now > self._kill_at:
+            for one in jobs:
+                log.error(
+                    "process %d is killed: it has not ended %g s after the grace; what it holds is put back", one.pid, _ENDING
+                )
+                self._tell_off(one, signal.SIGKILL)
         if self._stopping or self._burst:
             return
         wanted = self._scaler.wanted(Sample(now, self._wanted, self._wanted * self._threads, busy))
@@ -266,7 +280,7 @@ class Pool:
             log.info("pool: from %d to %d process(es): %s", self._wanted, wanted, self._scaler.why)
             self._wanted = wanted
         for one in sorted((one for one in jobs if not one.leaving), key=lambda one: one.started)[self._wanted :]:
-            self._tell_off(one)  # the youngest
+            self._tell_off(one, signal.SIGQUIT)  # the youngest, as soon as it has finished what it runs
 
     # the end
 

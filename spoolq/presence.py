@@ -114,7 +114,10 @@ class Presence:
 
     def vanish(self) -> None:
         """Take the file away: every store was told that the worker has ended."""
-        if self._map is not None:
+        map = self._map
+        if map is not None:
+            for slot in range(self._slots):  # who has it open sees that it ended by itself
+                map[self._base + slot * _SLOT.size] = _IDLE
             with suppress(OSError), self._folder.opened() as folder:
                 os.unlink(self._info.key, dir_fd=folder)
         self.abandon()

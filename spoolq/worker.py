@@ -89,6 +89,7 @@ class Worker:
         self._drainer = drainer
         self._grace = grace
         self._now = self._paused = False
+        self._until: float | None = None  # when the grace is over, once it was told to stop
         self._rng = rng or random.Random()
         self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._member = member
@@ -170,6 +171,8 @@ class Worker:
             what = f"runs, {info.threads} thread(s), queues {self._selection}" if info.threads else "keeps house for its pool"
             log.info("worker %s %s", info.resque_id(0), what)
             code = self._watch()
+            if code == RECYCLED and self._until is None:
+                self._until = float("inf")  # nobody is in a hurry, and a long job isn't to be begun again
         finally:
             self._finish()
         if (broken := self._broken()) is not None:
@@ -180,8 +183,7 @@ class Worker:
         """Take no more, finish what runs within the grace, put the rest back. `now`: put it back at once; not `grace`: wait
         for as long as it takes. Safe in a signal handler."""
         self._now = self._now or now
-        if not grace:
-            self._grace = None
+        self._until = time.monotonic() + self._grace if grace and self._grace is not None else float("inf")
         self._orders.put("stop")
 
     def pause(self, paused: bool = True) -> None:
@@ -285,11 +287,13 @@ class Worker:
         for service in self._services:
             if not service.name.endswith("heartbeat"):
                 service.stop(0.0)
-        began = time.monotonic()
-        until = float("inf") if self._grace is None else began + self._grace
+        if self._until is None:
+            self._until = float("inf") if self._grace is None else time.monotonic() + self._grace
         if self._crew.busy:
-            log.info("waiting for running jobs: %s", "no limit" if self._grace is None else f"{self._grace:g} s at most")
-        self._wait(lambda: not self._crew.busy, until)
+            left = self._until - time.monotonic()
+            log.info("waiting for running jobs: %s", "no limit" if left == float("inf") else f"{max(0.0, left):.3g} s at most")
+        self._wait(lambda: not self._crew.busy)
+        until = self._until
         for consumer in self._consumers:
             if not consumer.working:  # what runs beyond the grace is for `end` to put back
                 self._wait(lambda one=consumer: one.count == 0, self._settled_by(consumer, until))  # type: ignore[misc]
@@ -313,9 +317,9 @@ class Worker:
         self._say_goodbye()
         log.info("worker %s has ended", self.info.resque_id(0))
 
-    def _wait(self, over: Callable[[], bool], until: float) -> None:
-        """Until it is over, or that time, or a second order to stop."""
-        while not (over() or self._now or time.monotonic() >= until):
+    def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:
+        """Until it is over, or that time (the end of the grace, which an order may change), or a second order to stop."""
+        while not (over() or self._now or time.monotonic() >= (self._until or 0.0 if until is None else until)):
             try:
                 self._next_order(0.01)
             except KeyboardInterrupt:  # as TERM, where nobody installed our signals

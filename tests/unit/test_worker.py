@@ -17,6 +17,7 @@ from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError
 from spoolq.job import Job
+from spoolq.membership import RECYCLED, Membership
 from spoolq.retry import RetryPolicy
 from spoolq.runner import current
 from spoolq.store.base import WorkerInfo
@@ -26,7 +27,7 @@ from spoolq.wire import message
 from spoolq.worker import Worker
 from tests.unit.hands import Flaky, file, held, info, job, jobs, left
 from tests.unit.test_consumer import Gate
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 NEVER = -1
 
@@ -194,6 +195,34 @@ def test_a_second_stop_is_at_once(place: Place) -> None:
     gate.open.set()
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_one_that_is_to_be_replaced_finishes_what_it_runs_unless_it_is_told_to_stop(place: Place, told: bool) -> None:
+    gate = Gate()
+    place.task("gate", gate)
+    place.real.put([job("a", "gate"), job("b")])
+    worker = place.start(grace=0.1, member=Membership(max_memory=1))
+    gate.entered()
+    eventually(lambda: worker.primary._stopping)
+    pass_time(0.2)
+    assert place.workers[-1][1].is_alive()
+    if told:
+        worker.stop()
+    else:
+        gate.open.set()
+    assert place.ended() == RECYCLED
+    assert left(place.real) == (["a"] if told else [])
+    gate.open.set()
+
+
+def test_one_that_is_too_large_from_the_start_runs_a_job_all_the_same(place: Place) -> None:
+    worker = place.start(threads=1, member=Membership(max_memory=1))
+    pass_time(1.2)  # a look at its size
+    assert place.workers[-1][1].is_alive()
+    place.real.put([job("a")])
+    assert place.ended() == RECYCLED
+    assert worker.primary.ran == 1
+
+
 def test_a_result_waits_for_the_primary_within_the_grace(place: Place) -> None:
     gate = Gate()
     place.task("gate", gate)
@@ -311,7 +340,7 @@ def test_quit_has_no_limit(place: Place) -> None:
         worker.install_signals()
         os.kill(os.getpid(), signal.SIGQUIT)
         assert worker._next_order(5.0) == "stop"
-        assert (worker._grace, worker._now) == (None, False)
+        assert (worker._until, worker._now) == (float("inf"), False)
         os.kill(os.getpid(), signal.SIGTERM)
         assert worker._next_order(5.0) == "stop"
         assert worker._now

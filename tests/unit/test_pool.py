@@ -1,0 +1,123 @@
+"""The pool's own process, over forks that do as they are told here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spoolq.membership import RECYCLED
+from spoolq.pool import Pool, Role
+from spoolq.presence import Presence
+from spoolq.runtime import Folder
+from tests.unit.hands import info
+
+
+class Forks:
+    """Starts processes that call `job`; a housekeeper waits for its end. `refused`: so many can't be started."""
+
+    def __init__(self, folder: Folder, job: Callable[[Presence], int], refused: int = 0) -> None:
+        self._folder, self._job, self.refused = folder, job, refused
+        self.begun: list[Role] = []
+
+    def __call__(self, role: Role, key: str, *, paused: bool) -> int:
+        if self.refused:
+            self.refused -= 1
+            raise BlockingIOError("no process numbers")
+        self.begun.append(role)
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 70
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if role == "house":
+                signal.pause()
+            presence = Presence(self._folder, info(key), 1, "pool")
+            presence.appear()
+            presence.beat(0)
+            code = self._job(presence)
+        finally:
+            os._exit(code)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(lambda: [str(tmp_path)], "workers-0a")
+
+
+def by_itself(code: int) -> Callable[[Presence], int]:
+    def end(presence: Presence) -> int:
+        presence.begin(0, "token", None)
+        presence.vanish()
+        return code
+
+    return end
+
+
+def by_a_job(code: int) -> Callable[[Presence], int]:
+    """Once; the next one ends by itself."""
+
+    def end(presence: Presence) -> int:
+        marker = Path(presence._folder.path).parent / "once"
+        if marker.exists():
+            return by_itself(0)(presence)
+        marker.touch()
+        presence.begin(0, "token", None)
+        return code
+
+    return end
+
+
+def test_where_no_process_can_be_started_the_pool_waits_and_obeys(folder: Folder) -> None:
+    forks = Forks(folder, by_itself(0), refused=10**9)
+    pool = Pool(forks, folder, least=2, most=2, threads=1)
+    timer = threading.Timer(0.5, pool.stop)
+    timer.start()
+    try:
+        assert pool.run() == 0
+    finally:
+        timer.cancel()
+    assert 10**9 - forks.refused < 10
+
+
+@pytest.mark.parametrize("code", [0, 3, 70, 73, 78, RECYCLED])
+def test_a_burst_goes_on_after_a_job_that_ended_its_process_with_whatever_code(code: int, folder: Folder) -> None:
+    forks = Forks(folder, by_a_job(code))
+    assert Pool(forks, folder, least=1, most=1, threads=1, burst=True).run() == 0
+    assert forks.begun.count("jobs") == 2
+
+
+def test_a_burst_whose_processes_ended_by_themselves_ends_with_the_first_code_that_tells_something(folder: Folder) -> None:
+    forks = Forks(folder, by_itself(69))
+    assert Pool(forks, folder, least=2, most=2, threads=1, burst=True).run() == 69
+    assert forks.begun.count("jobs") == 2
+
+
+@pytest.mark.parametrize(("now", "grace"), [(False, 5.0), (True, None)])
+def test_a_process_that_does_not_obey_is_killed_long_after_the_grace(now: bool, grace: float | None, folder: Folder) -> None:
+    """Also one that is stopped, or whose interpreter's lock is kept by C code."""
+
+    def deaf(presence: Presence) -> int:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        presence.begin(0, "token", None)
+        while True:
+            signal.pause()
+
+    began = time.monotonic()
+    pool = Pool(
+        Forks(folder, deaf), folder, least=1, most=1, threads=1, grace=grace, clock=lambda: (time.monotonic() - began) * 30
+    )
+    timer = threading.Timer(0.5, lambda: pool.stop(now=now))
+    timer.start()
+    try:
+        assert pool.run() == 0
+    finally:
+        timer.cancel()
+    assert time.monotonic() - began > 0.5 + 20 / 30
