@@ -22,6 +22,7 @@ LONGEST = 1 << 16
 LINES = 200
 """Lines of a backtrace that an entry keeps, the last ones: those next to the error."""
 
+_SLACK = 64
 
 LONGEST_ID = 200
 """Characters of an id, as in `Task.using`."""
@@ -111,11 +112,12 @@ def _text(value: str) -> str:
 
 
 def _cut(value: str) -> str:
-    return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value) - LONGEST} more characters)"
+    # one that was cut before says how much it lacks, and is a little longer
+    return value if len(value) <= LONGEST + _SLACK else f"{value[:LONGEST]}… ({len(value) - LONGEST} more characters)"
 
 
 def _last(lines: Sequence[str]) -> Sequence[str]:
-    return lines if len(lines) <= LINES else (f"… ({len(lines) - LINES} more lines)", *lines[-LINES:])
+    return lines if len(lines) <= LINES + 1 else (f"… ({len(lines) - LINES} more lines)", *lines[-LINES:])
 
 
 def decode_failure(entry: bytes) -> Failure:

@@ -15,6 +15,8 @@ PROBE = ".spoolq"
 
 _AT_ONCE = 16  # objects on their way
 _CANT_CREATE = ("status code: 501", "NotImplemented", "not supported")  # servers that know no conditional put
+# A conflict is also what S3 answers to two who write at once, and Azure where the container is being deleted: not written
+_IS_THERE = re.compile(r"<Code>\w*AlreadyExists<")
 
 Reason = Literal["forbidden", "missing", "unreachable"]
 
@@ -98,7 +100,9 @@ class ObstoreBucket:
             if self._creates:
                 await obstore.put_async(self._open(), key, data, mode="create", use_multipart=False)
                 return
-        except (AlreadyExistsError, PreconditionError):
+        except (AlreadyExistsError, PreconditionError) as error:
+            if "status code: 409" in str(error) and not _IS_THERE.search(str(error)):
+                raise
             return
         except Exception as error:
             if not any(word in str(error) for word in _CANT_CREATE):

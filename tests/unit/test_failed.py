@@ -141,6 +141,7 @@ def test_endless_texts_are_cut_and_say_so() -> None:
     assert len(entry) < 100_000
     assert found.error.endswith(f"x… ({10_000_000 - failed.LONGEST} more characters)")
     assert (found.backtrace[0], found.backtrace[-1], len(found.backtrace)) == ("… (801 more lines)", "999", failed.LINES + 1)
+    assert wire.encode_failure(found) == entry  # as it is moved about
 
 
 @pytest.mark.parametrize("at", [float("nan"), float("inf"), 1e30, -1e30])

@@ -186,6 +186,11 @@ def _prepare(session: Session) -> None:
             f"{path} was made by a newer spoolq (schema {version}, this one knows {VERSION}). It was left as it is: "
             "upgrade spoolq"
         )
+    if version and not session.scalar(_VIEWS["has_front"]):
+        raise ConfigError(
+            f"{path} was made by an earlier spoolq that was never released. It was left as it is, with its jobs: drain or export "
+            "it with that one, and name another file, or move this one away"
+        )
     pages = settings.max_bytes // PAGE
     checkpoint = min(_CHECKPOINT_PAGES, max(32, pages // 16))
     for pragma in (

@@ -161,6 +161,21 @@ def test_a_newer_schema_is_refused(path: Path, store: SQLiteStore, open_store: O
         open_store().put([message("2")])
 
 
+def test_a_file_from_before_the_first_release_is_refused_with_its_jobs_kept(
+    path: Path, store: SQLiteStore, open_store: Open
+) -> None:
+    store.put([message("1")])
+    store.close()
+    older = raw(path)
+    older.executescript("DROP INDEX jobs_ready; DROP INDEX jobs_in_doubt; ALTER TABLE jobs DROP COLUMN front")
+    older.close()
+    with pytest.raises(ConfigError, match=r"earlier spoolq.* with its jobs: drain or export it with that one"):
+        open_store().put([message("2")])
+    older = raw(path)
+    assert older.execute("SELECT id FROM jobs").fetchall() == [("1",)]
+    older.close()
+
+
 def test_the_destination_is_recorded_and_another_one_refused(path: Path, open_store: Open) -> None:
     open_store(role="spool", destination="redis://a:6379/0 resque").spool([message("1")])
     open_store(role="spool", destination="redis://a:6379/0 resque").spool([message("2")])

@@ -57,3 +57,6 @@ INSERT OR REPLACE INTO about (key, value) VALUES (?1, ?2);
 
 -- name: about
 SELECT value FROM about WHERE key = ?1;
+
+-- name: has_front
+SELECT count(*) FROM pragma_table_info('jobs') WHERE name = 'front';
