@@ -37,6 +37,7 @@ __all__ = [
     "nameless",
     "record",
     "rerun",
+    "run_of",
 ]
 
 Mode = Literal["python", "resque"]
@@ -252,6 +253,14 @@ class Reruns:
 def _work(failure: Failure) -> tuple[bytes, int]:
     text = jsjson.edited(failure.payload.decode(), dict.fromkeys(_OURS - {"kwargs"}))
     return hashlib.sha256(text.encode()).digest(), decode(failure.payload, failure.queue).run
+
+
+def run_of(failure: Failure) -> int:
+    """Which launch of its job failed, counted by an operator's re-runs; 0 where that can't be read."""
+    try:
+        return decode(failure.payload, failure.queue).run
+    except PayloadError:
+        return 0
 
 
 def expires_at(payload: bytes) -> float | None:

@@ -84,11 +84,12 @@ def _retry_from(q: SpoolQ, origin: str, ids: Sequence[str], choice: Choice, dry_
         if dry_run:
             return [True] * len(messages)
         new = q.primary.put(messages)
-        again = {message.id.rpartition(RERUN)[0] for message in messages}
-        for store, known in lists:  # put first, removed then
-            if has := again & known.keys():
+        launches = (message.id.rpartition(RERUN) for message in messages)
+        again = {id: int(run) - 1 for id, _, run in launches}
+        for store, known in lists:  # put first, removed then; some may have run, and failed, in between
+            if has := again.keys() & known.keys():
                 with store.asking():
-                    store.store.failures.remove(has)
+                    store.store.failures.remove(has, runs=again)
         return new
 
     def records() -> Iterator[Record]:

@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from spoolq import jsjson, wire
-from spoolq.errors import PayloadError
 from spoolq.job import Failure
 
 log = logging.getLogger("spoolq.failures")
@@ -66,15 +65,7 @@ def read(line: bytes) -> Record:
     """The failure in an entry. Never raises: what can't be read is a failure that says so, as `wire.decode_failure` gives it."""
     failure = wire.decode_failure(line)
     redacted = b'"redacted"' in line and _member(line, REDACTED) is not None
-    return Record(failure, run_of(failure), redacted, line)
-
-
-def run_of(failure: Failure) -> int:
-    """Which launch of its job failed."""
-    try:
-        return wire.decode(failure.payload, failure.queue).run
-    except PayloadError:
-        return 0
+    return Record(failure, wire.run_of(failure), redacted, line)
 
 
 def _member(line: bytes, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from spoolq import jsjson, wire
 from spoolq.errors import PayloadError
 from spoolq.failed import job_id
-from spoolq.failurelog.entry import Record, run_of
+from spoolq.failurelog.entry import Record
 from spoolq.job import Failure, Message
 from spoolq.store.base import MAX_BYTES, FailureLog
 
@@ -81,7 +81,7 @@ def runs(log: FailureLog, ids: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for failure in walk(log):
         if not ids or failure.id in ids:
-            found[failure.id] = max(found.get(failure.id, 0), run_of(failure))
+            found[failure.id] = max(found.get(failure.id, 0), wire.run_of(failure))
     return found
 
 
@@ -126,7 +126,7 @@ def _size(failure: Failure) -> int:
 
 def name(failure: Failure) -> str:
     """The same for each copy of a failure, as `Record.name`."""
-    return Record(failure, run_of(failure), False, b"").name
+    return Record(failure, wire.run_of(failure), False, b"").name
 
 
 def walk(log: FailureLog) -> Iterator[Failure]:

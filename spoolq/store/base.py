@@ -172,8 +172,9 @@ class FailureLog(Protocol):
         were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
         """
 
-    def remove(self, ids: Collection[str]) -> int:
-        """Delete all entries of these job ids. Returns how many there were."""
+    def remove(self, ids: Collection[str], *, runs: Mapping[str, int] | None = None) -> int:
+        """Delete all entries of these job ids, with `runs` only those of the id's launches up to that one: a later launch may
+        have failed meanwhile. Returns how many there were."""
 
     def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
         """A page of up to `limit` failures, newest first, and what the next page begins `after`, None at the end. A page costs

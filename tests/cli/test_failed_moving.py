@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from spoolq.app import SpoolQ
 from spoolq.failurelog import entry
 from spoolq.failurelog.files import FailureFiles
 from spoolq.job import Failure
+from spoolq.store.sqlite.store import SQLiteStore
 from tests.cli.conftest import Run
 from tests.s3 import BUCKET, S3
 from tests.servers import Server
@@ -199,6 +201,21 @@ def test_a_job_without_an_id_is_put_back_once(run: Run) -> None:
     for expected in (1, 0):
         assert run("failed", "retry", "--all", "--from", "log", "--json", "--url", URL).json["retried"] == expected
     assert ready(run) == 1
+
+
+def test_one_that_fails_again_at_once_is_in_the_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(failure("a"))
+    FailureFiles(Path("log").absolute()).append([entry.written(failure("a"))])
+    put = SQLiteStore.put
+
+    def put_and_fail(store: SQLiteStore, *args: Any, **options: Any) -> list[bool]:
+        new = put(store, *args, **options)
+        store.failures.add([failure("a", run=1)])  # a worker was quick
+        return new
+
+    monkeypatch.setattr(SQLiteStore, "put", put_and_fail)
+    assert run("failed", "retry", "--all", "--from", "log", "--json", "--url", URL).json["retried"] == 1
+    assert listed(run) == ["a"]
 
 
 def test_what_was_redacted_can_be_seen_and_not_be_put_back(run: Run) -> None:

@@ -300,6 +300,15 @@ def test_the_oldest_are_retired_by_count(store: Store, failed: list[str]) -> Non
     assert [kept.id for kept in store.failures.page()] == ["id4"]
 
 
+def test_of_launches_up_to_one_they_are_removed(store: Store) -> None:
+    for n in (1, 2, 3):
+        launches = [wire.message(Job(str(n), "t", "q", ("x",), run=run)).payload for run in (1, 0, 2)]
+        store.failures.add([replace(numbered(n), payload=payload) for payload in launches])
+    assert store.failures.remove(["1", "2"], runs={"1": 1, "2": 0, "3": 2}) == 3
+    left = [(kept.id, wire.run_of(kept)) for kept in store.failures.page()]
+    assert sorted(left) == [("1", 2), ("2", 1), ("2", 2), ("3", 0), ("3", 1), ("3", 2)]
+
+
 def test_those_between_others_are_removed_from_a_long_log(store: Store) -> None:
     some = [numbered(n) for n in range(500)]
     store.failures.add(some)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spoolq import wire
@@ -82,14 +82,18 @@ class RedisFailures:
             self._walk(settle, wanted)
         return done
 
-    def remove(self, ids: Collection[str]) -> int:
-        """Delete all entries of these ids. Returns how many there were."""
+    def remove(self, ids: Collection[str], *, runs: Mapping[str, int] | None = None) -> int:
+        """Delete all entries of these ids, or those of launches up to that one. Returns how many there were."""
         wanted = set(ids)
         done = 0
 
         def settle(entries: Entries) -> int:
             nonlocal done
-            over = [(-place - 1, entry) for place, entry, failure in entries if failure.id in wanted]
+            over = [
+                (-place - 1, entry)
+                for place, entry, failure in entries
+                if failure.id in wanted and (runs is None or wire.run_of(failure) <= runs[failure.id])
+            ]
             done += self._delete(over)
             return len(over)
 

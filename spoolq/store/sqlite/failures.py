@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spoolq import wire
@@ -85,15 +85,24 @@ class SQLiteFailures:
                 done += self._writer.run(work)
         return done
 
-    def remove(self, ids: Collection[str]) -> int:
-        """Delete all entries of these ids. Returns how many there were."""
+    def remove(self, ids: Collection[str], *, runs: Mapping[str, int] | None = None) -> int:
+        """Delete all entries of these ids, or those of launches up to that one. Returns how many there were."""
         done = 0
         for chunk in _chunks(ids):
 
             def work(session: Session, chunk: Sequence[str] = chunk) -> int:
                 return sum(session.execute(SQL["remove"], (id,)).rowcount for id in chunk)
 
-            done += self._writer.run(work)
+            def those(session: Session, chunk: Sequence[str] = chunk) -> int:
+                over = [
+                    (n, id)
+                    for id in chunk
+                    for n, found in session.all(SQL["of"], (id,))
+                    if wire.run_of(wire.decode_failure(found)) <= (runs or {})[id]
+                ]
+                return sum(session.execute(SQL["take_out"], one).rowcount for one in over)
+
+            done += self._writer.run(work if runs is None else those)
         return done
 
     def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
