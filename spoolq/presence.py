@@ -11,6 +11,7 @@ survives a SIGKILL.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -71,15 +72,19 @@ class Presence:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._fd = os.open(mine, flags, 0o600, dir_fd=folder)
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.pwrite(self._fd, bytes(size), 0)  # room is had now: a write into memory that the disk has none for is a SIGBUS
+                # room is had now: a write into memory that the disk has none for is a SIGBUS
+                if os.pwrite(self._fd, bytes(size), 0) < size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._map = mmap.mmap(self._fd, size)
                 self._map[: self._base] = (_HEAD.pack(_MAGIC, len(facts), self._slots, 0.0, 0.0) + facts).ljust(self._base, b"\0")
                 os.rename(mine, self._info.key, src_dir_fd=folder, dst_dir_fd=folder)  # complete and locked from the first look
         except OSError as error:
             log.warning("no place for a worker's file (%s): should it die, its jobs run again when its lease is over", error)
             self.abandon()
+            with suppress(OSError), self._folder.opened() as folder:
+                os.unlink(mine, dir_fd=folder)
             return False
-        _own.add(self)
+        _opened.add(self)
         return True
 
     def begin(self, slot: int, token: str, kill_after: float | None) -> None:
@@ -136,6 +141,7 @@ class Seen:
         self._folder, self._name = folder, name
         with folder.opened() as opened:
             self._fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
+        _opened.add(self)
         try:
             about = os.fstat(self._fd)
             if not stat.S_ISREG(about.st_mode) or not _HEAD.size < about.st_size <= _MOST:
@@ -195,7 +201,9 @@ class Seen:
         """Let go of it."""
         if hasattr(self, "_map"):
             self._map.close()
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> Seen:
         return self
@@ -226,12 +234,16 @@ def _read(text: bytes) -> tuple[WorkerInfo, str]:
         raise ValueError(f"a worker's file that can't be read: {error}") from None
 
 
-_own: weakref.WeakSet[Presence] = weakref.WeakSet()
+_opened: weakref.WeakSet[Presence | Seen] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for presence in list(_own):
-        presence.abandon()
+    """A forked child keeps no descriptor of them: neither a lock that outlives its holder, nor hundreds of a large pool."""
+    for one in list(_opened):
+        if isinstance(one, Presence):
+            one.abandon()
+        else:
+            one.close()
 
 
 os.register_at_fork(after_in_child=_after_fork)

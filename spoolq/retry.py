@@ -150,6 +150,14 @@ def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng:
     return RetryAt(now + wait, f"{what}; {ordinal} in {wait:.3g} s{remark}")
 
 
+def died_too_often(policy: RetryPolicy, job: Job) -> str | None:
+    """Why a job isn't begun any more. Who settled its worker's death may have been one that doesn't know its task, and so not
+    what its policy says. None: it may be begun."""
+    if job.crashes and issubclass(WorkerDied, policy.give_up_on):
+        return "WorkerDied is among give_up_on"
+    return _crashed(job.crashes, policy.max_crashes) if job.crashes >= policy.max_crashes else None
+
+
 def last_chance(policy: RetryPolicy, job: Job) -> bool:
     """Whether the job is given up if its worker dies once more. Then it must run alone, or another's death would be taken for its
     own: several jobs of a process die together, and nobody can tell which of them it was."""

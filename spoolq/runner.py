@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from spoolq import history, traces, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
-from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, last_chance, put_off
+from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from spoolq.version import VERSION
@@ -160,6 +160,9 @@ class Runner:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
             return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
+        if (reason := died_too_often(task.policy, job)) is not None:
+            attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
+            return self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE)
         if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
             return RetryLater(claim.payload, later.at, later.reason)
         token = _current.set(Current(job, self._store))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -95,6 +96,29 @@ def test_without_a_place_nothing_is_written_and_nothing_fails(tmp_path):
     presence.beat(0)
     presence.vanish()
     assert names(nowhere) == []
+
+
+def test_where_only_a_part_of_it_has_room_there_is_none_and_nothing_is_left_behind(folder, caplog):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = Presence(folder, info("large"), 100)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # as on a disk that is nearly full, a part is written
+    try:
+        assert not made.appear()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "no place for a worker's file" in caplog.text
+    assert os.listdir(folder.path) == []
+
+
+def test_a_forked_child_has_no_file_of_others_open(folder, presence):
+    with Seen(folder, "w1"), Seen(folder, "w1"):
+        child = os.fork()
+        if not child:
+            opened = [
+                os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")
+            ]
+            os._exit(sum([path.startswith(folder.path) for path in opened]))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_slots_that_were_not_foreseen_and_tokens_of_any_length_do_no_harm(folder, presence):

@@ -328,3 +328,13 @@ def test_a_job_of_an_unknown_task_that_kills_its_worker_is_given_up_after_three(
     assert failure_of(runner().died(claim(crashes=2))).exception == "WorkerDied"
     foreign = b'{"class":"note","queue":"q","args":[],"crashes":"many","history":"long"}'
     assert isinstance(runner().died(claim(foreign)), RetryLater)
+
+
+@pytest.mark.parametrize("policy", [{"max_crashes": 1}, {"max_crashes": 5, "give_up_on": (WorkerDied,)}])
+def test_what_must_not_be_begun_again_is_not_also_where_somebody_without_its_task_settled_the_death(policy: Any) -> None:
+    ran: list[Any] = []
+    settled = runner().died(claim())
+    assert isinstance(settled, RetryLater)
+    failure = failure_of(runner(lambda: ran.append(1), **policy).run(claim(settled.payload)))
+    assert (failure.exception, failure.attempts, ran) == ("WorkerDied", 1, [])
+    assert "max_crashes=1" in failure.backtrace[0] or "give_up_on" in failure.backtrace[0]
