@@ -87,9 +87,12 @@ class SpoolQ(Producer):
 
         Raises ConfigError for queues that can't be, and for an `async def` task where there is no event loop.
         """
-        from spoolq.membership import Membership
+        from spoolq.membership import Membership, counted
         from spoolq.worker import Worker
 
+        counted("threads", threads, 1000)
+        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0):
+            raise ConfigError(f"grace={grace!r}: a number of seconds from 0 up is needed, or None for the setting's")
         selection = self._selection(queues)
         spool, folder, key = self.spool, self._workers_folder(), ""
         if seat is None:
@@ -138,11 +141,16 @@ class SpoolQ(Producer):
         Raises ConfigError for numbers that are none, for queues that can't be, and where there is no place for the files by which
         a pool watches over its processes.
         """
+        from spoolq.membership import Membership, counted
         from spoolq.pool import Pool
         from spoolq.starting import Fork, Spawn
 
         self._prepared_sink()  # here as well: what is wrong is said before processes are started
-        least, most = processes
+        if not isinstance(processes, tuple) or len(processes) != 2:
+            raise ConfigError(f"processes={processes!r}: a pair of numbers is needed, at least and at most, as in (2, 6)")
+        least, most = (counted("processes", each) for each in processes)
+        counted("threads", threads, 1000)
+        Membership(max_jobs=options.get("max_jobs"), max_memory=options.get("max_memory")).begin()
         options["queues"] = self._selection(options.get("queues", ()))  # before there is a process that would end for it
         options["async_concurrency"] = self.tasks.concurrency(async_concurrency)
         folder, key = self._workers_folder(), new_id()

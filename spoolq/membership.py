@@ -9,6 +9,8 @@ from spoolq import units
 from spoolq.errors import ConfigError
 from spoolq.runtime import Folder
 
+_OWN = 8 << 20  # bytes that a process of a pool has at least beside what was imported
+
 RECYCLED = 85
 """The exit code of a pool's process that has done or eaten as much as it may, and is to be started anew."""
 
@@ -33,11 +35,19 @@ class Membership:
 
     def __post_init__(self) -> None:
         for name in ("max_jobs", "max_memory"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}={value!r}: a whole number from 1 up is needed")
+            if (value := getattr(self, name)) is not None:
+                counted(name, value)
         if self.max_memory is not None and importlib.util.find_spec("psutil") is None:
             raise ConfigError("max_memory needs: pip install 'spoolq[worker]'")
+
+    def begin(self) -> None:
+        """Before a pool's processes are started. Raises ConfigError where each would be too large as it begins, and replaced
+        after one job."""
+        if self.max_memory is not None and self.max_memory < (least := _memory() + _OWN):
+            raise ConfigError(
+                f"max_memory={units.say_size(self.max_memory)}: a process with this application needs"
+                f" {units.say_size(least)} before it has run anything; give it more"
+            )
 
     def worn(self, ran: int) -> str:
         """Why another process should be started in place of this one, which ran so many jobs; empty when there is no reason.
@@ -50,6 +60,13 @@ class Membership:
 
 
 ALONE = Membership()
+
+
+def counted(name: str, value: object, most: int | None = None) -> int:
+    """A number of things, 1 at least. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        raise ConfigError(f"{name}={value!r}: a whole number from 1 {'up' if most is None else f'to {most}'} is needed")
+    return value
 
 
 def _memory() -> int:

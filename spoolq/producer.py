@@ -133,7 +133,7 @@ class Producer:
             if not callable(body):
                 raise ConfigError(f"{target!r} can't be a task: a task is a function, or a class with perform")
             named = name or getattr(body, "__name__", "<")
-            if not isinstance(named, str) or (not name and named.startswith("<")):  # a lambda, a partial
+            if not isinstance(named, str) or name == "" or (not name and named.startswith("<")):  # a lambda, a partial
                 raise ConfigError(f"{target!r} has no name to be called by: give it one, q.task(name=…)")
 
             def option(key: str, given: Any, default: Any) -> Any:

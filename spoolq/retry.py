@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,10 +90,26 @@ class RetryPolicy:
             raise ConfigError(f"max_crashes={self.max_crashes!r}: a whole number from 1 up is needed")
         if self.retry_for is not None:
             object.__setattr__(self, "retry_for", _span(self.retry_for))
-        if self.backoff is not None and not callable(self.backoff):
-            raise ConfigError(f"backoff={self.backoff!r}: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30)")
+        if self.backoff is not None and not _waits(self.backoff):
+            raise ConfigError(
+                f"backoff={self.backoff!r}: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30), or a function of"
+                " one argument that returns seconds"
+            )
         for name in ("retry_on", "give_up_on"):
             object.__setattr__(self, name, _classes(name, getattr(self, name)))
+
+
+def _waits(backoff: object) -> bool:
+    """Whether it can be asked for a wait: not a class that was never called, and none of tenacity's other parts."""
+    if not callable(backoff) or isinstance(backoff, type) or type(backoff).__module__ in ("tenacity.stop", "tenacity.retry"):
+        return False
+    try:
+        inspect.signature(backoff).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # one that is written in C may not say
+        return True
+    return True
 
 
 def _whole(value: object, least: int) -> bool:

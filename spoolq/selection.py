@@ -101,6 +101,8 @@ def parse(queues: str | Sequence[str] | Selection) -> Selection:
     """
     if isinstance(queues, Selection):
         return queues
+    if not isinstance(queues, Iterable):
+        raise ConfigError(f"queues={queues!r}: a text is needed, or a list of texts, such as 'critical,default:3,low:1'")
     parts = queues.split(",") if isinstance(queues, str) else list(queues)
     entries: dict[str, Entry] = {}
     without: list[str] = []

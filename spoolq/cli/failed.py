@@ -11,7 +11,7 @@ import click
 
 from spoolq.cli import attempts
 from spoolq.cli.failed_change import prune, remove, retry
-from spoolq.cli.failed_choice import asking, choice_options, from_option, read
+from spoolq.cli.failed_choice import asking, choice_options, from_option, place_alone, read
 from spoolq.cli.failed_transfer import export, import_
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option
@@ -37,7 +37,7 @@ for _command in (retry, remove, export, import_, prune):
 
 
 @failed.command("list")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
 @click.option("--skip", type=click.IntRange(0), default=0, help="Leave out the newest so many.")
 @choice_options
 @from_option
@@ -50,6 +50,7 @@ def list_(given: Given, limit: int, skip: int, choice: Choice, origin: str | Non
     Those chosen by --task and the like aren't counted whole: looking ends with the limit.
     """
     if origin is not None:
+        place_alone(where)
         _list_from(source(origin), choice, limit, skip, as_json)
         return
     q = given.open()
@@ -76,7 +77,7 @@ def list_(given: Given, limit: int, skip: int, choice: Choice, origin: str | Non
 def _list_from(place: Source, choice: Choice, limit: int, skip: int, as_json: bool) -> None:
     with asking(place.name):
         failures = (record.failure for record in read(place, choice))
-        found = list(islice(_listed("file", failures, Choice()), skip, skip + limit))
+        found = list(islice(_listed(_kind(place), failures, Choice()), skip, skip + limit))
     if as_json:
         emit({"from": place.name, "failures": [summary for _, summary in found]})
     elif found:
@@ -96,7 +97,7 @@ def _table(found: Sequence[Listed], total: int | None) -> None:
         ("FAILED", "JOB", "TASK", "QUEUE", "IN", "ERROR"),
         [
             (
-                f"{say_age(now - failed_at)} ago",
+                f"{say_age(now - failed_at)} ago" if failed_at > 0 else "-",  # one that can't be read says no time
                 failure["id"],
                 failure["task"],
                 failure["queue"],
@@ -119,6 +120,7 @@ def _table(found: Sequence[Listed], total: int | None) -> None:
 def show(given: Given, id: str, origin: str | None, where: str, as_json: bool) -> None:
     """All that is known of the failure of job ID. Its error, backtrace, attempts, and payload with the arguments."""
     if origin is not None:
+        place_alone(where)
         _show_from(source(origin), id, as_json)
         return
     for place in places(given.open(), where):
@@ -150,7 +152,11 @@ def _show_from(place: Source, id: str, as_json: bool) -> None:
         record = next((one for one in place.records() if one.failure.id == id), None)
     if record is None:
         raise Fault(f"no failure of a job {clean(id)!r} in {clean(place.name)}")
-    _show("file", place.name, record.failure, as_json)
+    _show(_kind(place), place.name, record.failure, as_json)
+
+
+def _kind(place: Source) -> str:
+    return "bucket" if "://" in place.name else "file"
 
 
 def _show(name: str, where: str, failure: Failure, as_json: bool) -> None:

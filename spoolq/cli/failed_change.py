@@ -11,7 +11,7 @@ import click
 
 from spoolq import units
 from spoolq.app import SpoolQ
-from spoolq.cli.failed_choice import asking, choice_options, chosen, from_option, must_choose, read
+from spoolq.cli.failed_choice import asking, choice_options, chosen, from_option, must_choose, place_alone, read
 from spoolq.cli.faults import PROBLEM
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint, jobs
@@ -54,6 +54,7 @@ def retry(
     """
     must_choose(ids, every, choice)
     if origin is not None:
+        place_alone(where)
         _retry_from(given.open(), origin, ids, choice, dry_run, as_json)
         return
     found, missing = chosen(given, ids, choice, where)

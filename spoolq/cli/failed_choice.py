@@ -68,6 +68,12 @@ def choice_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def place_alone(where: str) -> None:
+    """Raise UsageError where a store is named beside `--from`, which would be passed over in silence."""
+    if where != "all":
+        raise click.UsageError("--in is for the stores' lists, --from for another place: give one of them")
+
+
 def must_choose(ids: Sequence[str], every: bool, choice: Choice) -> None:
     """Raise UsageError unless the failures meant are named in one way."""
     if ids and (every or choice):

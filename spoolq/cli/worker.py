@@ -76,7 +76,7 @@ def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sea
     callback=_queues,
     help="In order of priority: A first, then of 3 jobs 2 of B and 1 of C. Also '*', 'bulk_*', '!slow'. [those of the tasks]",
 )
-@click.option("--threads", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at the same time.")
+@click.option("--threads", metavar="N", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at the same time.")
 @click.option(
     "--async-concurrency",
     metavar="N",

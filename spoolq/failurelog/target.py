@@ -19,6 +19,7 @@ CREDENTIALS = {
 """The schemes of buckets, and the variables from which their client reads who it is."""
 
 EXPECTED = "expected a directory, file:///directory, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
+_SCHEME = re.compile(r"(file|s3|gs|az):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = re.compile(r"[A-Za-z0-9._=+-]+(/[A-Za-z0-9._=+-]+)*")
 
@@ -43,6 +44,8 @@ def target(text: object, what: str = "failure_log") -> Target:
     value = os.fspath(text).strip() if isinstance(text, str) else os.fspath(text)
     scheme, found, rest = value.partition("://")
     if not found:
+        if mistyped := _SCHEME.match(value):  # s3:/bucket would be a directory of that name
+            raise ConfigError(f"{what}: {value}: two slashes are missing after {mistyped[0]}, or write ./{value} for a directory")
         return Target("files", os.path.abspath(Path(value).expanduser()))
     if "@" in rest or "?" in rest or "#" in rest:  # whatever it is, it may be a secret
         raise ConfigError(

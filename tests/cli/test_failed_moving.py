@@ -257,6 +257,20 @@ def test_a_place_that_is_none_is_named(run: Run, place: str, says: str) -> None:
         assert (said.code, says in said.err, "hunter2" in said.err) == (78, True, False)
 
 
+@pytest.mark.parametrize("args", [("list",), ("show", "j0"), ("retry", "--all")])
+def test_a_store_beside_another_place_is_refused(run: Run, three: list[str], args: tuple[str, ...]) -> None:
+    assert run("failed", "export", "failures.jsonl", "--url", URL).code == 0
+    said = run("failed", *args, "--from", "failures.jsonl", "--in", "primary", "--url", URL)
+    assert said.code == 2
+    assert "give one of them" in said.err
+
+
+def test_what_cant_be_read_has_no_time(run: Run) -> None:
+    Path("failures.jsonl").write_text("no failure\n")
+    [line] = [line for line in run("failed", "list", "--from", "failures.jsonl").out.splitlines() if "(unreadable)" in line]
+    assert line.split()[0] == "-"
+
+
 def test_an_app_redacts_what_it_exports(run: Run) -> None:
     Path("hushed.py").write_text(
         "from spoolq import SpoolQ\n"

@@ -311,6 +311,7 @@ def test_hup_opens_log_files_anew_in_all_processes(one_box: Place) -> None:
         (("--processes", "two"), "MIN:MAX such as 2:8"),
         (("--max-jobs", "5"), "need --processes"),
         (("--processes", "1", "--max-memory", "much"), "a size such as 512MiB"),
+        (("--processes", "1", "--max-memory", "30MiB"), "before it has run anything; give it more"),
         (("--processes", "1", "--seat", "x"), "what a pool gives"),
     ],
 )

@@ -171,3 +171,26 @@ def test_a_setting_that_there_is_not() -> None:
         SpoolQ("redis://h", dedline="1s")
     with pytest.raises(ConfigError, match=r"^unknown setting 'colour'; the settings are url, spool, "):
         SpoolQ("redis://h", colour="red")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda q: q.worker(threads=0), "threads=0: a whole number from 1 to 1000"),
+        (lambda q: q.worker(threads="4"), "threads='4'"),
+        (lambda q: q.worker(grace="25s"), "grace='25s': a number of seconds"),
+        (lambda q: q.worker(grace=-1), "grace=-1"),
+        (lambda q: q.worker(queues=5), "queues=5: a text is needed"),
+        (lambda q: q.pool(2), "processes=2: a pair of numbers is needed, at least and at most"),
+        (lambda q: q.pool("2:6"), "processes='2:6'"),
+        (lambda q: q.pool((1, 2, 3)), r"processes=\(1, 2, 3\)"),
+        (lambda q: q.pool((0, 2)), "processes=0: a whole number from 1 up"),
+        (lambda q: q.pool((3, 2)), "processes=3:2"),
+        (lambda q: q.pool((1, 2), threads=True), "threads=True"),
+        (lambda q: q.pool((1, 2), max_jobs=0), "max_jobs=0: a whole number from 1 up"),
+        (lambda q: q.pool((1, 2), max_memory=5), "max_memory=5 B: a process with this application needs"),
+    ],
+)
+def test_what_can_be_no_worker_and_no_pool(q: SpoolQ, make: Callable[[Any], object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        make(q)

@@ -166,7 +166,7 @@ def broken(state: object) -> float:
         (lambda state: "5", "its backoff gave '5', not seconds"),
         (lambda state: float("nan"), "its backoff gave nan, not seconds"),
         (lambda state: True, "its backoff gave True, not seconds"),
-        (lambda: 5, "its backoff raised TypeError"),
+        (lambda state: state(), "its backoff raised TypeError"),
     ],
 )
 def test_a_broken_backoff_gives_the_default_and_says_so(backoff: Callable[..., object], remark: str) -> None:
@@ -417,6 +417,10 @@ def test_a_job_with_retry_for_alone_ends_in_time(retry_for: float, rng: random.R
         ({"max_crashes": 2.0}, "max_crashes=2.0"),
         ({"backoff": 30}, "backoff=30: a tenacity wait is needed, as in backoff=tenacity.wait_fixed(30)"),
         ({"backoff": "exponential"}, "backoff='exponential'"),
+        ({"backoff": tenacity.wait_fixed}, "a tenacity wait is needed"),
+        ({"backoff": tenacity.stop_after_attempt(3)}, "a tenacity wait is needed"),
+        ({"backoff": tenacity.retry_if_result(bool)}, "a tenacity wait is needed"),
+        ({"backoff": lambda: 30}, "a function of one argument that returns seconds"),
         ({"retry_on": (ValueError, "OSError")}, "retry_on: 'OSError' is no exception class"),
         ({"retry_on": ValueError()}, "retry_on: ValueError() is no exception class"),
         ({"retry_on": None}, "retry_on: None is no exception class"),

@@ -29,6 +29,7 @@ def test_places(text: str, found: Target) -> None:
 
 def test_a_relative_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    assert target("./s3:x") == Target("files", str(tmp_path / "s3:x"))
     assert target("logs") == Target("files", str(tmp_path / "logs"))
     assert target(Path("logs")) == Target("files", str(tmp_path / "logs"))
 
@@ -39,6 +40,9 @@ def test_a_relative_directory_is_made_absolute(tmp_path: Path, monkeypatch: pyte
         ("", "names no place"),
         (5, "names no place"),
         ("ftp://host/x", "unknown scheme 'ftp'"),
+        ("s3:/bucket/x", "two slashes are missing after s3:"),
+        ("S3:bucket", "two slashes are missing after S3:"),
+        ("file:/var/log", "two slashes are missing after file:"),
         ("s3://", "can't be a bucket's name"),
         ("s3://minio:9000/bucket", "AWS_ENDPOINT_URL"),
         ("s3://b/a//c", "single slashes"),
