@@ -20,7 +20,7 @@ def prepare(folder: Path, what: str, *, parents: bool = False) -> None:
         if parents:
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         make(folder)
-        with locked(folder):
+        with locked(folder, wait=False):  # whoever has it may be at it for minutes, with a bucket that hangs
             pass
     except FileNotFoundError:
         raise ConfigError(f"{what}: there is no directory {folder.parent}; make it, for the user of the worker") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,14 @@ def test_one_that_the_bucket_never_takes_holds_up_no_other(outbox: Outbox) -> No
     bucket.refuses = set()
     one.turn()
     assert set(bucket.held) == keys("a", "b", "c", "d")
+
+
+def test_a_worker_starts_while_another_uploads(outbox: Outbox) -> None:
+    with disk.locked(outbox.folder):
+        starting = threading.Thread(target=outbox.prepare, daemon=True)
+        starting.start()
+        starting.join(10)
+        assert not starting.is_alive()
 
 
 def test_one_process_at_a_time_uploads(outbox: Outbox) -> None:
