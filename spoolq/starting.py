@@ -20,6 +20,9 @@ from spoolq.worker import Worker
 
 log = logging.getLogger("spoolq.pool")
 
+_LATER = set(signals.OBEYED) - {signal.SIGTERM, signals.NOW}
+"""What would stop or kill an interpreter that still imports the application. The other two may: it holds nothing."""
+
 
 class Seat(NamedTuple):
     """What a process of the pool is told at its start: its role and key, the pool's key, a descriptor that is at its end when the
@@ -106,6 +109,10 @@ class Spawn:
     def __call__(self, role: Role, key: str, *, paused: bool) -> int:
         """As `pool.Start`."""
         seat = encode(Seat(role, key, self.pool, self.read, paused))
-        process = subprocess.Popen([*self.command, seat], pass_fds=(self.read,))  # noqa: S603 (our own command line)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _LATER)  # which it inherits, until it obeys
+        try:
+            process = subprocess.Popen([*self.command, seat], pass_fds=(self.read,))  # noqa: S603 (our own command line)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _LATER)
         process.returncode = 0  # the pool waits for it by its number
         return process.pid

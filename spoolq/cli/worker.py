@@ -172,5 +172,5 @@ def _leave(code: int) -> NoReturn:
 
 
 def _again() -> list[str]:
-    """This command once more, without the seat that it then gets."""
-    return [sys.executable, "-m", "spoolq", *sys.argv[1:], "--seat"]
+    """This command once more, without the seat that it then gets: an option, so no `--` may be before it."""
+    return [sys.executable, "-m", "spoolq", *(each for each in sys.argv[1:] if each != "--"), "--seat"]

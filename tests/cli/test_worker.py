@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from spoolq.cli.worker import _again
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -109,3 +111,8 @@ def test_queues_that_make_no_sense_are_refused_before_anything_is_opened(run: Ru
 @pytest.mark.parametrize("args", [("--threads", "0"), ("--grace", "long"), ("--queues", ", ,"), ()])
 def test_wrong_usage(run: Run, args: tuple[str, ...]) -> None:
     assert run("worker", *(("shop:q", *args) if args else ())).code == 2
+
+
+def test_a_spawned_process_gets_its_seat_as_an_option_also_behind_two_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["spoolq", "worker", "--processes", "2", "--", "shop.jobs:q"])
+    assert _again()[1:] == ["-m", "spoolq", "worker", "--processes", "2", "shop.jobs:q", "--seat"]

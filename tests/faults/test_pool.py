@@ -185,6 +185,26 @@ def test_a_pool_holds_no_more_claims_than_it_can_run(place: Place) -> None:
     assert place.left() == {"ready": 26, "claimed": 4}
 
 
+def test_a_spawned_process_that_still_imports_is_neither_stopped_nor_ended_by_what_it_doesnt_obey_yet(one_box: Place) -> None:
+    module = one_box.folder / "app_under_test.py"
+    module.write_text(
+        "import os, sys\nfrom pathlib import Path\nfrom tests.waiting import eventually\n"
+        "if '--seat' in sys.argv:\n"
+        "    Path(__file__).with_name(f'importing-{os.getpid()}').touch()\n"
+        "    eventually(Path(__file__).with_name('may-end').exists, within=60)\n" + module.read_text()
+    )
+    worker = one_box.worker("--processes", "1", "--start", "spawn")
+    eventually(lambda: len(list(one_box.folder.glob("importing-*"))) == 2, what="two processes that import")
+    for number in (signal.SIGTTIN, signal.SIGHUP, signal.SIGTTIN):
+        worker.send(number)
+    eventually(lambda: worker.said("SIGHUP") and worker.said("1 process(es) wanted"))
+    (one_box.folder / "may-end").touch()
+    id = one_box.enqueue("note")
+    eventually(lambda: one_box.runs()[id] == 1)
+    assert not worker.said("ended by SIG")
+    worker.end_pool()
+
+
 # its size
 
 
