@@ -51,7 +51,7 @@ def show(given: Given, as_json: bool) -> None:
 @command_options(level="ERROR")
 def check(given: Given, as_json: bool) -> None:
     """Whether the settings can be used. Redis's login and the options of its URL, the file of the spool or queue, and the places
-    of failure_log are tried too. That Redis is away is no fault of a setting, and is said.
+    of failure_log are tried too. That Redis or a bucket can't be reached is no fault of a setting, and is said.
 
     Exit 0 yes, 1 something is odd, 78 no.
     """
@@ -62,7 +62,7 @@ def check(given: Given, as_json: bool) -> None:
     findings = [("warning", warning) for warning in q.origins.warnings]
     findings += [("error", text) for text in _folder(q.settings, q.origins) or _file(q)]
     findings += _redis(q)
-    findings += [("error", text) for text in _failure_log(q)]
+    findings += _failure_log(q)
     _finish(findings, as_json)
 
 
@@ -79,7 +79,7 @@ def _redis(q: SpoolQ) -> list[tuple[str, str]]:
     return []
 
 
-def _failure_log(q: SpoolQ) -> list[str]:
+def _failure_log(q: SpoolQ) -> list[tuple[str, str]]:
     """What is wrong with the places where failures are written. In a bucket a small object is written, once."""
     if not q.settings.failure_log:
         return []
@@ -88,15 +88,22 @@ def _failure_log(q: SpoolQ) -> list[str]:
     from spoolq.failurelog.target import target
     from spoolq.failurelog.uploader import probe
 
-    wrong: list[str] = []
+    wrong: list[tuple[str, str]] = []
     for place in map(target, q.settings.failure_log):
         try:
             if place.kind == "files":
                 disk.look(Path(place.place), "failure_log")
             else:
                 probe(ObstoreBucket(place))
-        except (ConfigError, BucketError) as error:
-            wrong.append(str(error))
+        except BucketError as error:
+            if error.reason == "unreachable":
+                wrong.append(
+                    ("warning", f"{error}; failures would wait on this disk (AWS_ENDPOINT_URL and the like say where it is)")
+                )
+            else:
+                wrong.append(("error", str(error)))
+        except ConfigError as error:
+            wrong.append(("error", str(error)))
     return wrong
 
 

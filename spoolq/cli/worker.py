@@ -15,6 +15,7 @@ from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
 from spoolq.errors import ConfigError
 from spoolq.selection import Selection, parse
+from spoolq.version import VERSION
 
 if TYPE_CHECKING:
     from spoolq.starting import Seat
@@ -124,6 +125,9 @@ def worker(
         log.warning("%s has no tasks: every job will fail as unknown; import the modules that define them in APP", given.app)
     elif unused := [queue for queue in queues.names if queue not in q.queues()] if queues else []:
         log.warning("%s: no task of %s has it for its own (they have %s)", ", ".join(unused), given.app, ", ".join(q.queues()))
+    if seat is None:
+        where = q.settings.sqlite_path or f"{q.settings.destination}, spool {q.settings.spool_path}"
+        log.info("spoolq %s works for %s: %s", VERSION, given.app, where)
     options: dict[str, Any] = {
         "queues": queues or (),
         "threads": threads,

@@ -305,6 +305,7 @@ def test_ttin_brings_stacks_and_a_line_of_each_process(one_box: Place) -> None:
     eventually(lambda: len(worker.said("Current thread")) == 4)  # its own, the housekeeper's, the two workers'
     worker.end_pool()
     assert worker.said("pool: has ended")
+    assert len(worker.said("works for app_under_test:q: ")) == 1
 
 
 def test_hup_opens_log_files_anew_in_all_processes(one_box: Place) -> None:
