@@ -63,7 +63,7 @@ def doomed(value=None):
     tell("BEGIN", value)
     eventually((here / "gate").exists, within=60)
     tell("RUN", value)
-    if current_job().attempt == 0:
+    if current_job().fresh:
         raise ValueError("no luck")
 
 @q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
