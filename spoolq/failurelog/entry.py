@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from spoolq import jsjson, wire
+from spoolq import jsjson, stamps, wire
 from spoolq.job import Failure
 
 log = logging.getLogger("spoolq.failures")
@@ -41,24 +41,28 @@ class Record(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`id.run.attempts`, in characters that every file system and bucket takes."""
+        """`id.run.attempts.time`, in characters that every file system and bucket takes. The time is that of the failure: others
+        than spoolq put a job back as it was, and then it fails again with the same numbers."""
         id = self.failure.id
         if len(id) > _LONGEST or not _PLAIN.issuperset(id):
             readable = "".join(char if char in _PLAIN else "_" for char in id[:_LONGEST])
             id = f"{readable}-{sha256(id.encode(errors='replace')).hexdigest()[:12]}"
-        return f"{id}.{self.run}.{self.failure.attempts}"
+        return f"{id}.{self.run}.{self.failure.attempts}.{_time(self.failure.failed_at)}"
 
     @property
     def key(self) -> str:
-        """Its object in a bucket: `2026/11/26/id.run.attempts.json`, by the day on which it failed (UTC)."""
+        """Its object in a bucket: `2026/11/26/id.run.attempts.090000.json`, by the day on which it failed (UTC)."""
         return f"{day(self.failure.failed_at)}/{self.name}.json"
 
 
 def day(at: float) -> str:
     """`2026/11/26`, of epoch seconds."""
-    from spoolq import stamps
-
     return stamps.iso(at)[:10].replace("-", "/")
+
+
+def _time(at: float) -> str:
+    """`090000`, or `090000250000` with microseconds, of epoch seconds."""
+    return "".join(filter(str.isdigit, stamps.iso(at)[11:]))
 
 
 def read(line: bytes) -> Record:

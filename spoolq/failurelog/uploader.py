@@ -19,7 +19,7 @@ _FILES, _BYTES = 200, 4 << 20  # of one turn, about
 
 
 class Uploader:
-    """One object for each failure, its key made of the job's id, run and attempts, so that uploading twice is uploading once.
+    """One object for each failure, its key made of id, run, attempts and time, so that uploading twice is uploading once.
 
     Safe beside others, and to be killed anywhere: a file is removed when all that it holds is in the bucket. One that the bucket
     doesn't take goes behind the others.

@@ -290,11 +290,11 @@ def test_out_to_a_bucket_and_back(run: Run, three: list[str], s3: S3) -> None:
         assert run("failed", "export", PLACE, "--url", URL).code == 0
     day = time.strftime("%Y/%m/%d", time.gmtime(time.time() - 60))
     assert len(s3.objects()) == 3
-    assert f"app/{day}/j2.0.4.json" in s3.objects()
+    [key] = [key for key in s3.objects() if key.startswith(f"app/{day}/j2.0.4.")]
     assert sorted(listed(run, "--from", PLACE)) == three
     assert listed(run, "--from", PLACE, "--error", "timelimit") == ["j1"]
     assert listed(run, "--from", PLACE, "--since", "400d", "--before", "300d") == []
-    assert listed(run, "--from", f"{PLACE}/{day}/j2.0.4.json") == ["j2"]
+    assert listed(run, "--from", PLACE.removesuffix("app") + key) == ["j2"]
     run("failed", "remove", "--all", "--yes", "--url", URL)
     assert run("failed", "import", PLACE, "--json", "--url", URL).json["added"] == 3
     assert run("failed", "import", PLACE, "--json", "--url", URL).json["added"] == 0

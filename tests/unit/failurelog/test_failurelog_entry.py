@@ -11,7 +11,7 @@ import pytest
 
 from spoolq import wire
 from spoolq.failurelog import entry
-from tests.unit.failurelog.hands import failure
+from tests.unit.failurelog.hands import THEN, failure
 
 EXACT = b'{"class":"send","queue":"mail","args":[1.0,"hunter2",12345678901234567890],"id":"a"}'
 
@@ -22,15 +22,16 @@ def test_it_is_the_entry_of_the_stores_list() -> None:
     assert entry.read(line) == entry.Record(failure(), 0, False, line)
 
 
-def test_its_key_is_the_day_the_id_the_run_and_the_attempt() -> None:
-    assert entry.read(entry.written(failure("a", run=2))).key == "2026/11/26/a.2.4.json"
+def test_its_key_is_the_day_the_id_the_run_the_attempt_and_the_time() -> None:
+    assert entry.read(entry.written(failure("a", run=2))).key == "2026/11/26/a.2.4.090000.json"
+    assert entry.read(entry.written(failure("a", run=2, at=THEN + 0.25))).key == "2026/11/26/a.2.4.090000250000.json"
 
 
 @pytest.mark.parametrize("id", ["a/b", "../../etc", "ü" * 150, "x" * 200, "a b", "%2f", "a\\b", "a\n"])
 def test_any_id_makes_a_key(id: str) -> None:
     key = entry.Record(failure(id), 0, False, b"").key
     assert key.startswith("2026/11/26/")
-    assert key.endswith(".0.4.json")
+    assert key.endswith(".0.4.090000.json")
     name = key.removeprefix("2026/11/26/")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     assert len(name) < 120
@@ -96,7 +97,7 @@ def test_a_hook_that_fails_costs_what_it_was_to_look_at(hook: Any, caplog: pytes
     assert "example.com" not in caplog.text
     record = entry.read(line)
     assert record.redacted
-    assert record.key == "2026/11/26/a.1.4.json"
+    assert record.key == "2026/11/26/a.1.4.090000.json"
     shown = json.loads(line)
     assert (shown["payload"]["class"], shown["payload"]["args"], shown["exception"]) == ("send", [], "ValueError")
     assert "the redact function raised" in shown["error"]

@@ -15,7 +15,7 @@ from spoolq.failurelog.outbox import Outbox
 from spoolq.failurelog.telling import SILENT, Telling
 from spoolq.failurelog.uploader import Uploader
 from tests.clock import Clock
-from tests.unit.failurelog.hands import FakeBucket, failure
+from tests.unit.failurelog.hands import THEN, FakeBucket, failure
 
 AWAY = BucketError("s3://bucket can't be reached: nobody listens", "unreachable")
 
@@ -36,7 +36,7 @@ def write(outbox: Outbox, *ids: str) -> None:
 
 
 def keys(*ids: str) -> set[str]:
-    return {f"2026/11/26/{id}.0.4.json" for id in ids}
+    return {f"2026/11/26/{id}.0.4.090000.json" for id in ids}
 
 
 def test_each_failure_becomes_an_object_and_leaves_the_outbox(outbox: Outbox) -> None:
@@ -45,7 +45,7 @@ def test_each_failure_becomes_an_object_and_leaves_the_outbox(outbox: Outbox) ->
     bucket = FakeBucket()
     assert uploader(outbox, bucket).turn() > 0
     assert set(bucket.held) == keys("a", "b", "c")
-    assert bucket.held["2026/11/26/a.0.4.json"] == entry.written(failure("a"))
+    assert bucket.held["2026/11/26/a.0.4.090000.json"] == entry.written(failure("a"))
     assert outbox.waiting() == []
 
 
@@ -185,3 +185,11 @@ def test_the_disk_is_left_to_the_spool(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="spool_min_free"):
         write(outbox, "a")
     assert outbox.waiting() == []
+
+
+def test_a_job_that_another_tool_put_back_as_it_was_and_that_fails_again_is_another_object(outbox: Outbox) -> None:
+    for at in (THEN, THEN + 60):
+        outbox.append([entry.written(failure("a", at=at))])
+    bucket = FakeBucket()
+    uploader(outbox, bucket).turn()
+    assert len(bucket.held.keys() - {PROBE}) == 2
