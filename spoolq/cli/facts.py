@@ -19,6 +19,7 @@ from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
+    from spoolq.failurelog.assembly import Waiting
 
 TO_CONNECT = 2.0
 """Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
@@ -53,20 +54,32 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file. `outage` is what the producers
-    of this host, those of this user, have told each other within the last seconds; None when they go to the primary."""
+    of this host, those of this user, have told each other within the last seconds; None when they go to the primary. `waiting` is
+    what is on its way from this disk to a bucket."""
 
     primary: Side
     spool: Side | None
     outage: Note | None = None
+    waiting: tuple[Waiting, ...] = ()
     at: float = field(default_factory=time.time)
 
 
 def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
     if q.settings.sqlite_path is not None:
-        return Facts(_primary(q, timeout, clock), None)
+        return Facts(_primary(q, timeout, clock), None, waiting=_waiting(q))
     note = q.hint.read()
-    return Facts(_primary(q, timeout, clock), _spool(q, timeout), note if note is not None and note.open else None)
+    outage = note if note is not None and note.open else None
+    return Facts(_primary(q, timeout, clock), _spool(q, timeout), outage, _waiting(q))
+
+
+def _waiting(q: SpoolQ) -> tuple[Waiting, ...]:
+    from spoolq.failurelog.assembly import waiting
+
+    try:
+        return tuple(waiting(q.settings))
+    except OSError:  # of another user: whose failures they are sees them
+        return ()
 
 
 def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
@@ -145,6 +158,9 @@ def document(facts: Facts) -> dict[str, Any]:
             "reason": facts.primary.reason or (facts.outage and facts.outage.reason),
             "since": facts.outage and when(facts.outage.since),
         },
+        "uploads": [
+            {"to": one.url, "outbox": str(one.folder), "files": one.files, "oldest_at": when(one.since)} for one in facts.waiting
+        ],
     }
 
 

@@ -98,6 +98,10 @@ def _print(facts: Facts, verdict: Verdict) -> None:
     _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts))
     if facts.spool is not None:
         _line("Spool", facts.spool.name, _spool(facts.spool))
+    for one in facts.waiting:
+        age = say_age(max(0.0, facts.at - one.since))
+        who = "a worker uploads them" if one.url else "failure_log names no bucket for them: see `spoolq failed import`"
+        _line("Outbox", one.url or str(one.folder), [f"{jobs(one.files, 'file')} of failures on this disk, oldest {age}", who])
     _queues(facts)
     _workers(facts)
 

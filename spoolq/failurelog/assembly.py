@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spoolq.config import digits
 from spoolq.failurelog.bucket import ObstoreBucket
 from spoolq.failurelog.files import FailureFiles
-from spoolq.failurelog.outbox import Outbox
+from spoolq.failurelog.outbox import Outbox, written
 from spoolq.failurelog.retention import Retention
 from spoolq.failurelog.sink import FailureSink, Local, Turn
 from spoolq.failurelog.target import target
@@ -64,10 +64,28 @@ def outboxes(settings: Settings) -> Path:
     return beside.with_name(f"{beside.name}-failures")
 
 
+class Waiting(NamedTuple):
+    """What waits on this disk for one bucket: how many files of failures, since when (epoch seconds), and the bucket's URL, which
+    isn't known (None) where `failure_log` names it no more."""
+
+    folder: Path
+    url: str | None
+    files: int
+    since: float
+
+
+def waiting(settings: Settings) -> list[Waiting]:
+    """The outboxes of this host that have failures in them. Only looks. Raises OSError where they can't be read."""
+    urls = {digits(place): place for place in settings.failure_log}
+    found: dict[Path, list[str]] = {}
+    for path in outboxes(settings).glob("*/[0-9]*.jsonl"):
+        found.setdefault(path.parent, []).append(path.name)
+    return [Waiting(each, urls.get(each.name), len(names), written(min(names))) for each, names in sorted(found.items())]
+
+
 def forgotten(settings: Settings) -> list[Path]:
     """Outboxes with failures in them for buckets that `failure_log` names no more: nobody uploads those."""
-    named = {digits(place) for place in settings.failure_log}
-    return sorted({path.parent for path in outboxes(settings).glob("*/[0-9]*.jsonl") if path.parent.name not in named})
+    return [each.folder for each in waiting(settings) if each.url is None]
 
 
 def retention(settings: Settings, stores: list[tuple[str, Callable[[], Store]]]) -> list[tuple[str, Turn]]:

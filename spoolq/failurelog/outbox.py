@@ -18,6 +18,12 @@ _LOOK = 5.0  # seconds for which the sum of the files is believed, apart from wh
 _numbers = itertools.count(1)
 
 
+def written(name: str) -> float:
+    """When the file of that name was written, in epoch seconds; 0 where it doesn't say."""
+    digits = name.partition("-")[0]
+    return int(digits) / 1e9 if digits.isdecimal() else 0.0
+
+
 class Outbox:
     """The files of `folder`, one for each writing, for the bucket at `url`. Several processes may write, one at a time uploads.
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from spoolq.app import SpoolQ
+from spoolq.failurelog.assembly import outbox_of
+from spoolq.failurelog.outbox import Outbox
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -144,6 +146,21 @@ def test_a_single_box(run: Run) -> None:
     assert fits(run("status", "--url", URL).out)
 
 
+def test_failures_that_wait_for_a_bucket_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOOLQ_FAILURE_LOG", "s3://bucket/web")
+    fill(URL, 1)
+    with SpoolQ(URL) as q:
+        for url in ("s3://bucket/web", "s3://old/web"):
+            box = Outbox(outbox_of(q.settings, url), url, max_bytes=1 << 20)
+            box.append([b"{}"])
+    said = run("status", "--url", URL).out
+    assert "Outbox s3://bucket/web\n       1 file of failures on this disk, oldest 0." in said
+    assert "failure_log names no bucket for them" in " ".join(said.split())
+    uploads = run("status", "--json", "--url", URL).json["uploads"]
+    assert {(one["to"], one["files"]) for one in uploads} == {("s3://bucket/web", 1), (None, 1)}
+    assert fits(said)
+
+
 def test_many_queues_are_counted_and_not_all_listed(run: Run) -> None:
     for number in range(25):
         fill(URL, 1, f"queue-{number}")
@@ -158,7 +175,7 @@ def test_json_keeps_its_keys(run: Run, server: Server, nowhere: str) -> None:
         fill(url, 1)
         for command in ("status", "health"):
             document = run(command, "--json", "--url", url).json
-            assert set(document) >= {"schema", "state", "lost", "summary", "at", "primary", "spool", "breaker"}
+            assert set(document) >= {"schema", "state", "lost", "summary", "at", "primary", "spool", "breaker", "uploads"}
             assert set(document["primary"]) >= side | {"address"}
             assert set(document["spool"]) >= side | {"path", "accepts", "refuses", "info"}
             assert set(document["breaker"]) >= {"open", "reason", "since"}
