@@ -88,7 +88,9 @@ class Timed:
 
     def text(self, limit: Limit) -> str:
         """What a limit says."""
-        name, seconds = ("timeout", self._timeout) if limit is TimeLimit else ("soft_timeout", self._soft)
+        name, seconds = ("timeout", self._timeout) if issubclass(limit, TimeLimit) else ("soft_timeout", self._soft)
+        if seconds is None:
+            return f"{limit.__name__} was raised by the task itself"
         return f"the task ran longer than its {name} of {seconds:g} s"
 
 

@@ -185,7 +185,9 @@ class Course(Timed):
                 self._watch.add(self)
             await _Steps(self, self._coroutine)
         except BaseException as raised:  # whatever it is ends this run, not the loop
-            error = self._plain(raised)
+            error = raised
+            with suppress(Exception):  # it may be the user's own kind, and this must be told of
+                error = self._plain(raised)
         if self._watch is not None:
             self._watch.remove(self)
         self.close()

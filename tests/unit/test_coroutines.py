@@ -177,7 +177,16 @@ def test_a_loop_that_there_is_not_is_an_error_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), StopAsyncIteration()],
+    [
+        ValueError("no"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        StopAsyncIteration(),
+        TimeLimit(),  # without a limit
+        SoftTimeLimit(),
+    ],
 )
 def test_whatever_it_raises_ends_an_attempt_and_not_the_loop(scene: Scene, error: BaseException) -> None:
     async def bad() -> None:
