@@ -144,14 +144,18 @@ def _write(file: IO[bytes], lines: list[bytes]) -> None:
 
 @contextmanager
 def _new(path: Path) -> Iterator[IO[bytes]]:
-    """That file, made now, for its owner alone, on the disk at the end."""
+    """That file, made now, for its owner alone, on the disk at the end; gone again where it isn't whole."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already. Nothing was exported; name another file, or a directory") from error
     except OSError as error:
         raise Fault(f"{clean(path)} can't be made: {error.strerror}. Nothing was exported", CANT_CREATE) from error
-    with os.fdopen(fd, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(fd)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -57,7 +57,13 @@ class _Folder:
 
     def records(self, *, since: float | None = None, before: float | None = None, oldest: bool = False) -> Iterator[Record]:
         for path in self._files or self._found(since, oldest):
-            with path.open("rb") as file:
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                if self._files:
+                    raise
+                continue  # a worker has deleted it meanwhile: of its files only so many are kept
+            with file:
                 yield from map(entry.read, filter(None, map(bytes.strip, forwards(file) if oldest else backwards(file))))
 
     def _found(self, since: float | None, oldest: bool) -> list[Path]:

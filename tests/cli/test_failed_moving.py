@@ -19,7 +19,7 @@ from spoolq.job import Failure
 from spoolq.store.sqlite.store import SQLiteStore
 from tests.cli.conftest import Run
 from tests.s3 import BUCKET, S3
-from tests.servers import Server
+from tests.servers import Server, free_port
 from tests.unit.failurelog.hands import failure
 
 URL = "sqlite:///jobs.db"
@@ -283,6 +283,11 @@ def test_an_app_redacts_what_it_exports(run: Run) -> None:
 
 
 # buckets
+
+
+def test_an_export_that_fails_leaves_no_file(run: Run) -> None:
+    assert run("failed", "export", "out.jsonl", "--url", f"redis://127.0.0.1:{free_port()}/0").code == 69
+    assert not Path("out.jsonl").exists()
 
 
 def test_out_to_a_bucket_and_back(run: Run, three: list[str], s3: S3) -> None:
