@@ -93,7 +93,7 @@ def import_(given: Given, origin: str, choice: Choice, dry_run: bool, as_json: b
         counts = {"added": moved.done, "known": moved.known, "redacted": len(moved.redacted), "bad": moved.bad}
         emit({"dry_run": dry_run, "from": place.name, **counts})
     else:
-        more = f" {moved.known:,} were there already." if moved.known else ""
+        more = f" {moved.known:,} {'was' if moved.known == 1 else 'were'} there already." if moved.known else ""
         click.echo(f"{'Would take' if dry_run else 'Took'} in {jobs(moved.done, 'failure')} of {clean(place.name)}.{more}")
     if _refused(moved, "taken in"):
         sys.exit(PROBLEM)
