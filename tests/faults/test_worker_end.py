@@ -79,7 +79,7 @@ def test_an_idle_worker_ends_at_once(place: Place) -> None:
 def test_paused_by_a_signal_it_takes_nothing_until_it_is_resumed(place: Place, number: signal.Signals) -> None:
     worker = place.worker().ready()
     worker.send(number)
-    eventually(lambda: worker.said("paused"))
+    eventually(lambda: worker.said("paused: running jobs go on"))
     id = place.enqueue("note")
     worker.send(signal.SIGCONT)
     eventually(lambda: worker.said("resumed"))
