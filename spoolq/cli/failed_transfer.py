@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -27,8 +26,6 @@ from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.target import target
 from spoolq.job import Failure
-
-_LINES, _BYTES = 200, 1 << 20
 
 
 @click.command()
@@ -50,8 +47,7 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
     if place.kind == "bucket":
         bucket = ObstoreBucket(place)
         with asking(place.place):
-            lines = _lines(q, choice, where)
-            while some := list(islice(lines, _LINES)):
+            for some in moving.batches(_lines(q, choice, where), len):
                 fault = next(filter(None, bucket.put([(entry.read(line).key, line) for line in some])), None)
                 if fault is not None:
                     raise fault
@@ -126,14 +122,7 @@ def _oldest_first(folder: Path, lines: Iterable[bytes], write: Callable[[list[by
         for line in lines:
             turned.write(line + b"\n")
             count += 1
-        batch: list[bytes] = []
-        for line in source.backwards(turned):
-            if line:
-                batch.append(line)
-            if len(batch) >= _LINES or sum(map(len, batch)) > _BYTES:
-                write(batch)
-                batch = []
-        if batch:
+        for batch in moving.batches(filter(None, source.backwards(turned)), len):
             write(batch)
     return count
 

@@ -71,7 +71,7 @@ def put_back(records: Iterable[Record], put: Callable[[list[Message]], list[bool
         moved.done += sum(new)
         moved.known += len(new) - sum(new)
 
-    for batch in _batches(launches(), lambda message: len(message.payload)):
+    for batch in batches(launches(), lambda message: len(message.payload)):
         launch(batch)
     return moved
 
@@ -113,7 +113,7 @@ def take_in(records: Iterable[Record], log: FailureLog, *, dry_run: bool = False
                 known.add(record.name)
                 yield record.failure
 
-    for batch in _batches(new(), _size):
+    for batch in batches(new(), _size):
         if not dry_run:
             log.add(batch)
         moved.done += len(batch)
@@ -139,7 +139,8 @@ def walk(log: FailureLog) -> Iterator[Failure]:
             return
 
 
-def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Some at a time: a hundred, or about a megabyte."""
     batch: list[T] = []
     total = 0
     for item in items:
