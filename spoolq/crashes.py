@@ -1,8 +1,8 @@
 """Workers of this host that died: what they held is settled at once, by one that lives, and not when their leases are over.
 
 Their files tell which claims they were running. A dead worker's last call is made in its name: no earlier one of it can take
-effect after that, and its claims keep their tokens. What was running may be what killed it, and counts; the rest is put back as
-it was.
+effect after that, and its claims keep their tokens. What was running may be what killed it, and counts; what had ended, and
+could not be told any more, runs again, and knows it; the rest is put back as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from spoolq.errors import ConfigError, StoreUnavailable, TimeLimit
 from spoolq.job import Failure
-from spoolq.presence import Running, Seen, names
+from spoolq.presence import Seen, names
 from spoolq.runner import Runner
 from spoolq.runtime import Folder
 from spoolq.settler import Settler
@@ -66,22 +66,25 @@ class Crashes:
 def inherit(
     store: Store,
     dead: WorkerInfo,
-    running: dict[str, Running],
+    seen: Seen,
     runner: Runner,
     record: Callable[[Sequence[Failure]], None] | None = None,
 ) -> int:
     """Settle in `store` what the dead worker holds there, and take leave for it. Returns how many claims there were. `record`
     gets the failures first. Raises StoreUnavailable; it may be done again then."""
     claims = store.reconcile(dead, LAST)
+    running = {one.token: one for one in seen.running}
     struck = any(one.struck for one in running.values())
     settler = Settler(store, dead, "crash", record=record)
     back = []
     for claim in claims:
         run = running.get(claim.token)
-        if run is None or (struck and not run.struck):
-            back.append(claim)
-        else:
+        if run is not None and (run.struck or not struck):
             settler.add(claim, runner.died(claim, _limit() if struck else None, dead))
+        elif seen.began(claim.token) and (outcome := runner.interrupted(claim)) is not None:
+            settler.add(claim, outcome)
+        else:
+            back.append(claim)
     settler.put_back(back)
     settler.send()
     store.unregister(dead)

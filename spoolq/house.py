@@ -90,12 +90,11 @@ class House:
     def _inherit(self, seen: Seen) -> None:
         """Settle what a dead worker of this host held, in each store that can be reached. Raises StoreUnavailable when that isn't
         all of them."""
-        running = {one.token: one for one in seen.running}
         away: StoreUnavailable | None = None
         for consumer in self._consumers:
             try:
                 self._tell_what_was_done(consumer, seen)
-                count = crashes.inherit(consumer.store, seen.info, running, consumer.runner, consumer.record)
+                count = crashes.inherit(consumer.store, seen.info, seen, consumer.runner, consumer.record)
             except StoreUnavailable as error:
                 away = error
                 continue

@@ -51,7 +51,8 @@ class Job:
 
     `run_at` and `expires_at` are epoch seconds; `run_at` 0 means at once, `expires_at` None means never.
     `attempt` counts the attempts that ended before this one, and `crashes` apart from them those whose worker died. `history` is
-    what is kept of both: the first and the last nine. `run` counts an operator's re-runs from the failure log.
+    what is kept of both: the first and the last nine. `begun`: an earlier run of it began, and nobody knows how it ended.
+    `run` counts an operator's re-runs from the failure log.
     `given` says that the caller chose the id, `at_front` that it goes to the front of its queue. `accept` is where this launch is
     accepted first, None as the application has it.
     `extra` holds fields that another writer put beside Resque's own; they are
@@ -66,6 +67,7 @@ class Job:
     attempt: int = 0
     crashes: int = 0
     history: tuple[Attempt, ...] = ()
+    begun: bool = False
     run: int = 0
     enqueued_at: float | None = None
     run_at: float = 0.0

@@ -7,12 +7,14 @@ survives a SIGKILL.
     head    "spoolq1\\n", length of the facts, number of slots, times at which the leases were kept (primary, spool)
     facts   JSON: the worker, and the pool it belongs to
     slots   state, time after which the process may be killed (0: none), token
+    begun   checksums of the tokens that were begun last, round and round: more than a worker holds without having told of them
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import logging
 import mmap
@@ -21,6 +23,7 @@ import stat
 import struct
 import time
 import weakref
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -37,7 +40,8 @@ _BEATS = 24  # where in the head they begin
 _SLOT = struct.Struct("<Bxxxxxxxd80s")
 _KILL_AT = struct.Struct("<d")
 _SLOT_KILL_AT = 8  # where in a slot it stands
-_TOKEN = 80
+_SUM = struct.Struct("<I")
+_LAST = 4096  # places for tokens that were begun
 _MOST = 4 << 20  # bytes of a file that could be ours
 _IDLE, _RUNS, _STRUCK = 0, 1, 2
 
@@ -59,13 +63,15 @@ class Presence:
         self._folder, self._info, self._slots, self._pool = folder, info, slots, pool
         self._map: mmap.mmap | None = None
         self._fd = -1
-        self._base = 0
+        self._base = self._begun = 0
+        self._numbers = itertools.count()  # threads share it: each takes a place of its own
 
     def appear(self) -> bool:
         """Make the file, locked. False where there is no place for it: this worker's death is found out by its lease alone."""
         facts = _facts(self._info, self._pool)
         self._base = _HEAD.size + (len(facts) + 7) // 8 * 8
-        size = self._base + self._slots * _SLOT.size
+        self._begun = self._base + self._slots * _SLOT.size
+        size = self._begun + _LAST * _SUM.size
         mine = f"{self._info.key}.new"
         try:
             with self._folder.opened(make=True) as folder:
@@ -96,6 +102,7 @@ class Presence:
         kill_at = 0.0 if kill_after is None else time.monotonic() + kill_after
         _SLOT.pack_into(map, at, _IDLE, kill_at, token.encode())
         map[at] = _RUNS  # last: whoever finds it finds the rest
+        _SUM.pack_into(map, self._begun + next(self._numbers) % _LAST * _SUM.size, zlib.crc32(token.encode()))
 
     def end(self, slot: int) -> None:
         """The thread is done with it."""
@@ -139,6 +146,7 @@ class Seen:
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder, self._name = folder, name
+        self._sums: set[int] | None = None
         with folder.opened() as opened:
             self._fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
         _opened.add(self)
@@ -149,7 +157,8 @@ class Seen:
             self._map = mmap.mmap(self._fd, about.st_size)
             magic, length, self._slots, *_ = _HEAD.unpack_from(self._map)
             self._base = _HEAD.size + (length + 7) // 8 * 8
-            if magic != _MAGIC or self._base + self._slots * _SLOT.size > about.st_size:
+            self._begun = self._base + self._slots * _SLOT.size
+            if magic != _MAGIC or self._begun + _LAST * _SUM.size > about.st_size:
                 raise ValueError(f"{name} is no worker's file")
             self.info, self.pool = _read(self._map[_HEAD.size : _HEAD.size + length])
         except BaseException:
@@ -167,6 +176,12 @@ class Seen:
             state, kill_at, token = _SLOT.unpack_from(self._map, self._base + slot * _SLOT.size)
             if state != _IDLE:
                 yield Running(slot, token.rstrip(b"\0").decode(errors="replace"), kill_at, state == _STRUCK)
+
+    def began(self, token: str) -> bool:
+        """Whether that claim was begun, as far as it is known: one that wasn't is hardly ever taken for it."""
+        if self._sums is None:
+            self._sums = {sum for (sum,) in _SUM.iter_unpack(self._map[self._begun : self._begun + _LAST * _SUM.size])}
+        return zlib.crc32(token.encode()) in self._sums
 
     def kept(self, store: int) -> float:
         """When its lease in that store was kept last, 0 for never."""

@@ -34,7 +34,7 @@ VERSIONS = {"spoolq": VERSION, "python": sys.version.partition(" ")[0]}
 class Current:
     """The job that is running on this thread (or task), for the task's own use.
 
-    `store` is "primary" or "spool"; `fresh` says that no attempt at it has ended before.
+    `store` is "primary" or "spool"; `fresh` says that nothing is known of an earlier run.
     """
 
     job: Job
@@ -52,8 +52,9 @@ class Current:
 
     @property
     def fresh(self) -> bool:
-        """Whether this is the first attempt: no other one has ended badly, and no worker died in one."""
-        return self.job.ended == 0 and self.job.run == 0
+        """Whether this is the first run, as far as is known: no attempt has ended badly, no worker died in one, or had one done
+        and died before it could say so."""
+        return self.job.ended == 0 and not self.job.begun and self.job.run == 0
 
 
 _current: ContextVar[Current | None] = ContextVar("spoolq_current", default=None)
@@ -176,6 +177,15 @@ class Runner:
         finally:
             _current.reset(token)
         return PROCESSED
+
+    def interrupted(self, claim: Claim) -> Outcome | None:
+        """The outcome of a claim that a dead worker had begun, and that isn't what it died of: it runs again, and nothing is
+        counted. Maybe it was done, and the worker died before it could say so. None: put it back as it is."""
+        try:
+            payload = wire.begun(claim.payload, wire.decode(claim.payload, claim.queue))
+        except PayloadError:
+            return None
+        return RetryLater(payload, self._clock(), "its worker died when it had begun or was done, and could not say so")
 
     def died(self, claim: Claim, why: BaseException | None = None, dead: WorkerInfo | None = None) -> Outcome:
         """The outcome of a claim whose worker died while it ran it: a crash, counted apart from the attempts; what follows the

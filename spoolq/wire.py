@@ -24,6 +24,7 @@ __all__ = [
     "Mode",
     "Reruns",
     "attempted",
+    "begun",
     "decode",
     "decode_failure",
     "encode",
@@ -47,7 +48,7 @@ MAX_BYTES = 1 << 20
 _SHOWN = 300  # characters of a name in the log
 
 _RESQUE = frozenset({"class", "queue", "args"})
-_OURS = frozenset({"id", "kwargs", "attempt", "crashes", "history", "run", "enqueued_at", "expires_at", "retries"})
+_OURS = frozenset({"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries"})
 _KNOWN = _RESQUE | _OURS
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
@@ -67,6 +68,8 @@ def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes
         fields["crashes"] = job.crashes
     if job.history:
         fields["history"] = history.written(job.history)
+    if job.begun:
+        fields["begun"] = True
     if job.run > 0:
         fields["run"] = job.run
     if job.enqueued_at is not None:
@@ -144,6 +147,7 @@ def decode(payload: bytes, queue: str) -> Job:
         attempt=_count(fields.get("attempt")) or 0,
         crashes=_count(fields.get("crashes")) or 0,
         history=history.read(fields.get("history")),
+        begun=fields.get("begun") is True,
         run=_count(fields.get("run")) or 0,
         enqueued_at=_time(fields.get("enqueued_at")),
         expires_at=_time(fields.get("expires_at")),
@@ -193,6 +197,16 @@ def attempted(payload: bytes, job: Job, ended: Attempt | None = None, *, crash: 
     changes: dict[str, str | None] = {"crashes": str(job.crashes + 1)} if crash else {"attempt": str(job.attempt + 1)}
     if ended is not None:
         changes["history"] = history.write(history.added(job.history, ended))
+    return _changed(payload, job, changes)
+
+
+def begun(payload: bytes, job: Job) -> bytes:
+    """The payload of a claimed job that began to run, and nobody knows how that ended: for `Store.retry`, nothing counted. As
+    `attempted` otherwise."""
+    return _changed(payload, job, {"begun": "true"})
+
+
+def _changed(payload: bytes, job: Job, changes: dict[str, str | None]) -> bytes:
     if job_id(jsjson.fields(payload)) != job.id:
         changes["id"] = _dumps(job.id)
     return jsjson.edited(payload.decode(), changes).encode()
@@ -211,7 +225,7 @@ def rerun(payload: bytes, queue: str) -> Message:
         raise PayloadError("the failure names no queue to put the job back into")
     if not jsjson.encodable(target):
         raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
-    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None, "crashes": None, "history": None}
+    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None, "crashes": None, "history": None, "begun": None}
     return Message(replace(job, run=job.run + 1).put_id, target, jsjson.edited(payload.decode(), changes).encode())
 
 

@@ -34,7 +34,7 @@ trace = os.open(here / "trace", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 def tell(what, value=""):
     job = current_job()
-    os.write(trace, f"{what} {job.id} {job.job.ended} {job.store} {os.getpid()} {value}\\n".encode())
+    os.write(trace, f"{what} {job.id} {job.job.ended} {job.store} {os.getpid()} {int(job.fresh)} {value}\\n".encode())
 
 @q.task(queue="work", retries=5, backoff=lambda state: 0)
 def note(value=None, *more):
@@ -186,6 +186,7 @@ class Line(NamedTuple):
     attempt: int
     store: str
     pid: int
+    fresh: bool
     value: str
 
 
@@ -234,7 +235,10 @@ class Place:
         """What the jobs left behind, in order."""
         path = self.folder / "trace"
         lines = [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
-        found = [Line(kind, id, int(attempt), store, int(pid), value) for kind, id, attempt, store, pid, value in lines]
+        found = [
+            Line(kind, id, int(attempt), store, int(pid), fresh == "1", value)
+            for kind, id, attempt, store, pid, fresh, value in lines
+        ]
         return [line for line in found if line.what == what]
 
     def runs(self) -> Counter[str]:

@@ -56,6 +56,7 @@ def run(jobs: int, kills: int, seed: int = 1, store: str = "redis", every: float
         pools[-1].send(signal.SIGTERM)
         codes = [pools[-1].process.wait(30)]
         runs = place.runs()
+        afresh = Counter(line.id for line in place.trace() if line.fresh)
         return {
             "jobs": len(ids),
             "killed": dict(done),
@@ -71,7 +72,8 @@ def run(jobs: int, kills: int, seed: int = 1, store: str = "redis", every: float
                 for rule, found in {
                     "1 lost": sorted(set(ids) - runs.keys()),
                     "2 run, never enqueued": sorted(runs.keys() - set(ids)),
-                    "3 still held": [view.info.pid for view in place.store.workers() if view.claims],
+                    "3 claimed afresh twice": sorted(id for id, count in afresh.items() if count > 1),
+                    "4 still held": [view.info.pid for view in place.store.workers() if view.claims],
                 }.items()
                 if found
             },

@@ -2,8 +2,8 @@
 
     python -m tests.torture.workers [--jobs 20000] [--actions 40] [--seed 1]
 
-A second run is allowed where the first could not be recorded (the worker died, or was frozen past its lease), and counts as an
-attempt: a job that is claimed twice with no attempt counted was handed out twice.
+A second run is allowed where the first could not be recorded (the worker died, or was frozen past its lease), and the job knows
+of the first: one that is claimed twice and knows nothing of it was handed out twice.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
             worker.send(signal.SIGTERM)
         codes = [worker.process.wait(30) for worker in alive]
         runs = place.runs()
-        afresh = Counter(line.id for line in place.trace() if line.attempt == 0)
+        afresh = Counter(line.id for line in place.trace() if line.fresh)
         return {
             "jobs": len(ids),
             "actions": dict(done),

@@ -151,6 +151,15 @@ os.read(0, 1)
 """
 
 
+def test_what_was_begun_is_known_after_it_has_ended_the_last_thousands_of_it(folder, presence):
+    for number in range(5000):
+        presence.begin(0, f"token-{number}", None)
+        presence.end(0)
+    with Seen(folder, "w1") as seen:
+        assert all(seen.began(f"token-{number}") for number in range(1000, 5000))
+        assert not seen.began("token-5000")
+
+
 def test_a_killed_process_is_dead_at_once_also_while_a_child_that_it_forked_lives_on(folder, tmp_path):
     command = [sys.executable, "-c", DYING, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:

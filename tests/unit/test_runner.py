@@ -338,3 +338,14 @@ def test_what_must_not_be_begun_again_is_not_also_where_somebody_without_its_tas
     failure = failure_of(runner(lambda: ran.append(1), **policy).run(claim(settled.payload)))
     assert (failure.exception, failure.attempts, ran) == ("WorkerDied", 1, [])
     assert "max_crashes=1" in failure.backtrace[0] or "give_up_on" in failure.backtrace[0]
+
+
+def test_what_a_dead_worker_had_begun_without_dying_of_it_runs_again_at_once_knows_it_and_counts_nothing() -> None:
+    outcome = runner(lambda: None, retries=0).interrupted(claim())
+    assert isinstance(outcome, RetryLater)
+    job = wire.decode(outcome.payload, "q")
+    assert (outcome.at, job.begun, job.attempt, job.crashes, job.history) == (NOW, True, 0, 0, ())
+    seen = []
+    runner(lambda *args: seen.append(current())).run(claim(outcome.payload))
+    assert [one.fresh for one in seen] == [False]
+    assert runner().interrupted(claim(b"no job")) is None

@@ -644,3 +644,19 @@ def test_no_name_makes_a_line_of_the_log_long_or_two(name: str) -> None:
     line = wire.named(f'{{"class":"{name}","args":[],"id":"j1"}}'.encode(), "q")
     assert line.isprintable()
     assert len(line) < 400
+
+
+def test_a_job_that_was_begun_says_so_counts_nothing_and_is_written_as_it_was() -> None:
+    payload = b'{"class":"t","queue":"q","args":[1.0,9007199254740993],"id":"a","attempt":2,"foreign":[]}'
+    job = wire.decode(payload, "q")
+    again = wire.begun(payload, job)
+    assert again == payload[:-1] + b',"begun":true}'
+    assert (wire.decode(again, "q").begun, wire.decode(again, "q").attempt) == (True, 2)
+    assert wire.begun(again, job) == again
+    assert not wire.decode(wire.rerun(again, "q").payload, "q").begun
+    assert wire.decode(wire.encode(wire.decode(again, "q")), "q").begun
+
+
+def test_a_bare_job_that_was_begun_keeps_the_id_that_it_was_given() -> None:
+    job = wire.decode(b'{"class":"t","queue":"q","args":[]}', "q")
+    assert wire.decode(wire.begun(b'{"class":"t","queue":"q","args":[]}', job), "q").id == job.id
