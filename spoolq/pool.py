@@ -238,7 +238,7 @@ class Pool:
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-            if one.seen is not None and one.seen.kept(0):
+            if one.seen is not None and (one.seen.kept(0) or one.seen.kept(1)):
                 self._crashes = 0  # it worked: what killed it is one job's affair, and is counted there
             else:
                 self._hold_off()
@@ -251,7 +251,7 @@ class Pool:
     def _look(self, one: _Process) -> None:
         if one.seen is None:
             with suppress(OSError, ValueError):  # not there yet
-                one.seen = Seen(self._folder, one.key)
+                one.seen = Seen(self._folder, one.key, lockable=False)  # the pool has many of them
 
     def _watch(self) -> None:
         """Kill what is past its time limit, and see how busy they are."""

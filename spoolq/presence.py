@@ -142,9 +142,10 @@ class Presence:
 
 
 class Seen:
-    """Another worker's file, opened. Raises OSError where it can't be, ValueError where it is none."""
+    """Another worker's file, opened; not `lockable` with one descriptor less, for who never asks whether it is dead. Raises
+    OSError where it can't be, ValueError where it is none."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, *, lockable: bool = True) -> None:
         self._folder, self._name = folder, name
         self._sums: set[int] | None = None
         with folder.opened() as opened:
@@ -164,6 +165,9 @@ class Seen:
         except BaseException:
             self.close()
             raise
+        if not lockable:  # the map has one of its own
+            os.close(self._fd)
+            self._fd = -1
 
     @property
     def running(self) -> list[Running]:

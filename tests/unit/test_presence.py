@@ -110,6 +110,15 @@ def test_where_only_a_part_of_it_has_room_there_is_none_and_nothing_is_left_behi
     assert os.listdir(folder.path) == []
 
 
+def test_who_only_looks_needs_one_descriptor(folder, presence):
+    presence.begin(0, "t", None)
+    before = len(os.listdir("/proc/self/fd"))
+    with Seen(folder, "w1", lockable=False) as seen:
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+        seen.strike(0)
+        assert seen.running[0].struck
+
+
 def test_a_forked_child_has_no_file_of_others_open(folder, presence):
     with Seen(folder, "w1"), Seen(folder, "w1"):
         child = os.fork()
