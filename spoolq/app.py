@@ -104,7 +104,8 @@ class SpoolQ(Producer):
             member = Membership(folder, seat.pool, keeps_house or burst, seat.parent, max_jobs, max_memory)
             drain = drain and keeps_house != burst
             burst = burst and not keeps_house
-        sink = self._prepared_sink(tell=seat is None)  # a pool tells it once
+        # a pool has seen to it at its start; a process that comes later works on also where that disk has failed since
+        sink = self._prepared_sink() if seat is None else self.failure_sink()
         return Worker(
             self.primary,
             self.tasks,
@@ -266,15 +267,14 @@ class SpoolQ(Producer):
         if sink is not None:
             sink.close(timeout)
 
-    def _prepared_sink(self, *, tell: bool = True) -> FailureSink | None:
-        """That, ready to be written to. Raises ConfigError. With `tell`, what waits for a bucket that is named no more is
-        told."""
+    def _prepared_sink(self) -> FailureSink | None:
+        """That, ready to be written to. Raises ConfigError. What waits for a bucket that is named no more is told."""
         from spoolq.failurelog import assembly
 
         sink = self.failure_sink()
         if sink is not None:
             sink.prepare()
-        for folder in assembly.forgotten(self.settings) if tell else ():
+        for folder in assembly.forgotten(self.settings):
             log.warning(
                 "failures wait in %s for a bucket that failure_log names no more: name it again, or have them in the store's list"
                 " with `spoolq failed import %s`, and delete that directory",

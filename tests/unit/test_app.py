@@ -14,6 +14,7 @@ import pytest
 
 from spoolq import SpoolQ
 from spoolq.errors import ConfigError, PayloadError
+from spoolq.starting import Seat
 
 
 def add(x: int, y: int = 1) -> int:
@@ -194,3 +195,12 @@ def test_a_setting_that_there_is_not() -> None:
 def test_what_can_be_no_worker_and_no_pool(q: SpoolQ, make: Callable[[Any], object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make(q)
+
+
+def test_a_process_of_a_pool_works_also_where_the_failure_log_can_not_be_written_any_more(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("in the way")
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0, failure_log=str(tmp_path / "log")) as q:
+        for start in (q.worker, functools.partial(q.pool, (1, 1))):
+            with pytest.raises(ConfigError, match="log is no directory"):
+                start()
+        assert q.worker(seat=Seat("jobs", "key", "pool", 0)) is not None
