@@ -22,7 +22,7 @@ from spoolq.job import Failure
 
 log = logging.getLogger("spoolq.failures")
 
-_BACKLOG = 1000  # failures that may wait in memory for a disk that doesn't answer
+_BACKLOG, _BYTES = 1000, 32 << 20  # failures, and bytes of them, that may wait in memory for a disk that doesn't answer
 Turn = Callable[[], float]
 
 
@@ -111,6 +111,7 @@ class _Batch:
 
     def __init__(self, failures: Sequence[Failure], redact: Redact | None) -> None:
         self.count = len(failures)
+        self.size = sum(len(one.payload) + len(one.error) + sum(map(len, one.backtrace)) for one in failures)
         self._failures, self._redact = failures, redact
         self._lock = threading.Lock()
         self._lines: list[bytes] | None = None
@@ -135,7 +136,7 @@ class _Writer:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._overdue = False  # the writing under way: nobody waits for it any more
-        self._backlog = 0
+        self._backlog = self._bytes = 0
 
     def hand(self, batch: _Batch) -> threading.Event | None:
         """To be written; what is set then, None where nobody should wait for it."""
@@ -143,7 +144,7 @@ class _Writer:
             self._begin()
         waits = not self._overdue
         with self._lock:
-            if not waits and self._backlog + batch.count > _BACKLOG:
+            if not waits and (self._backlog + batch.count > _BACKLOG or self._bytes + batch.size > _BYTES):
                 self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s", batch.count)
                 return None
             if self._thread is None:
@@ -155,6 +156,7 @@ class _Writer:
                     return None
                 self._thread = thread
             self._backlog += batch.count
+            self._bytes += batch.size
         done = threading.Event()
         self._queue.put((batch, done))
         return done if waits else None
@@ -186,6 +188,7 @@ class _Writer:
                 with self._lock:
                     self._overdue = False
                     self._backlog -= batch.count
+                    self._bytes -= batch.size
                 done.set()
 
     def _write(self, batch: _Batch) -> None:

@@ -123,6 +123,18 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded(caplog: pytest.LogCaptureFi
     assert "600 failure(s) were not written there" in caplog.text
 
 
+def test_what_waits_is_bounded_in_bytes_too() -> None:
+    bad = Disk()
+    bad.go.clear()
+    sink = FailureSink([bad], limit=0.05)
+    for _ in range(50):
+        sink.write([failure("a", args=("x" * (1 << 20),))])
+    bad.go.set()
+    eventually(lambda: len(bad.held) == 31)
+    sink.write([failure("c")])
+    assert len(bad.held) == 32
+
+
 def test_a_hook_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
     go = threading.Event()
     sink = FailureSink([FailureFiles(tmp_path / "a")], redact=lambda fields: go.wait(30) and None, limit=0.1)
