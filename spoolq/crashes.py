@@ -93,7 +93,7 @@ def inherit(
 
 def tell(seen: Seen, count: int) -> None:
     """Say that so many of its claims were settled."""
-    log.warning("worker %s died; %d job(s) that it held are put back or tried again", seen.info.resque_id(0), count)
+    log.warning("worker %s died; %d job(s) that it held are put back, tried again or given up", seen.info.resque_id(0), count)
 
 
 def _limit() -> TimeLimit:

@@ -164,7 +164,7 @@ def decide(policy: RetryPolicy, job: Job, error: BaseException, now: float, rng:
     wait, remark = _wait(policy, job, error, rng)
     if (late := _too_late(policy, job, now, wait)) is not None:
         return GiveUp(f"{what}; {late}")
-    return RetryAt(now + wait, f"{what}; {ordinal} in {wait:.3g} s{remark}")
+    return RetryAt(now + wait, f"{what}; {ordinal} in {_said(wait)} s{remark}")
 
 
 def died_too_often(policy: RetryPolicy, job: Job) -> str | None:
@@ -209,7 +209,7 @@ def _too_late(policy: RetryPolicy, job: Job, now: float, wait: float) -> str | N
     allowed = _span(policy.retry_for)
     if since + wait <= allowed:
         return None
-    return f"another attempt would begin {since + wait:.3g} s after the first one failed: retry_for={allowed:g}"
+    return f"another attempt would begin {_said(since + wait)} s after the first one failed: retry_for={_said(allowed)}"
 
 
 def _what(error: BaseException, job: Job) -> str:
@@ -259,6 +259,11 @@ def _ask(backoff: Any, job: Job, error: BaseException) -> object:
     state.attempt_number = _before(job, error) + 1
     state.set_exception((type(error), error, error.__traceback__))
     return backoff(state)
+
+
+def _said(seconds: float) -> str:
+    """A number of seconds for people: `0.25`, `1.3`, `21800`."""
+    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
 
 
 def _seconds(value: object) -> float | None:

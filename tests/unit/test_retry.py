@@ -515,3 +515,15 @@ def test_a_time_limit_is_tried_again_without_leave_of_retry_on_but_counts(limit:
 def test_give_up_on_may_name_a_time_limit(limit: type[BaseException], named: type[BaseException], final: bool) -> None:
     decision = decide(RetryPolicy(give_up_on=(named,)), a_job(), limit(), NOW)
     assert isinstance(decision, GiveUp if final else RetryAt)
+
+
+def test_long_waits_are_said_in_figures_that_people_read() -> None:
+    policy = RetryPolicy(9, backoff=lambda state: 21_834)
+    decision = decide(policy, a_job(1), ValueError(), NOW)
+    assert isinstance(decision, RetryAt)
+    assert decision.reason.endswith("attempt 3 of 10 in 21834 s")
+    history = (Attempt(1, NOW - 5, "ValueError", ""),)
+    late = decide(
+        dataclasses.replace(policy, retry_for=21_600), dataclasses.replace(a_job(1), history=history), ValueError(), NOW
+    )
+    assert late.reason.endswith("another attempt would begin 21839 s after the first one failed: retry_for=21600")
