@@ -19,7 +19,7 @@ from spoolq.cli import demo_table
 from spoolq.cli import server as servers
 from spoolq.cli.demo_scene import Scene
 
-LEASE = 3  # seconds, of the worker that is killed: what it had in its hands is run again after that
+LEASE = 3  # seconds: where a death isn't seen at once, for want of a runtime directory, it is soon over
 
 
 @click.command()
@@ -101,7 +101,7 @@ def _one_box(scene: Scene, jobs: int) -> bool:
             held = sum(depth.claimed for depth in q.primary.depths())
             say(f"the worker is dead (SIGKILL) after {len(scene.runs())} runs, with {held} more jobs in its hands")
         with scene.worker() as worker:
-            say(f"another one starts; it takes over what the dead one held when the lease is over, {LEASE} s after its last sign")
+            say("another one starts; it takes over at once what the dead one held")
             scene.finish(worker)
     return _verdict(scene, jobs, q.settings.disk_limit, redis=False)
 

@@ -103,7 +103,7 @@ import atexit, sys
 from pathlib import Path
 from tests.faults.app import application
 
-q = application(sys.argv[1], Path(sys.argv[2]))
+q = application(sys.argv[1], Path(sys.argv[2]), deadline=10.0)
 atexit.register(lambda: print(q.remote("t", "work").enqueue("x").id))
 """
 
