@@ -127,10 +127,13 @@ class Pool:
         log.info("pool: %d to %d process(es) of %d thread(s)", self._scaler.least, self._scaler.most, self._threads)
         try:
             while not self._over():
-                self._fill()
-                self._obey(self._next_order())
-                self._reap()
-                self._watch()
+                try:
+                    self._fill()
+                    self._obey(self._next_order())
+                    self._reap()
+                    self._watch()
+                except KeyboardInterrupt:  # as TERM, where nobody installed our signals
+                    self.stop(now=self._stopping)
             self._leave()
             log.info("pool: has ended")
         finally:

@@ -16,6 +16,7 @@ from spoolq.pool import Pool, Role
 from spoolq.presence import Presence
 from spoolq.runtime import Folder
 from tests.unit.hands import info
+from tests.waiting import eventually
 
 
 class Forks:
@@ -99,25 +100,57 @@ def test_a_burst_whose_processes_ended_by_themselves_ends_with_the_first_code_th
     assert forks.begun.count("jobs") == 2
 
 
+def once(happened: Callable[[], object], then: Callable[[], None]) -> threading.Thread:
+    """Does that on a thread of its own."""
+
+    def wait() -> None:
+        eventually(happened)
+        then()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
 @pytest.mark.parametrize(("now", "grace"), [(False, 5.0), (True, None)])
-def test_a_process_that_does_not_obey_is_killed_long_after_the_grace(now: bool, grace: float | None, folder: Folder) -> None:
+def test_a_process_that_does_not_obey_is_killed_long_after_the_grace(
+    now: bool, grace: float | None, folder: Folder, tmp_path: Path
+) -> None:
     """Also one that is stopped, or whose interpreter's lock is kept by C code."""
 
     def deaf(presence: Presence) -> int:
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
         presence.begin(0, "token", None)
+        (tmp_path / "works").touch()
         while True:
             signal.pause()
 
-    began = time.monotonic()
-    pool = Pool(
-        Forks(folder, deaf), folder, least=1, most=1, threads=1, grace=grace, clock=lambda: (time.monotonic() - began) * 30
-    )
-    timer = threading.Timer(0.5, lambda: pool.stop(now=now))
-    timer.start()
-    try:
-        assert pool.run() == 0
-    finally:
-        timer.cancel()
-    assert time.monotonic() - began > 0.5 + 20 / 30
+    told: list[float] = []
+    pool = Pool(Forks(folder, deaf), folder, least=1, most=1, threads=1, grace=grace, clock=lambda: time.monotonic() * 30)
+
+    def stop() -> None:
+        told.append(time.monotonic())
+        pool.stop(now=now)
+
+    thread = once((tmp_path / "works").exists, stop)
+    assert pool.run() == 0
+    thread.join()
+    assert time.monotonic() - told[0] >= 20 / 30
+
+
+def test_an_interrupt_that_nobody_handles_lets_the_jobs_finish(folder: Folder, tmp_path: Path) -> None:
+    def working(presence: Presence) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        presence.begin(0, "token", None)
+        (tmp_path / "works").touch()
+        signal.sigwait({signal.SIGTERM})
+        (tmp_path / "finished").touch()
+        return 0
+
+    pool = Pool(Forks(folder, working), folder, least=1, most=1, threads=1)
+    thread = once((tmp_path / "works").exists, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert pool.run() == 0
+    thread.join()
+    assert (tmp_path / "finished").exists()
