@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spoolq import wire
 from spoolq.crew import Crew
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
 from spoolq.hold import Hold, Report
@@ -408,9 +409,13 @@ class Consumer:
         self.ran += len(reports)
         if self.ran >= self._most:
             self._changed()
-        for claim, outcome, _ in reports:
+        told = log.isEnabledFor(logging.DEBUG)
+        for claim, outcome, took in reports:
             if isinstance(outcome, Done):
                 self._acks.append((claim, outcome))
+                if told:  # the settler tells of the others
+                    job = wire.named(claim.payload, claim.queue)
+                    log.debug("%s: %s was %s, after %.3f s", self.name, job, outcome.counter, took)
             else:
                 self._settler.add(claim, outcome)
         mean = sum([report.took for report in reports]) / len(reports)

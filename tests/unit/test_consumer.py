@@ -900,3 +900,16 @@ def test_what_is_put_back_unbegun_does_not_count_as_run(make: Make) -> None:
     eventually(lambda: held(rig.real) == 1, what="the rest put back")
     gate.open.set()
     eventually(lambda: rig.consumer.ran == 60 and held(rig.real) == 0, what="sixty jobs run")
+
+
+def test_each_job_that_is_done_is_told_of_where_all_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "spoolq")
+    rig = make()
+    rig.store.put(jobs(2))
+    rig.start()
+    settled(rig)
+    told = [record.getMessage() for record in caplog.records if " was processed, after " in record.getMessage()]
+    assert sorted(line.partition("job ")[2].partition(" was")[0] for line in told) == [
+        "j0000 (note, queue q)",
+        "j0001 (note, queue q)",
+    ]
