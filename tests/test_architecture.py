@@ -55,6 +55,7 @@ NAMES_STORES = {"stores"}
 MAY_TOUCH_THE_ENVIRONMENT = {
     "config": "the one that reads it",
     "cli.demo": "hands it on to the processes that it starts",
+    "failurelog.bucket": "sees whether its client can read what its client reads",
     "cli.opening": "tells the application's own module which file --config named",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,6 +18,11 @@ _AT_ONCE = 16  # objects on their way
 _CANT_CREATE = ("status code: 501", "NotImplemented", "not supported")  # servers that know no conditional put
 # A conflict is also what S3 answers to two who write at once, and Azure where the container is being deleted: not written
 _IS_THERE = re.compile(r"<Code>\w*AlreadyExists<")
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_ADDRESS = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 Reason = Literal["forbidden", "missing", "unreachable"]
 
@@ -55,9 +61,13 @@ class Bucket(Protocol):
 
 
 def needs(target: Target) -> None:
-    """Raise ConfigError where the package is missing without which that bucket can't be used."""
+    """Raise ConfigError where the package is missing without which that bucket can't be used, and where a variable that says
+    where its server is says no address: the client would panic."""
     if target.kind == "bucket" and importlib.util.find_spec("obstore") is None:
         raise ConfigError(f"{target.scheme}:// needs: pip install 'spoolq[s3]'")
+    for name in _ENDPOINTS.get(target.scheme, ()):
+        if (value := os.environ.get(name)) and not _ADDRESS.fullmatch(value):
+            raise ConfigError(f"{name}: expected http://host:port or https://host, without credentials and options")
 
 
 class ObstoreBucket:
@@ -166,7 +176,6 @@ class ObstoreBucket:
 
 
 def _first_line(error: Exception) -> str:
-    """Without the client's internals, which it adds in many lines, and without a password in the endpoint's address."""
+    """Without the client's internals, which it adds in many lines."""
     line = str(error).partition("\n")[0].partition("<?xml")[0].strip().rstrip(":")
-    line = re.sub(r"://\S*@", "://***@", line)
     return line if len(line) <= 300 else f"{line[:300]}…"
