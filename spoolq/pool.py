@@ -92,7 +92,7 @@ class Pool:
         self._scaler = Autoscaler(least, most)
         self._threads = threads
         self._wanted = least
-        self._paused = self._stopping = False
+        self._paused = self._stopping = self._worked = False
         self._crashes, self._not_before = 0, float("-inf")
         self._code = 0
 
@@ -232,7 +232,7 @@ class Pool:
             self._code = self._code or code
             self._wanted -= 1
             self._stopping = self._stopping or self._wanted <= 0
-        elif code in _HOPELESS and not struck:
+        elif code in _HOPELESS and not struck and not self._worked:  # else it may pass, as a bad deploy does
             log.critical("process %d can't work as it is set up; the pool ends", one.pid)
             self._code, self._stopping = code, True
             for other in self._of("jobs"):
@@ -241,7 +241,7 @@ class Pool:
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-            if one.seen is not None and (one.seen.kept(0) or one.seen.kept(1)):
+            if _works(one):
                 self._crashes = 0  # it worked: what killed it is one job's affair, and is counted there
             else:
                 self._hold_off()
@@ -255,6 +255,7 @@ class Pool:
         if one.seen is None:
             with suppress(OSError, ValueError):  # not there yet
                 one.seen = Seen(self._folder, one.key, lockable=False)  # the pool has many of them
+        self._worked = self._worked or _works(one)
 
     def _watch(self) -> None:
         """Kill what is past its time limit, and see how busy they are."""
@@ -309,3 +310,8 @@ class Pool:
         for descriptor in self._alive:
             os.close(descriptor)
         self._alive = ()
+
+
+def _works(one: _Process) -> bool:
+    """Whether a store has heard of it."""
+    return one.seen is not None and bool(one.seen.kept(0) or one.seen.kept(1))

@@ -185,7 +185,7 @@ class Runner:
             payload = wire.begun(claim.payload, wire.decode(claim.payload, claim.queue))
         except PayloadError:
             return None
-        return RetryLater(payload, self._clock(), "its worker died when it had begun or was done, and could not say so")
+        return RetryLater(payload, 0.0, "its worker died when it had begun or was done, and could not say so")
 
     def died(self, claim: Claim, why: BaseException | None = None, dead: WorkerInfo | None = None) -> Outcome:
         """The outcome of a claim whose worker died while it ran it: a crash, counted apart from the attempts; what follows the
@@ -228,7 +228,8 @@ class Runner:
         attempt = history.ended(job, error, now, str(place), took)
         if isinstance(decision, RetryAt):
             payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
-            return RetryLater(payload, decision.at, decision.reason)
+            # what is due at once is due whatever the store's clock, which is only estimated here, says
+            return RetryLater(payload, decision.at if decision.at > now else 0.0, decision.reason)
         lines = [*traces.of_error(error), decision.reason]
         return self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place)
 

@@ -91,21 +91,6 @@ def test_what_a_killed_process_ran_and_held_goes_on_at_once_and_not_after_its_le
     eventually(lambda: len(started(worker)) == 3, what="another in its place")
 
 
-def test_what_it_had_claimed_and_not_begun_is_no_attempt(one_box: Place) -> None:
-    """Jobs of microseconds are claimed many at a time; then one kills the process."""
-    for number in range(300):
-        one_box.enqueue("note", number)
-    worker = pool(one_box, "1", threads=1)
-    one_box.done()
-    os.kill(started(worker)[0], signal.SIGSTOP)
-    ids = [one_box.enqueue("note", number) for number in range(200)]
-    worker.process.send_signal(signal.SIGKILL)  # the pool; its processes end as well
-    os.kill(started(worker)[0], signal.SIGKILL)
-    one_box.worker(threads=1)
-    one_box.done()
-    assert {line.attempt for line in one_box.trace() if line.id in ids} == {0}
-
-
 def test_when_the_housekeeper_is_killed_another_keeps_house(place: Place) -> None:
     worker = pool(place, "1", LEASE="1s")
     first = housekeeper(worker)
@@ -137,7 +122,7 @@ def test_a_killed_worker_without_a_pool_is_followed_at_once_by_any_other_of_the_
     place.open_gate()
     place.done(within=20.0)
     assert place.runs() == dict.fromkeys(ids, 1)
-    assert second.said("died; 2 job(s) that it held")
+    eventually(lambda: second.said("died; 2 job(s) that it held"))
 
 
 def test_a_job_that_holds_the_interpreter_for_leases_runs_once(place: Place) -> None:
@@ -349,3 +334,18 @@ def test_a_pool_whose_processes_can_never_work_ends_and_says_why(start: str, one
     assert worker.ended() == 73
     assert worker.said("the pool ends")
     assert worker.said("there is no directory")
+
+
+def test_a_pool_that_works_outlives_a_deploy_that_does_not(one_box: Place) -> None:
+    """A spawned process imports the application again, which is broken for a while."""
+    worker = pool(one_box, "1", "--start", "spawn", threads=1)
+    id = one_box.enqueue("note")
+    eventually(lambda: one_box.runs()[id] == 1)
+    module = one_box.folder / "app_under_test.py"
+    good = module.read_text()
+    module.write_text("raise RuntimeError('a bad deploy')")
+    os.kill(started(worker)[0], signal.SIGKILL)
+    eventually(lambda: worker.said("ended with 78; another is started in"))
+    module.write_text(good)
+    later = one_box.enqueue("note")
+    eventually(lambda: one_box.runs()[later] == 1)

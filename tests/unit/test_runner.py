@@ -344,7 +344,7 @@ def test_what_a_dead_worker_had_begun_without_dying_of_it_runs_again_at_once_kno
     outcome = runner(lambda: None, retries=0).interrupted(claim())
     assert isinstance(outcome, RetryLater)
     job = wire.decode(outcome.payload, "q")
-    assert (outcome.at, job.begun, job.attempt, job.crashes, job.history) == (NOW, True, 0, 0, ())
+    assert (outcome.at, job.begun, job.attempt, job.crashes, job.history) == (0.0, True, 0, 0, ())
     seen = []
     runner(lambda *args: seen.append(current())).run(claim(outcome.payload))
     assert [one.fresh for one in seen] == [False]
