@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
 from spoolq import logfiles, signals
@@ -58,7 +57,7 @@ class _Process:
     seen: Seen | None = field(default=None)
 
 
-class Pool:
+class Pool(signals.Obeys):
     """Keeps between `least` and `most` processes that run jobs, and one that keeps house.
 
     start     starts one process
@@ -83,11 +82,11 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
+        super().__init__()
         self._start, self._folder, self._burst = start, folder, burst
         self._alive, self._grace = alive, grace
         self._kill_at = float("inf")
         self._clock, self._rng = clock, rng or random.Random()
-        self._orders: SimpleQueue[str] = SimpleQueue()  # its put is safe in a signal handler
         self._processes: dict[int, _Process] = {}
         self._scaler = Autoscaler(least, most)
         self._threads = threads
@@ -95,24 +94,6 @@ class Pool:
         self._paused = self._stopping = self._worked = False
         self._crashes, self._not_before = 0, float("-inf")
         self._code = 0
-
-    # orders, from signal handlers
-
-    def stop(self, *, now: bool = False, grace: bool = True) -> None:
-        """Stop all: each finishes what it runs within its grace, `now` at once, not `grace` without a limit."""
-        self._orders.put("now" if now else "stop" if grace else "quit")
-
-    def pause(self, paused: bool = True) -> None:
-        """Take no more jobs, or take them again."""
-        self._orders.put("pause" if paused else "resume")
-
-    def reopen(self) -> None:
-        """Open log files anew, in all processes."""
-        self._orders.put("reopen")
-
-    def say(self) -> None:
-        """Say in a line how it is, each process for itself too."""
-        self._orders.put("say")
 
     def install_signals(self) -> None:
         """Obey signals, as `spoolq.signals.install` says, and hand them on."""
@@ -129,7 +110,7 @@ class Pool:
             while not self._over():
                 try:
                     self._fill()
-                    self._obey(self._next_order())
+                    self._obey(self._next_order(_EVERY))
                     self._reap()
                     self._watch()
                 except KeyboardInterrupt:  # as TERM, where nobody installed our signals
@@ -145,12 +126,6 @@ class Pool:
 
     def _of(self, role: Role) -> list[_Process]:
         return [one for one in self._processes.values() if one.role == role]
-
-    def _next_order(self) -> str | None:
-        try:
-            return self._orders.get(timeout=_EVERY)
-        except Empty:
-            return None
 
     def _obey(self, order: str | None) -> None:
         match order:
@@ -294,7 +269,7 @@ class Pool:
             self._tell_off(one)
         until = self._clock() + 20.0
         while self._processes and self._clock() < until:
-            if self._next_order() == "now":
+            if self._next_order(_EVERY) == "now":
                 break
             self._reap()
 

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Protocol
 
 NOW = signal.SIGUSR1
 """What a pool sends to its processes so that they stop at once. Not a second TERM: a TERM to a whole group would be one."""
@@ -27,20 +27,34 @@ OBEYED = (
 )
 
 
-class Obeys(Protocol):
-    """Whatever can be told these. Safe in a signal handler."""
+class Obeys:
+    """Whoever has a loop that does what it is told. Telling is safe in a signal handler: it only notes the order."""
+
+    def __init__(self) -> None:
+        self._orders: SimpleQueue[str] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
 
     def stop(self, *, now: bool = False, grace: bool = True) -> None:
-        """Stop; at once with `now`, without a limit when not `grace`."""
+        """Take no more jobs, finish what runs within the grace, and end: `now` at once, not `grace` without a limit."""
+        self._orders.put("now" if now else "stop" if grace else "quit")
 
     def pause(self, paused: bool = True) -> None:
-        """Take no more jobs, or take them again."""
+        """Take no more jobs until resumed; running ones go on."""
+        self._orders.put("pause" if paused else "resume")
 
     def reopen(self) -> None:
         """Open log files anew, which may have been moved."""
+        self._orders.put("reopen")
 
     def say(self) -> None:
         """Say in a line how it is."""
+        self._orders.put("say")
+
+    def _next_order(self, timeout: float) -> str | None:
+        """What is to be done next; None when nothing was said for `timeout` seconds."""
+        try:
+            return self._orders.get(timeout=timeout)
+        except Empty:
+            return None
 
 
 def install(who: Obeys, title: str, *, pooled: bool = False) -> None:

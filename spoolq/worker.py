@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Literal
 
 from spoolq import logfiles, signals
 from spoolq.burst import Burst
@@ -35,15 +33,13 @@ from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.worker")
 
-Order = Literal["stop", "pause", "resume", "reopen", "say", "look"]
-
 BROKEN = 70  # EX_SOFTWARE
 _SETTLING = 5.0  # seconds for telling a store that answers what became of the last jobs
 _AWAY = 2.0  # seconds for which a store that doesn't answer is waited for, when no result would be lost
 _GOODBYE = 2.0
 
 
-class Worker:
+class Worker(signals.Obeys):
     """Runs the jobs of `tasks` from `primary`, and from this host's `spool` while the primary is away.
 
     info       who it is: queues in order of priority, threads, lease
@@ -83,6 +79,7 @@ class Worker:
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
+        super().__init__()
         self.info = info
         self._selection = named(info.queues) if selection is None else selection
         self._spool = spool
@@ -91,7 +88,6 @@ class Worker:
         self._now = self._paused = False
         self._until: float | None = None  # when the grace is over, once it was told to stop
         self._rng = rng or random.Random()
-        self._orders: SimpleQueue[Order] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._member = member
         coroutines = tasks.concurrency(async_concurrency) if info.threads else 0
         slots = info.threads + coroutines
@@ -184,19 +180,7 @@ class Worker:
         for as long as it takes. Safe in a signal handler."""
         self._now = self._now or now
         self._until = time.monotonic() + self._grace if grace and self._grace is not None else float("inf")
-        self._orders.put("stop")
-
-    def pause(self, paused: bool = True) -> None:
-        """Take no more jobs until resumed; running ones go on. Safe in a signal handler."""
-        self._orders.put("pause" if paused else "resume")
-
-    def reopen(self) -> None:
-        """Open log files anew, which may have been moved. Safe in a signal handler."""
-        self._orders.put("reopen")
-
-    def say(self) -> None:
-        """Say in a line how it is. Safe in a signal handler."""
-        self._orders.put("say")
+        super().stop()
 
     def install_signals(self) -> None:
         """Obey signals, as `spoolq.signals.install` says. Only from the main thread."""
@@ -253,12 +237,6 @@ class Worker:
     def _status(self) -> str:
         stores = [f"{one.name}: {len(one.working)} running, {one.count} held, {one.reach.state}" for one in self._consumers]
         return f"worker {self.info.resque_id(0)}: {'; '.join(stores)}{', paused' if self._paused else ''}"
-
-    def _next_order(self, timeout: float) -> Order | None:
-        try:
-            return self._orders.get(timeout=timeout)
-        except Empty:
-            return None
 
     def _changed(self) -> None:
         """A store went away or came back: local work begins or ends."""

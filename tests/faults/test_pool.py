@@ -285,9 +285,10 @@ def test_paused_all_take_nothing_also_those_that_begin_meanwhile(one_box: Place)
 def test_ttin_brings_stacks_and_a_line_of_each_process(one_box: Place) -> None:
     worker = pool(one_box, "2")
     worker.send(signal.SIGTTIN)
-    eventually(lambda: worker.said("2 process(es) wanted"))
-    eventually(lambda: len(worker.said("not asked yet")) + len(worker.said("reachable")) == 3)
-    eventually(lambda: len(worker.said("Current thread")) == 4)  # its own, the housekeeper's, the two workers'
+    # by words, not lines: what several write at the same time may stand in one
+    eventually(lambda: "2 process(es) wanted" in worker.log.read_text())
+    eventually(lambda: sum(worker.log.read_text().count(words) for words in ("not asked yet", "reachable")) == 3)
+    eventually(lambda: worker.log.read_text().count("Current thread") == 4)  # its own, the housekeeper's, the two workers'
     worker.end_pool()
     assert worker.said("pool: has ended")
     assert len(worker.said("works for app_under_test:q: ")) == 1
