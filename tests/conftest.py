@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from tests.clock import Clock
 from tests.s3 import S3
@@ -16,6 +17,9 @@ from tests.servers import NONE_FOUND, Binary, Server, servers
 from tests.waiting import eventually
 
 __all__ = ["eventually"]
+
+settings.register_profile("spoolq", deadline=None)  # an example may have to wait for a core
+settings.load_profile("spoolq")
 
 # A shell without job control starts what it runs in the background with these ignored, as nohup does HUP, and every child would
 # inherit that

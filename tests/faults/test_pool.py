@@ -156,7 +156,8 @@ def test_a_job_that_kills_its_worker_each_time_ends_in_the_failure_log(how: str,
     ids = [place.enqueue("note", number) for number in range(5)]
     pool(place, "1", threads=1, LEASE="10m")
     place.done(within=30.0)
-    assert place.runs() == {deadly: 2, **dict.fromkeys(ids, 1)}
+    runs = place.runs()
+    assert (runs.keys(), runs[deadly]) == ({deadly, *ids}, 2)  # one that had just ended may have run again
     [failure] = place.store.failures.page()
     assert (failure.id, failure.exception) == (deadly, "WorkerDied")
     assert any("max_crashes=2" in line for line in failure.backtrace)

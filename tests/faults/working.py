@@ -130,8 +130,10 @@ async def forking_on_the_loop():
 @q.task(queue="work", retries=0, timeout=20)
 def terminating():
     import multiprocessing
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    reading, writing = os.pipe()
+    child = multiprocessing.get_context("fork").Process(target=lambda: (os.write(writing, b"."), time.sleep(60)))
     child.start()
+    os.read(reading, 1)  # one that comes before Python has finished the fork meets the worker's own handler
     child.terminate()
     child.join(30)
     tell("RUN", child.exitcode)
