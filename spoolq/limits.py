@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -35,7 +36,7 @@ _NEVER = float("inf")
 _LONGEST = 3600.0  # of one sleep: far below what a platform's clock can hold
 
 
-class Timed:
+class Timed(ABC):
     """What has a soft or a hard limit, in seconds from `now`. `at` is when the next thing is due for it, on the watch's clock.
 
     stuck   called when it still runs STUCK seconds after it was struck for its hard limit
@@ -75,11 +76,11 @@ class Timed:
         """Whether this is no bad moment."""
         return True
 
+    @abstractmethod
     def strike(self, limit: Limit) -> None:
         """Have it end. Must not wait for anything."""
-        raise NotImplementedError
 
-    def removed(self) -> None:
+    def removed(self) -> None:  # noqa: B027 (where nothing is to be undone)
         """The watch has let go of it."""
 
     def error(self, limit: Limit) -> SoftTimeLimit | TimeLimit:
@@ -203,7 +204,7 @@ class Exposure(Timed, Generic[R]):
             self._struck = True
             raise_in(self._thread, limit)
 
-    def removed(self) -> None:
+    def removed(self) -> None:  # noqa: B027 (where nothing is to be undone)
         """What hasn't arrived doesn't arrive any more."""
         if self._struck:
             raise_in(self._thread, None)

@@ -22,3 +22,16 @@ def place(tmp_path: Path, server: Server) -> Iterator[Place]:
     """Where workers run, on `server`: a module that breaks it has that name mean one of the test's own."""
     with at(tmp_path, server.url) as one:
         yield one
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where workers run, on a file and on a server of their own."""
+    if request.param == "sqlite":
+        with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
+            yield one
+    elif request.config.getoption("--no-real-redis"):
+        pytest.skip("--no-real-redis")
+    else:
+        with Server() as server, at(tmp_path, server.url) as one:
+            yield one

@@ -11,20 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.working import Place, Worker, at, write_log
-from tests.servers import Server
 from tests.waiting import eventually
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "sqlite":
-        with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
-            yield one
-    elif request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    else:
-        with Server() as server, at(tmp_path, server.url) as one:
-            yield one
+@pytest.fixture
+def place(either: Place) -> Place:
+    return either
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,9 @@ from tests.servers import Server
 from tests.waiting import eventually
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "sqlite":
-        with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
-            yield one
-    elif request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    else:
-        with Server() as server, at(tmp_path, server.url) as one:
-            yield one
+@pytest.fixture
+def place(either: Place) -> Place:
+    return either
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])

@@ -61,7 +61,7 @@ class FakeBucket:
         return self.held[key]
 
     def folders(self, below: str) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError("nobody should ask for this")
 
     def objects(self, below: str) -> Iterator[Found]:
-        raise NotImplementedError
+        raise AssertionError("nobody should ask for this")
