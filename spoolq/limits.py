@@ -204,7 +204,7 @@ class Exposure(Timed, Generic[R]):
             self._struck = True
             raise_in(self._thread, limit)
 
-    def removed(self) -> None:  # noqa: B027 (where nothing is to be undone)
+    def removed(self) -> None:
         """What hasn't arrived doesn't arrive any more."""
         if self._struck:
             raise_in(self._thread, None)
