@@ -210,7 +210,7 @@ def test_one_that_is_to_be_replaced_finishes_what_it_runs_unless_it_is_told_to_s
     else:
         gate.open.set()
     assert place.ended() == RECYCLED
-    assert left(place.real) == (["a"] if told else [])
+    assert [id for id in left(place.real) if id != "b"] == (["a"] if told else [])  # b may have been begun before
     gate.open.set()
 
 
