@@ -42,7 +42,7 @@ class Burst:
     def turn(self) -> int | None:
         """The exit code when nothing is left to do here, else None: 0; 69 when the primary is out of reach (and, with local
         work, the spool has nothing that may run here); 75 when it answers, but doesn't take what the spool holds, or has a
-        queue that can't be read."""
+        queue that can't be read, or jobs in one that is paused."""
         if self._primary.reach.available is False:
             self._asked = None
             nothing_here = self._local is None or self._local.idle or self._local.reach.available is False
@@ -65,7 +65,16 @@ class Burst:
             self._make_tidy()
             self._asked = self._primary.look()
             return None
-        return 0 if self._primary.looked(self._asked) else None
+        return self._end() if self._primary.looked(self._asked) else None
+
+    def _end(self) -> int:
+        """All that may run is done."""
+        paused = 0
+        with suppress(StoreUnavailable):
+            paused = self._primary.lineup.behind_a_pause()
+        if paused:
+            log.error("the burst ends; ready jobs that are left in queues that are paused: %d (`spoolq queues list`)", paused)
+        return TRY_LATER if paused else 0
 
     def _make_tidy(self) -> None:
         with suppress(StoreUnavailable):

@@ -12,7 +12,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from spoolq import wire
@@ -59,6 +59,7 @@ class Consumer:
     """Claims from `store` for the threads of `crew`, and settles what they report.
 
     selection      the queues, their order and weights; None for the worker's, strictly in order
+    elsewhere      the queues that are paused in another store, and so here as well
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
                    each thread
@@ -83,6 +84,7 @@ class Consumer:
         most: int | None = None,
         journal: Journal | None = None,
         record: Callable[[Sequence[Failure]], None] | None = None,
+        elsewhere: Callable[[], Collection[str]] = tuple,
         wanted: Callable[[], bool] = lambda: True,
         changed: Callable[[], None] = lambda: None,
         kept: Callable[[], None] = lambda: None,
@@ -100,7 +102,7 @@ class Consumer:
         self.ran = 0  # jobs that the threads are done with
         self._crew = crew
         self._clock = crew.clock
-        self._lineup = Lineup(store, named(worker.queues) if selection is None else selection, crew.clock)
+        self.lineup = Lineup(store, named(worker.queues) if selection is None else selection, crew.clock, elsewhere)
         self._wanted = wanted
         self._changed = changed
         self._max_prefetch = max_prefetch
@@ -294,16 +296,16 @@ class Consumer:
         room = self._room() if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
         suspect = (self.reach.suspect or self.reach.available is not True) and self._wanted() and not self._stopping
-        if room > 0 and self._lineup.due:
-            self._lineup.renew()
+        if room > 0 and self.lineup.due:
+            self.lineup.renew()
         if room > 0 or self._acks or suspect:
             counts = Counter(done.counter for _, done in self._acks)
             counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
-            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), self._lineup.order(), room, wakes)
+            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), self.lineup.order(), room, wakes)
             self._acks = []
             self._exchange(self._call)
-            if room > 0 and self.empty and self._lineup.renew():
+            if room > 0 and self.empty and self.lineup.renew():
                 self.empty = False  # what woke us may be a job of a queue that has just appeared
         if self.reconciler.due:
             return _SOON
@@ -382,7 +384,7 @@ class Consumer:
             self._hook("claimed")
         if call.limit:
             self.empty = all_of_it = len(claimed.claims) < call.limit and not claimed.more
-            self._lineup.took(call.queues, claimed.claims, all_of_it=all_of_it)
+            self.lineup.took(call.queues, claimed, all_of_it=all_of_it)
             if call.wakes != self._wakes:
                 self.empty = False  # in this order: whoever wakes from here on sets it after us
             if self.empty:
@@ -462,8 +464,8 @@ class Consumer:
         self._nothing.clear()
         pause = 0.0
         try:
-            while self._may_claim() and not self.store.wait(self.worker, self._lineup.names, _LOOK, appear=self._lineup.open):
-                if self._lineup.renew():
+            while self._may_claim() and not self.store.wait(self.worker, self.lineup.awaited, _LOOK, appear=self.lineup.open):
+                if self.lineup.renew() or self.lineup.held_back:
                     break
         except StoreUnavailable:
             pause = 0.5  # the loop finds out what it is

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from spoolq.errors import StoreUnavailable
-from spoolq.job import Claim
 from spoolq.selection import Selection
-from spoolq.store.base import Store
+from spoolq.store.base import EVERY_QUEUE, Claimed, Store
 from spoolq.turns import Turns
 
 log = logging.getLogger("spoolq.worker")
@@ -21,12 +20,16 @@ _UNTOLD = ("noperm", "unsupported")  # said of this question, and nothing of cla
 class Lineup:
     """Names without patterns and weights cost nothing here: they are the same for each call, and the store isn't asked.
 
-    `order` and `took` are for the thread that makes the calls, `renew` for any.
+    `order` and `took` are for the thread that makes the calls, `renew` for any. `elsewhere` tells what another store has paused.
     """
 
-    def __init__(self, store: Store, selection: Selection, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, selection: Selection, clock: Callable[[], float], elsewhere: Callable[[], Collection[str]] = tuple
+    ) -> None:
         self._store, self._selection, self._clock = store, selection, clock
         self.open = selection.open
+        self.paused: frozenset[str] = frozenset()
+        self._elsewhere = elsewhere
         self._turns = Turns(selection) if selection.weighted else None
         self._looked = float("-inf")
         self._refused = False
@@ -58,14 +61,49 @@ class Lineup:
         return self.names != before
 
     def order(self) -> tuple[str, ...]:
-        """The queues in the order of the next call."""
-        return self.names if self._turns is None else self._turns.order(self._queues)
+        """The queues in the order of the next call: those that are paused in this store are left out there."""
+        return unpaused(self.names if self._turns is None else self._turns.order(self._queues), self._elsewhere())
 
-    def took(self, order: Sequence[str], claims: Sequence[Claim], *, all_of_it: bool) -> None:
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Those of which a job is waited for."""
+        return unpaused(self.names, self.paused.union(self._elsewhere()))
+
+    @property
+    def held_back(self) -> bool:
+        """Whether any is paused: nothing wakes who waits when it goes on."""
+        return bool(self.paused or self._elsewhere())
+
+    def took(self, order: Sequence[str], claimed: Claimed, *, all_of_it: bool) -> None:
         """The call of that order took these. `all_of_it`: there were no more."""
         if self._turns is not None:
-            self._turns.took(order, Counter(claim.queue for claim in claims), all_of_it=all_of_it)
+            self._turns.took(order, Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
+        paused = frozenset(claimed.paused)
+        if paused != self.paused:
+            self.paused = paused
+            log.info("%s", self.says_paused.removeprefix(", ") or "no queue of this worker is paused any more")
+
+    @property
+    def says_paused(self) -> str:
+        """Which are paused, to be added to a line; nothing where none is."""
+        if not self.paused:
+            return ""
+        return ", paused: " + ("all queues" if EVERY_QUEUE in self.paused else ", ".join(sorted(self.paused)))
+
+    def behind_a_pause(self) -> int:
+        """How many jobs are ready in queues that are paused. Raises StoreUnavailable."""
+        if not self.paused:
+            return 0
+        free = set(unpaused(self.names, self.paused))
+        return sum(depth.ready for depth in self._store.depths() if depth.queue in self.names and depth.queue not in free)
 
     def _show(self, there: Sequence[str]) -> None:
         self._queues = self._selection.expand(there)
         self.names = tuple(queue for queues in self._queues.values() for queue in queues)
+
+
+def unpaused(queues: tuple[str, ...], paused: Collection[str]) -> tuple[str, ...]:
+    """Those that aren't paused."""
+    if not paused:
+        return queues
+    return () if EVERY_QUEUE in paused else tuple(queue for queue in queues if queue not in paused)

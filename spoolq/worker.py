@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -94,7 +94,14 @@ class Worker(signals.Obeys):
         self._presence = None if member.folder is None else Presence(member.folder, info, slots, member.pool)
         self._crew = Crew(info.threads, coroutines=coroutines, board=self._presence)
 
-        def consumer(store: Store, name: str, says: str, wanted: Callable[[], bool], journal: Journal | None = None) -> Consumer:
+        def consumer(
+            store: Store,
+            name: str,
+            says: str,
+            wanted: Callable[[], bool],
+            journal: Journal | None = None,
+            elsewhere: Callable[[], Collection[str]] = tuple,
+        ) -> Consumer:
             runner = Runner(tasks, info, says, store.now)
             kept = (lambda: None) if self._presence is None else partial(self._presence.beat, int(store is not primary))
             return Consumer(
@@ -108,6 +115,7 @@ class Worker(signals.Obeys):
                 most=member.max_jobs,
                 journal=journal,
                 record=record,
+                elsewhere=elsewhere,
                 wanted=wanted,
                 changed=self._changed,
                 kept=kept,
@@ -118,7 +126,8 @@ class Worker(signals.Obeys):
         self.primary = consumer(primary, "worker", "primary", lambda: True, journal)
         self.local: Consumer | None = None
         if spool is not None and local:
-            self.local = consumer(spool, "local-worker", "spool", lambda: self.primary.reach.available is False)
+            wanted, paused = lambda: self.primary.reach.available is False, lambda: self.primary.lineup.paused
+            self.local = consumer(spool, "local-worker", "spool", wanted, elsewhere=paused)
         self._consumers = [one for one in (self.primary, self.local) if one is not None]
         self._services = [
             Service(
@@ -235,7 +244,10 @@ class Worker(signals.Obeys):
                         return RECYCLED
 
     def _status(self) -> str:
-        stores = [f"{one.name}: {len(one.working)} running, {one.count} held, {one.reach.state}" for one in self._consumers]
+        stores = [
+            f"{one.name}: {len(one.working)} running, {one.count} held, {one.reach.state}{one.lineup.says_paused}"
+            for one in self._consumers
+        ]
         return f"worker {self.info.resque_id(0)}: {'; '.join(stores)}{', paused' if self._paused else ''}"
 
     def _changed(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from spoolq.cli.opening import spool_of, there
 from spoolq.cli.output import when
 from spoolq.errors import SpoolDamaged, SpoolqError, StoreUnavailable
 from spoolq.hint import Note
-from spoolq.store.base import Depth, SpoolInfo, Store, WorkerView
+from spoolq.store.base import EVERY_QUEUE, Depth, SpoolInfo, Store, WorkerView
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -32,7 +32,8 @@ ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One store. `name` is its address or path; `error` and `reason` say why it isn't `up`; `latency` is in seconds."""
+    """One store. `name` is its address or path; `error` and `reason` say why it isn't `up`; `latency` is in seconds; `paused` is
+    as `Store.paused`."""
 
     kind: Literal["redis", "sqlite", "spool"]
     name: str
@@ -43,6 +44,7 @@ class Side:
     depths: tuple[Depth, ...] = ()
     failures: int = 0
     workers: tuple[WorkerView, ...] = ()
+    paused: Mapping[str, float] = field(default_factory=dict)
     info: SpoolInfo | None = None
     refuses: str | None = None
 
@@ -123,7 +125,12 @@ def _spool(q: SpoolQ, timeout: float) -> Side:
 
 
 def _contents(store: Store) -> dict[str, Any]:
-    return {"depths": tuple(store.depths()), "failures": store.failures.count(), "workers": tuple(store.workers())}
+    return {
+        "depths": tuple(store.depths()),
+        "failures": store.failures.count(),
+        "workers": tuple(store.workers()),
+        "paused": store.paused(),
+    }
 
 
 def _refusal(store: Store, timeout: float) -> str | None:
@@ -173,7 +180,8 @@ def _side(side: Side, now: float) -> dict[str, Any]:
         "reason": side.reason,
         "latency": side.latency,
         "failures": side.failures,
-        "queues": [queue(depth, now) for depth in side.depths],
+        "queues": [queue(depth, now, side.paused) for depth in side.depths],
+        "paused": pauses(side.paused),
         "workers": [_worker(view, now) for view in side.workers],
     }
     if side.kind == "spool":
@@ -181,8 +189,19 @@ def _side(side: Side, now: float) -> dict[str, Any]:
     return shown
 
 
-def queue(depth: Depth, now: float) -> dict[str, Any]:
+def paused_since(paused: Mapping[str, float], queue: str) -> float | None:
+    """Since when a queue is paused, by itself or with all; 0.0 where that isn't known, None where it is not."""
+    return paused.get(queue, paused.get(EVERY_QUEUE))
+
+
+def pauses(paused: Mapping[str, float]) -> dict[str, str | None]:
+    """What is paused, for JSON: since when, None where that isn't known."""
+    return {queue: when(since or None) for queue, since in sorted(paused.items())}
+
+
+def queue(depth: Depth, now: float, paused: Mapping[str, float]) -> dict[str, Any]:
     """One queue for JSON."""
+    since = paused_since(paused, depth.queue)
     return {
         "queue": depth.queue,
         "ready": depth.ready,
@@ -190,6 +209,8 @@ def queue(depth: Depth, now: float) -> dict[str, Any]:
         "claimed": depth.claimed,
         "oldest": depth.oldest,
         "oldest_at": None if depth.oldest is None else when(now - depth.oldest),
+        "paused": since is not None,
+        "paused_at": when(since or None),
     }
 
 

@@ -1,9 +1,10 @@
-"""`spoolq queues`: what waits where, by queue."""
+"""`spoolq queues`: what waits where, by queue; pausing and purging."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import click
 
@@ -11,13 +12,14 @@ from spoolq.cli import facts
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
 from spoolq.cli.output import agreed, clean, emit, hint, jobs, table
-from spoolq.cli.stores import look, places, where_option
+from spoolq.cli.stores import Place, look, places, where_option
+from spoolq.store.base import EVERY_QUEUE, Depth
 from spoolq.units import say_age
 
 
 @click.group()
 def queues() -> None:
-    """List and purge queues."""
+    """List, pause and purge queues."""
 
 
 @queues.command("list")
@@ -25,28 +27,91 @@ def queues() -> None:
 @json_option
 @command_options()
 def list_(given: Given, where: str, as_json: bool) -> None:
-    """Every queue, with its ready, scheduled and running jobs. Also the age of the oldest that is ready."""
-    q = given.open()
-    answers, fault = look(q, where, lambda place: [(place.name, depth) for depth in place.store.depths()])
-    rows = [row for answer in answers for row in answer]
+    """Every queue, with its ready, scheduled and running jobs. Also the age of the oldest that is ready, and what is paused."""
+    q, now = given.open(), time.time()
+    answers, fault = look(q, where, lambda place: _Held(place.name, place.store.paused(), place.store.depths()))
+    rows = [(held, depth) for held in answers for depth in held.depths]
     if as_json:
-        now = time.time()
-        emit({"queues": [{"in": name, **facts.queue(depth, now)} for name, depth in rows]})
+        shown = [{"in": held.name, **facts.queue(depth, now, held.paused)} for held, depth in rows]
+        emit({"queues": shown, "paused": {held.name: facts.pauses(held.paused) for held in answers}})
     elif rows:
+        pausing = any(held.paused for held in answers)
+        right = ("READY", "SCHEDULED", "RUNNING", "OLDEST")
         table(
-            ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"),
+            ("QUEUE", "IN", *right, *(["PAUSED"] if pausing else [])),
             [
-                (depth.queue, name, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}", say_age(depth.oldest))
-                for name, depth in rows
+                (
+                    *(depth.queue, held.name, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}"),
+                    *(say_age(depth.oldest), *([held.says(depth.queue, now)] if pausing else [])),
+                )
+                for held, depth in rows
             ],
-            right=("READY", "SCHEDULED", "RUNNING", "OLDEST"),
+            right=right,
         )
     else:
         hint("No queue in the spool." if fault else f"No queue in {q.settings.destination}.")
+    for held in answers:
+        if not as_json and held.paused:
+            hint(f"In {held.name} paused: {_named(held.paused)}. `spoolq queues resume` ends that.")
     if fault is not None:
         raise fault
     if not as_json and where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):
         hint(f"{no_spool(q)}.")
+
+
+@queues.command()
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("--all", "every", is_flag=True, help="All queues, those to come included. Ruby's Resque workers obey this one too.")
+@where_option
+@json_option
+@command_options()
+def pause(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
+    """Let workers take no more jobs of QUEUE.
+
+    Until `spoolq queues resume`. Jobs are enqueued as before, and what workers have taken already is run. The pause is kept in
+    Redis and in this host's spool, where there is one: workers of spoolq's obey it on all hosts.
+    """
+    _set(given, names, every, where, as_json, paused=True)
+
+
+@queues.command()
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("--all", "every", is_flag=True, help="Take back `pause --all`. A queue that is paused by itself stays so.")
+@where_option
+@json_option
+@command_options()
+def resume(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
+    """Let workers take jobs of QUEUE again. They see it within a second or so."""
+    _set(given, names, every, where, as_json, paused=False)
+
+
+def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool, *, paused: bool) -> None:
+    if bool(names) == every:
+        raise click.UsageError("name the queues, or give --all for all of them" + (", not both" if names else ""))
+    for name in names:
+        if not name or not name.isprintable() or set(name) & set("*,"):
+            raise click.UsageError(
+                f"{clean(name)!r}: one queue's name is meant, as `spoolq queues list` has it; give several apart"
+            )
+    asked = (EVERY_QUEUE,) if every else tuple(dict.fromkeys(names))
+
+    def change(place: Place) -> list[tuple[Place, str, bool]]:
+        verb = place.store.pause if paused else place.store.resume
+        return [(place, queue, verb(queue)) for queue in asked]
+
+    answers, fault = look(given.open(), where, change)
+    done = [one for answer in answers for one in answer]
+    if as_json:
+        emit({"queues": [{"in": at.name, "queue": queue, "paused": paused, "changed": changed} for at, queue, changed in done]})
+    else:
+        for place, queue, changed in done:
+            what = clean(_named([queue]))
+            if changed:
+                click.echo(f"{'Paused' if paused else 'Resumed'} {what} in {place.where}.")
+            else:
+                hint(f"{what} {'was paused already' if paused else 'was not paused'} in {place.where}.")
+    if fault is not None:
+        raise fault
 
 
 @queues.command()
@@ -87,6 +152,27 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
         with place.asking():
             purged += place.store.purge(queue)
     _say(as_json, {"queue": queue, "dry_run": False, "purged": purged}, f"Deleted {jobs(purged)} of {clean(queue)}.")
+
+
+class _Held(NamedTuple):
+    """What one store has, paused queues without a job included."""
+
+    name: str
+    paused: Mapping[str, float]
+    all_depths: Sequence[Depth]
+
+    @property
+    def depths(self) -> list[Depth]:
+        empty = self.paused.keys() - {depth.queue for depth in self.all_depths} - {EVERY_QUEUE}
+        return sorted([*self.all_depths, *(Depth(queue, 0, 0, 0, None) for queue in empty)])
+
+    def says(self, queue: str, now: float) -> str:
+        since = facts.paused_since(self.paused, queue)
+        return "" if since is None else f"for {say_age(max(0.0, now - since))}" if since else "yes"
+
+
+def _named(queues: Iterable[str]) -> str:
+    return ", ".join("all queues" if queue == EVERY_QUEUE else queue for queue in sorted(queues))
 
 
 def _say(as_json: bool, document: dict[str, Any], words: str) -> None:

@@ -16,7 +16,7 @@ from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, jobs, table, terminal, when
 from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
 from spoolq.errors import SpoolqError
-from spoolq.store.base import WorkerView
+from spoolq.store.base import EVERY_QUEUE, WorkerView
 from spoolq.units import say_age, say_size
 
 log = logging.getLogger("spoolq")
@@ -130,7 +130,7 @@ def _of_primary(side: Side) -> list[str]:
             else []
         )
         return [side.error or side.state, *held]
-    words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms"]
+    words = [f"answers in {(side.latency or 0.0) * 1000:.1f} ms", *_paused(side)]
     return [*words, f"{jobs(side.failures)} in the failure log"] if side.failures else words
 
 
@@ -140,7 +140,7 @@ def _spool(side: Side) -> list[str]:
         # The path stands above: an absent file is said to be absent, never to be empty.
         return ["no file there" if side.state == "absent" else side.error or side.state]
     oldest = f", oldest {say_age(info.oldest)}" if info.rows else ""
-    words = [f"{jobs(info.rows)} waiting{oldest}"]
+    words = [f"{jobs(info.rows)} waiting{oldest}", *_paused(side)]
     if info.drain_paused_at is not None:
         words.append(f"draining is paused since {when(info.drain_paused_at)} (`spoolq drain resume`)")
     if info.in_doubt:
@@ -158,6 +158,13 @@ def _spool(side: Side) -> list[str]:
     if side.refuses:
         words.append(f"TAKES NO JOBS: {side.refuses}")
     return words
+
+
+def _paused(side: Side) -> list[str]:
+    return [
+        f"{'all queues are' if queue == EVERY_QUEUE else f'{queue} is'} paused{f' since {when(since)}' if since else ''}"
+        for queue, since in sorted(side.paused.items())
+    ]
 
 
 def _queues(facts: Facts) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from spoolq.cli.facts import Facts, Side
+from spoolq.cli.facts import Facts, Side, paused_since
 from spoolq.cli.output import jobs
 from spoolq.cli.output import kept as safe
+from spoolq.store.base import EVERY_QUEUE
 from spoolq.units import say_age
 
 OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
@@ -57,7 +58,7 @@ def judge(facts: Facts) -> Verdict:
 
 def _single(primary: Side) -> Verdict:
     if primary.state == "up":
-        if idle := _nobody_works(primary):
+        if idle := _nobody_works(primary) or _behind_a_pause(primary):
             return Verdict(DEGRADED, SAFE, f"{idle}.")
         return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
@@ -90,7 +91,7 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             SAFE,
             f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
         )
-    if idle := _nobody_works(primary):
+    if idle := _nobody_works(primary) or _behind_a_pause(primary):
         on_the_way = f"{jobs(waiting)} on the way from the spool into Redis" if waiting else _none(spool)
         return Verdict(DEGRADED, SAFE, f"{idle}; {on_the_way}{_kept(spool)}.")
     if waiting:
@@ -128,16 +129,27 @@ def _nobody_works(primary: Side) -> str | None:
         whom = f"a worker that is gone ({one.host}:{one.pid})" if len(holders) == 1 else "workers that are gone"
         are, them = ("is", "it") if held == 1 else ("are", "them")
         return f"{jobs(held)} {are} held by {whom}, and nobody takes {them} over: {start}"
-    ready = primary.total("ready")
+    waiting = [depth for depth in primary.depths if paused_since(primary.paused, depth.queue) is None]
+    ready = sum(depth.ready for depth in waiting)
     if alive or not ready:
         return None
-    oldest = max((depth.oldest for depth in primary.depths if depth.oldest is not None), default=None)
+    oldest = max((depth.oldest for depth in waiting if depth.oldest is not None), default=None)
     # Nobody else can work on a file. In Redis, Resque's own workers may, which have no lease: there it takes one of ours that was
     # lost to know that jobs count on us.
     if not dead and (primary.kind == "redis" or (oldest or 0.0) <= STUCK):
         return None
     since = "" if oldest is None else f", oldest {say_age(oldest)}"
     return f"{_wait(ready)} to be run{since}, and no worker of spoolq's lives: {start}"
+
+
+def _behind_a_pause(side: Side) -> str | None:
+    """That jobs wait in queues that somebody paused, None where none do."""
+    held = [depth for depth in side.depths if depth.ready and paused_since(side.paused, depth.queue) is not None]
+    if not held:
+        return None
+    names = [depth.queue for depth in held if depth.queue in side.paused]
+    what, which = ("all queues", "--all") if EVERY_QUEUE in side.paused else (", ".join(names), " ".join(names))
+    return f"{_wait(sum(depth.ready for depth in held))} behind a pause of {what}: `spoolq queues resume {which}` ends it"
 
 
 def _damaged(spool: Side) -> str:

@@ -18,6 +18,9 @@ from spoolq.store.upkeep import Upkeep
 DRAIN_PAUSED = "drain-paused"
 """The key in a spool's meta under which an operator's pause is kept: since when, in epoch seconds."""
 
+EVERY_QUEUE = "*"
+"""In the place of a queue's name, where pauses are told and set."""
+
 MAX_ROWS, MAX_BYTES = 500, 1 << 20
 """Of one put: a script of more would hold up the server for everybody."""
 
@@ -91,11 +94,12 @@ class WorkerView(NamedTuple):
 
 class Claimed(NamedTuple):
     """What `claim` took, and the tokens among its `ack` that were no longer held. `more`: it took fewer than it was asked for
-    because of their size."""
+    because of their size. `paused`: the queues among those asked for from which nothing is taken, `("*",)` where that is all."""
 
     claims: tuple[Claim, ...]
     lost: tuple[str, ...] = ()
     more: bool = False
+    paused: tuple[str, ...] = ()
 
 
 class Depth(NamedTuple):
@@ -284,7 +288,8 @@ class Store(Protocol):
         timeout: float | None = None,
     ) -> Claimed:
         """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given,
-        oldest first in each. A store that is reached over a network may take fewer, for their size, at least one: `more`.
+        oldest first in each, nothing from those that are paused. A store that is reached over a network may take fewer, for their
+        size, at least one: `more`.
 
         `call` is the worker's call number, counted up by one a call. The same number again (after a lost answer) gets the same
         claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises
@@ -340,6 +345,17 @@ class Store(Protocol):
 
     def value(self, key: str) -> bytes | None:
         """A value set by an effect, None when there is none or its time has passed."""
+
+    def paused(self) -> Mapping[str, float]:
+        """The queues from which no claim takes anything, by name, and since when (0.0: not known). `"*"` stands for all."""
+
+    def pause(self, queue: str) -> bool:
+        """Let no claim that begins from here on take anything from the queue, whether there is such or not; `"*"`: from any.
+        What was claimed before goes on. Kept until `resume`. Returns False when it was paused already."""
+
+    def resume(self, queue: str) -> bool:
+        """Take a pause back; `"*"` only the one of all queues. Returns False when there was none. Who waits sees it at the next
+        look."""
 
     def meta(self, key: str) -> str | None:
         """A small lasting setting (a pause, a cap)."""

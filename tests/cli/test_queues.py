@@ -107,3 +107,55 @@ def test_a_purge_of_the_spool_leaves_nothing_behind(run: Run, nowhere: str) -> N
     fill(nowhere, 3)
     assert run("queues", "purge", "mail", "--in", "spool", "--yes", "--url", nowhere).out == "Deleted 3 jobs of mail.\n"
     assert spooled(nowhere) == 0
+
+
+# pausing
+
+
+def test_pause_and_resume(run: Run) -> None:
+    fill(URL, 3)
+    said = run("queues", "pause", "mail", "later", "--url", URL)
+    assert (said.code, said.err) == (0, "")
+    assert [line.split(" in ")[0] for line in said.out.splitlines()] == ["Paused mail", "Paused later"]
+    said = run("queues", "list", "--url", URL)
+    rows = [line.split() for line in said.out.splitlines()]
+    assert rows[0][-1] == "PAUSED"
+    assert [(row[0], row[2], row[-4:-2]) for row in rows[1:]] == [("later", "0", ["-", "for"]), ("mail", "3", ["s", "for"])]
+    assert "In sqlite paused: later, mail. `spoolq queues resume` ends that." in said.err
+    document = run("queues", "list", "--json", "--url", URL).json
+    assert [(queue["queue"], queue["paused"]) for queue in document["queues"]] == [("later", True), ("mail", True)]
+    assert document["paused"]["sqlite"].keys() == {"later", "mail"}
+    assert "mail is paused since 20" in " ".join(run("status", "--url", URL).out.split())
+    said = run("queues", "pause", "mail", "--url", URL)
+    assert (said.code, said.out) == (0, "")
+    assert said.err.startswith("mail was paused already in ")
+    (done,) = run("queues", "resume", "mail", "--json", "--url", URL).json["queues"]
+    assert done == {"in": "sqlite", "queue": "mail", "paused": False, "changed": True}
+    assert run("queues", "list", "--json", "--url", URL).json["paused"]["sqlite"].keys() == {"later"}
+
+
+def test_all_queues_are_paused_by_one_word(run: Run) -> None:
+    fill(URL, 3)
+    assert run("queues", "pause", "--all", "--url", URL).out.startswith("Paused all queues in ")
+    (queue,) = run("queues", "list", "--json", "--url", URL).json["queues"]
+    assert queue["paused"] is True
+    assert "all queues are paused since 20" in " ".join(run("status", "--url", URL).out.split())
+    assert run("queues", "resume", "mail", "--url", URL).err.startswith("mail was not paused in ")
+    assert run("queues", "resume", "--all", "--url", URL).out.startswith("Resumed all queues in ")
+
+
+def test_a_pause_needs_names_that_queues_can_have(run: Run) -> None:
+    fill(URL, 1)
+    for words in ([], ["mail", "--all"], ["bulk_*"], ["mail,bulk"], [""]):
+        said = run("queues", "pause", *words, "--url", URL)
+        assert said.code == 2, words
+        assert "--all" in said.err or "one queue's name is meant" in said.err
+    assert run("queues", "list", "--json", "--url", URL).json["paused"] == {"sqlite": {}}
+
+
+def test_a_pause_without_redis_holds_here_and_says_so(spoolq: Run, nowhere: str) -> None:
+    fill(nowhere, 3)
+    said = spoolq("queues", "pause", "mail", "--url", nowhere)
+    assert said.code == 69
+    assert said.out.startswith("Paused mail in the spool ")
+    assert "refused" in said.err

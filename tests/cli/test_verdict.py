@@ -167,3 +167,17 @@ def test_a_redis_that_is_too_slow_for_the_producers_here_is_degraded_though_it_a
     assert verdict.sentence.startswith("Redis answers too slowly, so new jobs go to the spool; 3 ready")
     assert judge(Facts(UP, spool(), slow._replace(reason="refused"))).level == OK  # it is over, as we have just seen
     assert judge(Facts(UP, spool(quarantined=1), slow)).sentence.startswith("1 job is set aside")
+
+
+def test_jobs_behind_a_pause_are_somebody_s_business() -> None:
+    depths = (Depth("mail", 3, 0, 0, 400.0), Depth("bulk", 1, 0, 0, 400.0))
+    for side, extra in ((UP, spool()), (BOX, None)):
+        paused = replace(side, depths=depths, paused={"mail": 5.0, "empty": 6.0}, workers=(worker(5.0),))
+        verdict = judge(Facts(paused, extra))
+        assert (verdict.level, verdict.lost) == (DEGRADED, SAFE)
+        assert verdict.sentence.startswith("3 jobs wait behind a pause of mail: `spoolq queues resume mail` ends it")
+        verdict = judge(Facts(replace(paused, paused={"*": 0.0, "mail": 5.0}), extra))
+        assert verdict.sentence.startswith("4 jobs wait behind a pause of all queues: `spoolq queues resume --all` ends it")
+        assert judge(Facts(replace(paused, paused={"empty": 6.0}), extra)).level == OK
+    # a worker would not help
+    assert "start `spoolq worker`" not in judge(Facts(replace(BOX, depths=depths[:1], paused={"mail": 5.0}), None)).sentence

@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolq import wire
 from spoolq.job import Claim, Failure, Job, Message
-from spoolq.store.base import Store, WorkerInfo
+from spoolq.store.base import Claimed, Store, WorkerInfo
 
 LONG = 60.0
 """A lease that doesn't run out while a test runs."""
@@ -61,9 +61,13 @@ class Hand:
         self.store, self.info, self.call = store, worker(key, lease=lease, queues=queues), 0
 
     def claim(self, limit: int = 10, queues: Sequence[str] | None = None, **more: Any) -> tuple[Claim, ...]:
+        """What the next call takes."""
+        return self.ask(limit, queues, **more).claims
+
+    def ask(self, limit: int = 10, queues: Sequence[str] | None = None, **more: Any) -> Claimed:
         """The next call."""
         self.call += 1
-        return self.store.claim(self.info, self.call, self.info.queues if queues is None else queues, limit, **more).claims
+        return self.store.claim(self.info, self.call, self.info.queues if queues is None else queues, limit, **more)
 
     def holds(self) -> int:
         """How many claims the store holds for this worker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from spoolq.errors import StoreUnavailable
 from spoolq.lineup import Lineup
 from spoolq.selection import named, parse
+from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.redis import RedisStore
 from tests.servers import Server
 from tests.unit.hands import Flaky, Rig, file, job, jobs, warnings
@@ -128,3 +130,68 @@ def test_shares_are_kept_by_a_consumer(make: Make) -> None:
 
 def test_any_name_of_a_worker_is_taken_as_it_is() -> None:
     assert named(("a b", "x:1")).expand(["y"]) == {"a b": ("a b",), "x:1": ("x:1",)}
+
+
+# pauses
+
+
+def test_a_paused_queue_is_left_alone_and_its_jobs_run_when_it_is_resumed(make: Make) -> None:
+    rig = make("q,other")
+    rig.real.pause("q")
+    rig.store.put([*jobs(3), job("o", queue="other", args=("o",))])
+    rig.start()
+    eventually(lambda: rig.ran == ["o"] and rig.store.calls["wait"] >= 2)
+    rig.real.resume("q")
+    eventually(lambda: rig.ran == ["o", 0, 1, 2])
+    eventually(lambda: not rig.consumer.lineup.paused)
+
+
+@pytest.mark.parametrize("queues", ["q", "*", "q:2,other:1", "q_*,q"])
+def test_a_worker_whose_queues_are_all_paused_asks_about_once_a_second(make: Make, queues: str) -> None:
+    """A job that is there and may not be taken is nothing to wake up for."""
+    rig = make(queues)
+    rig.real.pause(EVERY_QUEUE)
+    rig.store.put(jobs(3))
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] >= 2)
+    before, began = rig.store.calls["claim"], time.monotonic()
+    eventually(lambda: rig.store.calls["wait"] >= 5, within=20)
+    assert rig.store.calls["claim"] - before <= 2 * (time.monotonic() - began) + 2
+    assert rig.ran == []
+
+
+def test_a_pause_while_it_waits_is_seen_with_the_next_job(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "spoolq.worker")
+    rig = make("q,other")
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] == 1)
+    rig.real.pause("q")
+    rig.store.put(jobs(3))
+    eventually(lambda: rig.consumer.lineup.paused == {"q"})
+    assert rig.ran == []
+    assert [r.getMessage() for r in caplog.records if "paused" in r.getMessage()] == ["paused: q"]
+    assert rig.consumer.lineup.says_paused == ", paused: q"
+
+
+def test_what_is_paused_in_the_primary_is_not_run_from_the_spool_either(make: Make) -> None:
+    elsewhere = {"q"}
+    rig = make("q,other", elsewhere=lambda: elsewhere)
+    rig.store.put([*jobs(3), job("o", queue="other", args=("o",))])
+    rig.start()
+    eventually(lambda: rig.ran == ["o"] and rig.store.calls["wait"] >= 2)
+    elsewhere.clear()
+    eventually(lambda: rig.ran == ["o", 0, 1, 2])
+
+
+def test_what_waits_behind_a_pause_is_counted_for_the_end_of_a_burst(make: Make) -> None:
+    rig = make("q,other")
+    rig.start()
+    rig.store.put([*jobs(3), job("x", queue="not ours")])
+    eventually(lambda: len(rig.ran) == 3 and rig.consumer.idle)
+    assert rig.consumer.lineup.behind_a_pause() == 0
+    rig.real.pause("q")
+    rig.store.put([job("a"), job("b"), job("c", queue="other")])
+    eventually(lambda: rig.consumer.lineup.behind_a_pause() == 2)
+    rig.real.pause(EVERY_QUEUE)
+    rig.store.put([job("d", queue="other")])
+    eventually(lambda: rig.consumer.lineup.behind_a_pause() == 3)

@@ -231,13 +231,14 @@ class RedisStore:
             *encoding.effects(effects, resque_delayed=self._resque_delayed),
         ]
         try:
-            _, lost, taken, more = self._settle("claim", args, deadline, worker, call)
+            _, lost, taken, more, paused = self._settle("claim", args, deadline, worker, call)
         except StoreUnavailable as error:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
         if limit > 0:  # who only acknowledges may go on waiting
             self._idle.discard(worker.key)
-        return Claimed(views.claims(taken, worker.key), tuple(token.decode() for token in lost), more == 1)
+        claims, missed = views.claims(taken, worker.key), tuple(token.decode() for token in lost)
+        return Claimed(claims, missed, more == 1, tuple(queue.decode() for queue in paused))
 
     def reconcile(self, worker: WorkerInfo, call: int, known: Collection[str] = ()) -> tuple[Claim, ...]:
         args = [*encoding.worker(worker), b"%d" % call, b"%d" % len(known), *(token.encode() for token in known)]
@@ -336,6 +337,16 @@ class RedisStore:
     def value(self, key: str) -> bytes | None:
         found: bytes | None = self._command(b"GET", self._names.value(key))
         return found
+
+    def paused(self) -> Mapping[str, float]:
+        flat = self._scripted("paused", [], _a_list)
+        return {queue.decode("utf-8", "replace"): views.moment(at) for queue, at in zip(flat[::2], flat[1::2], strict=True)}
+
+    def pause(self, queue: str) -> bool:
+        return self._number("pause", [queue.encode(), b"1"]) == 1
+
+    def resume(self, queue: str) -> bool:
+        return self._number("pause", [queue.encode(), b"0"]) == 1
 
     def meta(self, key: str) -> str | None:
         found = self._command(b"HGET", self._names.meta, key.encode())

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from spoolq.errors import StaleCall
 from spoolq.job import Claim
-from spoolq.store.base import Claimed, WorkerInfo
-from spoolq.store.sqlite import effects, order, settling, workers
+from spoolq.store.base import EVERY_QUEUE, Claimed, WorkerInfo
+from spoolq.store.sqlite import effects, order, pauses, settling, workers
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.tokens import join
@@ -35,18 +35,21 @@ def claim(
     number, last, fence, lost = found or (workers.register(session, worker), -1, 0, "[]")
     if call < last:
         raise StaleCall(f"worker {worker.key} called with number {call} after {last}: nothing was claimed or settled")
+    held_back = pauses.among(session, queues) if limit > 0 else ()
     if call == last:
-        return Claimed(_claimed_by(session, worker, number, fence, queues), tuple(json.loads(lost)))
+        return Claimed(_claimed_by(session, worker, number, fence, queues), tuple(json.loads(lost)), paused=held_back)
     missed = settling.ack(session, ack, also)
     fence = session.fence()
     claims: list[Claim] = []
-    for queue in dict.fromkeys(queues):
+    for queue in () if EVERY_QUEUE in held_back else dict.fromkeys(queues):
         if len(claims) >= limit:
             break
+        if queue in held_back:
+            continue
         promote_queue(session, queue, _PROMOTED_AT_ONCE)
         claims += _take(session, worker, number, fence, queue, limit - len(claims))
     session.execute(workers.SQL["called"], (number, session.now + micros(worker.lease), call, fence, json.dumps(missed)))
-    return Claimed(tuple(claims), missed)
+    return Claimed(tuple(claims), missed, paused=held_back)
 
 
 def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: str, limit: int) -> list[Claim]:

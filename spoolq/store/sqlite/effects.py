@@ -71,6 +71,12 @@ def meta(session: Session, key: str) -> str | None:
     return found
 
 
+def metas(session: Session, prefix: str) -> dict[str, str]:
+    """The settings whose names begin with the prefix, by the rest of their names."""
+    rows = session.all(SQL["meta_between"], (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+    return {key.removeprefix(prefix): value for key, value in rows}
+
+
 def set_meta(session: Session, key: str, value: str | None, expected: str | bool | None) -> bool:
     """Set or delete it, when `expected` is False or what it is now."""
     if expected is not False and meta(session, key) != expected:

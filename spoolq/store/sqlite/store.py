@@ -28,7 +28,7 @@ from spoolq.store.base import (
     Working,
 )
 from spoolq.store.journal import Settlements
-from spoolq.store.sqlite import ahead, order, settling, views, workers
+from spoolq.store.sqlite import ahead, order, pauses, settling, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
@@ -389,6 +389,18 @@ class SQLiteStore:
     def value(self, key: str) -> bytes | None:
         """See `Store.value`."""
         return self._run(lambda session: also.value(session, key), writes=False)
+
+    def paused(self) -> Mapping[str, float]:
+        """See `Store.paused`."""
+        return self._run(pauses.paused, writes=False)
+
+    def pause(self, queue: str) -> bool:
+        """See `Store.pause`."""
+        return self._run(lambda session: pauses.pause(session, queue))
+
+    def resume(self, queue: str) -> bool:
+        """See `Store.resume`."""
+        return self._run(lambda session: pauses.resume(session, queue))
 
     def meta(self, key: str) -> str | None:
         """See `Store.meta`."""

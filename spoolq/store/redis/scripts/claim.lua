@@ -1,9 +1,19 @@
 -- needs lib
 -- Settle what is done and take what is due, as the worker's numbered call. Answers ok with the lost tokens and token, value (queue and
--- payload) of each claim, and 1 where there may be more that didn't fit into the answer; stale; late; guard; undo.
+-- payload) of each claim, 1 where there may be more that didn't fit into the answer, and the queues that are paused; stale; late;
+-- guard; undo.
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
   local queues, done, e = list(arg), list(claim), effects()
+  local open, paused, held_back = {}, {}, limit > 0 and pauses() or {}
+  if held_back['*'] then
+    paused[1] = '*'
+  else
+    for _, queue in ipairs(queues) do
+      local those = held_back[queue] and paused or open
+      those[#those + 1] = queue
+    end
+  end
   local state = call('HMGET', w.hash, 'call', 'took', 'lost', 'facts', 'more')
   local last = state[1] and tonumber(state[1])
   if last and number < last then return {'stale'} end
@@ -19,7 +29,7 @@ return atomically(function()
     end
     local lost = {}
     for token in string.gmatch(state[3], '[^\n]+') do lost[#lost + 1] = token end
-    return {'ok', lost, again, tonumber(state[5] or 0)}
+    return {'ok', lost, again, tonumber(state[5] or 0), paused}
   end
   if now > not_after then return {'late'} end
   local have, lost = held(done)
@@ -48,7 +58,7 @@ return atomically(function()
     end
     return fit > 0 and redis.pcall('LPOP', key, fit)
   end
-  for _, queue in ipairs(queues) do
+  for _, queue in ipairs(open) do
     local key, start = P .. 'queue:' .. queue, n
     while n < limit and more == 0 do
       local payloads = pop(key)
@@ -79,5 +89,5 @@ return atomically(function()
   if state[4] then alive(w) else register(w) end
   call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'), 'more', more)
   drop(have)
-  return {'ok', lost, taken, more}
+  return {'ok', lost, taken, more, paused}
 end)

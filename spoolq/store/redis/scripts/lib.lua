@@ -60,6 +60,15 @@ end
 -- Redis looks at its memory before a script's first write only: whatever begins with a removal still works when Redis is full.
 local function works_when_full() call('DEL', S .. 'none') end
 -- Calls with many values go in slices, since Lua can unpack only so many.
+-- The queues that are paused, by name, and since when; '*' for all, for which Ruby's Resque has a key of its own, without a time.
+local function pauses()
+  local found, flat = {}, call('HGETALL', S .. 'paused')
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  local all = redis.pcall('GET', P .. 'pause-all-workers')
+  local every = type(all) == 'string' and string.lower(string.match(all, '^%s*(.-)%s*$')) == 'true'
+  found['*'] = every and (found['*'] or '0') or nil
+  return found
+end
 local function slices(values, size, use)
   for i = 1, #values, size do use(i, math.min(i + size - 1, #values)) end
 end

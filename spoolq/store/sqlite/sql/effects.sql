@@ -33,5 +33,8 @@ SELECT value FROM meta WHERE key = ?1;
 -- name: set_meta
 INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2);
 
+-- name: meta_between
+SELECT key, value FROM meta WHERE key >= ?1 AND key < ?2 ORDER BY key;
+
 -- name: delete_meta
 DELETE FROM meta WHERE key = ?1;
