@@ -31,7 +31,7 @@ _SAYS = {"jobs": "worker", "house": "housekeeper"}  # as `spoolq status` does
 
 _EVERY = 0.25  # seconds between looks at the processes
 _ENDING = 20.0  # seconds that one may need to end, once its jobs have
-_FIRST, _MOST = 0.5, 30.0  # seconds before one that died before it worked is followed by another
+_FIRST, _MOST = 0.5, 30.0  # seconds before one that died soon, and of no job, is followed by another
 CANT_CREATE, BAD_CONFIGURATION = 73, 78
 """Exit codes of a process that can't work as it is set up: another one in its place would not either."""
 
@@ -216,13 +216,18 @@ class Pool(signals.Obeys):
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-            if _works(one):
-                self._crashes = 0  # it worked: what killed it is one job's affair, and is counted there
+            if self._served(one):
+                self._crashes = 0
             else:
                 self._hold_off()
             wait = self._not_before - self._clock()
             when = f"in {wait:.1f} s" if wait >= 0.05 else "at once"
             log.error("process %d (%s) ended %s; another is started %s", one.pid, _SAYS[one.role], how, when)
+
+    def _served(self, one: _Process) -> bool:
+        """Whether its end says nothing of the next one's: what killed it is one job's affair, and counted there, or it lived for
+        a while."""
+        return _works(one) and (bool(one.seen and one.seen.running) or self._clock() - one.started >= _MOST)
 
     # what they run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -39,7 +40,7 @@ class Forks:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if role == "house":
                 signal.pause()
-            presence = Presence(self._folder, info(key), 1, "pool")
+            presence = Presence(self._folder, info(key), 2, "pool")
             presence.appear()
             presence.beat(0)
             code = self._job(presence)
@@ -154,3 +155,64 @@ def test_an_interrupt_that_nobody_handles_lets_the_jobs_finish(folder: Folder, t
     assert pool.run() == 0
     thread.join()
     assert (tmp_path / "finished").exists()
+
+
+def test_one_that_dies_soon_and_of_no_job_is_not_followed_at_once_for_ever(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It registers, so it can work; and something kills it again and again."""
+    forks = Forks(folder, lambda presence: 70)
+    pool = Pool(forks, folder, least=1, most=1, threads=1)
+    timer = threading.Timer(4.0, pool.stop)
+    timer.start()
+    assert pool.run() == 0
+    timer.join()
+    assert 2 <= forks.begun.count("jobs") <= 5
+    waits = [float(found[1]) for text in caplog.messages if (found := re.search(r"another is started in ([\d.]+) s", text))]
+    assert waits[:2] == sorted(waits[:2])
+    assert waits[0] >= 0.4
+
+
+def test_one_that_dies_of_a_job_is_followed_at_once(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    def struck(presence: Presence) -> int:
+        presence.begin(0, "token", None)
+        return 70
+
+    pool = Pool(Forks(folder, struck), folder, least=1, most=1, threads=1)
+    thread = once(lambda: caplog.text.count("another is started at once") >= 5, pool.stop)
+    assert pool.run() == 0
+    thread.join()
+    assert "another is started in" not in caplog.text
+
+
+def test_the_youngest_ends_as_soon_as_its_jobs_have_where_one_less_is_enough(folder: Folder, tmp_path: Path) -> None:
+    """QUIT lets a job take as long as it takes: nobody is in a hurry."""
+
+    def working(presence: Presence) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT, signal.SIGTERM})
+        for slot in range(2):
+            presence.begin(slot, f"token-{slot}", None)
+        eventually((tmp_path / "idle").exists)
+        for slot in range(2):
+            presence.end(slot)
+        got = signal.sigwait({signal.SIGQUIT, signal.SIGTERM})
+        (tmp_path / f"{signal.Signals(got).name}-{os.getpid()}").touch()
+        presence.vanish()
+        return 0
+
+    started: list[int] = []
+
+    def start(role: Role, key: str, *, paused: bool) -> int:
+        pid = forks(role, key, paused=paused)
+        if role == "jobs":
+            started.append(pid)
+        return pid
+
+    forks = Forks(folder, working)
+    pool = Pool(start, folder, least=1, most=2, threads=2, clock=lambda: time.monotonic() * 30)
+    grown = once(lambda: len(started) == 2, (tmp_path / "idle").touch)
+    shrunk = once(lambda: list(tmp_path.glob("SIGQUIT-*")), pool.stop)
+    assert pool.run() == 0
+    grown.join()
+    shrunk.join()
+    assert {file.name for file in tmp_path.glob("SIG*")} == {f"SIGQUIT-{started[1]}", f"SIGTERM-{started[0]}"}
