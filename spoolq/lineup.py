@@ -29,6 +29,7 @@ class Lineup:
         self._store, self._selection, self._clock = store, selection, clock
         self.open = selection.open
         self.paused: frozenset[str] = frozenset()
+        self.known: frozenset[str] = frozenset()
         self._elsewhere = elsewhere
         self._turns = Turns(selection) if selection.weighted else None
         self._looked = float("-inf")
@@ -64,6 +65,12 @@ class Lineup:
         """The queues in the order of the next call: those that are paused in this store are left out there."""
         return unpaused(self.names if self._turns is None else self._turns.order(self._queues), self._elsewhere())
 
+    def look(self) -> float:
+        """Look what is paused, queues of which no call says it included: for who goes by it while this store is away. Returns the
+        seconds to the next look."""
+        self.known = frozenset(self._store.paused())
+        return EVERY
+
     @property
     def awaited(self) -> tuple[str, ...]:
         """Those of which a job is waited for."""
@@ -77,8 +84,10 @@ class Lineup:
     def took(self, order: Sequence[str], claimed: Claimed, *, all_of_it: bool) -> None:
         """The call of that order took these. `all_of_it`: there were no more."""
         if self._turns is not None:
-            self._turns.took(order, Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
+            held_back = [queue for queue in self.names if queue not in order]  # they save up nothing meanwhile
+            self._turns.took([*held_back, *order], Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
         paused = frozenset(claimed.paused)
+        self.known |= paused
         if paused != self.paused:
             self.paused = paused
             log.info("%s", self.says_paused.removeprefix(", ") or "no queue of this worker is paused any more")

@@ -57,6 +57,30 @@ class _Process:
     seen: Seen | None = field(default=None)
 
 
+class _Places:
+    """The places of one role that stay empty for a while, since who had them died soon and of no job."""
+
+    def __init__(self) -> None:
+        self._deaths = 0
+        self._until: list[float] = []
+
+    def leave(self, now: float, rng: random.Random) -> float:
+        """One more. Returns for how many seconds: longer each time, until one has served."""
+        self._deaths += 1
+        wait = rng.uniform(0.5, 1.0) * min(_MOST, _FIRST * 2.0 ** min(self._deaths, 10))
+        self._until.append(now + wait)
+        return wait
+
+    def served(self) -> None:
+        """One had nothing that would befall the next one."""
+        self._deaths = 0
+
+    def empty(self, now: float) -> int:
+        """How many there are."""
+        self._until = [until for until in self._until if now < until]
+        return len(self._until)
+
+
 class Pool(signals.Obeys):
     """Keeps between `least` and `most` processes that run jobs, and one that keeps house.
 
@@ -92,7 +116,7 @@ class Pool(signals.Obeys):
         self._threads = threads
         self._wanted = least
         self._paused = self._stopping = self._worked = False
-        self._crashes, self._not_before = 0, float("-inf")
+        self._places: dict[Role, _Places] = {"jobs": _Places(), "house": _Places()}
         self._code = 0
 
     def install_signals(self) -> None:
@@ -167,28 +191,23 @@ class Pool(signals.Obeys):
 
     def _fill(self) -> None:
         """Start those that are missing."""
-        if self._stopping or self._clock() < self._not_before:
-            return
-        if not self._of("house"):
-            self._begin("house")
-        while len([one for one in self._of("jobs") if not one.leaving]) < self._wanted and self._begin("jobs"):
-            pass
+        numbers: tuple[tuple[Role, int], ...] = (("house", 1), ("jobs", self._wanted))
+        for role, wanted in () if self._stopping else numbers:
+            while self._staying(role) + self._places[role].empty(self._clock()) < wanted:
+                self._begin(role)
 
-    def _begin(self, role: Role) -> bool:
+    def _staying(self, role: Role) -> int:
+        return len([one for one in self._of(role) if not one.leaving])
+
+    def _begin(self, role: Role) -> None:
         key = new_id()
         try:
             pid = self._start(role, key, paused=self._paused)
         except OSError as error:  # no memory or no process numbers: others may end
             log.warning("no process can be started now: %s; it is tried again", error)
-            self._hold_off()
-            return False
-        self._processes[pid] = _Process(pid, role, key, self._clock())
-        return True
-
-    def _hold_off(self) -> None:
-        self._crashes += 1
-        wait = self._rng.uniform(0.5, 1.0) * min(_MOST, _FIRST * 2.0 ** min(self._crashes, 10))
-        self._not_before = self._clock() + wait
+            self._places[role].leave(self._clock(), self._rng)
+        else:
+            self._processes[pid] = _Process(pid, role, key, self._clock())
 
     def _reap(self) -> None:
         """Take note of those that have ended."""
@@ -213,15 +232,16 @@ class Pool(signals.Obeys):
             for other in self._of("jobs"):
                 self._tell_off(other)
         elif (code in (0, RECYCLED) and not struck) or one.leaving:
+            if _works(one):
+                self._places[one.role].served()
             log.info("process %d has ended", one.pid)
         elif not self._stopping:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
+            when = "at once"
             if self._served(one):
-                self._crashes = 0
+                self._places[one.role].served()
             else:
-                self._hold_off()
-            wait = self._not_before - self._clock()
-            when = f"in {wait:.1f} s" if wait >= 0.05 else "at once"
+                when = f"in {self._places[one.role].leave(self._clock(), self._rng):.1f} s"
             log.error("process %d (%s) ended %s; another is started %s", one.pid, _SAYS[one.role], how, when)
 
     def _served(self, one: _Process) -> bool:

@@ -40,6 +40,14 @@ def epoch(value: Any) -> float:
     return 0.0
 
 
+def moment(text: str | bytes) -> float:
+    """Epoch seconds from the text of their number; 0.0 for anything else."""
+    try:
+        return epoch(float(text))
+    except ValueError:
+        return 0.0
+
+
 def _iso(text: str) -> datetime:
     return datetime.fromisoformat(text.strip())
 

@@ -126,7 +126,7 @@ class Worker(signals.Obeys):
         self.primary = consumer(primary, "worker", "primary", lambda: True, journal)
         self.local: Consumer | None = None
         if spool is not None and local:
-            wanted, paused = lambda: self.primary.reach.available is False, lambda: self.primary.lineup.paused
+            wanted, paused = lambda: self.primary.reach.available is False, lambda: self.primary.lineup.known
             self.local = consumer(spool, "local-worker", "spool", wanted, elsewhere=paused)
         self._consumers = [one for one in (self.primary, self.local) if one is not None]
         self._services = [
@@ -135,6 +135,8 @@ class Worker(signals.Obeys):
             )
             for one in self._consumers
         ]
+        if self.local is not None:
+            self._services.append(Service("pauses", self.primary.lineup.look, quiet=True, again=1.0))
         tidy: tuple[Callable[[], float], ...] = ()
         if member.house:
             house = House(

@@ -52,7 +52,7 @@ def list_(given: Given, where: str, as_json: bool) -> None:
         hint("No queue in the spool." if fault else f"No queue in {q.settings.destination}.")
     for held in answers:
         if not as_json and held.paused:
-            hint(f"In {held.name} paused: {_named(held.paused)}. `spoolq queues resume` ends that.")
+            hint(f"In {held.name} paused: {clean(_named(held.paused))}. `spoolq queues resume` ends that.")
     if fault is not None:
         raise fault
     if not as_json and where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):

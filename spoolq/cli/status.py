@@ -161,10 +161,11 @@ def _spool(side: Side) -> list[str]:
 
 
 def _paused(side: Side) -> list[str]:
-    return [
-        f"{'all queues are' if queue == EVERY_QUEUE else f'{queue} is'} paused{f' since {when(since)}' if since else ''}"
-        for queue, since in sorted(side.paused.items())
-    ]
+    words = []
+    for queue, since in sorted(side.paused.items()):
+        at = when(since or None)
+        words.append(f"{'all queues are' if queue == EVERY_QUEUE else f'{queue} is'} paused{f' since {at}' if at else ''}")
+    return words
 
 
 def _queues(facts: Facts) -> None:

@@ -112,6 +112,8 @@ def _away(primary: Side, spool: Side) -> Verdict:
         return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.")
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
+    if held := _behind_a_pause(spool):
+        more += f"; {held}"
     lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
     return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.")
 

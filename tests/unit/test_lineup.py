@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from spoolq.errors import StoreUnavailable
+from spoolq.job import Claim
 from spoolq.lineup import Lineup
 from spoolq.selection import named, parse
-from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.base import EVERY_QUEUE, Claimed
 from spoolq.store.redis import RedisStore
 from tests.servers import Server
 from tests.unit.hands import Flaky, Rig, file, job, jobs, warnings
@@ -195,3 +196,32 @@ def test_what_waits_behind_a_pause_is_counted_for_the_end_of_a_burst(make: Make)
     rig.real.pause(EVERY_QUEUE)
     rig.store.put([job("d", queue="other")])
     eventually(lambda: rig.consumer.lineup.behind_a_pause() == 3)
+
+
+def test_what_is_paused_elsewhere_saves_up_no_turns() -> None:
+    elsewhere = {"b"}
+    lineup = Lineup(Flaky(Nothing()), parse("a:1,b:1"), time.monotonic, lambda: elsewhere)  # type: ignore[arg-type]
+
+    def take() -> str:
+        order = lineup.order()
+        lineup.took(order, Claimed((Claim("token", "w", order[0], b""),)), all_of_it=False)
+        return order[0]
+
+    assert {take() for _ in range(100)} == {"a"}
+    elsewhere.clear()
+    assert Counter(take() for _ in range(100))["b"] == 50
+
+
+def test_a_look_sees_the_pauses_of_queues_that_nobody_asked_for(make: Make) -> None:
+    rig = make("q")
+    rig.real.pause("other")
+    assert rig.consumer.lineup.known == set()
+    assert rig.consumer.lineup.look() == 1.0
+    assert rig.consumer.lineup.known == {"other"}
+    rig.real.resume("other")
+    rig.consumer.lineup.look()
+    assert rig.consumer.lineup.known == set()
+
+
+class Nothing:
+    """A store that is asked for nothing."""

@@ -21,10 +21,10 @@ from tests.waiting import eventually
 
 
 class Forks:
-    """Starts processes that call `job`; a housekeeper waits for its end. `refused`: so many can't be started."""
+    """Starts processes that call `job`; a housekeeper waits for its end, or dies at once. `refused`: so many can't be started."""
 
-    def __init__(self, folder: Folder, job: Callable[[Presence], int], refused: int = 0) -> None:
-        self._folder, self._job, self.refused = folder, job, refused
+    def __init__(self, folder: Folder, job: Callable[[Presence], int], refused: int = 0, house_dies: bool = False) -> None:
+        self._folder, self._job, self.refused, self._house_dies = folder, job, refused, house_dies
         self.begun: list[Role] = []
 
     def __call__(self, role: Role, key: str, *, paused: bool) -> int:
@@ -39,6 +39,8 @@ class Forks:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if role == "house":
+                if self._house_dies:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()
             presence = Presence(self._folder, info(key), 2, "pool")
             presence.appear()
@@ -216,3 +218,28 @@ def test_the_youngest_ends_as_soon_as_its_jobs_have_where_one_less_is_enough(fol
     grown.join()
     shrunk.join()
     assert {file.name for file in tmp_path.glob("SIG*")} == {f"SIGQUIT-{started[1]}", f"SIGTERM-{started[0]}"}
+
+
+@pytest.mark.parametrize("code", [RECYCLED, -9])
+def test_a_housekeeper_that_dies_again_and_again_keeps_nobody_else_from_being_followed(
+    code: int, folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that are to be replaced, and those that died of a job."""
+
+    def ends(presence: Presence) -> int:
+        if code == RECYCLED:
+            return code
+        presence.begin(0, "token", None)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    forks = Forks(folder, ends, house_dies=True)
+    pool = Pool(forks, folder, least=2, most=2, threads=2)
+    timer = threading.Timer(3.0, pool.stop)
+    timer.start()
+    assert pool.run() == 0
+    timer.join()
+    assert forks.begun.count("jobs") >= 10  # two every quarter of a second, on a machine with time for it
+    assert forks.begun.count("house") <= 4
+    assert "(worker) ended by SIGKILL; another is started in" not in caplog.text

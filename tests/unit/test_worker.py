@@ -118,6 +118,7 @@ VERBS = (
     "release",
     "rescue",
     "promote",
+    "paused",
     "ready",
     "put",
     "forget",
@@ -405,6 +406,25 @@ def test_a_service_that_is_over_is_no_reason_to_end(place: Place) -> None:
     assert worker._dead() == []
     worker.stop()
     assert place.ended() == 0
+
+
+def test_an_idle_worker_knows_in_an_outage_what_was_paused_before(place: Place) -> None:
+    """It had no reason to ask for a job meanwhile."""
+    worker = place.start(spool=True)
+    eventually(lambda: worker.primary.idle)
+    place.real.pause("q")
+    eventually(lambda: worker.primary.lineup.known == {"q"})
+    place.away()
+    local = worker.local
+    assert local is not None
+    eventually(lambda: local.active)
+    place.spool_file.put(jobs(3))
+    look = local.look()
+    eventually(lambda: local.looked(look))
+    assert place.ran == []
+    place.back()
+    place.real.resume("q")
+    eventually(lambda: worker.primary.lineup.known == set())
 
 
 # bursts

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from spoolq import checks, cpu, wire
+from spoolq import checks, cpu, stamps, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
@@ -340,7 +340,7 @@ class RedisStore:
 
     def paused(self) -> Mapping[str, float]:
         flat = self._scripted("paused", [], _a_list)
-        return {queue.decode("utf-8", "replace"): views.moment(at) for queue, at in zip(flat[::2], flat[1::2], strict=True)}
+        return {queue.decode("utf-8", "replace"): stamps.moment(at) for queue, at in zip(flat[::2], flat[1::2], strict=True)}
 
     def pause(self, queue: str) -> bool:
         return self._number("pause", [queue.encode(), b"1"]) == 1

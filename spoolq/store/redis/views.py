@@ -143,14 +143,6 @@ def server_facts(info: Mapping[str, Any], config: Mapping[str, str], unasked: st
     )
 
 
-def moment(text: bytes) -> float:
-    """Epoch seconds; 0.0 for what is no time."""
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return 0.0
-
-
 def memory(info: bytes | Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Bytes used and the limit, from `INFO memory` (a client that was handed in has parsed it); None where there is no limit.
 

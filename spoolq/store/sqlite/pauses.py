@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spoolq import stamps
 from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.sqlite import effects
 from spoolq.store.sqlite.session import Session
@@ -13,7 +14,7 @@ _PREFIX = "paused:"
 
 def paused(session: Session) -> dict[str, float]:
     """As `Store.paused`."""
-    return {queue: _moment(since) for queue, since in effects.metas(session, _PREFIX).items()}
+    return {queue: stamps.moment(since) for queue, since in effects.metas(session, _PREFIX).items()}
 
 
 def among(session: Session, queues: Sequence[str]) -> tuple[str, ...]:
@@ -31,10 +32,3 @@ def resume(session: Session, queue: str) -> bool:
     """As `Store.resume`."""
     there = effects.meta(session, _PREFIX + queue)
     return there is not None and effects.set_meta(session, _PREFIX + queue, None, there)
-
-
-def _moment(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

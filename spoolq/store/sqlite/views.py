@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spoolq import stamps
 from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
 from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
@@ -94,10 +95,7 @@ def info(session: Session) -> SpoolInfo:
 
 def _paused_at(session: Session) -> float | None:
     since = effects.meta(session, DRAIN_PAUSED)
-    try:
-        return None if since is None else float(since)
-    except ValueError:
-        return 0.0
+    return None if since is None else stamps.moment(since)
 
 
 _ELSEWHERE = ("scheduled", "claimed")
