@@ -34,10 +34,10 @@ class Claims:
         """One call: the queues of the jobs that it got."""
         limit = limit or next(self._limits)
         order = self.lineup.order()
-        claims = self.hand.claim(limit, order)
-        self.lineup.took(order, claims, all_of_it=len(claims) < limit)
-        self.store.ack(claims)
-        return [claim.queue for claim in claims]
+        claimed = self.hand.ask(limit, order)
+        self.lineup.took(order, claimed, all_of_it=len(claimed.claims) < limit)
+        self.store.ack(claimed.claims)
+        return [claim.queue for claim in claimed.claims]
 
 
 def test_strict_order_leaves_the_low_queue_waiting_for_as_long_as_there_is_another(store: Store) -> None:
