@@ -21,7 +21,7 @@ from spoolq.failurelog import entry
 from spoolq.failurelog.assembly import outbox_of
 from tests.disks import Disk, mounted
 from tests.faults.working import Place, Worker, at
-from tests.proxy import Proxy
+from tests.proxy import Action, Proxy
 from tests.s3 import BUCKET, S3
 from tests.servers import NONE_FOUND, Server, servers
 from tests.unit.failurelog.hands import lines
@@ -208,6 +208,20 @@ def test_a_bucket_that_never_answers_slows_nothing(box: Place, s3: S3, proxy: Pr
     proxy.heal()
     box.worker()
     everywhere(box, s3, failed)
+
+
+@pytest.mark.parametrize(("how", "delay"), [("late", 1.0), ("dribble", 0.005)])
+def test_a_slow_bucket_slows_no_job_and_gets_all_once(how: Action, delay: float, box: Place, s3: S3, proxy: Proxy) -> None:
+    """Each answer takes a second or so; the jobs don't wait for one."""
+    slow = proxy.rule(b"PUT ", how, times=-1, delay=delay)
+    worker = box.worker()
+    failed, done = failing(box, 6), doing(box)
+    box.done()
+    assert set(box.runs()) == {*failed, *done}
+    slow.wait(4)
+    everywhere(box, s3, failed)
+    worker.end()
+    assert not worker.said("can't be reached")
 
 
 def test_a_bucket_that_refuses_says_so_once_and_gets_all_in_the_end(box: Place, s3: S3, proxy: Proxy) -> None:
