@@ -203,7 +203,7 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
                 process.process.kill()
                 process.process.wait()
         log, runs = Log.read(schedule.logs), place.runs()
-        afresh = Counter(line.id for line in place.trace() if line.attempt == 0)
+        afresh = Counter(line.id for line in place.trace() if line.fresh)
         broken: dict[str, Any] = verdict(log, Counter(runs.keys()))
         unended = set(log.tried) - log.acknowledged.keys() - log.raised.keys()  # of producers that were ended in mid-call
         unexplained = "3 arrived, neither acknowledged nor raised as unknown"
