@@ -84,8 +84,8 @@ class Lineup:
     def took(self, order: Sequence[str], claimed: Claimed, *, all_of_it: bool) -> None:
         """The call of that order took these. `all_of_it`: there were no more."""
         if self._turns is not None:
-            held_back = [queue for queue in self.names if queue not in order]  # they save up nothing meanwhile
-            self._turns.took([*held_back, *order], Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
+            elsewhere = sorted(set(self.names).difference(order)) if self._elsewhere() else []  # they save up nothing meanwhile
+            self._turns.took([*elsewhere, *order], Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
         paused = frozenset(claimed.paused)
         self.known |= paused
         if paused != self.paused:
