@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -59,12 +59,18 @@ def list_(given: Given, where: str, as_json: bool) -> None:
         hint(f"{no_spool(q)}.")
 
 
-@queues.command()
-@click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("--all", "every", is_flag=True, help="All queues, those to come included. Ruby's Resque workers obey this one too.")
-@where_option
-@json_option
-@command_options()
+def _of_queues(what_all_means: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command that is given the names of queues, or --all."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        run = where_option(json_option(command_options()(function)))
+        run = click.option("--all", "every", is_flag=True, help=what_all_means)(run)
+        return queues.command()(click.argument("names", nargs=-1, metavar="[QUEUE]...")(run))
+
+    return decorate
+
+
+@_of_queues("All queues, those to come included. Ruby's Resque workers obey this one too.")
 def pause(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
     """Let workers take no more jobs of QUEUE.
 
@@ -74,12 +80,7 @@ def pause(given: Given, names: tuple[str, ...], every: bool, where: str, as_json
     _set(given, names, every, where, as_json, paused=True)
 
 
-@queues.command()
-@click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("--all", "every", is_flag=True, help="Take back `pause --all`. A queue that is paused by itself stays so.")
-@where_option
-@json_option
-@command_options()
+@_of_queues("Take back `pause --all`. A queue that is paused by itself stays so.")
 def resume(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
     """Let workers take jobs of QUEUE again. They see it within a second or so."""
     _set(given, names, every, where, as_json, paused=False)

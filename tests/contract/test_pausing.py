@@ -76,14 +76,6 @@ def test_pauses_are_told_with_their_times_and_set_once(open_store: Callable[[], 
     assert store.paused() == {}
 
 
-def test_who_waits_for_other_queues_is_not_woken_by_a_job_of_a_paused_one(store: Store, hand: Hand) -> None:
-    store.pause("low")
-    store.put(messages("a", queue="low"))
-    began = time.monotonic()
-    assert store.wait(hand.info, ["high"], 0.2) is False
-    assert time.monotonic() - began >= 0.1
-
-
 def test_many_who_claim_while_it_is_paused_and_resumed_take_each_job_once(open_store: Callable[[], Store]) -> None:
     store = open_store()
     store.put(messages(*(f"j{n}" for n in range(200))))

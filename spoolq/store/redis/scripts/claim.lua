@@ -5,10 +5,11 @@
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
   local queues, done, e = list(arg), list(claim), effects()
-  local open, paused, held_back = {}, {}, limit > 0 and pauses() or {}
+  local open, paused, held_back = queues, {}, limit > 0 and pauses() or {}
   if held_back['*'] then
-    paused[1] = '*'
-  else
+    open, paused = {}, {'*'}
+  elseif next(held_back) then
+    open = {}
     for _, queue in ipairs(queues) do
       local those = held_back[queue] and paused or open
       those[#those + 1] = queue
