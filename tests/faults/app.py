@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,11 @@ def drain(q: SpoolQ) -> Drained:
 
 class Control:
     """What this machine can't give meanwhile: `unscheduled`, the seconds in which a thread that only sleeps for a millisecond at
-    a time wasn't run; `sync`, the longest that the disk of `folder` took over a small synced write.
+    a time wasn't run, and those in which the process's threads waited for a core; `sync`, the longest that the disk of `folder`
+    took over a small synced write.
 
-    A deadline is a promise about spoolq, not about a machine that gives it no time, nor about the disk under others' load.
+    A deadline is a promise about spoolq, not about a machine that gives it no time, nor about the disk under others' load. The
+    sleeper sees a held interpreter, but the kernel runs what slept before what worked: a caller may wait where it doesn't.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -59,12 +61,24 @@ class Control:
     def __enter__(self) -> Control:
         for thread in self._threads:
             thread.start()
+        self._waited = self._queued()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.unscheduled += self._queued() - self._waited
         self._ended.set()
         for thread in self._threads:
             thread.join()
+
+    def _queued(self) -> float:
+        """Seconds for which this process's threads, the control's apart, have been ready to run and weren't: the second field
+        of schedstat (Documentation/scheduler/sched-stats in the kernel)."""
+        waited, own = 0, {thread.native_id for thread in self._threads}
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # it has ended
+                if int(task.name) not in own:
+                    waited += int((task / "schedstat").read_text().split()[1])
+        return waited / 1e9
 
     def _sleep(self) -> None:
         before = time.monotonic()

@@ -45,7 +45,7 @@ def test_a_pool_obeys_a_pause_by_command_and_goes_on_after_it(either: Place) -> 
     held = [either.enqueue("note", queue="low") for _ in range(20)]
     more = [either.enqueue("note") for _ in range(20)]
     ran(either, *first, *more)
-    assert either.left() == {"ready": 20}
+    eventually(lambda: either.left() == {"ready": 20}, what="all but the held ones settled")
     assert spoolq(either, "queues", "resume", "low").startswith("Resumed low in ")
     ran(either, *first, *more, *held)
 
