@@ -27,7 +27,8 @@ from spoolq.reconciler import Reconciler
 from spoolq.runner import Done, Runner
 from spoolq.selection import Selection, named
 from spoolq.settler import Settler
-from spoolq.store.base import Effects, Store, WorkerInfo, Working
+from spoolq.store.base import Store, WorkerInfo, Working
+from spoolq.store.effects import Effects
 
 log = logging.getLogger("spoolq.worker")
 
@@ -413,7 +414,7 @@ class Consumer:
             self._changed()
         told = log.isEnabledFor(logging.DEBUG)
         for claim, outcome, took in reports:
-            if isinstance(outcome, Done):
+            if isinstance(outcome, Done) and not outcome.effects:  # those of one that was taken over would happen with the rest
                 self._acks.append((claim, outcome))
                 if told:  # the settler tells of the others
                     job = wire.named(claim.payload, claim.queue)

@@ -16,7 +16,8 @@ from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, 
 from spoolq.importing import importing
 from spoolq.job import Handoff, new_id
 from spoolq.pace import Pace, Room
-from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Effects, Life, Spool, Store, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
+from spoolq.store.effects import Effects
 
 log = logging.getLogger("spoolq.drain")
 

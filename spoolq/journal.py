@@ -12,6 +12,7 @@ from spoolq import wire
 from spoolq.errors import ConfigError, StoreError
 from spoolq.job import Claim
 from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.store.effects import decode, encode
 from spoolq.store.journal import Settlement, Settlements
 
 log = logging.getLogger("spoolq.worker")
@@ -105,26 +106,28 @@ def settlement(owed: Owed) -> Settlement:
     match outcome:
         case None:
             return Settlement(claim, "release")
-        case Done(counter):
-            return Settlement(claim, "ack", word=counter)
-        case RetryLater(payload, at, reason):
+        case Done(counter, effects):
+            return Settlement(claim, "ack", word=counter, effects=encode(effects))
+        case RetryLater(payload, at, reason, effects):
             # half of a surrogate pair, as in a file's name that is no UTF-8, is nothing that the spool can hold
-            return Settlement(claim, "retry", payload, at, reason.encode(errors="backslashreplace").decode())
-        case Failed(failure):
-            return Settlement(claim, "fail", wire.encode_failure(failure))
+            word = reason.encode(errors="backslashreplace").decode()
+            return Settlement(claim, "retry", payload, at, word, encode(effects))
+        case Failed(failure, effects):
+            return Settlement(claim, "fail", wire.encode_failure(failure), effects=encode(effects))
 
 
 def owed(settlement: Settlement) -> Owed:
-    """What `settlement` was made from. Raises ValueError for a verb that a newer spoolq wrote."""
+    """What `settlement` was made from. Raises ValueError for a verb, or an effect, that a newer spoolq wrote."""
+    effects = decode(settlement.effects)
     match settlement.verb:
         case "release":
             outcome: Outcome | None = None
         case "ack":
-            outcome = Done(settlement.word)
+            outcome = Done(settlement.word, effects)
         case "retry":
-            outcome = RetryLater(settlement.argument, settlement.at, settlement.word)
+            outcome = RetryLater(settlement.argument, settlement.at, settlement.word, effects)
         case "fail":
-            outcome = Failed(wire.decode_failure(settlement.argument))
+            outcome = Failed(wire.decode_failure(settlement.argument), effects)
         case verb:
             raise ValueError(f"the verb {verb!r} isn't known here")
     return Owed(settlement.claim, outcome)

@@ -16,6 +16,7 @@ from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
 from spoolq.store.base import WorkerInfo
+from spoolq.store.effects import NONE, Effects
 from spoolq.tasks import Task, Tasks
 from spoolq.version import VERSION
 
@@ -70,6 +71,7 @@ class Done:
     """Acknowledge it. `counter` is what it counts as."""
 
     counter: str = "processed"
+    effects: Effects = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class RetryLater:
     payload: bytes
     at: float
     reason: str
+    effects: Effects = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Failed:
     """Into the failure log."""
 
     failure: Failure
+    effects: Effects = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Pending:
 
 
 Outcome = Done | RetryLater | Failed
+"""What a store is to be told of a claim. The effects of an outcome happen in the step that settles it, and only there."""
 PROCESSED, EXPIRED, DISCARDED = Done(), Done("expired"), Done("discarded")
 
 

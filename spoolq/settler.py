@@ -13,7 +13,8 @@ from spoolq import wire
 from spoolq.errors import LeaseLost, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure
 from spoolq.runner import Done, Failed, Outcome, RetryLater
-from spoolq.store.base import Effects, Store, WorkerInfo
+from spoolq.store.base import Store, WorkerInfo
+from spoolq.store.effects import Effects
 
 log = logging.getLogger("spoolq.worker")
 
@@ -158,14 +159,14 @@ class Settler:
         match outcome:
             case None:
                 self._store.release(entry.claims)
-            case Done(counter):
-                self._store.ack(entry.claims, Effects(counters=self.counters(counter)))
-            case RetryLater(payload, at, reason):
-                self._store.retry(claim, payload, at, Effects(counters=self.counters("retried")))
+            case Done(counter, effects):
+                self._store.ack(entry.claims, effects | Effects(counters=self.counters(counter)))
+            case RetryLater(payload, at, reason, effects):
+                self._store.retry(claim, payload, at, effects | Effects(counters=self.counters("retried")))
                 if log.isEnabledFor(logging.INFO):
                     log.info("%s: %s is tried again: %s", self._name, wire.named(claim.payload, claim.queue), reason)
-            case Failed(failure):
-                self._store.fail(claim, failure, Effects(counters=self.counters("failed")))
+            case Failed(failure, effects):
+                self._store.fail(claim, failure, effects | Effects(counters=self.counters("failed")))
                 log.error(
                     "%s failed for good after %d attempt(s), it is in the failure log: %s",
                     wire.named(claim.payload, claim.queue, failure.id),

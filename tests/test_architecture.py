@@ -20,7 +20,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "failed",
     "wire retry selection",
     "turns",
-    "store.upkeep store.journal",  # 3
+    "store.upkeep store.journal store.effects",  # 3
     "store.base runtime service",
     "hint presence membership signals",
     "breaker slow",

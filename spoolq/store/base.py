@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
 from spoolq.store.upkeep import Upkeep
 
@@ -23,29 +24,6 @@ EVERY_QUEUE = "*"
 
 MAX_ROWS, MAX_BYTES = 500, 1 << 20
 """Of one put: a script of more would hold up the server for everybody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What else happens in the same atomic step as a put or a settling verb.
-
-    put       messages to put (idempotent on the id only where `given`; the step itself is fenced, so it happens once)
-    acquire   (key, holder, ttl seconds): set if absent. One that somebody else holds refuses the whole call: `GuardHeld`.
-              Acquiring what one holds already succeeds and renews the ttl
-    release   (key, holder): deleted if that holder has it, else left alone
-    values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
-    counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
-              number, or at its end) is left as it is; the rest of the step happens
-    """
-
-    put: tuple[Message, ...] = ()
-    acquire: tuple[tuple[str, str, float], ...] = ()
-    release: tuple[tuple[str, str], ...] = ()
-    values: tuple[tuple[str, bytes, float], ...] = ()
-    counters: tuple[tuple[str, int], ...] = ()
-
-
-NONE = Effects()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,8 +360,15 @@ class Spool(Store, Protocol):
     def settlements(self) -> Settlements:
         """What workers of this host could not tell the primary yet."""
 
-    def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
-        """Store jobs that the primary did not take: as `put`, synced to disk on return.
+    def spool(
+        self,
+        messages: Sequence[Message],
+        effects: Effects = NONE,
+        *,
+        not_after: float | None = None,
+        timeout: float | None = None,
+    ) -> list[bool]:
+        """Store jobs that the primary did not take, with these effects here: as `put`, synced to disk on return.
 
         `not_after` says that an attempt for them may still be applied by the primary until that time on its clock: the rows are
         in doubt, no local worker takes them. Rows of a given id are in doubt from birth. An id that is there keeps its doubt.

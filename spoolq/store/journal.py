@@ -21,6 +21,7 @@ class Settlement(NamedTuple):
     argument   of a retry its payload, of a failure its entry in the log
     at         of a retry when it is due, in epoch seconds of the primary's clock
     word       of an ack what it counts as, of a retry why
+    effects    what happens with it, as `store.effects` encodes it
     """
 
     claim: Claim
@@ -28,6 +29,7 @@ class Settlement(NamedTuple):
     argument: bytes = b""
     at: float = 0.0
     word: str = ""
+    effects: bytes = b""
 
 
 class Settlements(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from spoolq.store.base import Effects
+from spoolq.store.effects import Effects
 from tests.contract.backends import open_spec
 from tests.contract.hands import Hand, id_of, message
 

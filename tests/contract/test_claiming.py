@@ -6,7 +6,8 @@ import pytest
 
 from spoolq.errors import StaleCall
 from spoolq.job import Message
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.hands import Hand, claimable, ids, message, messages
 
 

@@ -14,7 +14,8 @@ from typing import get_args
 import pytest
 
 from spoolq.errors import LeaseLost, StoreUnavailable
-from spoolq.store.base import NONE, Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import NONE, Effects
 from tests.contract.backends import PATIENT
 from tests.contract.hands import Hand, claimable, ids, message, messages
 from tests.proxy import Action, Proxy

@@ -8,7 +8,8 @@ import pytest
 
 from spoolq.errors import GuardHeld, LeaseLost
 from spoolq.job import Claim
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.hands import LONG, Hand, claimable, failure, message, messages
 from tests.waiting import eventually
 

@@ -7,7 +7,8 @@ import pytest
 from spoolq import wire
 from spoolq.errors import GuardHeld
 from spoolq.job import Job
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.hands import Hand, at_front, claimable, failure, ids, message, messages
 
 

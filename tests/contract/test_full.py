@@ -8,7 +8,8 @@ import pytest
 
 from spoolq.errors import StoreFull
 from spoolq.job import Claim
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.backends import PATIENT
 from tests.contract.hands import SHORT, Hand, claimable, failure, ids, message, messages, worker
 from tests.servers import Server

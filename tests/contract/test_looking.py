@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spoolq.store.base import Depth, Effects, Store, Working
+from spoolq.store.base import Depth, Store, Working
+from spoolq.store.effects import Effects
 from tests.contract.hands import SHORT, Hand, claimable, message, messages, worker
 from tests.waiting import eventually
 

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from spoolq import wire
 from spoolq.errors import GuardHeld, LeaseLost, StaleCall
 from spoolq.job import Claim
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.backends import Backend
 from tests.contract.hands import LONG, Hand, failure, id_of, message
 

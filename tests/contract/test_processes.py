@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from spoolq.store.base import Effects, Store
+from spoolq.store.base import Store
+from spoolq.store.effects import Effects
 from tests.contract.backends import Backend
 from tests.contract.hands import Hand, ids, messages
 

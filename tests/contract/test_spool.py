@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from spoolq.errors import LeaseLost
+from spoolq.errors import GuardHeld, LeaseLost
 from spoolq.job import Handoff
 from spoolq.store.base import Spool, WorkerInfo
-from tests.contract.hands import SHORT, Hand, at_front, claimable, failure, ids, message, messages, worker
+from spoolq.store.effects import Effects
+from tests.contract.hands import LONG, SHORT, Hand, at_front, claimable, failure, ids, message, messages, worker
 from tests.waiting import eventually
 
 DRAINER = worker("drainer", kind="drainer")
@@ -65,6 +66,15 @@ def test_what_goes_to_the_front_is_run_first_here_and_says_so_to_who_hands_it_ov
     assert [(handoff.message.id, handoff.message.front) for handoff in handoffs] == [("a", False), ("b", False), ("c", True)]
     spool.give_back(handoffs, applied="no")
     assert ids(local.claim()) == ["c", "a", "b"]
+
+
+def test_effects_happen_with_what_is_spooled_or_nothing_does(spool: Spool) -> None:
+    noted = Effects(acquire=(("lock", "a", LONG),), values=(("status", b"spooled", LONG),))
+    assert spool.spool(messages("a"), noted) == [True]
+    with pytest.raises(GuardHeld) as raised:
+        spool.spool(messages("b"), Effects(acquire=(("lock", "b", LONG),), values=(("status", b"other", LONG),)))
+    assert (raised.value.key, raised.value.holder) == ("lock", "a")
+    assert (spool.waiting(), spool.value("status")) == (1, b"spooled")
 
 
 def test_what_was_spooled_is_there_after_closing(spool: Spool) -> None:

@@ -10,7 +10,8 @@ import pytest
 from spoolq import wire
 from spoolq.job import Claim, Failure, Job
 from spoolq.selection import parse
-from spoolq.store.base import Effects, Store, WorkerInfo, Working
+from spoolq.store.base import Store, WorkerInfo, Working
+from spoolq.store.effects import Effects
 from tests.contract.hands import SHORT, Hand, claimable, ids
 from tests.interop.conftest import Node
 from tests.servers import Server

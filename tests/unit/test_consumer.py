@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.journal import Journal
 from spoolq.store.base import Working
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore
 from tests.unit.hands import Rig, file, held, id_of, info, job, jobs, left
 from tests.waiting import eventually
@@ -453,6 +455,24 @@ def test_the_heartbeat_shows_what_runs_and_keeps_the_lease(make: Make) -> None:
     assert 0 < view.lease_left <= 1.0
     gate.open.set()
     eventually(lambda: gone(rig))
+
+
+def test_the_effects_of_a_job_that_was_taken_over_do_not_happen_with_those_of_others(make: Make) -> None:
+    rig = make(threads=2)
+    gate, run = Gate(), rig.runner.run
+    rig.task("gate", gate)
+    rig.runner.run = lambda claim, *args: replace(  # type: ignore[method-assign, assignment]
+        run(claim, *args), effects=Effects(counters=((f"of {id_of(claim)}", 1),))
+    )
+    rig.store.put([job("late", "gate"), job("kept", "gate")])
+    rig.start()
+    gate.entered()
+    gate.entered()
+    [late] = [claim for claim in rig.real.reconcile(info(), 1000) if id_of(claim) == "late"]
+    rig.real.ack([late])
+    gate.open.set()
+    eventually(lambda: gone(rig))
+    assert [name for name in rig.real.counters() if name.startswith("of ")] == ["of kept"]
 
 
 def test_a_late_acknowledgement_is_fenced_with_one_line(make: Make, caplog: pytest.LogCaptureFixture) -> None:

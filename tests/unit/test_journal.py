@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spoolq.errors import ConfigError, StoreFull
-from spoolq.job import Claim, Failure
+from spoolq.job import Claim, Failure, Message
 from spoolq.journal import LEASE, Journal, Owed, owed, settlement
 from spoolq.runner import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
+from spoolq.store.effects import Effects
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore
 from tests.clock import Clock
@@ -57,10 +59,28 @@ def failed(payload: bytes = b'{"class":"t","args":[1],"id":"j"}') -> Failed:
     return Failed(Failure("j", "q", "h:1:q", "ValueError", "no luck", ("a", "b"), 1_700_000_000.5, payload, attempts=3))
 
 
+EFFECTS = Effects(
+    put=(Message("i", "q", b"\x00\xff", 1.5, given=True), Message("f", "q", b"{}", front=True)),
+    acquire=(("lock", "me", 3.5),),
+    release=(("other", "me \udcff"),),
+    values=(("result", b"\x00\xff", 60.0), ("empty", b"", 1.0)),
+    counters=(("done", 2),),
+)
+
+
 @pytest.mark.parametrize(
     "outcome",
-    [PROCESSED, DISCARDED, None, RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised"), failed()],
-    ids=lambda outcome: type(outcome).__name__,
+    [
+        PROCESSED,
+        DISCARDED,
+        None,
+        RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised"),
+        failed(),
+        replace(PROCESSED, effects=EFFECTS),
+        RetryLater(b"\x00\xff", 1_700_000_000.25, "it raised", EFFECTS),
+        replace(failed(), effects=EFFECTS),
+    ],
+    ids=lambda outcome: f"{type(outcome).__name__}{'+effects' if getattr(outcome, 'effects', None) else ''}",
 )
 def test_an_outcome_is_read_as_it_was_written(outcome: Outcome | None) -> None:
     claim = Claim("t", "w", "q", b"a payload that no verb needs")
@@ -71,6 +91,11 @@ def test_an_outcome_is_read_as_it_was_written(outcome: Outcome | None) -> None:
 def test_the_entry_in_the_failure_log_is_the_same_by_this_detour(payload: bytes) -> None:
     kept = settlement(Owed(Claim("t", "w", "q", b""), failed(payload)))
     assert settlement(owed(kept)) == kept
+
+
+def test_an_effect_of_a_newer_spoolq_is_refused() -> None:
+    with pytest.raises(ValueError, match="the effect 'wonder' isn't known"):
+        owed(Settlement(Claim("t", "w", "q", b""), "ack", effects=b'{"wonder":[["a"]]}'))
 
 
 def test_a_verb_of_a_newer_spoolq_is_refused() -> None:

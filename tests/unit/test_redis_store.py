@@ -14,7 +14,8 @@ import pytest
 from spoolq import wire
 from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Job, Message
-from spoolq.store.base import Effects, WorkerInfo, Working
+from spoolq.store.base import WorkerInfo, Working
+from spoolq.store.effects import Effects
 from spoolq.store.redis import RedisStore
 from spoolq.store.redis.scripts import script
 from spoolq.store.redis.transport import Injected

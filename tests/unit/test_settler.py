@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.job import Failure
 from spoolq.runner import Done, RetryLater
 from spoolq.settler import Settler
+from spoolq.store.effects import Effects
 from tests.clock import Clock
 from tests.unit.hands import Flaky, claim, failed, file, held, info, job, jobs, left, warnings
 
@@ -41,6 +43,22 @@ def test_each_outcome_becomes_its_verb(store: Flaky, settler: Settler) -> None:
     assert [failure.id for failure in store.failures.page()] == ["j0002"]
     counters = dict(store.counters())
     assert counters == {"expired": 1, "retried": 1, "failed": 1, "failed:host:4242": 1}
+
+
+def test_the_effects_of_an_outcome_happen_with_it_and_only_with_it(store: Flaky, settler: Settler) -> None:
+    def noted(name: str) -> Effects:
+        return Effects(put=(job(f"after-{name}"),), values=((name, b"1", 60.0),), counters=(("noted", 1),))
+
+    a, b, c, late = claim(store, 4)
+    store.store.ack([late])
+    settler.add(a, Done("processed", noted("a")))
+    settler.add(b, RetryLater(b.payload, 0.0, "it raised", noted("b")))
+    settler.add(c, replace(failed(c), effects=noted("c")))
+    settler.add(late, Done("processed", noted("late")))
+    settler.send()
+    assert sorted(left(store.store)) == ["after-a", "after-b", "after-c", "j0001"]
+    assert [store.store.value(name) for name in ("a", "b", "c", "late")] == [b"1", b"1", b"1", None]
+    assert (store.counters()["noted"], store.counters()["processed"]) == (3, 1)
 
 
 def test_what_is_put_back_keeps_its_order_at_the_front(store: Flaky, settler: Settler) -> None:

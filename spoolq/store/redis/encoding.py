@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from spoolq.errors import PayloadError
 from spoolq.job import Claim, Message
-from spoolq.store.base import Effects, WorkerInfo
+from spoolq.store.base import WorkerInfo
+from spoolq.store.effects import Effects
 
 Args = list[bytes]
 

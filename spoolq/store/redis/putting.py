@@ -8,7 +8,7 @@ from typing import Any
 
 from spoolq.errors import GuardHeld, StoreUnavailable
 from spoolq.job import Message
-from spoolq.store.base import NONE, Effects
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding, forks, outcomes
 from spoolq.store.redis.link import Link
 from spoolq.store.redis.names import Names

@@ -15,7 +15,8 @@ from spoolq import checks, cpu, stamps, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import MAX_BYTES, NONE, Claimed, Depth, Effects, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.base import MAX_BYTES, Claimed, Depth, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures

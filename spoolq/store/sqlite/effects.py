@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spoolq.errors import GuardHeld
-from spoolq.store.base import Effects
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements

@@ -47,14 +47,14 @@ class SQLiteSettlements:
 
         def work(session: Session) -> list[Settlement]:
             taken = []
-            for row, crc, at, argument, *texts in session.all(SQL["free"], (*self._now(session), limit)):
-                if _checksum(argument, at, texts) != crc:
+            for row, crc, at, argument, effects, *texts in session.all(SQL["free"], (*self._now(session), limit)):
+                if _checksum(argument, effects, at, texts) != crc:
                     session.execute(SQL["drop"], (row,))
                     log.error("what became of a job was changed by the disk, and is dropped: the job runs again")
                     continue
                 token, worker, queue, verb, word = [text.decode() for text in texts]
                 session.execute(SQL["adopt"], (token, holder, _until(session, lease)))
-                taken.append(Settlement(Claim(token, worker, queue, b""), verb, argument, at / 1e6, word))
+                taken.append(Settlement(Claim(token, worker, queue, b""), verb, argument, at / 1e6, word, effects))
             return taken
 
         return self._writer.run(work)
@@ -65,13 +65,13 @@ class SQLiteSettlements:
     def _row(self, one: Settlement, holder: str) -> tuple[object, ...]:
         token, worker, queue, _ = one.claim
         at = micros(one.at)
-        crc = _checksum(one.argument, at, [text.encode() for text in (token, worker, queue, one.verb, one.word)])
-        return (token, worker, queue, one.verb, one.argument, crc, at, one.word, self._destination, holder)
+        crc = _checksum(one.argument, one.effects, at, [text.encode() for text in (token, worker, queue, one.verb, one.word)])
+        return (token, worker, queue, one.verb, one.argument, one.effects, crc, at, one.word, self._destination, holder)
 
 
-def _checksum(argument: bytes, at: int, texts: Sequence[bytes]) -> int:
+def _checksum(argument: bytes, effects: bytes, at: int, texts: Sequence[bytes]) -> int:
     """Of all that an entry says."""
-    return zlib.crc32(argument, zlib.crc32(b"\0".join((b"%d" % at, *texts, b""))))
+    return zlib.crc32(effects, zlib.crc32(argument, zlib.crc32(b"\0".join((b"%d %d" % (at, len(argument)), *texts, b"")))))
 
 
 def _until(session: Session, lease: float) -> int:

@@ -12,21 +12,8 @@ from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import (
-    NONE,
-    Claimed,
-    Depth,
-    Effects,
-    Kept,
-    Life,
-    Load,
-    ServerFacts,
-    SpoolInfo,
-    Watch,
-    WorkerInfo,
-    WorkerView,
-    Working,
-)
+from spoolq.store.base import Claimed, Depth, Kept, Life, Load, ServerFacts, SpoolInfo, Watch, WorkerInfo, WorkerView, Working
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
 from spoolq.store.sqlite import ahead, order, pauses, settling, views, workers
 from spoolq.store.sqlite import claims as taking
@@ -291,17 +278,27 @@ class SQLiteStore:
 
     # as a spool
 
-    def spool(self, messages: Sequence[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
+    def spool(
+        self,
+        messages: Sequence[Message],
+        effects: Effects = NONE,
+        *,
+        not_after: float | None = None,
+        timeout: float | None = None,
+    ) -> list[bool]:
         """See `Spool.spool`."""
-        rows = prepare(messages, self._largest)
+        rows, more = prepare(messages, self._largest), also.prepare_effects(effects, self._largest)
         seen: list[bool] = []
 
         def work(session: Session) -> list[bool]:
             if self._settings.ordered:
                 order.mark(session)
-            return _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
+            new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
+            also.apply(session, more)
+            return new
 
-        return self._run(work, timeout, grows=True, unheard=partial(unanswered, rows=rows, in_doubt=True))
+        unheard = partial(unanswered, rows=rows, in_doubt=True)
+        return self._run(work, timeout, guarded=more.guarded, grows=True, unheard=unheard)
 
     def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:
         """See `Spool.holds`."""

@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.errors import PayloadError, StoreFull
 from spoolq.job import Failure
-from spoolq.store.base import Effects
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.store.sqlite.settings import MIB
 from tests.unit.sqlite.helpers import claim, message, raw, run, worker

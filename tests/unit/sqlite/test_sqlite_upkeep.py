@@ -13,7 +13,8 @@ import pytest
 
 from spoolq.errors import ConfigError, SpoolDamaged, StoreFull
 from spoolq.job import Failure, Handoff
-from spoolq.store.base import Effects, Life
+from spoolq.store.base import Life
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore, aside
 from spoolq.store.upkeep import Added, Document
 from tests.unit.sqlite.helpers import claim, message, worker

@@ -16,7 +16,7 @@ from traceback import walk_stack
 import pytest
 
 from spoolq.errors import GuardHeld, StoreFull, StoreUnavailable
-from spoolq.store.base import Effects
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore, driver
 from spoolq.store.sqlite.session import Session
 from tests.unit.sqlite.helpers import claim, message, raw, run, worker

@@ -98,7 +98,7 @@ CREATE TABLE watches (
 -- What became of claims in the primary that could not be told it: the verb and its arguments, never a job. Until `until` it is
 -- `holder` who tells it. None of it is ever NULL; to say so would not fit the first page.
 CREATE TABLE settlements (
-    token TEXT PRIMARY KEY, worker TEXT, queue TEXT, verb TEXT, argument BLOB, crc INTEGER, at INTEGER, word TEXT,
+    token TEXT PRIMARY KEY, worker TEXT, queue TEXT, verb TEXT, argument BLOB, effects BLOB, crc INTEGER, at INTEGER, word TEXT,
     destination TEXT, holder TEXT, until INTEGER
 ) STRICT;
 

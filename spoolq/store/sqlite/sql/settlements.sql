@@ -1,7 +1,7 @@
 -- name: write
-INSERT INTO settlements (token, worker, queue, verb, argument, crc, at, word, destination, holder, until)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0)
-ON CONFLICT (token) DO UPDATE SET verb = ?4, argument = ?5, crc = ?6, at = ?7, word = ?8, holder = ?10;
+INSERT INTO settlements (token, worker, queue, verb, argument, effects, crc, at, word, destination, holder, until)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)
+ON CONFLICT (token) DO UPDATE SET verb = ?4, argument = ?5, effects = ?6, crc = ?7, at = ?8, word = ?9, holder = ?11;
 
 -- name: strike
 DELETE FROM settlements WHERE token = ?1;
@@ -21,7 +21,7 @@ SELECT 1 FROM settlements WHERE destination = ?1 AND until > ?2 AND until <= ?3 
 
 -- name: free
 -- texts as they lie there: a bit of one may have been flipped, so that it is none any more
-SELECT rowid, crc, at, argument, CAST(token AS BLOB), CAST(worker AS BLOB), CAST(queue AS BLOB), CAST(verb AS BLOB), CAST(word AS BLOB)
+SELECT rowid, crc, at, argument, effects, CAST(token AS BLOB), CAST(worker AS BLOB), CAST(queue AS BLOB), CAST(verb AS BLOB), CAST(word AS BLOB)
 FROM settlements
 WHERE destination = ?1 AND (until <= ?2 OR until > ?3) ORDER BY rowid LIMIT ?4;
 

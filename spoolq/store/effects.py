@@ -1,0 +1,68 @@
+"""What else happens in the same atomic step as a put or a settling verb: unique jobs, results, chains and statistics are made of
+effects, never of new verbs."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, fields
+from typing import Any
+
+from spoolq.job import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What else happens in the same atomic step as a put or a settling verb.
+
+    put       messages to put (idempotent on the id only where `given`; the step itself is fenced, so it happens once)
+    acquire   (key, holder, ttl seconds): set if absent. One that somebody else holds refuses the whole call: `GuardHeld`.
+              Acquiring what one holds already succeeds and renews the ttl
+    release   (key, holder): deleted if that holder has it, else left alone
+    values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
+    counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
+              number, or at its end) is left as it is; the rest of the step happens
+    """
+
+    put: tuple[Message, ...] = ()
+    acquire: tuple[tuple[str, str, float], ...] = ()
+    release: tuple[tuple[str, str], ...] = ()
+    values: tuple[tuple[str, bytes, float], ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
+
+    def __or__(self, other: Effects) -> Effects:
+        """Both, these first."""
+        if not other:
+            return self
+        return Effects(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return any(getattr(self, name) for name in _NAMES)
+
+
+_NAMES = tuple(field.name for field in fields(Effects))
+NONE = Effects()
+
+
+def encode(effects: Effects) -> bytes:
+    """As a journal keeps them; empty where there are none."""
+    if not effects:
+        return b""
+    named = {name: getattr(effects, name) for name in _NAMES if getattr(effects, name)}
+    return json.dumps(named, default=_written, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Effects:
+    """What `encode` made. Raises ValueError for effects that a newer spoolq wrote."""
+    if not data:
+        return NONE
+    named = json.loads(data, object_hook=lambda found: b64decode(found["bytes"]) if found.keys() == {"bytes"} else found)
+    if strange := sorted(named.keys() - set(_NAMES)):
+        raise ValueError(f"the effect {strange[0]!r} isn't known here")
+    found: dict[str, Any] = {name: tuple(map(tuple, entries)) for name, entries in named.items()}
+    return Effects(**found | {"put": tuple(Message(*entry) for entry in found.get("put", ()))})
+
+
+def _written(value: bytes) -> object:
+    return {"bytes": b64encode(value).decode()}
