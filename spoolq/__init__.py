@@ -6,6 +6,7 @@ Importing this package connects to nothing and loads the standard library only.
 from __future__ import annotations
 
 from spoolq.app import SpoolQ
+from spoolq.chains import Batch
 from spoolq.errors import (
     ConfigError,
     Discard,
@@ -27,6 +28,7 @@ from spoolq.version import VERSION
 
 __all__ = [
     "Attempt",
+    "Batch",
     "ConfigError",
     "Discard",
     "EnqueueError",

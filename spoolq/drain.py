@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from spoolq import history, wire
+from spoolq import chains, history, wire
 from spoolq.breaker import Breaker
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.importing import importing
 from spoolq.job import Handoff, new_id
 from spoolq.pace import Pace, Room
 from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
-from spoolq.store.effects import Effects
+from spoolq.store.effects import NONE, RELAY, Effects, decode
 
 log = logging.getLogger("spoolq.drain")
 
@@ -262,7 +262,7 @@ class Drainer:
         if expires_at is not None and self._wall() >= expires_at:
             self._settle_expired(handoff)
             return False
-        if handoff.in_doubt and handoff.age > max(self._horizon - DAY, self._horizon / 2):
+        if handoff.in_doubt and not _relayed(handoff) and handoff.age > max(self._horizon - DAY, self._horizon / 2):
             self._quarantine(
                 handoff,
                 f"in doubt for {handoff.age / DAY:.1f} days: Redis may have this job already and no longer remember its id. "
@@ -281,8 +281,11 @@ class Drainer:
             self._spool.give_back(handoffs, applied="no")
             return
         began = self._clock()
+        jobs, effects = [h.message for h in handoffs if not _relayed(h)], NONE
         try:
-            new = self._primary.put([h.message for h in handoffs], timeout=left, not_after=not_after, hold=True)
+            for handoff in filter(_relayed, handoffs):
+                effects |= _effects(handoff)
+            new = self._primary.put(jobs, effects, timeout=left, not_after=not_after, hold=True)
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
             return
@@ -291,7 +294,7 @@ class Drainer:
         self._last_not_after = not_after
         self._keep([h for h in handoffs if self._keeps and h.message.keep])
         self._delete([h for h in handoffs if not (self._keeps and h.message.keep)])
-        self.progress.moved += sum(new)
+        self.progress.moved += sum(new) + len(handoffs) - len(jobs)
         self.progress.already_there += len(new) - sum(new)
 
     def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
@@ -340,11 +343,21 @@ class Drainer:
             self._spool.handed_over(handoffs)
         except LeaseLost as error:
             lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
-        self._primary.forget([(h.message.id, h.not_after) for h in handoffs if h.claim.token not in lost and not h.message.given])
+        self._primary.forget(
+            [
+                (h.message.id, h.not_after)
+                for h in handoffs
+                if h.claim.token not in lost and not h.message.given and not _relayed(h)
+            ]
+        )
 
     def _settle_expired(self, handoff: Handoff) -> None:
+        effects = Effects(counters=(("expired", 1),))
+        with suppress(PayloadError):  # nobody can read what was to follow
+            job = wire.decode(handoff.message.payload, handoff.message.queue)
+            effects |= chains.following(job, "dropped", self._spool.now())
         try:
-            self._spool.ack([handoff.claim], Effects(counters=(("expired", 1),)))
+            self._spool.ack([handoff.claim], effects)
         except LeaseLost:
             return
         self.progress.expired += 1
@@ -373,6 +386,18 @@ class Drainer:
         state.attempt_number = self._refusals
         most = 30.0 if isinstance(error, StoreFull) else 5.0
         return 0.1 + float(wait_random_exponential(multiplier=0.2, max=most)(state))
+
+
+def _relayed(handoff: Handoff) -> bool:
+    """Whether it is no job, but effects: harmless where they happened already."""
+    return handoff.message.queue == RELAY
+
+
+def _effects(handoff: Handoff) -> Effects:
+    try:
+        return decode(handoff.message.payload)
+    except ValueError as error:
+        raise PayloadError(f"effects that can't be read: {error}") from error
 
 
 def _when(since: str) -> str:

@@ -55,6 +55,7 @@ class Job:
     `run` counts an operator's re-runs from the failure log.
     `given` says that the caller chose the id, `at_front` that it goes to the front of its queue. `accept` is where this launch is
     accepted first, None as the application has it.
+    `after` are the jobs that are put when this one is done, `batch` is its part in a batch.
     `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
     """
@@ -76,6 +77,8 @@ class Job:
     given: bool = False
     accept: Literal["primary", "spool"] | None = None
     at_front: bool = False
+    after: tuple[Job, ...] = ()
+    batch: Member | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,6 +95,16 @@ class Job:
     def expired(self, now: float | None = None) -> bool:
         """Whether the job is too old to be worth running."""
         return self.expires_at is not None and (time.time() if now is None else now) >= self.expires_at
+
+
+class Member(NamedTuple):
+    """A job's part in a batch: which, of how many jobs, and the callback that is put when they all are done (`on` "success"),
+    or have ended in whatever way ("complete")."""
+
+    id: str
+    size: int
+    on: Literal["success", "complete"]
+    then: Job
 
 
 class Message(NamedTuple):

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from spoolq import history, traces, wire
+from spoolq import chains, history, traces, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
@@ -148,7 +148,7 @@ class Runner:
         """The outcome of a job that was awaited, for so many seconds, and ended with this error, or with none."""
         try:
             if error is None:
-                return PROCESSED
+                return self._concluded(pending.job, PROCESSED)
             claim, job, task = pending.claim, pending.job, pending.task
             return self._ended(claim, job, task.policy, error, slot, self._here, took)
         except BaseException as mistake:
@@ -161,14 +161,14 @@ class Runner:
         except PayloadError as error:
             return self._unreadable(claim, error, slot)
         if job.expires_at is not None and self._clock() >= job.expires_at:
-            return EXPIRED
+            return self._concluded(job, EXPIRED)
         try:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
             return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
         if (reason := died_too_often(task.policy, job)) is not None:
             attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
-            return self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE)
+            return self._concluded(job, self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE))
         if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
             return RetryLater(claim.payload, later.at, later.reason)
         token = _current.set(Current(job, self._store))
@@ -181,7 +181,7 @@ class Runner:
             return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began)
         finally:
             _current.reset(token)
-        return PROCESSED
+        return self._concluded(job, PROCESSED)
 
     def interrupted(self, claim: Claim) -> Outcome | None:
         """The outcome of a claim that a dead worker had begun, and that isn't what it died of: it runs again, and nothing is
@@ -229,14 +229,21 @@ class Runner:
         now = self._clock()
         decision = decide(policy, job, error, now)
         if isinstance(decision, Dropped):
-            return DISCARDED
+            return self._concluded(job, DISCARDED)
         attempt = history.ended(job, error, now, str(place), took)
         if isinstance(decision, RetryAt):
             payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
             # what is due at once is due whatever the store's clock, which is only estimated here, says
             return RetryLater(payload, decision.at if decision.at > now else 0.0, decision.reason)
         lines = [*traces.of_error(error), decision.reason]
-        return self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place)
+        return self._concluded(job, self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place))
+
+    def _concluded(self, job: Job, outcome: Done | Failed) -> Outcome:
+        """The outcome of a job that has come to its end, with what follows from it."""
+        if not job.after and job.batch is None:
+            return outcome
+        ending: chains.Ending = "failed" if isinstance(outcome, Failed) else "done" if outcome is PROCESSED else "dropped"
+        return replace(outcome, effects=outcome.effects | chains.following(job, ending, self._clock()))
 
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
@@ -251,7 +258,7 @@ class Runner:
         attempts: tuple[Attempt, ...],
         slot: int,
         place: _Place,
-    ) -> Outcome:
+    ) -> Failed:
         return Failed(
             Failure(
                 id=id,

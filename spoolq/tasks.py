@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
+from spoolq.chains import chained
 from spoolq.errors import ConfigError, PayloadError, UnknownTask
 from spoolq.job import Job, Receipt, new_id
 from spoolq.retry import RetryPolicy
@@ -48,6 +49,7 @@ class Options:
     deadline: float | None = None
     accept: Accept | None = None
     at_front: bool = False
+    after: tuple[Job, ...] = ()
 
 
 class Launch(Generic[P]):
@@ -87,6 +89,7 @@ class Launch(Generic[P]):
             given=options.id is not None,
             accept=options.accept,
             at_front=options.at_front,
+            after=options.after,
         )
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
@@ -125,6 +128,7 @@ class Launch(Generic[P]):
         deadline: Seconds | None = None,
         accept: Accept | None = None,
         at_front: bool | None = None,
+        after: Iterable[Job] | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -133,7 +137,8 @@ class Launch(Generic[P]):
         delay or at: not before. retries: instead of the task's. expires: seconds after which (or an aware datetime at which)
         the job is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is
         accepted first, instead of the settings. at_front: before all that wait in its queue; not with a delay, nor where
-        queues keep order (`ordering="fifo"`).
+        queues keep order (`ordering="fifo"`). after: jobs, made by `task.job(…)`, that are put when this one is done, in the
+        step that settles it; not when it fails for good, is discarded, expires or is cancelled.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -148,6 +153,8 @@ class Launch(Generic[P]):
         changes: dict[str, Any] = {} if accept is None else {"accept": accept}
         if at_front is not None:
             changes["at_front"] = bool(at_front)
+        if after is not None:
+            changes["after"] = chained(after)
         if deadline is not None:
             changes["deadline"] = above_0(deadline, "deadline")
         if queue is not None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from spoolq import history, jsjson, stamps
+from spoolq import following, history, jsjson, stamps
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
 from spoolq.job import Attempt, Failure, Job, Message, new_id
@@ -48,7 +49,9 @@ MAX_BYTES = 1 << 20
 _SHOWN = 300  # characters of a name in the log
 
 _RESQUE = frozenset({"class", "queue", "args"})
-_OURS = frozenset({"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries"})
+_OURS = frozenset(
+    {"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries", "after", "batch"}
+)
 _KNOWN = _RESQUE | _OURS
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
@@ -57,6 +60,10 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fa
 
 def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
     """The payload for a store. Raises PayloadError, naming the place, for what can't be carried: nothing was stored."""
+    return _encoded(job, _fields(job, mode), mode, max_bytes)
+
+
+def _fields(job: Job, mode: Mode) -> dict[str, Any]:
     fields: dict[str, Any] = {"class": job.task, "queue": job.queue, "args": job.args, "id": job.id}
     if job_id(fields) != job.id:
         raise PayloadError(f"id: {job.id!r:.220} can't name a job; an id is a text of 1 to {LONGEST_ID} printable characters")
@@ -78,8 +85,25 @@ def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes
         fields["expires_at"] = _seconds("expires_at", job.expires_at)
     if job.retries is not None:
         fields["retries"] = job.retries
+    if job.after or job.batch is not None:
+        fields |= _following(job, mode)
     fields.update(job.extra)
-    return _encoded(job, fields, mode, max_bytes)
+    return fields
+
+
+def _following(job: Job, mode: Mode) -> dict[str, Any]:
+    if mode == "resque":
+        raise PayloadError(
+            f"{job.task}: Resque's workers would ignore after= and batches, and what is to come would never come; enqueue it in "
+            'the task itself, or use wire="python"'
+        )
+
+    def fields(one: Job) -> dict[str, Any]:
+        found = _fields(one, mode)
+        _encoded(one, found, mode, sys.maxsize)  # what can't be carried is said as of any job
+        return found
+
+    return following.write(job, fields)
 
 
 def _encoded(job: Job, fields: Mapping[str, Any], mode: Mode, max_bytes: int) -> bytes:
@@ -135,10 +159,13 @@ def decode(payload: bytes, queue: str) -> Job:
     become the one argument, as a stock worker calls it. Fields of ours with a wrong type count as absent; unknown ones are kept
     in `extra`. Raises PayloadError for what isn't a job.
     """
-    fields = jsjson.fields(payload)
+    return _job(jsjson.fields(payload), queue)
+
+
+def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
     args = fields.get("args", [])
     kwargs = fields.get("kwargs")
-    return Job(
+    job = Job(
         id=job_id(fields) or new_id(),
         task=fields["class"],
         queue=queue,
@@ -154,6 +181,7 @@ def decode(payload: bytes, queue: str) -> Job:
         retries=_count(fields.get("retries")),
         extra={key: value for key, value in fields.items() if key not in _KNOWN},
     )
+    return following.read(job, fields, _job, depth) if "after" in fields or "batch" in fields else job
 
 
 def _count(value: Any) -> int | None:

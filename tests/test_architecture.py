@@ -18,11 +18,12 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
     "jsonable history",
     "failed",
+    "following",
     "wire retry selection",
     "turns",
     "store.upkeep store.journal store.effects",  # 3
     "store.base runtime service",
-    "hint presence membership signals",
+    "chains hint presence membership signals",
     "breaker slow",
     "alarm checks",
     "store.sqlite store.redis",  # 4

@@ -6,9 +6,20 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoolq.job import Message
+
+
+class Countdown(NamedTuple):
+    """One of `size` different members is done: with the last of them `then` is put. What was counted under `key` is forgotten
+    then, or `ttl` seconds after it at the earliest."""
+
+    key: str
+    member: str
+    size: int
+    then: Message
+    ttl: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,8 @@ class Effects:
     values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
     counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
               number, or at its end) is left as it is; the rest of the step happens
+    countdown a member that was counted already is not counted again. In a spool, where others of them may be counted in the
+              primary, each waits there to be handed over too, until the last one is counted in the spool itself
     """
 
     put: tuple[Message, ...] = ()
@@ -29,6 +42,7 @@ class Effects:
     release: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, bytes, float], ...] = ()
     counters: tuple[tuple[str, int], ...] = ()
+    countdown: tuple[Countdown, ...] = ()
 
     def __or__(self, other: Effects) -> Effects:
         """Both, these first."""
@@ -40,6 +54,10 @@ class Effects:
         """Whether there is any."""
         return any(getattr(self, name) for name in _NAMES)
 
+
+RELAY = "spoolq:relay"
+"""The queue of a spool's rows that are no jobs: their payload is effects, which happen in the primary where a job would be put
+there. No job's queue has such a name, and no worker takes from it."""
 
 _NAMES = tuple(field.name for field in fields(Effects))
 NONE = Effects()
@@ -61,7 +79,10 @@ def decode(data: bytes) -> Effects:
     if strange := sorted(named.keys() - set(_NAMES)):
         raise ValueError(f"the effect {strange[0]!r} isn't known here")
     found: dict[str, Any] = {name: tuple(map(tuple, entries)) for name, entries in named.items()}
-    return Effects(**found | {"put": tuple(Message(*entry) for entry in found.get("put", ()))})
+    found["put"] = tuple(Message(*entry) for entry in found.get("put", ()))
+    counted = found.get("countdown", ())
+    found["countdown"] = tuple(Countdown(key, member, size, Message(*then), ttl) for key, member, size, then, ttl in counted)
+    return Effects(**found)
 
 
 def _written(value: bytes) -> object:

@@ -9,7 +9,7 @@ import pytest
 from spoolq.errors import GuardHeld, LeaseLost
 from spoolq.job import Claim
 from spoolq.store.base import Store
-from spoolq.store.effects import Effects
+from spoolq.store.effects import Countdown, Effects
 from tests.contract.hands import LONG, Hand, claimable, failure, message, messages
 from tests.waiting import eventually
 
@@ -197,3 +197,87 @@ def test_a_put_of_an_id_that_is_there_still_has_its_effects(store: Store) -> Non
     store.put([message("a", given=True)])
     assert store.put([message("a", given=True)], Effects(counters=(("asked", 1),))) == [False]
     assert store.counters()["asked"] == 1
+
+
+# countdowns
+
+
+def counted(member: str, size: int = 2, *, key: str = "b1", ttl: float = LONG, then: str = "then") -> Effects:
+    return Effects(countdown=(Countdown(key, member, size, message(then, "after", given=True), ttl),))
+
+
+def test_the_last_member_puts_what_is_to_come_then(apply: Apply, store: Store) -> None:
+    store.put([], counted("m1", 3) | counted("m2", 3))
+    assert claimable(store, "after") == []
+    apply(counted("m3", 3))
+    assert claimable(store, "after") == ["then"]
+
+
+def test_a_member_counts_once(apply: Apply, store: Store) -> None:
+    """A job may run twice: its worker was killed when it was done, and before it could say so."""
+    store.put([], counted("m1"))
+    apply(counted("m1"))
+    assert claimable(store, "after") == []
+    store.put([], counted("m2"))
+    assert claimable(store, "after") == ["then"]
+
+
+def test_members_of_one_step_are_counted_one_by_one(apply: Apply, store: Store) -> None:
+    apply(counted("m1") | counted("m1") | counted("m2") | counted("x", key="b10"))
+    assert claimable(store, "after") == ["then"]
+
+
+def test_a_countdown_of_one_is_over_at_once(apply: Apply, store: Store) -> None:
+    apply(counted("m1", 1))
+    assert claimable(store, "after") == ["then"]
+
+
+def test_what_comes_then_is_put_once_also_where_all_are_counted_again(apply: Apply, store: Store) -> None:
+    store.put([], counted("m1") | counted("m2"))
+    [claim] = Hand(store, "w9", queues=("after",)).claim()
+    store.ack([claim])
+    store.put([], counted("m1"))
+    apply(counted("m2"))
+    assert claimable(store, "after") == []
+
+
+def test_countdowns_of_other_keys_are_apart(apply: Apply, store: Store) -> None:
+    store.put([], counted("m1", key="b", then="of b"))
+    apply(counted("m2", key="b1", then="of b1"))
+    assert claimable(store, "after") == []
+
+
+def test_what_was_counted_is_forgotten_in_the_end(store: Store) -> None:
+    store.put([], counted("m1", ttl=0.05))
+    store.put([], Effects(values=(("witness", b"x", 0.05),)))
+    eventually(lambda: store.value("witness") is None)
+    store.put([], counted("m2"))
+    assert claimable(store, "after") == []
+    store.put([], counted("m1"))
+    assert claimable(store, "after") == ["then"]
+
+
+@pytest.mark.parametrize("fenced", FENCED)
+def test_a_settling_that_is_lost_counts_nobody(store: Store, hand: Hand, held: Claim, fenced: str) -> None:
+    store.ack([held])
+    with pytest.raises(LeaseLost):
+        VERBS[fenced](store, hand, held, counted("m1", 1))
+    assert claimable(store, "after") == []
+    store.put([], counted("m2"))
+    assert claimable(store, "after") == []
+
+
+def test_a_held_guard_counts_nobody(apply: Apply, store: Store) -> None:
+    store.put([], Effects(acquire=(("lock", "you", LONG),)))
+    with pytest.raises(GuardHeld):
+        apply(counted("m1", 1) | Effects(acquire=(("lock", "me", LONG),)))
+    assert claimable(store, "after") == []
+    store.put([], counted("m2"))
+    assert claimable(store, "after") == []
+
+
+def test_thousands_are_counted(store: Store) -> None:
+    """More than one call in Lua can take."""
+    for start in range(0, 5000, 500):
+        store.put([], Effects(countdown=tuple(counted(f"m{n}", 5000).countdown[0] for n in range(start, start + 500))))
+        assert claimable(store, "after") == (["then"] if start == 4500 else [])

@@ -12,8 +12,9 @@ import pytest
 from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import StoreFull, StoreUnavailable, WorkerDied
-from spoolq.job import Job, Message
+from spoolq.job import Job, Member, Message
 from spoolq.store.base import DRAIN_PAUSED, Life, Load, WorkerInfo
+from spoolq.store.effects import NONE, RELAY, Countdown, Effects
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
 
@@ -36,6 +37,7 @@ class Primary:
         self.bad: set[str] = set()
         self.cut: set[str] = set()
         self.forgotten: list[tuple[str, float]] = []
+        self.effects: list[Effects] = []
 
     def ready(self, timeout: float) -> float:
         if self.probes and (error := self.probes.pop(0)) is not None:
@@ -51,7 +53,7 @@ class Primary:
     def now(self) -> float:
         return time.time()
 
-    def put(self, messages: list[Message], **options: Any) -> list[bool]:
+    def put(self, messages: list[Message], effects: Effects = NONE, **options: Any) -> list[bool]:
         assert options["hold"]
         assert options["not_after"] > time.time()
         if self.refusals and (error := self.refusals.pop(0)) is not None:
@@ -62,6 +64,7 @@ class Primary:
         if ids & self.bad:
             raise StoreUnavailable("WRONGTYPE", reason="wrongtype", server_wide=False)
         self.batches.append(len(messages))
+        self.effects += [effects] * bool(effects)
         new = [m.id not in self.markers for m in messages]
         self.has += [m.id for m, fresh in zip(messages, new, strict=True) if fresh]
         self.markers |= ids
@@ -251,6 +254,53 @@ def test_an_expired_job_is_dropped_and_counted(spool, primary):
     assert (done.expired, primary.has, spool.waiting(), spool.counters()["expired"]) == (3, [], 0, 3)
 
 
+def relay(spool: SQLiteStore, *members: str, size: int = 10) -> Effects:
+    """These members of a batch have ended here. Returns what the primary is to be told."""
+    then = message(Job("then", "t", "q0", given=True))
+    counted = Effects(countdown=tuple(Countdown("b", member, size, then, 60.0) for member in members))
+    spool.put([], counted)
+    return counted
+
+
+def test_what_is_no_job_happens_in_the_primary_together_with_the_jobs_around_it(spool, primary):
+    first = fill(spool, 1)
+    counted = relay(spool, "m1", "m2")
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (primary.has, primary.effects, primary.batches) == (first, [counted], [1])
+    assert (done.moved, done.quarantined, spool.waiting()) == (3, 0, 0)
+    assert [id for id, _ in primary.forgotten] == first
+
+
+def test_it_is_sent_alone_and_again_also_when_it_was_in_doubt_for_long(tmp_path, primary):
+    """It does no harm where it happened already."""
+    now = [1000.0]
+    spool = SQLiteStore(tmp_path / "old.db", role="spool", min_free=0, clock=lambda: now[0])
+    counted = relay(spool, "m1")
+    primary.refusals = [NO_ANSWER]
+    one = drainer(spool, primary)
+    one.turn()
+    now[0] += 6.5 * 86_400
+    one.run_once(60.0, wait=no_wait)
+    assert (primary.effects, spool.waiting(), one.progress.quarantined) == ([counted], 0, 0)
+    spool.close()
+
+
+def test_effects_of_a_newer_spoolq_are_set_aside_and_hold_up_nobody(spool, primary):
+    spool.put([Message("\tb\tm", RELAY, b'{"dance":[[]]}')])
+    ids = fill(spool, 3)
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (primary.has, done.quarantined, spool.info().quarantined) == (ids, 1, 1)
+
+
+def test_a_member_of_a_batch_that_expires_here_has_ended_where_all_that_have_ended_count(spool, primary):
+    then = Job("then", "t", "q0")
+    for on in ("success", "complete"):
+        spool.spool([message(Job(on, "t", "q0", expires_at=1.0, batch=Member("b", 2, on, then)))])
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (done.expired, primary.has) == (2, [])
+    assert [one.member for effects in primary.effects for one in effects.countdown] == ["complete"]
+
+
 def test_a_row_in_doubt_for_almost_the_horizon_is_set_aside_not_sent(tmp_path, primary):
     now = [1000.0]
     spool = SQLiteStore(tmp_path / "old.db", role="spool", min_free=0, clock=lambda: now[0])
@@ -357,7 +407,7 @@ def test_a_dead_local_workers_rows_are_sent_with_the_crash_counted(tmp_path, pri
     now[0] += 11
     sent: list[Message] = []
     put = primary.put
-    primary.put = lambda messages, **options: sent.extend(messages) or put(messages, **options)
+    primary.put = lambda messages, effects, **options: sent.extend(messages) or put(messages, **options)
     one.run_once(wait=no_wait)
     assert {m.id: m.payload for m in sent} == {
         id: b'{"class":"t","queue":"q0","args":[0],"id":"j0000","enqueued_at":1,"crashes":1,"history":[{"n":1,"at":1011,'

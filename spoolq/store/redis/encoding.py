@@ -49,7 +49,7 @@ def check(message: Message) -> None:
 
 
 def effects(these: Effects, *, resque_delayed: bool) -> Args:
-    """Five lists, each with its length in front: puts, acquired and released guards, values, counters."""
+    """Six lists, each with its length in front: puts, acquired and released guards, values, counters, countdowns."""
     args = messages(these.put, resque_delayed=resque_delayed)
     args.append(b"%d" % len(these.acquire))
     for key, holder, ttl in these.acquire:
@@ -63,6 +63,10 @@ def effects(these: Effects, *, resque_delayed: bool) -> Args:
     args.append(b"%d" % len(these.counters))
     for name, by in these.counters:
         args += (name.encode(), b"%d" % by)
+    args.append(b"%d" % len(these.countdown))
+    for key, member, size, then, ttl in these.countdown:
+        args += (key.encode(), member.encode(), b"%d" % size, _millis(ttl))
+        args += messages((then,), resque_delayed=resque_delayed)
     return args
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spoolq.errors import GuardHeld
-from spoolq.store.effects import Effects
+from spoolq.job import Message
+from spoolq.store.effects import RELAY, Countdown, Effects, encode
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
@@ -20,6 +21,7 @@ class Prepared:
 
     effects: Effects
     rows: Sequence[Row]
+    counted: Sequence[tuple[Countdown, Row, Row]]
 
     @property
     def guarded(self) -> bool:
@@ -29,7 +31,15 @@ class Prepared:
 
 def prepare_effects(effects: Effects, largest: int) -> Prepared:
     """Checked before the writer thread is asked. Raises PayloadError."""
-    return Prepared(effects, prepare(effects.put, largest))
+    then = prepare([one.then for one in effects.countdown], largest)
+    relayed = prepare([_relayed(one) for one in effects.countdown], largest)
+    counted = list(zip(effects.countdown, then, relayed, strict=True))
+    return Prepared(effects, prepare(effects.put, largest), counted)
+
+
+def _relayed(one: Countdown) -> Message:
+    """A row that tells the primary. Ids of jobs are printable: its own is none of theirs."""
+    return Message(f"\t{one.key}\t{one.member}", RELAY, encode(Effects(countdown=(one,))))
 
 
 def apply(session: Session, prepared: Prepared) -> None:
@@ -40,12 +50,27 @@ def apply(session: Session, prepared: Prepared) -> None:
             raise GuardHeld(key, session.scalar(SQL["holder"], (key,)))
     if prepared.rows:
         insert(session, prepared.rows, remembered=False)
+    for counted in prepared.counted:
+        _count_down(session, *counted)
     for key, holder in effects.release:
         session.execute(SQL["release"], (key, holder))
     for key, value, ttl in effects.values:
         session.execute(SQL["set_value"], (key, value, now + micros(ttl)))
     for name, by in effects.counters:
         session.execute(SQL["count"], (name, by))
+
+
+def _count_down(session: Session, one: Countdown, then: Row, relayed: Row) -> None:
+    start, end = f"batch\t{one.key}\t", f"batch\t{one.key}\n"
+    if not session.execute(SQL["add_value"], (start + one.member, b"", session.now + micros(one.ttl), session.now)).rowcount:
+        return
+    if session.scalar(SQL["count_values"], (start, end, session.now)) >= one.size:
+        insert(session, [then], remembered=False)
+        session.execute(SQL["delete_values"], (start, end))
+        # the primary has counted fewer than all of them, and this last one it will never hear of
+        session.execute(SQL["delete_relayed"], (f"\t{one.key}\t", f"\t{one.key}\n"))
+    elif session.settings.role == "spool":
+        insert(session, [relayed], remembered=False)
 
 
 def sweep(session: Session, limit: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from spoolq import stamps
 from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
+from spoolq.store.effects import RELAY
 from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
@@ -19,7 +20,7 @@ SQL = statements("views")
 
 def queues(session: Session) -> list[str]:
     """As `Store.queues`."""
-    return list({queue for part in ("ready_queues", "scheduled_queues") for (queue,) in session.all(JOBS[part])})
+    return list({queue for part in ("ready_queues", "scheduled_queues") for (queue,) in session.all(JOBS[part])} - {RELAY})
 
 
 def depths(session: Session) -> list[Depth]:
@@ -42,7 +43,7 @@ def depths(session: Session) -> list[Depth]:
             claimed.get(queue, 0),
             max(0.0, (session.now - since[queue]) / 1e6) if queue in since else None,
         )
-        for queue in sorted({*ready, *scheduled, *claimed})
+        for queue in sorted({*ready, *scheduled, *claimed} - {RELAY})
     ]
 
 

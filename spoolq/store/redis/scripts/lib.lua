@@ -212,6 +212,7 @@ local function effects()
     release = list(function() return {key = S .. 'guard:' .. arg(), holder = arg()} end),
     values = list(function() return {key = S .. 'value:' .. arg(), value = arg(), ttl = arg()} end),
     counters = list(function() return {key = P .. 'stat:' .. arg(), by = num()} end),
+    countdown = list(function() return {key = S .. 'batch:' .. arg(), member = arg(), size = num(), ttl = arg(), put = list(message)} end),
   }
 end
 -- The answer that refuses the whole call, where a guard is held by somebody else.
@@ -221,8 +222,22 @@ local function guarded(e)
     if holder and holder ~= g.holder then return {'guard', string.sub(g.key, #S + 7), holder} end
   end
 end
+local function count_down(c)
+  if call('SADD', c.key, c.member) == 0 then return end
+  back('SREM', c.key, c.member)
+  call('PEXPIRE', c.key, c.ttl)
+  if call('SCARD', c.key) < c.size then return end
+  place(c.put, news(c.put))
+  local members = call('SMEMBERS', c.key)
+  call('DEL', c.key)
+  undone_by(function()
+    slices(members, 200, function(i, j) call('SADD', c.key, unpack(members, i, j)) end)
+    call('PEXPIRE', c.key, c.ttl)
+  end)
+end
 local function apply(e)
   place(e.put, news(e.put))
+  for _, c in ipairs(e.countdown) do count_down(c) end
   for _, c in ipairs(e.counters) do
     local total = display('INCRBY', c.key, string.format('%d', c.by)) -- nil: another's key, or at its end
     if total == c.by then back('DEL', c.key) elseif total then back('INCRBY', c.key, string.format('%d', -c.by)) end

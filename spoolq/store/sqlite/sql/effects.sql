@@ -15,6 +15,20 @@ INSERT OR REPLACE INTO vals (key, value, until) VALUES (?1, ?2, ?3);
 -- name: value
 SELECT value FROM vals WHERE key = ?1 AND until > ?2;
 
+-- name: add_value
+INSERT INTO vals (key, value, until) VALUES (?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE vals.until <= ?4;
+
+-- name: count_values
+SELECT count(*) FROM vals WHERE key > ?1 AND key < ?2 AND until > ?3;
+
+-- name: delete_values
+DELETE FROM vals WHERE key > ?1 AND key < ?2;
+
+-- name: delete_relayed
+-- those that a drainer has in hand it may send: they are too few to complete anything
+DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state IN ('r', 's');
+
 -- name: count
 INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
 

@@ -1,0 +1,120 @@
+"""Countdowns in a spool: its own local workers may end some members of a batch, and those of the primary the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from spoolq.job import Claim, Handoff
+from spoolq.store.base import Spool, Store
+from spoolq.store.effects import Countdown, Effects, decode
+from tests.contract.hands import LONG, Hand, claimable, id_of, ids, message, worker
+
+DRAINER = worker("drainer", kind="drainer")
+
+
+def member(id: str, size: int) -> Effects:
+    return Effects(countdown=(Countdown("b1", id, size, message("then", "after", given=True), LONG),))
+
+
+def end_here(spool: Spool, claims: Sequence[Claim], size: int) -> None:
+    for claim in claims:
+        spool.ack([claim], member(id_of(claim), size))
+
+
+def hand_over(spool: Spool, primary: Store, limit: int = 100) -> list[Handoff]:
+    """As a drainer does. Returns what was no job."""
+    not_after = primary.now() + 5.0
+    taken = spool.take(DRAINER, limit, 1 << 20, not_after)
+    relayed = [one for one in taken if one.message.queue == "spoolq:relay"]
+    effects = Effects()
+    for one in relayed:
+        effects |= decode(one.message.payload)
+    primary.put([one.message for one in taken if one not in relayed], effects, not_after=not_after, hold=True)
+    spool.handed_over(taken)
+    return relayed
+
+
+@pytest.fixture
+def local(spool: Spool) -> Hand:
+    """A worker of this host, that runs the spool's own jobs."""
+    return Hand(spool, "local")
+
+
+def test_a_batch_that_ends_here_goes_on_here(spool: Spool, local: Hand) -> None:
+    spool.spool([message(id) for id in ("m1", "m2", "m3")])
+    end_here(spool, local.claim(2), 3)
+    assert claimable(spool, "after") == []
+    assert spool.waiting() == 3  # one member, and that two have ended
+    end_here(spool, local.claim(), 3)
+    assert claimable(spool, "after") == ["then"]
+    assert spool.waiting() == 1  # nobody else is to be told
+
+
+def test_those_that_end_here_are_counted_in_the_primary_with_the_others(spool: Spool, local: Hand, store: Store) -> None:
+    spool.spool([message(id) for id in ("m1", "m2", "m3")])
+    end_here(spool, local.claim(1), 3)
+    assert len(hand_over(spool, store)) == 1
+    assert spool.waiting() == 0
+    claims = Hand(store, "w").claim()
+    assert ids(claims) == ["m2", "m3"]
+    end_here(store, claims[:1], 3)  # type: ignore[arg-type]  # a store as well
+    assert claimable(store, "after") == []
+    end_here(store, claims[1:], 3)  # type: ignore[arg-type]
+    assert claimable(store, "after") == ["then"]
+    assert claimable(spool, "after") == []
+
+
+def test_the_last_one_may_be_one_that_ended_here(spool: Spool, local: Hand, store: Store) -> None:
+    store.put([], member("m1", 2))
+    spool.spool([message("m2")])
+    end_here(spool, local.claim(), 2)
+    assert claimable(spool, "after") == claimable(store, "after") == []
+    hand_over(spool, store)
+    assert claimable(store, "after") == ["then"]
+
+
+def test_told_twice_it_counts_once(spool: Spool, local: Hand, store: Store) -> None:
+    """A drainer died between its two steps."""
+    spool.spool([message("m1")])
+    end_here(spool, local.claim(), 2)
+    [handoff] = spool.take(DRAINER, 10, 1 << 20, store.now() + 5.0)
+    store.put([], decode(handoff.message.payload))
+    spool.give_back([handoff], applied="maybe")
+    hand_over(spool, store)
+    assert spool.waiting() == 0
+    assert claimable(store, "after") == []
+    store.put([], member("m2", 2))
+    assert claimable(store, "after") == ["then"]
+
+
+def test_what_was_told_before_the_rest_ended_here_completes_nothing_there(spool: Spool, local: Hand, store: Store) -> None:
+    """The outage came back: the drainer told of one, and all the others ended here."""
+    spool.spool([message("m1")])
+    end_here(spool, local.claim(), 3)
+    hand_over(spool, store)
+    spool.spool([message(id) for id in ("m2", "m3")])
+    end_here(spool, local.claim(1), 3)
+    held = spool.take(DRAINER, 10, 1 << 20, store.now() + 5.0)  # a drainer has the rest in hand
+    assert ids([one.claim for one in held if one.message.queue == "q"]) == ["m3"]
+    spool.give_back(held, applied="no")
+    end_here(spool, local.claim(), 3)
+    assert claimable(spool, "after") == ["then"]
+    hand_over(spool, store)
+    assert claimable(store, "after") == ["then"]
+    assert spool.waiting() == 0
+
+
+def test_no_worker_takes_what_is_told_to_the_primary(spool: Spool, local: Hand) -> None:
+    spool.spool([message("m1")])
+    end_here(spool, local.claim(), 2)
+    assert spool.queues() == []
+    assert spool.depths() == []
+    assert spool.waiting() == 1
+
+
+def test_a_file_that_is_no_spool_tells_nobody(spool: Spool, store: Store) -> None:
+    store.put([], member("m1", 2))
+    assert store.queues() == []
+    assert claimable(store, "spoolq:relay") == []
