@@ -120,7 +120,11 @@ class SpoolQ(Producer):
             burst=burst,
             member=member,
             record=None if sink is None else sink.write,
-            services=[*(() if sink is None else sink.services), *self._retention()],
+            services=[
+                *(() if sink is None else sink.services),
+                *self._retention(),
+                *(self._ticking() if member.house and not burst else ()),
+            ],
         )
 
     def pool(
@@ -293,6 +297,14 @@ class SpoolQ(Producer):
         if self.settings.sqlite_path is None:
             stores.append((str(self.settings.spool_path), self._open_spool))
         return assembly.retention(self.settings, stores)
+
+    def _ticking(self) -> Sequence[tuple[str, Callable[[], float]]]:
+        """What enqueues the periodic jobs, where there are any."""
+        if not self.entries:
+            return ()
+        from spoolq.ticker import Ticker
+
+        return [("ticker", Ticker(self.entries.values(), self.primary, self.submit, spool=self.spool).turn)]
 
     def _selection(self, queues: str | Sequence[str] | Selection) -> Selection:
         from spoolq.selection import named, parse

@@ -19,7 +19,9 @@ from spoolq.errors import ConfigError, PayloadError
 from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt
+from spoolq.periodic import Entries
 from spoolq.retry import MAX_CRASHES, RetryPolicy
+from spoolq.schedules import Schedules
 from spoolq.spans import Seconds, above_0, seconds
 from spoolq.store.base import Spool, Store
 from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name
@@ -33,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Producer:
+class Producer(Schedules):
     """What a web application needs of a queue: its tasks, launching them, and the two stores that take the jobs. Its
     arguments are those of `SpoolQ`."""
 
@@ -52,7 +54,7 @@ class Producer:
         self.settings, self.origins = config.load(
             config_file, **{name: value for name, value in given.items() if value is not None}
         )
-        self.tasks = Tasks()
+        self.tasks, self.entries = Tasks(), Entries()
         self.hint = Hint(self._hint_place)
         self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
         self._lock = threading.RLock()

@@ -28,8 +28,9 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "alarm checks",
     "store.sqlite store.redis",  # 4
     "client",  # 5
-    "drain watch tasks scheduler stats transfer failurelog",
-    "runner forward limits",
+    "periodic",
+    "drain watch tasks ticker scheduler stats transfer failurelog",
+    "runner forward limits schedules",
     "hold loop",
     "coroutines",
     "crew settler rescuer journal reach lineup",

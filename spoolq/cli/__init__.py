@@ -21,6 +21,7 @@ COMMANDS = {
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
     "queues": ("queues", "queues", "List, pause and purge queues."),
+    "schedule": ("schedule", "schedule", "List, run, pause and resume periodic jobs."),
     "spool": ("spool", "spool", "This host's spool: facts, check, repair, quarantine, moving it elsewhere."),
     "config": ("config_cmd", "config", "Show and check the settings."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),

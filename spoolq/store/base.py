@@ -302,6 +302,10 @@ class Store(Protocol):
         """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides
         along."""
 
+    def leads(self) -> bool:
+        """Whether what one process does for all is this one's to do, now: in Redis it has Resque's scheduler lock, by its own
+        `promote`; in a file any may. Asked of the store each time; it may have changed by the time of the answer."""
+
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
         """Block until one of the queues may have a job, or `timeout` has passed; with `appear` also until a queue appears,
         whatever its name. May wake for nothing. Returns False on the time-out."""

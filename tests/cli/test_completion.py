@@ -33,13 +33,16 @@ def test_bash_reads_the_script(run: Run) -> None:
     subprocess.run([bash, "-n"], input=run("completion", "bash").out, text=True, check=True)
 
 
-def test_commands_are_completed() -> None:
+@pytest.mark.parametrize(
+    ("words", "found"), [("spoolq qu", ["queues"]), ("spoolq sch", ["schedule"]), ("spoolq schedule r", ["run", "resume"])]
+)
+def test_commands_are_completed(words: str, found: list[str]) -> None:
     env = {
         **os.environ,
         "_SPOOLQ_COMPLETE": "bash_complete",
-        "COMP_WORDS": "spoolq qu",
-        "COMP_CWORD": "1",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
         "PYTHONPATH": str(ROOT),
     }
     said = subprocess.run([sys.executable, "-m", "spoolq"], env=env, capture_output=True, text=True, check=True)
-    assert said.stdout == "plain,queues\n"
+    assert sorted(said.stdout.split()) == sorted(f"plain,{name}" for name in found)

@@ -13,6 +13,7 @@ class Names:
             raise ConfigError(f"namespace {namespace!r}: it needs a name without spaces, such as 'resque'")
         self.prefix = namespace.encode() + b":"
         self.queues = self.prefix + b"queues"
+        self.leader = self.prefix + b"resque_scheduler_leader_lock"
         self.failed = self.prefix + b"failed"
         self.markers = self.prefix + b"spoolq:markers"
         self.counts = self.prefix + b"spoolq:counts"

@@ -285,6 +285,15 @@ class RedisStore:
             self._sweep_at = self._clock.monotonic() + SWEEP
         return moved
 
+    def leads(self) -> bool:
+        try:
+            holder: bytes | None = self._command(b"GET", self._names.leader)
+        except StoreUnavailable as error:
+            if error.reason != "wrongtype":  # as `promote` sees it: nobody leads
+                raise
+            return False
+        return bool(self._leader) and holder == self._leader.encode()
+
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
         end = self._clock.monotonic() + timeout
         args = [worker.key.encode(), b"%d" % len(queues), *(queue.encode() for queue in queues), b"1" if appear else b"0"]

@@ -256,6 +256,11 @@ class SQLiteStore:
 
         return self._run(work)
 
+    def leads(self) -> bool:
+        """See `Store.leads`."""
+        self._run(lambda session: None, writes=False)
+        return True
+
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
         """See `Store.wait`. A drainer waits for any row; a worker also until the next scheduled row of its queues is due."""
         until = time.monotonic() + timeout
