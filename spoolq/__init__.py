@@ -11,9 +11,16 @@ from spoolq.errors import (
     ConfigError,
     Discard,
     EnqueueError,
+    JobCancelled,
+    JobDiscarded,
+    JobExpired,
+    JobFailed,
     MaybeStored,
+    NoResult,
     NotStored,
     PayloadError,
+    ResultLost,
+    ResultTimeout,
     Retry,
     SoftTimeLimit,
     SpoolFull,
@@ -24,6 +31,7 @@ from spoolq.errors import (
 )
 from spoolq.job import Attempt, Job, Receipt
 from spoolq.runner import current as current_job
+from spoolq.tracking import Status
 from spoolq.version import VERSION
 
 __all__ = [
@@ -33,15 +41,23 @@ __all__ = [
     "Discard",
     "EnqueueError",
     "Job",
+    "JobCancelled",
+    "JobDiscarded",
+    "JobExpired",
+    "JobFailed",
     "MaybeStored",
+    "NoResult",
     "NotStored",
     "PayloadError",
     "Receipt",
+    "ResultLost",
+    "ResultTimeout",
     "Retry",
     "SoftTimeLimit",
     "SpoolFull",
     "SpoolQ",
     "SpoolqError",
+    "Status",
     "TimeLimit",
     "UnknownTask",
     "WorkerDied",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from spoolq import wire
+from spoolq import tracking, wire
 from spoolq.errors import PayloadError
 from spoolq.following import DEPTH, MOST, ON
 from spoolq.job import Job, Member, Message, Receipt
@@ -33,12 +33,13 @@ class Batch(NamedTuple):
 def following(job: Job, ending: Ending, now: float) -> Effects:
     """What is to happen in the step that settles this job. Only a job that is done launches those after it, at `now`."""
     put = tuple(_message(one, now) for one in job.after) if ending == "done" else ()
+    effects = Effects(put=put) | tracking.queued(put, now) if put else NONE
     batch = job.batch
     if batch is None or (batch.on == "success" and ending != "done"):
-        return Effects(put=put) if put else NONE
+        return effects
     # its id is remembered: a member that ends again later, when the count has been forgotten, puts no second one
     then = _message(batch.then, now)._replace(given=True)
-    return Effects(put=put, countdown=(Countdown(batch.id, job.id, batch.size, then, MEMORY),))
+    return effects | Effects(countdown=(Countdown(batch.id, job.id, batch.size, then, MEMORY),))
 
 
 def _message(job: Job, now: float) -> Message:

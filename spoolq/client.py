@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from spoolq import tracking
 from spoolq.alarm import Alarm
 from spoolq.breaker import Breaker
 from spoolq.errors import (
@@ -115,7 +116,7 @@ class Client:
             allowed = self._deadline if deadline is None else deadline
             began = self._monotonic()
             try:
-                new = self._primary.put(messages, timeout=allowed)
+                new = self._primary.put(messages, tracking.queued(messages, time.time()), timeout=allowed)
             except StoreUnavailable as error:
                 refusal = error
                 if error.server_wide:
@@ -174,7 +175,8 @@ class Client:
 
     def _only(self, messages: Sequence[Message]) -> list[Receipt]:
         try:
-            return _receipts(messages, "primary", self._primary.put(messages, timeout=self._disk_limit))
+            also = tracking.queued(messages, time.time())
+            return _receipts(messages, "primary", self._primary.put(messages, also, timeout=self._disk_limit))
         except StoreUnavailable as error:
             raise _refused(messages, str(error), error, unknown=error.maybe_applied) from error
 

@@ -53,6 +53,7 @@ class Coroutines:
         while not self._room.acquire(timeout=_LOOK):
             if run.lost or run.hold.closed or self._ended:
                 pending.close()
+                run.hold.runner.left(pending.run)
                 run.hold.unbegin(run)
                 return
         try:
@@ -78,10 +79,11 @@ class Coroutines:
 
         def finish(error: BaseException | None) -> bool:
             took = self._roster.clock() - run.began
-            return run.hold.finish(run, run.hold.runner.finish(pending, error, slot, took), took)
+            return run.hold.finish(run, run.hold.runner.finish(pending, error, slot, took, course.result), took)
 
         def ended(error: BaseException | None) -> None:
             if self._ended and isinstance(error, asyncio.CancelledError):
+                run.hold.runner.left(pending.run)
                 return  # it was cancelled for the worker's end: it is still to be put back, and is no failure
             if finish(error):
                 self._leave(slot)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from spoolq import chains, history, wire
+from spoolq import chains, history, stamps, tracking, wire
 from spoolq.breaker import Breaker
+from spoolq.cancelling import Canceller, cancelled
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.importing import importing
-from spoolq.job import Handoff, new_id
+from spoolq.job import RERUN, Handoff, new_id
 from spoolq.pace import Pace, Room
-from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
+from spoolq.store.base import CANCELS, DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
 from spoolq.store.effects import NONE, RELAY, Effects, decode
 
 log = logging.getLogger("spoolq.drain")
@@ -35,6 +36,7 @@ class Drained:
     already_there: int = 0
     expired: int = 0
     quarantined: int = 0
+    cancelled: int = 0
     error: StoreUnavailable | None = None
     left: int | None = None
     began: float = field(default_factory=time.monotonic)
@@ -42,7 +44,7 @@ class Drained:
     @property
     def rows(self) -> int:
         """Rows that left the spool's queue, whichever way."""
-        return self.moved + self.already_there + self.expired + self.quarantined
+        return self.moved + self.already_there + self.expired + self.quarantined + self.cancelled
 
 
 class _Refused(Exception):
@@ -139,7 +141,7 @@ class Drainer:
             return self._idle
         before, self._put_took = self.progress.rows, 0.0
         try:
-            self._hand_over([h for h in handoffs if self._sendable(h)], not_after)
+            self._hand_over([h for h in self._not_called_back(handoffs) if self._sendable(h)], not_after)
         except _Refused as refusal:
             return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
@@ -271,6 +273,37 @@ class Drainer:
             return False
         return True
 
+    def _not_called_back(self, handoffs: Sequence[Handoff]) -> Sequence[Handoff]:
+        """Those that nobody has cancelled. Of the others the primary may have some already: it has the last word on them."""
+        until = self._spool.meta(CANCELS)
+        if until is None:
+            return handoffs
+        if self._wall() >= stamps.moment(until):
+            self._spool.set_meta(CANCELS, None, expected=until)
+            return handoffs
+        ids = [handoff.message.id.partition(RERUN)[0] for handoff in handoffs]
+        marks = self._spool.values([tracking.cancel_key(id) for id in ids])
+        for handoff, id, mark in zip(handoffs, ids, marks, strict=True):
+            if mark is not None:
+                self._call_back(handoff, id)
+        return [handoff for handoff, mark in zip(handoffs, marks, strict=True) if mark is None]
+
+    def _call_back(self, handoff: Handoff, id: str) -> None:
+        try:
+            new = self._primary.waiting_jobs.refuse(id)
+        except StoreUnavailable:
+            self._spool.give_back([handoff], applied="no")
+            return
+        ours = Canceller(self._primary, None).from_primary(id, refused=new)
+        if ours.outcome == "away":
+            self._spool.give_back([handoff], applied="no")
+            return
+        message = handoff.message
+        counted = cancelled(message.payload, message.queue, self._wall()) if new else NONE
+        with suppress(LeaseLost):
+            self._spool.ack([handoff.claim], counted)
+            self.progress.cancelled += 1
+
     def _hand_over(self, handoffs: Sequence[Handoff], not_after: float) -> None:
         """Put, then delete. What is refused for its own sake is found by halving, and set aside. Raises _Refused after giving
         back."""
@@ -285,6 +318,7 @@ class Drainer:
         try:
             for handoff in filter(_relayed, handoffs):
                 effects |= _effects(handoff)
+            effects |= tracking.queued(jobs, self._wall())
             new = self._primary.put(jobs, effects, timeout=left, not_after=not_after, hold=True)
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
@@ -352,13 +386,19 @@ class Drainer:
         )
 
     def _settle_expired(self, handoff: Handoff) -> None:
-        effects = Effects(counters=(("expired", 1),))
+        message, now = handoff.message, self._wall()
+        said = tracking.over(message.payload, message.queue, "expired", now)
+        effects = said | Effects(counters=(("expired", 1),))
         with suppress(PayloadError):  # nobody can read what was to follow
-            job = wire.decode(handoff.message.payload, handoff.message.queue)
-            effects |= chains.following(job, "dropped", self._spool.now())
+            effects |= chains.following(wire.decode(message.payload, message.queue), "dropped", self._spool.now())
         try:
+            if said:  # also where others look, who see no spool of another host
+                self._primary.put((), said, timeout=self._timeout, hold=True)
             self._spool.ack([handoff.claim], effects)
         except LeaseLost:
+            return
+        except StoreUnavailable:
+            self._spool.give_back([handoff], applied="no")
             return
         self.progress.expired += 1
 

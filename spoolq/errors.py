@@ -26,6 +26,44 @@ class UnknownTask(SpoolqError):
     """No task of that name is registered here."""
 
 
+class NoResult(SpoolqError):
+    """The job has ended, and there is no result of it. `id` is the job's."""
+
+    def __init__(self, id: str, message: str) -> None:
+        super().__init__(f"job {id} {message}")
+        self.id = id
+
+
+class JobFailed(NoResult):
+    """It failed for good: it is in the failure log."""
+
+
+class JobCancelled(NoResult):
+    """It was cancelled: before it ran, or while it ran and stopped for that."""
+
+
+class JobExpired(NoResult):
+    """It was stale (`expires`) before anybody ran it, and was dropped."""
+
+
+class JobDiscarded(NoResult):
+    """Its task raised `Discard`."""
+
+
+class ResultLost(NoResult):
+    """It is done, and what its task returned could not be kept: it is no JSON, or too large; or nobody asked for it to be kept
+    (`track=True` without `result_ttl`)."""
+
+
+class ResultTimeout(SpoolqError, TimeoutError):
+    """The job has not ended in time, as far as can be known. `status` is what is known of it."""
+
+    def __init__(self, id: str, message: str, status: str) -> None:
+        super().__init__(f"job {id} {message}")
+        self.id = id
+        self.status = status
+
+
 class WorkerDied(SpoolqError):
     """The worker that held the job is gone: its lease ran out before the job was settled. The job may have run, in part or
     whole."""

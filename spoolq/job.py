@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
+from spoolq.errors import ConfigError
 from spoolq.importing import importing
 
 Route = Literal["primary", "spool"]
@@ -56,6 +57,7 @@ class Job:
     `given` says that the caller chose the id, `at_front` that it goes to the front of its queue. `accept` is where this launch is
     accepted first, None as the application has it.
     `after` are the jobs that are put when this one is done, `batch` is its part in a batch.
+    `track` is for how many seconds its end is remembered, None for not at all; with `result` what the task returns as well.
     `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
     """
@@ -79,6 +81,8 @@ class Job:
     at_front: bool = False
     after: tuple[Job, ...] = ()
     batch: Member | None = None
+    track: float | None = None
+    result: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,12 +152,70 @@ class Handoff(NamedTuple):
     age: float
 
 
-class Receipt(NamedTuple):
-    """What `enqueue` returns: the job's id, where it went, and whether it was new (False: that id was there already)."""
+class Follows(Protocol):
+    """Who can be asked about a job by its id: the application object."""
 
+    def status(self, id: str) -> Any:
+        """How far it is."""
+
+    def result(self, id: str, *, timeout: float) -> Any:
+        """What its task returned."""
+
+    def aresult(self, id: str, *, timeout: float) -> Awaitable[Any]:
+        """The same for asyncio."""
+
+    def cancel(self, id: str) -> Any:
+        """Have it not run, or stop."""
+
+
+class _Receipt(NamedTuple):
     id: str
     route: Route
     new: bool = True
+
+
+class Receipt(_Receipt):
+    """What `enqueue` returns: the job's id, where it went, and whether it was new (False: that id was there already).
+
+    It is plain data, equal by these three. One that was pickled, or made by hand, can't be asked: the application object can, by
+    the id (`q.result`, `q.status`, `q.cancel`).
+    """
+
+    _owner: Follows | None = None
+    _tracked = False
+
+    def owned(self, owner: Follows, *, tracked: bool) -> Receipt:
+        """The same, with who can be asked about the job; `tracked`: whether its task leaves anything to be asked for."""
+        self._owner, self._tracked = owner, tracked
+        return self
+
+    def __getstate__(self) -> None:
+        return None  # what it is asked through stays in this process
+
+    def status(self) -> Any:
+        """How far the job is: see `SpoolQ.status`."""
+        return self._asked(tracked=False).status(self.id)
+
+    def wait(self, timeout: float) -> Any:
+        """What the job's task returned, waiting for it up to `timeout` seconds: see `SpoolQ.result`."""
+        return self._asked(tracked=True).result(self.id, timeout=timeout)
+
+    async def aresult(self, timeout: float) -> Any:  # noqa: ASYNC109  (that of `wait`)
+        """`wait` for asyncio: the loop is never blocked."""
+        return await self._asked(tracked=True).aresult(self.id, timeout=timeout)
+
+    def cancel(self) -> Any:
+        """Have the job not run, or ask it to stop: see `SpoolQ.cancel`."""
+        return self._asked(tracked=False).cancel(self.id)
+
+    def _asked(self, *, tracked: bool) -> Follows:
+        if self._owner is None:
+            raise ConfigError("this receipt was not made by enqueue here: ask the application object, as in q.result(receipt.id)")
+        if tracked and not self._tracked:
+            raise ConfigError(
+                f"nothing is kept of how job {self.id} ends: declare its task with @q.task(result_ttl=seconds), or track=True"
+            )
+        return self._owner
 
 
 @dataclass(frozen=True, slots=True)

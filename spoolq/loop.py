@@ -124,6 +124,8 @@ class Course(Timed):
     begun     called on the loop's thread, as it begins
     ended     called on the loop's thread, with the error that it ended with, None for none
     stuck     called when it runs on after its hard limit
+
+    `result` is what it returned.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Course(Timed):
         self._asked: Limit | None = None  # the last limit that it was cancelled for
         self._to_throw: Limit | None = None  # in place of the cancellation that is on its way
         self._step_at_limit: int | None = None
+        self.result: Any = None
         self._struck = self._heard = False
 
     def begin(self) -> None:
@@ -183,7 +186,7 @@ class Course(Timed):
             if self._watch is not None:
                 self.start(self._watch.clock(), *self._limits)
                 self._watch.add(self)
-            await _Steps(self, self._coroutine)
+            self.result = await _Steps(self, self._coroutine)
         except BaseException as raised:  # whatever it is ends this run, not the loop
             error = raised
             with suppress(Exception):  # it may be the user's own kind, and this must be told of

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from spoolq import chains, stores, wire
+from spoolq.asking import Asking
 from spoolq.breaker import Breaker
 from spoolq.chains import Batch
 from spoolq.client import Client, chunks
@@ -24,7 +25,7 @@ from spoolq.retry import MAX_CRASHES, RetryPolicy
 from spoolq.schedules import Schedules
 from spoolq.spans import Seconds, above_0, seconds
 from spoolq.store.base import Spool, Store
-from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name
+from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name, tracked
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Producer(Schedules):
+class Producer(Schedules, Asking):
     """What a web application needs of a queue: its tasks, launching them, and the two stores that take the jobs. Its
     arguments are those of `SpoolQ`."""
 
@@ -95,6 +96,8 @@ class Producer(Schedules):
         timeout: Seconds | None = None,
         soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
+        result_ttl: Seconds | None = None,
+        track: bool | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(
@@ -114,6 +117,8 @@ class Producer(Schedules):
         timeout: Seconds | None = None,
         soft_timeout: Seconds | None = None,
         expires: Seconds | None = None,
+        result_ttl: Seconds | None = None,
+        track: bool | None = None,
     ) -> Any:
         """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
 
@@ -128,6 +133,8 @@ class Producer(Schedules):
         timeout    seconds that an attempt may run: then TimeLimit is raised in it (an `async def` task is cancelled), and it is
                    tried again by policy; soft_timeout: seconds after which SoftTimeLimit is raised in it, to clean up
         expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
+        result_ttl seconds for which what it returned is kept, and how it ended: `receipt.wait(timeout)`, `q.result(id)`
+        track      True: only how far it is, and for a day how it ended (`q.status(id)`). Without both nothing is kept
         """
 
         def register(target: Callable[..., Any]) -> Task[..., Any]:
@@ -165,6 +172,7 @@ class Producer(Schedules):
                 timeout=option("timeout", timeout, None),
                 soft_timeout=option("soft_timeout", soft_timeout, None),
                 expires=None if stale is None else seconds(stale, "expires"),
+                tracked=tracked(named, option("track", track, None), option("result_ttl", result_ttl, None)),
             )
             self.tasks.add(task)
             return task
@@ -262,14 +270,21 @@ class Producer(Schedules):
 
     def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
-        return self.client.put([self.message(job) for job in jobs], deadline=deadline)
+        return self._put([self.message(job) for job in jobs], deadline)
+
+    def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
+        receipts = self.client.put(messages, deadline=deadline)
+        return [
+            receipt.owned(self, tracked=wire.tracked(message.payload))
+            for receipt, message in zip(receipts, messages, strict=True)
+        ]
 
     def asubmit(self, jobs: Sequence[Job], deadline: float | None = None) -> Awaitable[list[Receipt]]:
         """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
         import asyncio
 
         messages = [self.message(job) for job in jobs]
-        call = self._threads().submit(self.client.put, messages, deadline=deadline)
+        call = self._threads().submit(self._put, messages, deadline)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return asyncio.wrap_future(call)
@@ -305,6 +320,9 @@ class Producer(Schedules):
                     self._primary = stores.open_primary(self.settings)
         return self._primary
 
+    def _primary_store(self) -> Store:
+        return self.primary
+
     @property
     def spool(self) -> Spool | None:
         """The spool, None where the primary is an SQLite file. Its file is opened (and made) by the first call."""
@@ -336,7 +354,7 @@ class Producer(Schedules):
         afterwards."""
         with self._lock:
             client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
-            self._client = self._primary = self._spool = self._executor = None
+            self._client = self._primary = self._spool = self._executor = self._results = None
         if executor is not None:
             from concurrent.futures import wait
 

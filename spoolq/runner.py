@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from spoolq import chains, history, traces, wire
+from spoolq import chains, history, traces, tracking, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
+from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
 from spoolq.store.base import WorkerInfo
 from spoolq.store.effects import NONE, Effects
@@ -40,6 +41,7 @@ class Current:
 
     job: Job
     store: str
+    _run: Following | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -56,6 +58,22 @@ class Current:
         """Whether this is the first run, as far as is known: no attempt has ended badly, no worker died in one, or had one done
         and died before it could say so."""
         return self.job.ended == 0 and not self.job.begun and self.job.run == 0
+
+    def progress(self, share: float, text: str = "") -> None:
+        """Say how far the job is: `share` from 0 to 1, and a text for people. Who asks for its status sees it within a second.
+
+        Best effort, for tasks with `track` or `result_ttl`: it costs nothing to say it often, and a store that is away isn't
+        waited for. Raises PayloadError for what is no share.
+        """
+        if self._run is not None:
+            self._run.say(share, text)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody wants the job to stop (`receipt.cancel()`): a long task looks now and then, and returns, or raises
+        `Discard`. Looked up in the background twice a second, from the first time on that it is asked for; False while the store
+        is away."""
+        return self._run is not None and self._run.cancelled
 
 
 _current: ContextVar[Current | None] = ContextVar("spoolq_current", default=None)
@@ -101,6 +119,7 @@ class Pending:
     task: Task[..., Any]
     awaitable: Awaitable[Any]
     context: Context
+    run: Following | None = None
 
     def close(self) -> None:
         """It will not be awaited."""
@@ -110,13 +129,14 @@ class Pending:
 
 Outcome = Done | RetryLater | Failed
 """What a store is to be told of a claim. The effects of an outcome happen in the step that settles it, and only there."""
-PROCESSED, EXPIRED, DISCARDED = Done(), Done("expired"), Done("discarded")
+PROCESSED, EXPIRED, DISCARDED, CANCELLED = Done(), Done("expired"), Done("discarded"), Done("cancelled")
 
 
 class Runner:
     """Runs claims of one store with the tasks of one application. Never raises, whatever the task or the payload does.
 
     `clock` is the store's (`Store.now`), which says when a retry is due: a host whose clock is wrong would put it off for hours.
+    `reporter` speaks with the store for what runs.
     """
 
     def __init__(
@@ -126,12 +146,14 @@ class Runner:
         store: str,
         clock: Callable[[], float],
         timer: Callable[[], float] = time.monotonic,
+        reporter: Reporter | None = None,
     ) -> None:
         self._tasks = tasks
         self._worker = worker
         self._store = store
         self._clock = clock
         self._timer = timer
+        self.reporter = reporter
         self._here = _Place(worker.host, worker.pid)
 
     def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Outcome | Pending:
@@ -144,16 +166,23 @@ class Runner:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
             return self._unreadable(claim, error, slot)
 
-    def finish(self, pending: Pending, error: BaseException | None, slot: int, took: float) -> Outcome:
-        """The outcome of a job that was awaited, for so many seconds, and ended with this error, or with none."""
+    def finish(self, pending: Pending, error: BaseException | None, slot: int, took: float, result: object = None) -> Outcome:
+        """The outcome of a job that was awaited, for so many seconds, and ended with this error, or with none and this result."""
         try:
-            if error is None:
-                return self._concluded(pending.job, PROCESSED)
             claim, job, task = pending.claim, pending.job, pending.task
-            return self._ended(claim, job, task.policy, error, slot, self._here, took)
+            if error is None:
+                return self._done(job, result, pending.run)
+            return self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run)
         except BaseException as mistake:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
             return self._unreadable(pending.claim, mistake, slot)
+        finally:
+            self.left(pending.run)
+
+    def left(self, run: Following | None) -> None:
+        """A job runs no more, or its run doesn't count."""
+        if run is not None and self.reporter is not None:
+            self.reporter.leave(run)
 
     def _run(self, claim: Claim, slot: int, call: Call, alone: Alone) -> Outcome | Pending:
         try:
@@ -171,17 +200,31 @@ class Runner:
             return self._concluded(job, self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE))
         if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
             return RetryLater(claim.payload, later.at, later.reason)
-        token = _current.set(Current(job, self._store))
-        began = self._timer()
+        run = None if self.reporter is None else self.reporter.follow(job)
+        if run is not None and run.asked:
+            self.left(run)
+            return self._concluded(job, CANCELLED)
+        token = _current.set(Current(job, self._store, run))
+        began, pending = self._timer(), False
         try:
             result = call(task, job)
             if result is not None and inspect.isawaitable(result):
-                return Pending(claim, job, task, result, copy_context())
+                pending = True
+                return Pending(claim, job, task, result, copy_context(), run)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
-            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began)
+            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began, run)
         finally:
             _current.reset(token)
-        return self._concluded(job, PROCESSED)
+            if not pending:
+                self.left(run)
+        return self._done(job, result, run)
+
+    def _done(self, job: Job, result: object, run: Following | None) -> Outcome:
+        return self._concluded(job, CANCELLED if run is not None and run.seen else PROCESSED, result)
+
+    def _to_stop(self, job: Job, run: Following | None) -> bool:
+        """Whether somebody wants this job, which ended badly, to run no more."""
+        return (run is not None and run.asked) or (self.reporter is not None and self.reporter.asked(job.id))
 
     def interrupted(self, claim: Claim) -> Outcome | None:
         """The outcome of a claim that a dead worker had begun, and that isn't what it died of: it runs again, and nothing is
@@ -225,25 +268,39 @@ class Runner:
         slot: int,
         place: _Place,
         took: float | None = None,
+        run: Following | None = None,
     ) -> Outcome:
         now = self._clock()
         decision = decide(policy, job, error, now)
         if isinstance(decision, Dropped):
-            return self._concluded(job, DISCARDED)
+            return self._concluded(job, CANCELLED if run is not None and run.seen else DISCARDED)
+        if isinstance(decision, RetryAt) and self._to_stop(job, run):
+            return self._concluded(job, CANCELLED)
         attempt = history.ended(job, error, now, str(place), took)
         if isinstance(decision, RetryAt):
             payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
             # what is due at once is due whatever the store's clock, which is only estimated here, says
-            return RetryLater(payload, decision.at if decision.at > now else 0.0, decision.reason)
+            said = f"{attempt.exception}: {attempt.error}"
+            also = tracking.tried_again(job, decision.at, now, said)
+            return RetryLater(payload, decision.at if decision.at > now else 0.0, decision.reason, also)
         lines = [*traces.of_error(error), decision.reason]
         return self._concluded(job, self._failed(claim, job.id, error, lines, history.added(job.history, attempt), slot, place))
 
-    def _concluded(self, job: Job, outcome: Done | Failed) -> Outcome:
-        """The outcome of a job that has come to its end, with what follows from it."""
-        if not job.after and job.batch is None:
+    def _concluded(self, job: Job, outcome: Done | Failed, result: object = None) -> Outcome:
+        """The outcome of a job that has come to its end, with what is remembered of that and what follows from it."""
+        if job.track is None and not job.after and job.batch is None:
             return outcome
+        now = self._clock()
         ending: chains.Ending = "failed" if isinstance(outcome, Failed) else "done" if outcome is PROCESSED else "dropped"
-        return replace(outcome, effects=outcome.effects | chains.following(job, ending, self._clock()))
+        effects = chains.following(job, ending, now)
+        if isinstance(outcome, Failed):
+            failure = outcome.failure
+            effects |= tracking.ended(job, "failed", now, f"{failure.exception}: {failure.error}")
+        elif outcome is PROCESSED:
+            effects |= tracking.done(job, result, now)
+        else:
+            effects |= tracking.ended(job, outcome.counter, now)
+        return replace(outcome, effects=outcome.effects | effects)
 
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
@@ -274,7 +331,7 @@ class Runner:
                 host=place.host,
                 pid=place.pid,
                 versions=VERSIONS,
-            )
+            ),
         )
 
 

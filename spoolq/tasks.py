@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from spoolq.chains import chained
-from spoolq.errors import ConfigError, PayloadError, UnknownTask
+from spoolq.errors import ConfigError, PayloadError, SpoolqError, UnknownTask
 from spoolq.job import Job, Receipt, new_id
 from spoolq.retry import RetryPolicy
 from spoolq.spans import Seconds, When, above_0, epoch, seconds
+from spoolq.tracking import TRACK_FOR
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +38,8 @@ class Submit(Protocol):
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of a launch; `None` leaves the task's own. `delay` and `expires` are seconds from the launch, or `expires`
-    a time. `deadline` is the call's, and doesn't travel with the job."""
+    a time. `deadline` is the call's, and doesn't travel with the job. `track`: seconds for which the job's end is remembered,
+    with `result` what it returned as well."""
 
     queue: str | None = None
     id: str | None = None
@@ -50,6 +52,8 @@ class Options:
     accept: Accept | None = None
     at_front: bool = False
     after: tuple[Job, ...] = ()
+    track: float | None = None
+    result: bool = False
 
 
 class Launch(Generic[P]):
@@ -90,6 +94,8 @@ class Launch(Generic[P]):
             accept=options.accept,
             at_front=options.at_front,
             after=options.after,
+            track=options.track,
+            result=options.result,
         )
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
@@ -129,6 +135,8 @@ class Launch(Generic[P]):
         accept: Accept | None = None,
         at_front: bool | None = None,
         after: Iterable[Job] | None = None,
+        result_ttl: Seconds | None = None,
+        track: bool | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -138,7 +146,8 @@ class Launch(Generic[P]):
         the job is stale and is dropped instead of run. deadline: what this `enqueue` gives Redis, and accept: where it is
         accepted first, instead of the settings. at_front: before all that wait in its queue; not with a delay, nor where
         queues keep order (`ordering="fifo"`). after: jobs, made by `task.job(…)`, that are put when this one is done, in the
-        step that settles it; not when it fails for good, is discarded, expires or is cancelled.
+        step that settles it; not when it fails for good, is discarded, expires or is cancelled. result_ttl and track: instead of
+        the task's; `track=False` keeps nothing.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -175,6 +184,8 @@ class Launch(Generic[P]):
             changes |= {"expires_at": epoch(expires, "expires"), "expires_in": None}
         elif expires is not None:
             changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
+        if result_ttl is not None or track is not None:
+            changes["track"], changes["result"] = tracked(self.name, track, result_ttl, PayloadError)
         options = replace(self._options, **changes)
         if options.at_front and (options.delay is not None or options.at is not None):
             raise PayloadError("at_front= is for jobs that are due at once: leave it out, or delay= and at=")
@@ -209,8 +220,11 @@ class Task(Launch[P], Generic[P, R]):
         soft_timeout: Seconds | None = None,
         expires: float | None = None,
         priority: str | None = None,
+        tracked: tuple[float | None, bool] = (None, False),
     ) -> None:
-        super().__init__(name, queue, owner, Options(expires_in=expires), inspect.signature(function))
+        kept, result = tracked
+        options = Options(expires_in=expires, track=kept, result=result)
+        super().__init__(name, queue, owner, options, inspect.signature(function))
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"{name}: a function with `yield` can't be a task: calling it would run nothing of it")
         self.function = function
@@ -316,6 +330,24 @@ def performer(cls: type) -> Callable[..., Any]:
     parameters: Iterable[inspect.Parameter] = inspect.signature(perform).parameters.values()
     run.__signature__ = inspect.Signature(list(parameters)[0 if static else 1 :])  # type: ignore[attr-defined]
     return run
+
+
+def tracked(
+    name: str, track: bool | None, result_ttl: Seconds | None, refuse: type[SpoolqError] = ConfigError
+) -> tuple[float | None, bool]:
+    """For how many seconds a job's end is remembered, None for not at all, and whether its result is kept. Raises `refuse`."""
+    if track not in (None, True, False):
+        raise refuse(f"{name}: track={track!r}: True or False")
+    if result_ttl is None:
+        return (TRACK_FOR if track else None), False
+    if track is False:
+        raise refuse(
+            f"{name}: track=False and result_ttl={result_ttl!r}: a result is kept with how the job ended; give one of them"
+        )
+    try:
+        return above_0(result_ttl, "result_ttl"), True
+    except PayloadError as error:
+        raise refuse(f"{name}: {error}") from None
 
 
 def queue_name(name: object) -> str:

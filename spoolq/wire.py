@@ -40,6 +40,7 @@ __all__ = [
     "record",
     "rerun",
     "run_of",
+    "tracked",
 ]
 
 Mode = Literal["python", "resque"]
@@ -51,6 +52,7 @@ _SHOWN = 300  # characters of a name in the log
 _RESQUE = frozenset({"class", "queue", "args"})
 _OURS = frozenset(
     {"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries", "after", "batch"}
+    | {"track", "result"}
 )
 _KNOWN = _RESQUE | _OURS
 
@@ -87,6 +89,10 @@ def _fields(job: Job, mode: Mode) -> dict[str, Any]:
         fields["retries"] = job.retries
     if job.after or job.batch is not None:
         fields |= _following(job, mode)
+    if job.track is not None:
+        fields["track"] = _seconds("track", job.track)
+    if job.result:
+        fields["result"] = True
     fields.update(job.extra)
     return fields
 
@@ -179,6 +185,8 @@ def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
         enqueued_at=_time(fields.get("enqueued_at")),
         expires_at=_time(fields.get("expires_at")),
         retries=_count(fields.get("retries")),
+        track=_time(fields.get("track")),
+        result=fields.get("result") is True,
         extra={key: value for key, value in fields.items() if key not in _KNOWN},
     )
     return following.read(job, fields, _job, depth) if "after" in fields or "batch" in fields else job
@@ -313,6 +321,11 @@ def expires_at(payload: bytes) -> float | None:
 def enqueued_at(payload: bytes) -> float | None:
     """When the job was enqueued (epoch seconds), None where it isn't said or can't be read. Never raises."""
     return _peek(payload, "enqueued_at")
+
+
+def tracked(payload: bytes) -> bool:
+    """Whether it is remembered how the job ends. Quick where it isn't, which is nearly always. Never raises."""
+    return b'"track":' in payload and _peek(payload, "track") is not None
 
 
 def named(payload: bytes, queue: str, id: str = "") -> str:

@@ -24,6 +24,7 @@ from spoolq.job import Failure
 from spoolq.journal import Journal
 from spoolq.membership import ALONE, RECYCLED, Membership
 from spoolq.presence import Presence
+from spoolq.reporter import Reporter
 from spoolq.runner import Runner
 from spoolq.selection import Selection, named
 from spoolq.service import Service
@@ -102,7 +103,7 @@ class Worker(signals.Obeys):
             journal: Journal | None = None,
             elsewhere: Callable[[], Collection[str]] = tuple,
         ) -> Consumer:
-            runner = Runner(tasks, info, says, store.now)
+            runner = Runner(tasks, info, says, store.now, reporter=Reporter(store))
             kept = (lambda: None) if self._presence is None else partial(self._presence.beat, int(store is not primary))
             return Consumer(
                 store,
@@ -302,6 +303,9 @@ class Worker(signals.Obeys):
                         f"what became of {written} is in the spool, for this host's next worker or drainer; else they run again"
                     )
                 log.warning("%s: %s; %s", consumer.name, what, then)
+        for consumer in self._consumers:
+            if (reporter := consumer.runner.reporter) is not None:
+                reporter.stop()
         for service in self._services:
             service.stop(0.0)
         for service in self._services:

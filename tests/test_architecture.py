@@ -22,12 +22,13 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "wire retry selection",
     "turns",
     "store.upkeep store.journal store.effects",  # 3
+    "store.waiting tracking",
     "store.base runtime service",
-    "chains hint presence membership signals",
+    "chains hint presence membership signals reporter",
     "breaker slow",
     "alarm checks",
     "store.sqlite store.redis",  # 4
-    "client",  # 5
+    "client results cancelling",  # 5
     "periodic",
     "drain watch tasks ticker scheduler stats transfer failurelog",
     "runner forward limits schedules",
@@ -43,7 +44,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "starting",
     "priorities",
     "config",  # 7
-    "stores failurelog.assembly",
+    "stores failurelog.assembly asking",
     "producer",
     "app",
     "cli dashboard contrib testing",  # 8

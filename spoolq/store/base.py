@@ -15,9 +15,13 @@ from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
 from spoolq.store.upkeep import Upkeep
+from spoolq.store.waiting import WaitingJobs
 
 DRAIN_PAUSED = "drain-paused"
 """The key in a spool's meta under which an operator's pause is kept: since when, in epoch seconds."""
+
+CANCELS = "cancels"
+"""The key in a spool's meta that says until when (epoch seconds) drainers look for rows that are to be called back."""
 
 EVERY_QUEUE = "*"
 """In the place of a queue's name, where pauses are told and set."""
@@ -184,6 +188,10 @@ class Store(Protocol):
     def failures(self) -> FailureLog:
         """The failure log of this store."""
 
+    @property
+    def waiting_jobs(self) -> WaitingJobs:
+        """The jobs that wait in this store, one by one."""
+
     # putting
 
     def put(
@@ -327,6 +335,9 @@ class Store(Protocol):
 
     def value(self, key: str) -> bytes | None:
         """A value set by an effect, None when there is none or its time has passed."""
+
+    def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """Several of them, as they are at one moment, within `timeout` seconds (None: the store's own default)."""
 
     def paused(self) -> Mapping[str, float]:
         """The queues from which no claim takes anything, by name, and since when (0.0: not known). `"*"` stands for all."""

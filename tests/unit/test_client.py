@@ -15,6 +15,7 @@ from spoolq.breaker import Breaker
 from spoolq.client import Client, Prober, chunks
 from spoolq.errors import ConfigError, MaybeStored, NotStored, PayloadError, SpoolFull, StoreFull, StoreUnavailable
 from spoolq.job import Message
+from spoolq.store.effects import NONE, Effects
 
 REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
 IN_DOUBT = StoreUnavailable("no answer", reason="timeout", maybe_applied=True, not_after=123.5)
@@ -31,7 +32,7 @@ class Primary:
         self.puts: list[list[str]] = []
         self.probes: list[StoreUnavailable | None] = []
 
-    def put(self, messages: list[Message], **options: Any) -> list[bool]:
+    def put(self, messages: list[Message], effects: Effects = NONE, **options: Any) -> list[bool]:
         self.puts.append([message.id for message in messages])
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is not None:
@@ -54,7 +55,9 @@ class SpoolStub:
         self.keeps: list[float] = []
         self.recalls: list[list[str]] = []
 
-    def spool(self, messages: list[Message], *, not_after: float | None = None, timeout: float | None = None) -> list[bool]:
+    def spool(
+        self, messages: list[Message], effects: Effects = NONE, *, not_after: float | None = None, timeout: float | None = None
+    ) -> list[bool]:
         if self.answer is not None:
             raise self.answer
         self.rows += [(message.id, not_after) for message in messages]
@@ -199,7 +202,7 @@ def test_the_disk_has_one_limit_for_all_that_a_call_asks_of_it(make, ordered):
             self.took(timeout)
             return True
 
-        def spool(self, messages: list[Message], *, timeout: float, **options: Any) -> list[bool]:
+        def spool(self, messages: list[Message], effects: Effects = NONE, *, timeout: float, **options: Any) -> list[bool]:
             self.took(timeout)
             return [True]
 
@@ -210,7 +213,7 @@ def test_the_disk_has_one_limit_for_all_that_a_call_asks_of_it(make, ordered):
 
 def test_an_id_given_twice_in_one_call_has_a_receipt_for_each(make):
     class Once(Primary):
-        def put(self, messages: list[Message], **options: Any) -> list[bool]:
+        def put(self, messages: list[Message], effects: Effects = NONE, **options: Any) -> list[bool]:
             return [message.id not in [m.id for m in messages[:n]] for n, message in enumerate(messages)]
 
     receipts = make(Once(), SpoolStub()).put([message("a", True), message("b"), message("a", True)])
@@ -403,7 +406,7 @@ def test_a_primary_that_is_slow_again_and_again_is_left_alone_until_a_quick_prob
     primary, spool, breaker = Primary(), SpoolStub(), Breaker(quick=0.25, monotonic=lambda: now[0])
     took = 0.2
 
-    def put(messages: list[Message], **options: Any) -> list[bool]:
+    def put(messages: list[Message], effects: Effects, **options: Any) -> list[bool]:
         now[0] += took
         return [True] * len(messages)
 

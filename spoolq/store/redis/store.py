@@ -27,6 +27,8 @@ from spoolq.store.redis.putting import Putter, known, outcome
 from spoolq.store.redis.resp import ReplyError
 from spoolq.store.redis.scripts import script
 from spoolq.store.redis.transport import Injected, Transport, refused, run
+from spoolq.store.redis.waiting import RedisWaitingJobs
+from spoolq.store.waiting import WaitingJobs
 
 LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
 SWEEP = 5.0  # seconds between steps of the sweep
@@ -91,6 +93,9 @@ class RedisStore:
         self._sweep_at, self._cursor = 0.0, b"0"
         self._closed = False
         self.failures = RedisFailures(self._command, self._number, self._names)
+        self.waiting_jobs: WaitingJobs = RedisWaitingJobs(
+            self._scan, self._scripted, self._command, self.queues, self._names, self.now
+        )
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address!r}, namespace={self.namespace!r})"
@@ -347,6 +352,15 @@ class RedisStore:
     def value(self, key: str) -> bytes | None:
         found: bytes | None = self._command(b"GET", self._names.value(key))
         return found
+
+    def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        if not keys:
+            return []
+        deadline = self._until(self._timeout if timeout is None else timeout)
+        reply = self._transport.call((b"MGET", *map(self._names.value, keys)), deadline, _a_list)
+        if isinstance(reply, ReplyError):
+            raise refused(reply, self.address)
+        return list(reply)
 
     def paused(self) -> Mapping[str, float]:
         flat = self._scripted("paused", [], _a_list)

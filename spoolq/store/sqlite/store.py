@@ -26,9 +26,11 @@ from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
 from spoolq.store.sqlite.settlements import SQLiteSettlements
 from spoolq.store.sqlite.upkeep import SQLiteUpkeep
+from spoolq.store.sqlite.waiting import SQLiteWaitingJobs
 from spoolq.store.sqlite.wake import Bell
 from spoolq.store.sqlite.writer import Writer
 from spoolq.store.upkeep import Upkeep
+from spoolq.store.waiting import WaitingJobs
 
 _SLOW_POLL = 1.0
 _PURGED_AT_ONCE = 1000
@@ -99,6 +101,7 @@ class SQLiteStore:
         self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
         self.settlements: Settlements = SQLiteSettlements(self._writer)
         self.failures = log.SQLiteFailures(self._writer, self._limits, self._largest)
+        self.waiting_jobs: WaitingJobs = SQLiteWaitingJobs(self._writer, self._largest)
         # The thread of a store that was dropped unclosed ends with it
         weakref.finalize(self, self._writer.close, 0.0).atexit = False
 
@@ -391,6 +394,10 @@ class SQLiteStore:
     def value(self, key: str) -> bytes | None:
         """See `Store.value`."""
         return self._run(lambda session: also.value(session, key), writes=False)
+
+    def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
+        """See `Store.values`."""
+        return self._run(lambda session: [also.value(session, key) for key in keys], timeout, writes=False)
 
     def paused(self) -> Mapping[str, float]:
         """See `Store.paused`."""
