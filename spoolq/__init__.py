@@ -30,6 +30,7 @@ from spoolq.errors import (
     WorkerDied,
 )
 from spoolq.job import Attempt, Job, Receipt
+from spoolq.middleware import Middleware
 from spoolq.runner import current as current_job
 from spoolq.tracking import Status
 from spoolq.version import VERSION
@@ -46,6 +47,7 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "MaybeStored",
+    "Middleware",
     "NoResult",
     "NotStored",
     "PayloadError",

@@ -13,6 +13,7 @@ from spoolq import stores
 from spoolq.errors import ConfigError
 from spoolq.importing import importing
 from spoolq.job import new_id
+from spoolq.middleware import Middleware
 from spoolq.producer import Producer
 from spoolq.store.base import Spool, Store, WorkerInfo
 
@@ -40,6 +41,7 @@ class SpoolQ(Producer):
     namespace   the prefix of all keys in Redis (`resque`)
     redact      called with a copy of each failure that goes to files or buckets (`failure_log`), a dictionary: takes out what
                 should not be there, in place, or returns another. The store's own failure list keeps everything
+    middleware  hooks around launches and runs, the outermost first
     settings    any other setting by name, as in the docs' configuration page
 
     Making one connects to nothing and opens nothing. It is safe to share between threads, and to make before a fork.
@@ -54,6 +56,7 @@ class SpoolQ(Producer):
         namespace: str | None = None,
         config_file: str | os.PathLike[str] | None = None,
         redact: Redact | None = None,
+        middleware: Sequence[Middleware] = (),
         **settings: Any,
     ) -> None:
         if redact is not None and not callable(redact):
@@ -61,7 +64,7 @@ class SpoolQ(Producer):
         self.redact = redact
         self._forwarder: Forwarder | None = None
         self._sink: FailureSink | None = None
-        super().__init__(url, spool=spool, namespace=namespace, config_file=config_file, **settings)
+        super().__init__(url, spool=spool, namespace=namespace, config_file=config_file, middleware=middleware, **settings)
 
     def worker(
         self,
@@ -226,6 +229,7 @@ class SpoolQ(Producer):
             batch=self.settings.drain_batch if batch is None else batch,
             horizon=self.settings.horizon,
             keep=keep,
+            hooks=self.hooks,
         )
 
     def watcher(self, spool: Spool | None = None) -> Watcher:

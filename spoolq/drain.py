@@ -14,8 +14,10 @@ from spoolq import chains, history, stamps, tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.cancelling import Canceller, cancelled
 from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
+from spoolq.failed import UNREADABLE
 from spoolq.importing import importing
-from spoolq.job import RERUN, Handoff, new_id
+from spoolq.job import RERUN, Handoff, Job, Message, new_id
+from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.pace import Pace, Room
 from spoolq.store.base import CANCELS, DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
 from spoolq.store.effects import NONE, RELAY, Effects, decode
@@ -64,6 +66,7 @@ class Drainer:
     horizon   seconds that the primary remembers an id: a row in doubt for longer (less a day) is set aside, not sent
     keep      whether rows that were written ahead stay until the primary has persisted them. For who watches over the spool it
               must be its own primary: with another one they would be sent to both
+    hooks     told of what was drained and quarantined
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Drainer:
         horizon: float = 7 * DAY,
         keep: bool = True,
         idle: float = 1.0,
+        hooks: Hooks = NO_HOOKS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
@@ -89,7 +93,7 @@ class Drainer:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
         self._most, self._timeout, self._horizon, self._keeps, self._idle = batch, timeout, horizon, keep, idle
-        self._clock, self._wall = clock, wall
+        self._hooks, self._clock, self._wall = hooks, clock, wall
         self._pace, self._room = Pace(batch, rate, rng), Room()
         self._batch = batch
         self._put_took = 0.0
@@ -330,6 +334,9 @@ class Drainer:
         self._delete([h for h in handoffs if not (self._keeps and h.message.keep)])
         self.progress.moved += sum(new) + len(handoffs) - len(jobs)
         self.progress.already_there += len(new) - sum(new)
+        if self._hooks.has("on_drained"):
+            for message in jobs:
+                self._hooks.tell("on_drained", _shown(message))
 
     def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
         if isinstance(error, StoreUnavailable) and error.maybe_applied:
@@ -409,6 +416,8 @@ class Drainer:
             return
         log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
         self.progress.quarantined += 1
+        if self._hooks.has("on_quarantined"):
+            self._hooks.tell("on_quarantined", _shown(handoff.message), reason)
 
     def _refused(self, error: StoreUnavailable) -> float:
         """Note why, and wait out the outage with full jitter (tenacity's arithmetic), so that hosts don't come back in step."""
@@ -438,6 +447,14 @@ def _effects(handoff: Handoff) -> Effects:
         return decode(handoff.message.payload)
     except ValueError as error:
         raise PayloadError(f"effects that can't be read: {error}") from error
+
+
+def _shown(message: Message) -> Job:
+    """For people and their hooks."""
+    try:
+        return wire.decode(message.payload, message.queue)
+    except PayloadError:
+        return Job(message.id, UNREADABLE, message.queue)
 
 
 def _when(since: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from spoolq.errors import ConfigError
 from spoolq.importing import importing
 
-Route = Literal["primary", "spool"]
+Route = Literal["primary", "spool", "vetoed"]
+"""Which way a job went; `vetoed`: none, since middleware discarded it."""
 
 
 _uuid7: Callable[[], object] | None = None

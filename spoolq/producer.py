@@ -8,7 +8,9 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from spoolq import chains, stores, wire
@@ -20,6 +22,8 @@ from spoolq.errors import ConfigError, PayloadError
 from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt
+from spoolq.launching import Launching
+from spoolq.middleware import Middleware
 from spoolq.periodic import Entries
 from spoolq.retry import MAX_CRASHES, RetryPolicy
 from spoolq.schedules import Schedules
@@ -34,6 +38,7 @@ log = logging.getLogger("spoolq")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound=Middleware)
 
 
 class Producer(Schedules, Asking):
@@ -47,6 +52,7 @@ class Producer(Schedules, Asking):
         spool: str | os.PathLike[str] | None = None,
         namespace: str | None = None,
         config_file: str | os.PathLike[str] | None = None,
+        middleware: Sequence[Middleware] = (),
         **settings: Any,
     ) -> None:
         from spoolq import config  # tomllib and urllib, for who makes a queue, not for who imports the package
@@ -56,6 +62,9 @@ class Producer(Schedules, Asking):
             config_file, **{name: value for name, value in given.items() if value is not None}
         )
         self.tasks, self.entries = Tasks(), Entries()
+        self.hooks = self.tasks.hooks
+        for one in middleware:
+            self.middleware(one)
         self.hint = Hint(self._hint_place)
         self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
         self._lock = threading.RLock()
@@ -202,6 +211,12 @@ class Producer(Schedules, Asking):
         """A task by name, for a program that doesn't import it. Arguments travel as they are given."""
         return Launch(name, queue_name(queue), self, Options(), None)
 
+    def middleware(self, one: M) -> M:
+        """Call the methods that it overrides from now on, inside of those added before. Returns it. Raises ConfigError for what
+        is no instance of `Middleware`."""
+        self.hooks.add(one)
+        return one
+
     # enqueuing
 
     def enqueue(self, task: str | Launch[...], /, *args: Any, **kwargs: Any) -> Receipt:
@@ -270,6 +285,10 @@ class Producer(Schedules, Asking):
 
     def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
+        if self.hooks.at_launch:
+            launching = Launching(self.hooks, jobs)
+            messages = [self.message(job) for job in launching.before()]
+            return launching.store(partial(self._put, messages, deadline))
         return self._put([self.message(job) for job in jobs], deadline)
 
     def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
@@ -283,8 +302,13 @@ class Producer(Schedules, Asking):
         """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
         import asyncio
 
-        messages = [self.message(job) for job in jobs]
-        call = self._threads().submit(self._put, messages, deadline)
+        if self.hooks.at_launch:
+            launching = Launching(self.hooks, jobs)
+            messages = [self.message(job) for job in launching.before()]
+            call = self._threads().submit(copy_context().run, launching.store, partial(self._put, messages, deadline))
+        else:
+            messages = [self.message(job) for job in jobs]
+            call = self._threads().submit(self._put, messages, deadline)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return asyncio.wrap_future(call)

@@ -172,7 +172,7 @@ class Runner:
             claim, job, task = pending.claim, pending.job, pending.task
             if error is None:
                 return self._done(job, result, pending.run)
-            return self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run)
+            return self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run, pending.context)
         except BaseException as mistake:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
             return self._unreadable(pending.claim, mistake, slot)
@@ -197,6 +197,7 @@ class Runner:
             return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
         if (reason := died_too_often(task.policy, job)) is not None:
             attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
+            self._tell_failure(job, WorkerDied(), None, will_retry=False)
             return self._concluded(job, self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE))
         if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
             return RetryLater(claim.payload, later.at, later.reason)
@@ -205,14 +206,15 @@ class Runner:
             self.left(run)
             return self._concluded(job, CANCELLED)
         token = _current.set(Current(job, self._store, run))
+        within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         began, pending = self._timer(), False
         try:
-            result = call(task, job)
+            result = call(task, job) if within is None else within.run(call, task, job)
             if result is not None and inspect.isawaitable(result):
                 pending = True
-                return Pending(claim, job, task, result, copy_context(), run)
+                return Pending(claim, job, task, result, within or copy_context(), run)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
-            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began, run)
+            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began, run, within)
         finally:
             _current.reset(token)
             if not pending:
@@ -269,6 +271,7 @@ class Runner:
         place: _Place,
         took: float | None = None,
         run: Following | None = None,
+        context: Context | None = None,
     ) -> Outcome:
         now = self._clock()
         decision = decide(policy, job, error, now)
@@ -276,6 +279,7 @@ class Runner:
             return self._concluded(job, CANCELLED if run is not None and run.seen else DISCARDED)
         if isinstance(decision, RetryAt) and self._to_stop(job, run):
             return self._concluded(job, CANCELLED)
+        self._tell_failure(job, error, context, will_retry=isinstance(decision, RetryAt))
         attempt = history.ended(job, error, now, str(place), took)
         if isinstance(decision, RetryAt):
             payload = wire.attempted(claim.payload, job, attempt, crash=isinstance(error, WorkerDied))
@@ -301,6 +305,21 @@ class Runner:
         else:
             effects |= tracking.ended(job, outcome.counter, now)
         return replace(outcome, effects=outcome.effects | effects)
+
+    def _tell_failure(self, job: Job, error: BaseException, context: Context | None, *, will_retry: bool) -> None:
+        """Tell middleware, in the context of the run. Whatever it does, the outcome stays."""
+        hooks = self._tasks.hooks
+        if not hooks.has("on_failure"):
+            return
+
+        def tell() -> None:
+            _current.set(Current(job, self._store))
+            hooks.tell("on_failure", job, error, will_retry)
+
+        try:
+            (copy_context() if context is None else context.copy()).run(tell)
+        except BaseException:
+            log.exception("on_failure of middleware failed; it changes nothing for the job")
 
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))

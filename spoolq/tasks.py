@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 from spoolq.chains import chained
 from spoolq.errors import ConfigError, PayloadError, SpoolqError, UnknownTask
 from spoolq.job import Job, Receipt, new_id
+from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.retry import RetryPolicy
 from spoolq.spans import Seconds, When, above_0, epoch, seconds
 from spoolq.tracking import TRACK_FOR
@@ -236,6 +237,7 @@ class Task(Launch[P], Generic[P, R]):
         self.__doc__ = function.__doc__
         self.__name__ = name
         self.__wrapped__ = function
+        self.hooks = NO_HOOKS
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here, as a plain function."""
@@ -245,13 +247,16 @@ class Task(Launch[P], Generic[P, R]):
         """Run a job of this task, and return what it returned: of an `async def` task its coroutine, which is still to be run.
         Raises what the task raises."""
         function = cast(Callable[..., Any], self.function)
+        if self.hooks.at_run:
+            return self.hooks.run(job, function, asynchronous=self.asynchronous)
         return function(*job.args, **job.kwargs)
 
 
 class Tasks:
-    """The tasks of one application, by name."""
+    """The tasks of one application, by name, and what goes on around their runs."""
 
     def __init__(self) -> None:
+        self.hooks = Hooks()
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
@@ -261,6 +266,7 @@ class Tasks:
             raise ConfigError(
                 f"two tasks named {task.name!r}: {_where(known.function)} and {_where(task.function)}; give one of them name="
             )
+        task.hooks = self.hooks
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task[..., Any]:

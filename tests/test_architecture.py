@@ -15,8 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing version",
     "job",
-    "jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
-    "jsonable history",
+    "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
+    "launching jsonable history",
     "failed",
     "following",
     "wire retry selection",

@@ -134,6 +134,7 @@ def enqueue(
         if as_json:
             emit({"id": receipt.id, "route": receipt.route, "new": receipt.new, "queue": job.queue, "task": job.task})
         else:
-            click.echo(f"{receipt.id}  {receipt.route}{'' if receipt.new else '  (was there already)'}")
+            there = receipt.new or receipt.route == "vetoed"
+            click.echo(f"{receipt.id}  {receipt.route}{'' if there else '  (was there already)'}")
     except OSError as error:  # who sees only a failure would launch it again, under another id
         raise unwritten(error, f"job {receipt.id} is stored ({receipt.route}), but ") from error
