@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import SpoolQ
+from spoolq import Receipt, SpoolQ
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.starting import Seat
 
@@ -80,7 +80,7 @@ def test_its_end_waits_for_a_call_from_asyncio_and_not_for_ever(q: SpoolQ, monke
     def hang(*args: Any, **options: Any) -> list[Any]:
         begun.set()
         assert over.wait(30)
-        return ["answered"]
+        return [Receipt("answered", "primary")]
 
     monkeypatch.setattr(q.client, "put", hang)
 
@@ -92,7 +92,7 @@ def test_its_end_waits_for_a_call_from_asyncio_and_not_for_ever(q: SpoolQ, monke
         over.set()
         return await call
 
-    assert asyncio.run(launch()) == "answered"
+    assert asyncio.run(launch()).id == "answered"
 
 
 def test_how_a_task_is_tried_again_is_said_with_it(q: SpoolQ) -> None:
