@@ -16,6 +16,7 @@ from typing import Literal
 
 from spoolq import chains, tracking, wire
 from spoolq.errors import PayloadError, StoreUnavailable
+from spoolq.guards import releasing
 from spoolq.store.base import CANCELS, Spool, Store
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.waiting import WaitingJob
@@ -144,5 +145,6 @@ def cancelled(payload: bytes, queue: str, now: float) -> Effects:
     """What the removal of a cancelled job carries: it is counted, and its status says so."""
     effects = Effects(counters=(("cancelled", 1),)) | tracking.over(payload, queue, "cancelled", now)
     with suppress(PayloadError):  # nobody can read what was to follow
-        effects |= chains.following(wire.decode(payload, queue), "dropped", now)
+        job = wire.decode(payload, queue)
+        effects |= chains.following(job, "dropped", now) | releasing(job, job.unique)
     return effects

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from spoolq import tracking
+from spoolq import guards, tracking
 from spoolq.alarm import Alarm
 from spoolq.breaker import Breaker
 from spoolq.errors import (
     ConfigError,
     EnqueueError,
+    GuardHeld,
     MaybeStored,
     NotStored,
     PayloadError,
@@ -29,6 +30,7 @@ from spoolq.job import Message, Receipt, Route
 from spoolq.service import Service
 from spoolq.slow import Slowness
 from spoolq.store.base import MAX_BYTES, MAX_ROWS, Spool, Store
+from spoolq.store.effects import NONE, Effects
 
 log = logging.getLogger("spoolq")
 
@@ -116,7 +118,9 @@ class Client:
             allowed = self._deadline if deadline is None else deadline
             began = self._monotonic()
             try:
-                new = self._primary.put(messages, tracking.queued(messages, time.time()), timeout=allowed)
+                new = self._primary.put(messages, _effects(messages), timeout=allowed)
+            except GuardHeld as error:
+                return guards.held(error, "primary", messages)
             except StoreUnavailable as error:
                 refusal = error
                 if error.server_wide:
@@ -142,7 +146,9 @@ class Client:
 
     def _ahead(self, spool: Callable[[], Spool], messages: Sequence[Message], disk: Allowance) -> list[Receipt]:
         try:
-            new = disk.ask(spool().spool, messages)
+            new = disk.ask(spool().spool, messages, _acquired(messages))
+        except GuardHeld as error:
+            return guards.held(error, "spool", messages)
         except (StoreUnavailable, ConfigError) as error:
             # Not into the primary instead: the caller asked for more than that one promises
             unknown = isinstance(error, StoreUnavailable) and error.maybe_applied
@@ -158,7 +164,9 @@ class Client:
         if self._keep:
             messages = [message._replace(keep=self._keep) for message in messages]
         try:
-            new = disk.ask(spool().spool, messages, not_after=not_after)
+            new = disk.ask(spool().spool, messages, _acquired(messages), not_after=not_after)
+        except GuardHeld as error:
+            return guards.held(error, "spool", messages)
         except (StoreUnavailable, ConfigError, PayloadError) as error:
             # a directory that is missing is found out here, in the outage
             if isinstance(error, PayloadError) and not in_doubt:
@@ -175,8 +183,9 @@ class Client:
 
     def _only(self, messages: Sequence[Message]) -> list[Receipt]:
         try:
-            also = tracking.queued(messages, time.time())
-            return _receipts(messages, "primary", self._primary.put(messages, also, timeout=self._disk_limit))
+            return _receipts(messages, "primary", self._primary.put(messages, _effects(messages), timeout=self._disk_limit))
+        except GuardHeld as error:
+            return guards.held(error, "primary", messages)
         except StoreUnavailable as error:
             raise _refused(messages, str(error), error, unknown=error.maybe_applied) from error
 
@@ -287,17 +296,29 @@ class Prober:
 
 
 def chunks(messages: Sequence[Message], rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[list[Message]]:
-    """The messages in order, in pieces of at most so many rows and bytes of payload (one message at least)."""
+    """The messages in order, in pieces of at most so many rows and bytes of payload (one message at least), unique ones each
+    alone."""
     chunk: list[Message] = []
     total = 0
     for message in messages:
-        if chunk and (len(chunk) >= rows or total + len(message.payload) > size):
+        alone = message.unique is not None or (chunk and chunk[0].unique is not None)
+        if chunk and (alone or len(chunk) >= rows or total + len(message.payload) > size):
             yield chunk
             chunk, total = [], 0
         chunk.append(message)
         total += len(message.payload)
     if chunk:
         yield chunk
+
+
+def _acquired(messages: Sequence[Message]) -> Effects:
+    """The guards of a chunk. A unique message is a chunk of its own, since a guard refuses the whole of a call."""
+    return NONE if messages[0].unique is None else guards.acquiring(messages[0], time.time())
+
+
+def _effects(messages: Sequence[Message]) -> Effects:
+    """What goes along with a chunk into the primary."""
+    return tracking.queued(messages, time.time()) | _acquired(messages)
 
 
 def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) -> list[Receipt]:

@@ -201,6 +201,11 @@ class Consumer:
         """What the threads are doing for this store."""
         return self._hold.working
 
+    def keep_guards(self) -> None:
+        """Go on holding what running jobs hold beside their claims. Raises StoreUnavailable."""
+        if self.runner.gate is not None:
+            self.runner.gate.keep(lambda: {one.claim.token for one in self._hold.working})
+
     def stop_claiming(self) -> None:
         """Take no more, and put back what no thread has begun."""
         self._stopping = self._hold.closed = True

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from spoolq import chains, history, stamps, tracking, wire
+from spoolq import chains, guards, history, stamps, tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.cancelling import Canceller, cancelled
-from spoolq.errors import LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
+from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.failed import UNREADABLE
 from spoolq.importing import importing
 from spoolq.job import RERUN, Handoff, Job, Message, new_id
@@ -31,14 +31,15 @@ _ROW = 200  # about what a row takes in the primary beside its payload, in bytes
 
 @dataclass
 class Drained:
-    """What a drainer has done so far: rows by their end. `error` is why it can't go on now, None when it can; `left` how many
-    rows waited when `run_once` ended, 0 once it has seen the spool empty."""
+    """What a drainer has done so far: rows by their end; `unique` were dropped, since an equal job was there. `error` is why it
+    can't go on now, None when it can; `left` how many rows waited when `run_once` ended, 0 once it has seen the spool empty."""
 
     moved: int = 0
     already_there: int = 0
     expired: int = 0
     quarantined: int = 0
     cancelled: int = 0
+    unique: int = 0
     error: StoreUnavailable | None = None
     left: int | None = None
     began: float = field(default_factory=time.monotonic)
@@ -46,7 +47,7 @@ class Drained:
     @property
     def rows(self) -> int:
         """Rows that left the spool's queue, whichever way."""
-        return self.moved + self.already_there + self.expired + self.quarantined + self.cancelled
+        return self.moved + self.already_there + self.expired + self.quarantined + self.cancelled + self.unique
 
 
 class _Refused(Exception):
@@ -139,13 +140,13 @@ class Drainer:
         except StoreUnavailable as error:
             return self._refused(error)
         not_after = self._primary.now() + self._timeout
-        handoffs = self._spool.take(self._worker, min(self._batch, self._pace.batch), MAX_BYTES, not_after)
+        handoffs = [_read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), MAX_BYTES, not_after)]
         if not handoffs:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle
         before, self._put_took = self.progress.rows, 0.0
         try:
-            self._hand_over([h for h in self._not_called_back(handoffs) if self._sendable(h)], not_after)
+            self._hand_over_all([h for h in self._not_called_back(handoffs) if self._sendable(h)], not_after)
         except _Refused as refusal:
             return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
@@ -305,8 +306,22 @@ class Drainer:
         message = handoff.message
         counted = cancelled(message.payload, message.queue, self._wall()) if new else NONE
         with suppress(LeaseLost):
-            self._spool.ack([handoff.claim], counted)
+            self._spool.ack([handoff.claim], counted | _released([handoff]))
             self.progress.cancelled += 1
+
+    def _hand_over_all(self, handoffs: Sequence[Handoff], not_after: float) -> None:
+        """In the order in which they came, unique ones each alone. Raises _Refused after giving back."""
+        parts: list[list[Handoff]] = []
+        for handoff in handoffs:
+            if not parts or handoff.message.unique is not None or parts[-1][0].message.unique is not None:
+                parts.append([])
+            parts[-1].append(handoff)
+        for at, part in enumerate(parts):
+            try:
+                self._hand_over(part, not_after)
+            except _Refused:
+                self._spool.give_back([h for rest in parts[at + 1 :] for h in rest], applied="no")
+                raise
 
     def _hand_over(self, handoffs: Sequence[Handoff], not_after: float) -> None:
         """Put, then delete. What is refused for its own sake is found by halving, and set aside. Raises _Refused after giving
@@ -322,8 +337,12 @@ class Drainer:
         try:
             for handoff in filter(_relayed, handoffs):
                 effects |= _effects(handoff)
-            effects |= tracking.queued(jobs, self._wall())
+            now = self._wall()
+            effects |= tracking.queued(jobs, now) | guards.acquiring(handoffs[0].message, now)
             new = self._primary.put(jobs, effects, timeout=left, not_after=not_after, hold=True)
+        except GuardHeld as refused:
+            self._settle_unique(handoffs[0], refused)
+            return
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
             return
@@ -375,13 +394,15 @@ class Drainer:
         """Write-ahead: the rows stay, and so do their ids in the primary."""
         with suppress(LeaseLost):  # taken over by another drainer, which will keep them
             self._spool.keep(handoffs, self._life)
+            if effects := _released(handoffs):
+                self._spool.put((), effects)
 
     def _delete(self, handoffs: Sequence[Handoff]) -> None:
         if not handoffs:
             return
         lost: tuple[str, ...] = ()
         try:
-            self._spool.handed_over(handoffs)
+            self._spool.handed_over(handoffs, _released(handoffs))
         except LeaseLost as error:
             lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
         self._primary.forget(
@@ -401,7 +422,7 @@ class Drainer:
         try:
             if said:  # also where others look, who see no spool of another host
                 self._primary.put((), said, timeout=self._timeout, hold=True)
-            self._spool.ack([handoff.claim], effects)
+            self._spool.ack([handoff.claim], effects | _released([handoff]))
         except LeaseLost:
             return
         except StoreUnavailable:
@@ -409,9 +430,25 @@ class Drainer:
             return
         self.progress.expired += 1
 
+    def _settle_unique(self, handoff: Handoff, refused: GuardHeld) -> None:
+        """An equal job is queued already: this one was to be unique, and isn't needed."""
+        dropped = Effects(counters=(("unique", 1),)) | _released([handoff])
+        try:
+            self._spool.ack([handoff.claim], dropped)
+        except LeaseLost:
+            return
+        log.warning(
+            "%s is dropped as it is unique, and an equal one is queued already: that of %s",
+            wire.named(handoff.message.payload, handoff.message.queue),
+            refused.holder,
+        )
+        self.progress.unique += 1
+
     def _quarantine(self, handoff: Handoff, reason: str) -> None:
         try:
             self._spool.quarantine(handoff, reason)
+            if effects := _released([handoff]):
+                self._spool.put((), effects)
         except LeaseLost:
             return
         log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
@@ -455,6 +492,18 @@ def _shown(message: Message) -> Job:
         return wire.decode(message.payload, message.queue)
     except PayloadError:
         return Job(message.id, UNREADABLE, message.queue)
+
+
+def _read(handoff: Handoff) -> Handoff:
+    """With what its payload says of its being unique."""
+    unique = wire.unique_of(handoff.message.payload, handoff.message.queue)
+    return handoff if unique is None else handoff._replace(message=handoff.message._replace(unique=unique))
+
+
+def _released(handoffs: Sequence[Handoff]) -> Effects:
+    """What lets the next ones into the spool: these are no longer there. A unique row is a part of its own."""
+    unique = handoffs[0].message.unique if handoffs else None
+    return NONE if unique is None else Effects(release=((unique.key, handoffs[0].message.id.partition(RERUN)[0]),))
 
 
 def _when(since: str) -> str:

@@ -32,6 +32,7 @@ class Heartbeat:
             consumer.known = True
             try:
                 consumer.reconciler.heartbeat()
+                consumer.keep_guards()
             except StoreUnavailable:  # the consumer tells; a lease may be short, and is to be saved as soon as it's back
                 return self._rng.uniform(0.5, 1.0) * min(1.0, every)
             self._last, self._shown = now, running

@@ -43,6 +43,19 @@ class Attempt(NamedTuple):
     took: float | None = None
 
 
+class Unique(NamedTuple):
+    """What keeps equal jobs from waiting beside this one: the name of the guard that it holds, until it starts or until it is
+    done, for so many seconds at most.
+
+    `delayed`: the name under which an equal job would wait in Resque's own delayed keys; empty where it could not.
+    """
+
+    key: str
+    until: Literal["start", "done"]
+    seconds: float
+    delayed: str = ""
+
+
 RERUN = "\t"
 """Between a job's id and the number of its re-run, in `Job.put_id`."""
 
@@ -56,7 +69,7 @@ class Job:
     what is kept of both: the first and the last nine. `begun`: an earlier run of it began, and nobody knows how it ended.
     `run` counts an operator's re-runs from the failure log.
     `given` says that the caller chose the id, `at_front` that it goes to the front of its queue. `accept` is where this launch is
-    accepted first, None as the application has it.
+    accepted first, None as the application has it. `unique`: what keeps equal jobs out, None: nothing.
     `after` are the jobs that are put when this one is done, `batch` is its part in a batch.
     `track` is for how many seconds its end is remembered, None for not at all; with `result` what the task returns as well.
     `extra` holds fields that another writer put beside Resque's own; they are
@@ -84,6 +97,7 @@ class Job:
     batch: Member | None = None
     track: float | None = None
     result: bool = False
+    unique: Unique | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,6 +133,7 @@ class Message(NamedTuple):
     `given` says that the caller chose the id, which is then remembered for the whole horizon.
     `keep` is for write-ahead: seconds for which a spool keeps its row once the primary has the job. 0: not at all.
     `front` puts it before all others of its queue that are ready then; where it isn't due yet it says nothing.
+    `unique` is for who puts it, and says which guards to acquire with it; a store doesn't look at it.
     """
 
     id: str
@@ -128,6 +143,7 @@ class Message(NamedTuple):
     given: bool = False
     keep: float = 0.0
     front: bool = False
+    unique: Unique | None = None
 
 
 class Claim(NamedTuple):
@@ -176,7 +192,8 @@ class _Receipt(NamedTuple):
 
 
 class Receipt(_Receipt):
-    """What `enqueue` returns: the job's id, where it went, and whether it was new (False: that id was there already).
+    """What `enqueue` returns: the job's id, where it went, and whether it was new. False: that id was there already, or an equal
+    job of a unique task; the id is then that one's (empty where node-resque holds the lock: its jobs have none).
 
     It is plain data, equal by these three. One that was pickled, or made by hand, can't be asked: the application object can, by
     the id (`q.result`, `q.status`, `q.cancel`).

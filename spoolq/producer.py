@@ -30,6 +30,7 @@ from spoolq.schedules import Schedules
 from spoolq.spans import Seconds, above_0, seconds
 from spoolq.store.base import Spool, Store
 from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name, tracked
+from spoolq.unique import Key, Until, declared
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -107,6 +108,11 @@ class Producer(Schedules, Asking):
         expires: Seconds | None = None,
         result_ttl: Seconds | None = None,
         track: bool | None = None,
+        unique: Until | None = None,
+        unique_key: Key | None = None,
+        unique_for: Seconds | None = None,
+        exclusive: bool | Seconds | None = None,
+        concurrency: int | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(
@@ -128,6 +134,11 @@ class Producer(Schedules, Asking):
         expires: Seconds | None = None,
         result_ttl: Seconds | None = None,
         track: bool | None = None,
+        unique: Until | None = None,
+        unique_key: Key | None = None,
+        unique_for: Seconds | None = None,
+        exclusive: bool | Seconds | None = None,
+        concurrency: int | None = None,
     ) -> Any:
         """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
 
@@ -144,6 +155,12 @@ class Producer(Schedules, Asking):
         expires    seconds after the launch (or after its due time) at which a job is stale and is dropped
         result_ttl seconds for which what it returned is kept, and how it ended: `receipt.wait(timeout)`, `q.result(id)`
         track      True: only how far it is, and for a day how it ended (`q.status(id)`). Without both nothing is kept
+        unique     `until_start` or `until_done`: until then no equal job is queued beside it, `enqueue` answers with the one that
+                   is there (`Receipt.new` is False). Equal ones have the same arguments, or the same text (or whole number) that
+                   unique_key makes of the arguments; unique_for: seconds (1 h) after which a job keeps no other out any more
+        exclusive  True: no two equal jobs run at the same time, on whichever hosts; or the seconds (1 h) for which a job
+                   keeps others from running at most
+        concurrency   how many jobs of the task may run at the same time, over all hosts
         """
 
         def register(target: Callable[..., Any]) -> Task[..., Any]:
@@ -182,6 +199,14 @@ class Producer(Schedules, Asking):
                 soft_timeout=option("soft_timeout", soft_timeout, None),
                 expires=None if stale is None else seconds(stale, "expires"),
                 tracked=tracked(named, option("track", track, None), option("result_ttl", result_ttl, None)),
+                unique=declared(
+                    named,
+                    option("unique", unique, None),
+                    option("unique_key", unique_key, None),
+                    option("unique_for", unique_for, None),
+                ),
+                exclusive=option("exclusive", exclusive, None),
+                concurrency=option("concurrency", concurrency, None),
             )
             self.tasks.add(task)
             return task
@@ -328,7 +353,13 @@ class Producer(Schedules, Asking):
                     "give them as positions, or leave delayed='spoolq'"
                 )
             payload = wire.encode_bare(job, settings.wire, settings.max_payload)
-            message = Message(job.put_id, job.queue, payload, job.run_at, job.given)
+            if job.unique is not None and not job.unique.delayed:
+                raise PayloadError(
+                    f"{job.task}: a unique job can't have a key of its own in Resque's own delayed keys, where jobs are known by "
+                    "their arguments; take unique_key away, or leave delayed='spoolq'"
+                )
+            unique = None if job.unique is None else job.unique._replace(key=job.unique.delayed)  # as node's DelayQueueLock
+            message = Message(job.put_id, job.queue, payload, job.run_at, job.given, unique=unique)
         else:
             message = wire.message(job, settings.wire, settings.max_payload)
         return message._replace(keep=settings.keep_for) if (job.accept or settings.accept) == "spool" else message

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from spoolq import chains, history, traces, tracking, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
+from spoolq.gate import Gate
+from spoolq.guards import releasing, renewing
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
@@ -147,6 +149,7 @@ class Runner:
         clock: Callable[[], float],
         timer: Callable[[], float] = time.monotonic,
         reporter: Reporter | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._tasks = tasks
         self._worker = worker
@@ -154,6 +157,7 @@ class Runner:
         self._clock = clock
         self._timer = timer
         self.reporter = reporter
+        self.gate = gate
         self._here = _Place(worker.host, worker.pid)
 
     def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Outcome | Pending:
@@ -171,8 +175,10 @@ class Runner:
         try:
             claim, job, task = pending.claim, pending.job, pending.task
             if error is None:
-                return self._done(job, result, pending.run)
-            return self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run, pending.context)
+                outcome = self._done(job, result, pending.run)
+            else:
+                outcome = self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run, pending.context)
+            return self._freed(claim, job, task, outcome)
         except BaseException as mistake:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
             return self._unreadable(pending.claim, mistake, slot)
@@ -189,12 +195,20 @@ class Runner:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
             return self._unreadable(claim, error, slot)
-        if job.expires_at is not None and self._clock() >= job.expires_at:
-            return self._concluded(job, EXPIRED)
         try:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
-            return self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
+            if job.expires_at is not None and self._clock() >= job.expires_at:
+                return self._freed(claim, job, None, self._concluded(job, EXPIRED))
+            return self._freed(claim, job, None, self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here))
+        if job.unique is None and not task.guarded:
+            return self._attempt(claim, job, task, slot, call, alone)
+        outcome = self._attempt(claim, job, task, slot, call, alone)
+        return outcome if isinstance(outcome, Pending) else self._freed(claim, job, task, outcome)
+
+    def _attempt(self, claim: Claim, job: Job, task: Task[..., Any], slot: int, call: Call, alone: Alone) -> Outcome | Pending:
+        if job.expires_at is not None and self._clock() >= job.expires_at:
+            return self._concluded(job, EXPIRED)
         if (reason := died_too_often(task.policy, job)) is not None:
             attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
             self._tell_failure(job, WorkerDied(), None, will_retry=False)
@@ -205,6 +219,11 @@ class Runner:
         if run is not None and run.asked:
             self.left(run)
             return self._concluded(job, CANCELLED)
+        if self.gate is not None and (task.guarded or job.unique is not None):
+            shut = self.gate.enter(claim.token, job, task)
+            if shut is not None:
+                self.left(run)
+                return RetryLater(claim.payload, self._clock() + shut.delay, shut.reason)
         token = _current.set(Current(job, self._store, run))
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         began, pending = self._timer(), False
@@ -227,6 +246,20 @@ class Runner:
     def _to_stop(self, job: Job, run: Following | None) -> bool:
         """Whether somebody wants this job, which ended badly, to run no more."""
         return (run is not None and run.asked) or (self.reporter is not None and self.reporter.asked(job.id))
+
+    def _freed(self, claim: Claim, job: Job, task: Task[..., Any] | None, outcome: Outcome, *, died: bool = False) -> Outcome:
+        """With what happens to the job's guards in the same step."""
+        unique = job.unique if task is None else task.unique_of(job)
+        if died and task is not None:
+            lock = task.lock_of(job)
+            effects = Effects(release=tuple((key, job.id) for key in (*(() if lock is None else (lock,)), *task.places)))
+        else:
+            effects = NONE if self.gate is None else self.gate.leave(claim.token)
+        if isinstance(outcome, RetryLater):
+            effects |= renewing(job, outcome.at, self._clock())
+        else:
+            effects |= releasing(job, unique)
+        return replace(outcome, effects=outcome.effects | effects) if effects else outcome
 
     def interrupted(self, claim: Claim) -> Outcome | None:
         """The outcome of a claim that a dead worker had begun, and that isn't what it died of: it runs again, and nothing is
@@ -254,12 +287,14 @@ class Runner:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
             return self._unreadable(claim, error, 0)
+        task: Task[..., Any] | None
         try:
-            policy = self._tasks.get(job.task).policy
+            task = self._tasks.get(job.task)
         except UnknownTask:
-            policy = UNKNOWN_POLICY
+            task = None
+        policy = UNKNOWN_POLICY if task is None else task.policy
         place = _Place(dead.host, dead.pid) if dead is not None else self._here if why is not None else _NOWHERE
-        return self._ended(claim, job, policy, why or WorkerDied(), 0, place)
+        return self._freed(claim, job, task, self._ended(claim, job, policy, why or WorkerDied(), 0, place), died=True)
 
     def _ended(
         self,

@@ -7,10 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoolq import wire
-from spoolq.errors import LeaseLost, StoreFull, StoreUnavailable
+from spoolq.errors import GuardHeld, LeaseLost, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure
 from spoolq.runner import Done, Failed, Outcome, RetryLater
 from spoolq.store.base import Store, WorkerInfo
@@ -162,7 +162,11 @@ class Settler:
             case Done(counter, effects):
                 self._store.ack(entry.claims, effects | Effects(counters=self.counters(counter)))
             case RetryLater(payload, at, reason, effects):
-                self._store.retry(claim, payload, at, effects | Effects(counters=self.counters("retried")))
+                effects |= Effects(counters=self.counters("retried"))
+                try:
+                    self._store.retry(claim, payload, at, effects)
+                except GuardHeld:  # it had run out, and an equal job has it: this one goes on without
+                    self._store.retry(claim, payload, at, replace(effects, acquire=()))
                 if log.isEnabledFor(logging.INFO):
                     log.info("%s: %s is tried again: %s", self._name, wire.named(claim.payload, claim.queue), reason)
             case Failed(failure, effects):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
+from spoolq import unique as uniqueness
 from spoolq.chains import chained
 from spoolq.errors import ConfigError, PayloadError, SpoolqError, UnknownTask
-from spoolq.job import Job, Receipt, new_id
+from spoolq.job import Job, Receipt, Unique, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.retry import RetryPolicy
 from spoolq.spans import Seconds, When, above_0, epoch, seconds
@@ -55,6 +56,7 @@ class Options:
     after: tuple[Job, ...] = ()
     track: float | None = None
     result: bool = False
+    unique: uniqueness.Uniqueness | None = None
 
 
 class Launch(Generic[P]):
@@ -97,6 +99,7 @@ class Launch(Generic[P]):
             after=options.after,
             track=options.track,
             result=options.result,
+            unique=None if options.unique is None else options.unique.of(self.name, self.queue, bound, keywords),
         )
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Receipt:
@@ -138,6 +141,9 @@ class Launch(Generic[P]):
         after: Iterable[Job] | None = None,
         result_ttl: Seconds | None = None,
         track: bool | None = None,
+        unique: uniqueness.Until | None = None,
+        unique_key: uniqueness.Key | None = None,
+        unique_for: Seconds | None = None,
     ) -> Launch[P]:
         """The same task with options for the launch, kept apart from the job's own arguments.
 
@@ -148,7 +154,7 @@ class Launch(Generic[P]):
         accepted first, instead of the settings. at_front: before all that wait in its queue; not with a delay, nor where
         queues keep order (`ordering="fifo"`). after: jobs, made by `task.job(…)`, that are put when this one is done, in the
         step that settles it; not when it fails for good, is discarded, expires or is cancelled. result_ttl and track: instead of
-        the task's; `track=False` keeps nothing.
+        the task's; `track=False` keeps nothing. unique, unique_key, unique_for: as `SpoolQ.task` has them, for a task by name.
         """
         if delay is not None and at is not None:
             raise PayloadError("give delay= or at=, not both")
@@ -187,6 +193,9 @@ class Launch(Generic[P]):
             changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
         if result_ttl is not None or track is not None:
             changes["track"], changes["result"] = tracked(self.name, track, result_ttl, PayloadError)
+        said = uniqueness.declared(self.name, unique, unique_key, unique_for)
+        if said is not None:
+            changes["unique"] = said
         options = replace(self._options, **changes)
         if options.at_front and (options.delay is not None or options.at is not None):
             raise PayloadError("at_front= is for jobs that are due at once: leave it out, or delay= and at=")
@@ -222,15 +231,22 @@ class Task(Launch[P], Generic[P, R]):
         expires: float | None = None,
         priority: str | None = None,
         tracked: tuple[float | None, bool] = (None, False),
+        unique: uniqueness.Uniqueness | None = None,
+        exclusive: bool | Seconds | None = None,
+        concurrency: int | None = None,
     ) -> None:
         kept, result = tracked
-        options = Options(expires_in=expires, track=kept, result=result)
+        options = Options(expires_in=expires, track=kept, result=result, unique=unique)
         super().__init__(name, queue, owner, options, inspect.signature(function))
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"{name}: a function with `yield` can't be a task: calling it would run nothing of it")
         self.function = function
         self.policy = policy
         self.priority = priority
+        self.unique = unique
+        self.exclusive = uniqueness.exclusive_for(name, exclusive)
+        self.places = uniqueness.places(name, concurrency)
+        self.guarded = unique is not None or self.exclusive is not None or bool(self.places)
         self.timeout, self.soft_timeout = _limits(name, timeout, soft_timeout)
         self.limited = self.timeout is not None or self.soft_timeout is not None
         self.asynchronous = inspect.iscoroutinefunction(function) or getattr(function, "asynchronous", False) is True
@@ -242,6 +258,16 @@ class Task(Launch[P], Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here, as a plain function."""
         return self.function(*args, **kwargs)
+
+    def unique_of(self, job: Job) -> Unique | None:
+        """What keeps jobs equal to this one out: by its own word, else, for one that node-resque enqueued, by this task's."""
+        if job.unique is not None or self.unique is None or self.unique.key is not None:
+            return job.unique
+        return self.unique.of(self.name, job.queue, job.args, job.kwargs)
+
+    def lock_of(self, job: Job) -> str | None:
+        """The name of the guard that keeps equal jobs from running beside this one, None where they may."""
+        return None if self.exclusive is None else uniqueness.lock_of(self.name, job.queue, job.args, job.kwargs)
 
     def run(self, job: Job) -> Any:
         """Run a job of this task, and return what it returned: of an `async def` task its coroutine, which is still to be run.

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from spoolq import following, history, jsjson, stamps
+from spoolq import following, history, jsjson, stamps, unique
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
-from spoolq.job import Attempt, Failure, Job, Message, new_id
+from spoolq.job import Attempt, Failure, Job, Message, Unique, new_id
 from spoolq.jsonable import check, suspicious
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "rerun",
     "run_of",
     "tracked",
+    "unique_of",
 ]
 
 Mode = Literal["python", "resque"]
@@ -52,7 +53,7 @@ _SHOWN = 300  # characters of a name in the log
 _RESQUE = frozenset({"class", "queue", "args"})
 _OURS = frozenset(
     {"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries", "after", "batch"}
-    | {"track", "result"}
+    | {"track", "result", "unique"}
 )
 _KNOWN = _RESQUE | _OURS
 
@@ -93,6 +94,8 @@ def _fields(job: Job, mode: Mode) -> dict[str, Any]:
         fields["track"] = _seconds("track", job.track)
     if job.result:
         fields["result"] = True
+    if job.unique is not None:
+        fields["unique"] = unique.written(job.unique)
     fields.update(job.extra)
     return fields
 
@@ -187,6 +190,7 @@ def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
         retries=_count(fields.get("retries")),
         track=_time(fields.get("track")),
         result=fields.get("result") is True,
+        unique=unique.read(fields) if "unique" in fields else None,
         extra={key: value for key, value in fields.items() if key not in _KNOWN},
     )
     return following.read(job, fields, _job, depth) if "after" in fields or "batch" in fields else job
@@ -208,7 +212,8 @@ def _time(value: Any) -> float | None:
 
 def message(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> Message:
     """The job as a store takes it. Raises PayloadError as `encode` does."""
-    return Message(job.put_id, job.queue, encode(job, mode, max_bytes), job.run_at, job.given, front=job.at_front)
+    payload = encode(job, mode, max_bytes)
+    return Message(job.put_id, job.queue, payload, job.run_at, job.given, front=job.at_front, unique=job.unique)
 
 
 def encode_bare(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
@@ -316,6 +321,16 @@ def run_of(failure: Failure) -> int:
 def expires_at(payload: bytes) -> float | None:
     """When the job ceases to be worth running (epoch seconds), None for never or what can't be read. Never raises."""
     return _peek(payload, "expires_at")
+
+
+def unique_of(payload: bytes, queue: str) -> Unique | None:
+    """What keeps equal jobs out, None for nothing or what can't be read. Never raises."""
+    if b'"unique"' not in payload:
+        return None
+    try:
+        return decode(payload, queue).unique
+    except PayloadError:
+        return None
 
 
 def enqueued_at(payload: bytes) -> float | None:

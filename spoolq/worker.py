@@ -18,6 +18,7 @@ from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.gate import Gate
 from spoolq.heartbeat import Heartbeat
 from spoolq.house import House
 from spoolq.job import Failure
@@ -103,7 +104,7 @@ class Worker(signals.Obeys):
             journal: Journal | None = None,
             elsewhere: Callable[[], Collection[str]] = tuple,
         ) -> Consumer:
-            runner = Runner(tasks, info, says, store.now, reporter=Reporter(store))
+            runner = Runner(tasks, info, says, store.now, reporter=Reporter(store), gate=Gate(store, info.lease))
             kept = (lambda: None) if self._presence is None else partial(self._presence.beat, int(store is not primary))
             return Consumer(
                 store,

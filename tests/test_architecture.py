@@ -17,13 +17,13 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "job",
     "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
     "launching jsonable history",
-    "failed",
+    "failed unique",
     "following",
     "wire retry selection",
     "turns",
     "store.upkeep store.journal store.effects",  # 3
     "store.waiting tracking",
-    "store.base runtime service",
+    "store.base runtime service guards",
     "chains hint presence membership signals reporter",
     "breaker slow",
     "alarm checks",
@@ -31,6 +31,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client results cancelling",  # 5
     "periodic",
     "drain watch tasks ticker scheduler stats transfer failurelog",
+    "gate",
     "runner forward limits schedules",
     "hold loop",
     "coroutines",

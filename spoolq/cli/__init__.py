@@ -22,6 +22,7 @@ COMMANDS = {
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
     "queues": ("queues", "queues", "List, pause and purge queues."),
     "schedule": ("schedule", "schedule", "List, run, pause and resume periodic jobs."),
+    "locks": ("locks", "locks", "List and remove the locks of unique jobs."),
     "spool": ("spool", "spool", "This host's spool: facts, check, repair, quarantine, moving it elsewhere."),
     "config": ("config_cmd", "config", "Show and check the settings."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),

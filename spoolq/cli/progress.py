@@ -28,6 +28,7 @@ def facts(event: str, done: Drained, left: int, rate: float, at: float) -> dict[
         "moved": done.moved,
         "already_there": done.already_there,
         "expired": done.expired,
+        "unique": done.unique,
         "quarantined": done.quarantined,
         "left": left,
         "rate": round(rate, 1),
@@ -98,6 +99,8 @@ class Progress:
             parts.append(f"{done.already_there:,} were in Redis already")
         if done.expired:
             parts.append(f"{done.expired:,} had expired and were dropped")
+        if done.unique:
+            parts.append(f"{done.unique:,} were unique, had an equal one in Redis, and were dropped")
         if done.quarantined:
             parts.append(f"{done.quarantined:,} were set aside")
         click.echo(f"{'; '.join(parts)}; {left:,} left.")

@@ -94,6 +94,14 @@ class Depth(NamedTuple):
     oldest: float | None
 
 
+class Guard(NamedTuple):
+    """A guard that is held: its key, by whom, and for how many seconds yet; infinite where it has no end."""
+
+    key: str
+    holder: str
+    left: float
+
+
 class Load(NamedTuple):
     """How busy a store is: `wait` is what a small request just took, in seconds. How full: bytes `used` of `limit`, None where
     that wasn't asked, isn't known, or there is no limit."""
@@ -339,6 +347,9 @@ class Store(Protocol):
     def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """Several of them, as they are at one moment, within `timeout` seconds (None: the store's own default)."""
 
+    def guards(self) -> list[Guard]:
+        """All guards that are held, by key; in Redis also the locks that node-resque has written."""
+
     def paused(self) -> Mapping[str, float]:
         """The queues from which no claim takes anything, by name, and since when (0.0: not known). `"*"` stands for all."""
 
@@ -405,8 +416,8 @@ class Spool(Store, Protocol):
         applied any more.
         """
 
-    def handed_over(self, handoffs: Sequence[Handoff]) -> None:
-        """The primary has them: delete the rows. Raises `LeaseLost` as `ack` does."""
+    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE) -> None:
+        """The primary has them: delete the rows. Effects, and `LeaseLost`, as `ack` has them."""
 
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""

@@ -28,7 +28,10 @@ class Effects:
 
     put       messages to put (idempotent on the id only where `given`; the step itself is fenced, so it happens once)
     acquire   (key, holder, ttl seconds): set if absent. One that somebody else holds refuses the whole call: `GuardHeld`.
-              Acquiring what one holds already succeeds and renews the ttl
+              Acquiring what one holds already succeeds and renews the ttl; with a ttl of 0 it is only looked at. A put all of
+              whose messages were there leaves guards alone: whoever put them has acquired what goes with them.
+              In Redis a key that begins with `lock:` or `workerslock:` is node-resque's own lock of that name, held by
+              "node-resque" where that wrote it, and `timestamps:JOB` is held while that job waits in Resque's delayed keys
     release   (key, holder): deleted if that holder has it, else left alone
     values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
     counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no

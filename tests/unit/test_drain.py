@@ -407,7 +407,7 @@ def test_a_dead_local_workers_rows_are_sent_with_the_crash_counted(tmp_path, pri
     now[0] += 11
     sent: list[Message] = []
     put = primary.put
-    primary.put = lambda messages, effects, **options: sent.extend(messages) or put(messages, **options)
+    primary.put = lambda messages, *more, **options: sent.extend(messages) or put(messages, *more, **options)
     one.run_once(wait=no_wait)
     assert {m.id: m.payload for m in sent} == {
         id: b'{"class":"t","queue":"q0","args":[0],"id":"j0000","enqueued_at":1,"crashes":1,"history":[{"n":1,"at":1011,'

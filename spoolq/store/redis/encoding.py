@@ -53,7 +53,7 @@ def effects(these: Effects, *, resque_delayed: bool) -> Args:
     args = messages(these.put, resque_delayed=resque_delayed)
     args.append(b"%d" % len(these.acquire))
     for key, holder, ttl in these.acquire:
-        args += (key.encode(), holder.encode(), _millis(ttl))
+        args += (key.encode(), holder.encode(), _millis(ttl) if ttl else b"0")
     args.append(b"%d" % len(these.release))
     for key, holder in these.release:
         args += (key.encode(), holder.encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spoolq.errors import ConfigError
 
 
@@ -45,9 +47,18 @@ class Names:
         """A value set by an effect."""
         return self.prefix + b"spoolq:value:" + key.encode()
 
+    @property
+    def guards(self) -> Sequence[tuple[bytes, bytes]]:
+        """Where guards are: what is in front of a guard's name in its key, and the pattern of such keys."""
+        own, literal = self.prefix + b"spoolq:guard:", _literal(self.prefix)
+        return (own, _literal(own) + b"*"), (self.prefix, literal + b"lock:*"), (self.prefix, literal + b"workerslock:*")
+
     def stat(self, pattern: str) -> bytes:
         """Resque's counter of this name. In a pattern the namespace stands for itself."""
         if "*" not in pattern:
             return self.prefix + b"stat:" + pattern.encode()
-        literal = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in self.prefix)
-        return literal + b"stat:" + pattern.encode()
+        return _literal(self.prefix) + b"stat:" + pattern.encode()
+
+
+def _literal(text: bytes) -> bytes:
+    return b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in text)

@@ -15,7 +15,7 @@ from spoolq import checks, cpu, stamps, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import MAX_BYTES, Claimed, Depth, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.base import MAX_BYTES, Claimed, Depth, Guard, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
@@ -361,6 +361,18 @@ class RedisStore:
         if isinstance(reply, ReplyError):
             raise refused(reply, self.address)
         return list(reply)
+
+    def guards(self) -> list[Guard]:
+        names: set[bytes] = set()
+        for front, pattern in self._names.guards:
+            for some in self._scan(b"SCAN", b"MATCH", pattern):
+                names.update(key[len(front) :] for key in some)
+        found, those = list[Guard](), sorted(names)
+        for start in range(0, len(those), LOOKED_AT):
+            page = those[start : start + LOOKED_AT]
+            flat = self._scripted("guards", [b"%d" % len(page), *page], _a_list)
+            found += [views.guard(*row) for row in zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
+        return found
 
     def paused(self) -> Mapping[str, float]:
         flat = self._scripted("paused", [], _a_list)

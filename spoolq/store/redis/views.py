@@ -10,7 +10,7 @@ from typing import Any
 
 from spoolq import wire
 from spoolq.job import Claim
-from spoolq.store.base import Depth, ServerFacts, WorkerView, Working
+from spoolq.store.base import Depth, Guard, ServerFacts, WorkerView, Working
 from spoolq.store.redis.encoding import worker_info
 
 _ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)
@@ -58,6 +58,11 @@ def queue(name: bytes) -> str | None:
         return name.decode() if name and b"\n" not in name else None
     except UnicodeDecodeError:
         return None
+
+
+def guard(name: bytes, holder: bytes, left: int) -> Guard:
+    """From a row of guards.lua."""
+    return Guard(name.decode("utf-8", "replace"), holder.decode("utf-8", "replace"), math.inf if left < 0 else left / 1000)
 
 
 def depth(row: Sequence[Any], now: float) -> Depth:

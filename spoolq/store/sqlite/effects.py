@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spoolq.errors import GuardHeld
 from spoolq.job import Message
+from spoolq.store.base import Guard
 from spoolq.store.effects import RELAY, Countdown, Effects, encode
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
@@ -42,12 +43,16 @@ def _relayed(one: Countdown) -> Message:
     return Message(f"\t{one.key}\t{one.member}", RELAY, encode(Effects(countdown=(one,))))
 
 
-def apply(session: Session, prepared: Prepared) -> None:
-    """Raises GuardHeld, and then the whole transaction of the caller is to be undone."""
+def apply(session: Session, prepared: Prepared, new: Sequence[bool] = ()) -> None:
+    """Of a put with which messages of it were `new`. Raises GuardHeld, and then the whole transaction of the caller is to be
+    undone."""
     effects, now = prepared.effects, session.now
-    for key, holder, ttl in effects.acquire:
-        if not session.execute(SQL["acquire"], (key, holder, now + micros(ttl), now)).rowcount:
-            raise GuardHeld(key, session.scalar(SQL["holder"], (key,)))
+    for key, holder, ttl in effects.acquire if not new or any(new) else ():
+        other = session.scalar(SQL["other"], (key, holder, now))
+        if other is not None:
+            raise GuardHeld(key, other)
+        if ttl:
+            session.execute(SQL["acquire"], (key, holder, now + micros(ttl)))
     if prepared.rows:
         insert(session, prepared.rows, remembered=False)
     for counted in prepared.counted:
@@ -77,6 +82,11 @@ def sweep(session: Session, limit: int) -> None:
     """Delete what has outlived its time."""
     session.execute(SQL["sweep_guards"], (session.now, limit))
     session.execute(SQL["sweep_values"], (session.now, limit))
+
+
+def guards(session: Session) -> list[Guard]:
+    """Those that are held, by key."""
+    return [Guard(key, holder, left / 1e6) for key, holder, left in session.all(SQL["guards"], (session.now,))]
 
 
 def counters(session: Session) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from spoolq.job import Claim, Handoff, Message
 from spoolq.store.base import WorkerInfo
-from spoolq.store.sqlite import claims, order, settling, workers
+from spoolq.store.sqlite import claims, effects, order, settling, workers
 from spoolq.store.sqlite.rows import GIVEN, checksum, later
 from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
@@ -75,9 +75,13 @@ def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found
     return found
 
 
-def handed_over(session: Session, handoffs: Sequence[Handoff]) -> tuple[str, ...]:
-    """The primary has them. Returns the tokens no longer held. No id is remembered: the primary does that."""
-    return settling.each(session, [handoff.claim.token for handoff in handoffs], (JOBS["delete"], ()))
+def handed_over(session: Session, handoffs: Sequence[Handoff], also: effects.Prepared) -> tuple[str, ...]:
+    """The primary has them. Returns the tokens no longer held; when that is all, the effects don't happen. No id is remembered:
+    the primary does that."""
+    lost = settling.each(session, [handoff.claim.token for handoff in handoffs], (JOBS["delete"], ()))
+    if len(lost) < len(handoffs):
+        effects.apply(session, also)
+    return lost
 
 
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:

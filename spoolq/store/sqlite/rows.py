@@ -54,7 +54,7 @@ def prepare(messages: Sequence[Message], largest: int, *, hold: bool = False) ->
 
 
 def _row(message: Message, largest: int, hold: bool) -> Row:
-    id, queue, payload, run_at, given, keep, front = message
+    id, queue, payload, run_at, given, keep, front = message[:7]
     if len(payload) > largest:
         raise PayloadError(f"job {id}: {len(payload):,} bytes, and the queue file takes {largest:,} at most. Nothing was stored")
     if not math.isfinite(run_at) or run_at > _LATEST:

@@ -12,7 +12,20 @@ from typing import Literal
 
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import Claimed, Depth, Kept, Life, Load, ServerFacts, SpoolInfo, Watch, WorkerInfo, WorkerView, Working
+from spoolq.store.base import (
+    Claimed,
+    Depth,
+    Guard,
+    Kept,
+    Life,
+    Load,
+    ServerFacts,
+    SpoolInfo,
+    Watch,
+    WorkerInfo,
+    WorkerView,
+    Working,
+)
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
 from spoolq.store.sqlite import ahead, order, pauses, settling, views, workers
@@ -131,7 +144,7 @@ class SQLiteStore:
         def work(session: Session) -> list[bool]:
             self._check_time(not_after)
             new = _merged(seen, self._insert(session, rows))
-            also.apply(session, more)
+            also.apply(session, more, new)
             return new
 
         latest, unheard = self._latest(timeout, not_after), partial(unanswered, rows=rows)
@@ -302,7 +315,7 @@ class SQLiteStore:
             if self._settings.ordered:
                 order.mark(session)
             new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
-            also.apply(session, more)
+            also.apply(session, more, new)
             return new
 
         unheard = partial(unanswered, rows=rows, in_doubt=True)
@@ -330,9 +343,10 @@ class SQLiteStore:
                     raise
                 limit //= 2
 
-    def handed_over(self, handoffs: Sequence[Handoff]) -> None:
+    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE) -> None:
         """See `Spool.handed_over`."""
-        _raise_lost(self._run(lambda session: spooling.handed_over(session, handoffs)))
+        more = also.prepare_effects(effects, self._largest)
+        _raise_lost(self._run(lambda session: spooling.handed_over(session, handoffs, more), guarded=more.guarded))
 
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
@@ -398,6 +412,10 @@ class SQLiteStore:
     def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
         """See `Store.values`."""
         return self._run(lambda session: [also.value(session, key) for key in keys], timeout, writes=False)
+
+    def guards(self) -> list[Guard]:
+        """See `Store.guards`."""
+        return self._run(also.guards, writes=False)
 
     def paused(self) -> Mapping[str, float]:
         """See `Store.paused`."""

@@ -20,7 +20,7 @@ HOT = {
     "ahead": "watch watch_of keep kept let_go send_again end_watch",
     "workers": "find register extend heartbeat called held expire remove working",
     "views": "any_waiting any_ready next_due since oldest span about set_about",
-    "effects": "acquire holder release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
+    "effects": "acquire other release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
     "upkeep": (
         "rows quarantined find_quarantined release drop page_job exported page_quarantine page_settled page_failure "
         "remove_job remove_quarantine remove_failure add_job add_settled add_failure salvage_up salvage_down salvage_one"

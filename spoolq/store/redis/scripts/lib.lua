@@ -203,13 +203,54 @@ local function free(ids)
   end
 end
 
+-- guards
+
+-- One that is named like a lock of node-resque's is that lock: its value begins with the time in epoch seconds until which node takes
+-- it for held. Ours goes on with the holder, which node doesn't read. `timestamps:JOB` is Resque's set of when the job is due.
+local PEER = 'node-resque'
+local function guard(name, holder, ttl)
+  local g = {name = name, holder = holder, ttl = tonumber(ttl)}
+  g.lock = string.sub(name, 1, 5) == 'lock:' or string.sub(name, 1, 12) == 'workerslock:'
+  g.delayed = string.sub(name, 1, 11) == 'timestamps:'
+  g.key = (g.lock or g.delayed) and P .. name or S .. 'guard:' .. name
+  return g
+end
+-- Who holds it; false or nil: nobody.
+local function holder_of(g)
+  if g.delayed then
+    for _, list in ipairs(call('SMEMBERS', g.key)) do
+      if call('EXISTS', P .. list) == 1 then return PEER end -- else one that a killed scheduler left behind
+    end
+    return nil
+  end
+  local value = call('GET', g.key)
+  if not value or not g.lock then return value end
+  local until_when, holder = string.match(value, '^(%d+) (.+)$')
+  if holder then return holder end
+  return math.floor(now + 0.5) <= tonumber(string.match(value, '^%d+') or 0) and PEER
+end
+local function take(g)
+  if g.delayed or g.ttl == 0 then return end
+  local before = call('GET', g.key)
+  local left = before and call('PTTL', g.key)
+  local value = g.lock and string.format('%d %s', math.floor(now + 0.5) + math.ceil(g.ttl / 1000) + 1, g.holder) or g.holder
+  call('SET', g.key, value, 'PX', g.ttl)
+  if left and left > 0 then back('SET', g.key, before, 'PX', left) else back('DEL', g.key) end
+end
+local function let_go(g)
+  if g.delayed or holder_of(g) ~= g.holder then return end
+  local value, left = call('GET', g.key), call('PTTL', g.key)
+  call('DEL', g.key)
+  if left > 0 then back('SET', g.key, value, 'PX', left) end
+end
+
 -- effects
 
 local function effects()
   return {
     put = list(message),
-    acquire = list(function() return {key = S .. 'guard:' .. arg(), holder = arg(), ttl = arg()} end),
-    release = list(function() return {key = S .. 'guard:' .. arg(), holder = arg()} end),
+    acquire = list(function() return guard(arg(), arg(), arg()) end),
+    release = list(function() return guard(arg(), arg()) end),
     values = list(function() return {key = S .. 'value:' .. arg(), value = arg(), ttl = arg()} end),
     counters = list(function() return {key = P .. 'stat:' .. arg(), by = num()} end),
     countdown = list(function() return {key = S .. 'batch:' .. arg(), member = arg(), size = num(), ttl = arg(), put = list(message)} end),
@@ -218,8 +259,8 @@ end
 -- The answer that refuses the whole call, where a guard is held by somebody else.
 local function guarded(e)
   for _, g in ipairs(e.acquire) do
-    local holder = call('GET', g.key)
-    if holder and holder ~= g.holder then return {'guard', string.sub(g.key, #S + 7), holder} end
+    local holder = holder_of(g)
+    if holder and holder ~= g.holder then return {'guard', g.name, holder} end
   end
 end
 local function count_down(c)
@@ -242,17 +283,8 @@ local function apply(e)
     local total = display('INCRBY', c.key, string.format('%d', c.by)) -- nil: another's key, or at its end
     if total == c.by then back('DEL', c.key) elseif total then back('INCRBY', c.key, string.format('%d', -c.by)) end
   end
-  for _, g in ipairs(e.acquire) do
-    if not call('GET', g.key) then back('DEL', g.key) end
-    call('SET', g.key, g.holder, 'PX', g.ttl)
-  end
-  for _, g in ipairs(e.release) do
-    if call('GET', g.key) == g.holder then
-      local left = call('PTTL', g.key)
-      call('DEL', g.key)
-      if left > 0 then back('SET', g.key, g.holder, 'PX', left) end
-    end
-  end
+  for _, g in ipairs(e.acquire) do take(g) end
+  for _, g in ipairs(e.release) do let_go(g) end
   for _, v in ipairs(e.values) do call('SET', v.key, v.value, 'PX', v.ttl) end
 end
 

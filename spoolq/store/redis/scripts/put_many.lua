@@ -4,9 +4,10 @@ return atomically(function()
   local not_after, messages, e = num(), list(message), effects()
   local ids = list(function() return {id = arg(), after = num()} end)
   if now > not_after then return {'late'} end
+  local flags = news(messages)
+  if #messages > 0 and not string.find(table.concat(flags), '1', 1, true) then e.acquire = {} end -- whoever put them has them
   local refusal = guarded(e)
   if refusal then return refusal end
-  local flags = news(messages)
   place(messages, flags)
   apply(e)
   free(ids) -- last: a removal in front would switch the out-of-memory refusal off

@@ -1,10 +1,11 @@
 -- name: acquire
-INSERT INTO guards (key, holder, until) VALUES (?1, ?2, ?3)
-ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, until = excluded.until
-WHERE guards.holder = excluded.holder OR guards.until <= ?4;
+INSERT OR REPLACE INTO guards (key, holder, until) VALUES (?1, ?2, ?3);
 
--- name: holder
-SELECT holder FROM guards WHERE key = ?1;
+-- name: other
+SELECT holder FROM guards WHERE key = ?1 AND holder <> ?2 AND until > ?3;
+
+-- name: guards
+SELECT key, holder, until - ?1 FROM guards WHERE until > ?1 ORDER BY key;
 
 -- name: release
 DELETE FROM guards WHERE key = ?1 AND holder = ?2;

@@ -1,0 +1,41 @@
+"""The guards of unique jobs, as effects: acquired in the step that puts a job, and released in the one that settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from spoolq.errors import GuardHeld
+from spoolq.job import RERUN, Job, Message, Receipt, Route, Unique
+from spoolq.store.effects import NONE, Effects
+
+PEER = "node-resque"
+"""The holder of a lock that node-resque has written: it notes only until when, not who."""
+
+
+def acquiring(message: Message, now: float) -> Effects:
+    """What goes with the put of this message. The time of a guard begins when the job is due; `now` is epoch seconds."""
+    unique = message.unique
+    if unique is None:
+        return NONE
+    holder = message.id.partition(RERUN)[0]
+    own = ((unique.key, holder, unique.seconds + max(0.0, message.run_at - now)),) if unique.key != unique.delayed else ()
+    return Effects(acquire=own + (((unique.delayed, holder, 0.0),) if unique.delayed else ()))
+
+
+def releasing(job: Job, unique: Unique | None) -> Effects:
+    """What lets the next one in: of a job that says nothing of it itself, such as one that node-resque enqueued, its task's word
+    holds, and node's lock."""
+    return NONE if unique is None else Effects(release=((unique.key, PEER if job.unique is None else job.id),))
+
+
+def renewing(job: Job, at: float, now: float) -> Effects:
+    """What goes with putting it back for another attempt: a job that is unique until it is done goes on keeping others out."""
+    if job.unique is None or job.unique.until == "start":
+        return NONE
+    return Effects(acquire=((job.unique.key, job.id, job.unique.seconds + max(0.0, at - now)),))
+
+
+def held(refused: GuardHeld, route: Route, messages: Iterable[Message]) -> list[Receipt]:
+    """The receipts for messages that were refused for an equal job."""
+    id = "" if refused.holder == PEER else refused.holder
+    return [Receipt(id, route, new=False) for _ in messages]
