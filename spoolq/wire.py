@@ -33,6 +33,7 @@ __all__ = [
     "encode_failure",
     "enqueued_at",
     "expires_at",
+    "has_id",
     "may_have",
     "message",
     "named",
@@ -336,6 +337,11 @@ def unique_of(payload: bytes, queue: str) -> Unique | None:
 def enqueued_at(payload: bytes) -> float | None:
     """When the job was enqueued (epoch seconds), None where it isn't said or can't be read. Never raises."""
     return _peek(payload, "enqueued_at")
+
+
+def has_id(payload: bytes) -> bool:
+    """Whether the payload names its job; a stock producer's doesn't. Raises PayloadError for what isn't a job."""
+    return bool(job_id(jsjson.fields(payload)))
 
 
 def tracked(payload: bytes) -> bool:

@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("status", "status", "Where the jobs are, and whether anything is lost."),
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
+    "jobs": ("jobs", "jobs", "Show, list and cancel jobs, by id or by what they are to do."),
     "queues": ("queues", "queues", "List, pause and purge queues."),
     "schedule": ("schedule", "schedule", "List, run, pause and resume periodic jobs."),
     "locks": ("locks", "locks", "List and remove the locks of unique jobs."),
