@@ -55,6 +55,7 @@ _ANY_SIZE = 1 << 62
 def chained(jobs: object) -> tuple[Job, ...]:
     """These, as they may come after a job. Raises PayloadError for what is no job, and for too many, or too long a chain."""
     after = _jobs(jobs, "after")
+    _once([one.id for job in after for one in chain(job)], "after")  # at each link, or chains that meet would double with each
     if len(after) > MAX_ROWS:
         raise PayloadError(f"after: {len(after)} jobs, and one step puts {MAX_ROWS} at most; launch them from a task between")
     if any(_depth(job) > DEPTH for job in after):
@@ -93,6 +94,8 @@ def members(jobs: object, then: object, on: object) -> list[Job]:
         raise PayloadError("batch: it has no job, so nothing would ever call its callback; enqueue that itself")
     if len(found) > MOST:
         raise PayloadError(f"batch: {len(found)} jobs, {MOST} at most; have each job do more")
+    if _depth(then) > DEPTH:
+        raise PayloadError(f"batch: its callback has more than {DEPTH - 1} jobs after it; launch the rest from a task between")
     if taken := next((job for job in (*found, then) if job.batch is not None), None):
         raise PayloadError(f"batch: {taken.id} ({taken.task}) is in a batch already")
     _once([*(job.id for job in found), then.id], "batch")

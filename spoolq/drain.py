@@ -266,7 +266,7 @@ class Drainer:
     def _sendable(self, handoff: Handoff) -> bool:
         """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
         expires_at = wire.expires_at(handoff.message.payload)
-        if expires_at is not None and self._wall() >= expires_at:
+        if expires_at is not None and self._wall() >= expires_at and not (handoff.in_doubt and _counted(handoff)):
             self._settle_expired(handoff)
             return False
         if handoff.in_doubt and not _relayed(handoff) and handoff.age > max(self._horizon - DAY, self._horizon / 2):
@@ -477,6 +477,15 @@ class Drainer:
 def _relayed(handoff: Handoff) -> bool:
     """Whether it is no job, but effects: harmless where they happened already."""
     return handoff.message.queue == RELAY
+
+
+def _counted(handoff: Handoff) -> bool:
+    """Whether it is one of a batch. One in doubt may have been counted in the primary, with others that were: they all end there,
+    or the callback could come from both stores."""
+    try:
+        return wire.decode(handoff.message.payload, handoff.message.queue).batch is not None
+    except PayloadError:
+        return False
 
 
 def _effects(handoff: Handoff) -> Effects:

@@ -75,9 +75,14 @@ def encode(effects: Effects) -> bytes:
 
 
 def decode(data: bytes) -> Effects:
-    """What `encode` made. Raises ValueError for effects that a newer spoolq wrote."""
-    if not data:
-        return NONE
+    """What `encode` made. Raises ValueError for effects that a newer spoolq wrote, and for what are none."""
+    try:
+        return _decoded(data) if data else NONE
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"these are no effects: {error}") from error
+
+
+def _decoded(data: bytes) -> Effects:
     named = json.loads(data, object_hook=lambda found: b64decode(found["bytes"]) if found.keys() == {"bytes"} else found)
     if strange := sorted(named.keys() - set(_NAMES)):
         raise ValueError(f"the effect {strange[0]!r} isn't known here")

@@ -138,6 +138,17 @@ def test_what_comes_after_is_checked_at_once(q: SpoolQ, ran: list[Any]) -> None:
         chain = note.using(after=[chain]).job(n)
     with pytest.raises(PayloadError, match="one after the other"):
         note.using(after=[chain])
+    with pytest.raises(PayloadError, match="callback has more than 29"):
+        q.batch([note.job(1)], then=chain)
+
+
+def test_chains_that_meet_are_refused_where_they_do(q: SpoolQ, ran: list[Any]) -> None:
+    """Before all their ways are gone: twice as many with each link."""
+    note = q.tasks.get("note")
+    last = note.job(0)
+    ways = [note.using(after=[last]).job(n) for n in (1, 2)]
+    with pytest.raises(PayloadError, match=f"{last.id} is there twice"):
+        note.using(after=ways)
 
 
 def test_the_longest_chain_that_is_taken_runs(q: SpoolQ, ran: list[Any]) -> None:
@@ -148,6 +159,10 @@ def test_the_longest_chain_that_is_taken_runs(q: SpoolQ, ran: list[Any]) -> None
     q.enqueue_many([chain])
     work(q)
     assert ran == list(range(DEPTH + 1))
+    ran.clear()
+    q.batch([note.job("member")], then=chain.after[0])
+    work(q)
+    assert ran == ["member", *range(1, DEPTH + 1)]
 
 
 def test_a_job_that_is_there_twice_is_refused(q: SpoolQ, ran: list[Any]) -> None:

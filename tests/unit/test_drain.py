@@ -285,8 +285,19 @@ def test_it_is_sent_alone_and_again_also_when_it_was_in_doubt_for_long(tmp_path,
     spool.close()
 
 
-def test_effects_of_a_newer_spoolq_are_set_aside_and_hold_up_nobody(spool, primary):
-    spool.put([Message("\tb\tm", RELAY, b'{"dance":[[]]}')])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"dance":[[]]}',
+        b'{"put":[[5]]}',
+        b'{"countdown":[5]}',
+        b"[]",
+        b"[" * 100_000,
+        b'{"class":"t","queue":"spoolq:relay","args":[{"bytes":5}],"id":"x"}',
+    ],
+)
+def test_what_is_no_effects_or_of_a_newer_spoolq_is_set_aside_and_holds_up_nobody(spool, primary, payload):
+    spool.put([Message("\tb\tm", RELAY, payload)])
     ids = fill(spool, 3)
     done = drainer(spool, primary).run_once(wait=no_wait)
     assert (primary.has, done.quarantined, spool.info().quarantined) == (ids, 1, 1)
@@ -299,6 +310,14 @@ def test_a_member_of_a_batch_that_expires_here_has_ended_where_all_that_have_end
     done = drainer(spool, primary).run_once(wait=no_wait)
     assert (done.expired, primary.has) == (2, [])
     assert [one.member for effects in primary.effects for one in effects.countdown] == ["complete"]
+
+
+def test_an_expired_member_in_doubt_ends_where_it_may_have_been_counted_already(spool, primary):
+    """With the others, which were: here, it could call back once more."""
+    job = Job("m", "t", "q0", expires_at=1.0, batch=Member("b", 1, "complete", Job("then", "t", "q0")))
+    spool.spool([message(job)], not_after=time.time())
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (done.expired, primary.has, spool.waiting()) == (0, ["m"], 0)
 
 
 def test_a_row_in_doubt_for_almost_the_horizon_is_set_aside_not_sent(tmp_path, primary):
