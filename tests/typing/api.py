@@ -5,9 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import assert_type
 
-from spoolq import Job, Receipt, SpoolQ
+from spoolq import Batch, Job, Middleware, Receipt, SpoolQ
 
 q = SpoolQ("redis://127.0.0.1:6379/0")
+
+
+class Own(Middleware):
+    def before_enqueue(self, job: Job) -> Job:
+        return job
 
 
 @q.task
@@ -43,6 +48,9 @@ assert_type(bare.enqueue_at(dt.datetime.now(dt.UTC), "a"), Receipt)
 assert_type(bare.using(queue="bulk", delay=60, retries=0).enqueue("a"), Receipt)
 assert_type(bare.using(priority="high", at_front=True).enqueue("a"), Receipt)
 assert_type(bare.using(deadline=0.1).enqueue("a"), Receipt)
+assert_type(bare.using(after=[bare.job("a")]).enqueue("a"), Receipt)
+assert_type(q.batch([bare.job("a")], then=bare.job("b"), on="complete"), Batch)
+assert_type(q.middleware(Own()), Own)
 assert_type(q.enqueue_many([bare.job("a")], deadline=dt.timedelta(seconds=1)), list[Receipt])
 assert_type(bare.job("a"), Job)
 assert_type(with_options.enqueue("a", urgent=True), Receipt)
