@@ -48,6 +48,11 @@ class Declare:
     def __call__(self, target: Any) -> Any:
         """Raises ConfigError where it can't be a task, or its jobs can't be enqueued."""
         launch = target if isinstance(target, Launch) else self._owner.task(target)
+        if launch.after:
+            raise ConfigError(
+                f"schedule of {launch.name}: jobs in after= have their ids already, and would be the same for each tick; launch"
+                " them in the task itself"
+            )
         entry = self._entry(launch)
         try:
             self._owner.message(entry.make(entry.id(0)))

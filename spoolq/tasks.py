@@ -70,6 +70,11 @@ class Launch(Generic[P]):
         self._signature = signature
         self._plain = _plain_arity(signature) if signature else None
 
+    @property
+    def after(self) -> tuple[Job, ...]:
+        """The jobs that come after each one."""
+        return self._options.after
+
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
         """The job that `enqueue` would store, with its id, not stored yet: for `enqueue_many`, or to keep the id before a
         call that may be cancelled.

@@ -27,6 +27,7 @@ PAUSED = "periodic-paused"
 _NOTE = "periodic:"
 _PATIENCE = (3.0, 5.0)  # seconds that who doesn't lead leaves to who does
 _PAUSE = 1.0
+_COPY = 60.0  # seconds after which a pause is known here, for an outage
 
 
 class Ticker:
@@ -51,9 +52,10 @@ class Ticker:
         self._rng = rng or random.Random()
         self._patience = self._rng.uniform(*_PATIENCE)
         self._known: dict[str, _Known] = {}
+        self._last: dict[str, float] = {}  # of each entry, also while what is known is to be looked at again
         self._away = False
         self._pauses: str | None = None
-        self._copied = False
+        self._copied, self._copy_at = False, float("-inf")
         self._failing: set[str] = set()
         self._began = self._now()
         for entry in self._entries:
@@ -62,6 +64,12 @@ class Ticker:
     def turn(self) -> float:
         """Enqueue what is due. Returns the seconds to the next turn."""
         now = self._now()
+        if (
+            self._spool is not None and not 0 <= now - self._copy_at < _COPY
+        ):  # one that is rarely due must know of its pause as well
+            self._copy_at = now
+            with suppress(StoreUnavailable):
+                self._paused()
         if self._away or any(self._waits(entry, now) for entry in self._entries):
             try:
                 leads = self._store.leads()
@@ -102,10 +110,11 @@ class Ticker:
             self._know(entry, last)
 
     def _since(self, entry: Entry, note: str | None, now: float) -> float:
-        """Up to where all ticks were enqueued. For an entry that nobody has seen before that is now."""
+        """Up to where all ticks were enqueued. For an entry that nobody has seen before that is now; where the primary has lost
+        its note, as far as it is known here."""
         noted = stamps.epoch(note)
         if not noted:
-            return float(int(now))
+            return min(self._last.get(entry.name, now), float(int(now)))
         if noted > now + LATE:
             log.warning(
                 "schedule %s: its last tick is noted as of %s, which is still to come: a clock was wrong, or was set back. It"
@@ -129,7 +138,7 @@ class Ticker:
                 self._know(entry, float(ticks[-1]))
 
     def _know(self, entry: Entry, last: float) -> None:
-        self._known[entry.name] = _Known(last, entry.following(1, last)[0])
+        self._known[entry.name], self._last[entry.name] = _Known(last, entry.following(1, last)[0]), last
 
     def _enqueue(self, entry: Entry, ticks: Sequence[int]) -> bool:
         """Whether that was done. One that can't be is told once, and keeps nothing from the others."""

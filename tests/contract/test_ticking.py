@@ -232,6 +232,37 @@ def test_in_an_outage_every_host_spools_and_afterwards_each_tick_is_there_once(s
     assert sorted(scene.queued()) == list(range(10))
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_primary_that_comes_back_empty_loses_no_tick_that_is_still_to_come(scene: Scene, noticed: bool) -> None:
+    store = Shaky(scene.leader())
+    one = scene.ticker(store=store)
+    one.turn()
+    scene.clock.later(31)
+    one.turn()
+    scene.clock.later(MINUTE)
+    if noticed:
+        store.away = True
+        one._submit = lambda jobs: 1 / 0
+        one.turn()
+        one._submit, store.away = scene.submit, False
+    assert scene.store.set_meta("periodic:e", None)
+    one.turn()
+    assert scene.queued() == [0, 1]
+
+
+def test_a_pause_is_known_before_an_outage_also_where_nothing_was_due_since(scene: Scene) -> None:
+    store = Shaky(scene.leader())
+    one = scene.ticker(scene.entry(86_400), store=store, submit=scene.spooled)
+    one.turn()
+    assert ticker.pause(scene.store, "e", START)
+    scene.clock.later(70)
+    one.turn()
+    store.away = True
+    scene.clock.later(86_400)
+    one.turn()
+    assert scene.made == []
+
+
 def test_who_starts_in_an_outage_takes_the_ticks_of_the_last_five_minutes_and_knows_what_is_paused(scene: Scene) -> None:
     running, quiet = scene.entry(), scene.entry(name="quiet")
     store = Shaky(scene.leader())

@@ -103,6 +103,9 @@ def test_what_can_not_be_is_refused_when_it_is_declared(q: SpoolQ) -> None:
         q.periodic(60, args=[object()])(job)
     with pytest.raises(ConfigError, match="no name"):
         q.periodic(60)(lambda: None)
+    task = q.task(name="chained")(lambda: None)
+    with pytest.raises(ConfigError, match="schedule of chained: jobs in after= have their ids already"):
+        q.periodic(60)(task.using(after=[task.job()]))
     assert q.entries == {}
 
 
