@@ -18,6 +18,7 @@ from spoolq.producer import Producer
 from spoolq.store.base import Spool, Store, WorkerInfo
 
 if TYPE_CHECKING:
+    from spoolq.autoscale.sample import Policy
     from spoolq.drain import Drainer
     from spoolq.failurelog.entry import Redact
     from spoolq.failurelog.sink import FailureSink
@@ -79,6 +80,7 @@ class SpoolQ(Producer):
         seat: Seat | None = None,
         max_jobs: int | None = None,
         max_memory: int | None = None,
+        name: str = "default",
     ) -> Worker:
         """A worker of this application's tasks: `run()` works until it is stopped.
 
@@ -86,10 +88,11 @@ class SpoolQ(Producer):
         (`["*", "!slow"]`); those of the tasks by default. threads: jobs at the same time; async_concurrency: `async def` tasks
         at the same time, on one event loop beside the threads, 0: there is none. burst: until nothing is left. local: run the
         spool's own jobs while Redis is away; drain: empty this host's spool too. grace: seconds for running jobs at the end.
-        seat: this process's place in a pool, where it is one of several; max_jobs, max_memory: as `pool` has them.
+        seat: this process's place in a pool, where it is one of several; max_jobs, max_memory, name: as `pool` has them.
 
         Raises ConfigError for queues that can't be, and for an `async def` task where there is no event loop.
         """
+        from spoolq.autoscale.assembly import gauging
         from spoolq.membership import Membership, counted
         from spoolq.worker import Worker
 
@@ -98,6 +101,7 @@ class SpoolQ(Producer):
             raise ConfigError(f"grace={grace!r}: a number of seconds from 0 up is needed, or None for the setting's")
         selection = self._selection(queues)
         spool, folder, key = self.spool, self._workers_folder(), ""
+        scaled = seat is not None and seat.role == "house" and not burst
         if seat is None:
             member = Membership(folder)
         else:
@@ -109,10 +113,11 @@ class SpoolQ(Producer):
             burst = burst and not keeps_house
         # a pool has seen to it at its start; a process that comes later works on also where that disk has failed since
         sink = self._prepared_sink() if seat is None else self.failure_sink()
+        info = self.worker_info(selection.words, threads, key=key)
         return Worker(
             self.primary,
             self.tasks,
-            self.worker_info(selection.words, threads, key=key),
+            info,
             selection=selection,
             spool=spool,
             drainer=self.drainer() if drain and spool is not None else None,
@@ -127,6 +132,7 @@ class SpoolQ(Producer):
                 *(() if sink is None else sink.services),
                 *self._retention(),
                 *(self._ticking() if member.house and not burst else ()),
+                *(gauging(self, info, selection, member.pool, name) if scaled else ()),
             ],
         )
 
@@ -138,17 +144,22 @@ class SpoolQ(Producer):
         async_concurrency: int = 100,
         burst: bool = False,
         spawn: Sequence[str] | None = None,
+        name: str = "default",
+        policy: Policy | None = None,
         **options: Any,
     ) -> Pool:
         """A pool of worker processes: `run()` works until it is stopped. Only from a process without threads.
 
         processes: how many at least and at most. spawn: a command to which a seat (`starting.decode`) is added, which then makes
         its own `worker` with it; by default processes are forks of this one. The other options are those of `worker`.
-        max_jobs: each process is replaced after so many; max_memory: when it has become larger, in bytes.
+        max_jobs: each process is replaced after so many; max_memory: when it has become larger, in bytes. name: by which `spoolq
+        pool scale` means this one of the host's pools. policy: decides how many there are; by default the one that the setting
+        `scale_policy` names.
 
         Raises ConfigError for numbers that are none, for queues that can't be, and where there is no place for the files by which
         a pool watches over its processes.
         """
+        from spoolq.autoscale.assembly import sizer
         from spoolq.membership import Membership, counted
         from spoolq.pool import Pool
         from spoolq.starting import Fork, Spawn
@@ -164,11 +175,14 @@ class SpoolQ(Producer):
         folder, key = self._workers_folder(), new_id()
         if not folder.path:
             raise ConfigError("no place for the files of worker processes: set RUNTIME_DIRECTORY to a directory of this user's")
+        who = self.worker_info(options["queues"].words, threads)
+        size = sizer(self.settings, policy, (least, most), threads, who, key, name)
         read, write = os.pipe()
         start: Fork | Spawn
         if spawn is None:
             start = Fork(
-                lambda seat: self.worker(threads=threads, burst=burst, seat=seat, **options), self.close, key, read, write
+                lambda seat: self.worker(threads=threads, burst=burst, seat=seat, name=name, **options),
+                *(self.close, key, read, write),
             )
         else:
             start = Spawn(spawn, key, read)
@@ -176,9 +190,7 @@ class SpoolQ(Producer):
         return Pool(
             start,
             folder,
-            least=least,
-            most=most,
-            threads=threads,
+            size,
             burst=burst,
             grace=self.settings.grace if grace is None else grace,
             alive=(read, write),

@@ -92,6 +92,9 @@ def _path(value: object) -> Path | None:
 _RATE = _or_none(Kind("rows a second, more than 0", _between(number, 1e-6, 1e9)), "none")
 
 
+_SHARE = _or_none(Kind("a share of the processor, more than 0 and up to 1, such as 0.9", _between(number, 1e-3, 1.0)), "none")
+
+
 _AGE = _span(1, 10_000 * 86_400, "from 1s to 10000d")
 
 
@@ -137,6 +140,12 @@ class Settings:
     failures_max_age: float | None = field(default=None, metadata=_as(_or_none(_AGE, "none")))
     drain_rate: float | None = field(default=None, metadata=_as(_RATE))
     drain_batch: int = field(default=500, metadata=_as(_count(1, 10_000)))
+    scale_policy: Literal["load", "multiworker"] = field(default="load", metadata=_as(_choice("load", "multiworker")))
+    scale_target: float = field(default=10.0, metadata=_as(_span(0.1, 86_400, "from 100ms to 1d")))
+    scale_idle: float = field(default=60.0, metadata=_as(_span(1, 86_400, "from 1s to 1d")))
+    scale_cpu: float | None = field(default=0.9, metadata=_as(_SHARE))
+    scale_delay: float = field(default=0.01, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
+    scale_check: float = field(default=0.5, metadata=_as(_span(0.1, 3600, "from 100ms to 1h")))
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():

@@ -181,6 +181,11 @@ class Consumer:
         return self._turns % 2 == 0 and self.empty and self._call is None and self.count == 0
 
     @property
+    def fed(self) -> bool:
+        """Whether it holds jobs, and got as many as it asked for: there may be more than its threads can do."""
+        return not self.empty and self._hold.count > 0
+
+    @property
     def active(self) -> bool:
         """Whether it claims, or holds something."""
         return self._wanted() or self.count > 0

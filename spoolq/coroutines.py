@@ -166,6 +166,11 @@ class Coroutines:
                 loop.blocked_in,
             )
 
+    def late(self, now: float) -> float:
+        """By how many seconds the event loop comes late to what is to be done on it; 0.0 where there is none."""
+        loop = self._loop
+        return 0.0 if loop is None else loop.late(now)
+
     @property
     def left_behind(self) -> int:
         """How many jobs run on though their time limit is over."""

@@ -107,6 +107,11 @@ class Crew(Roster):
         """Tell what holds up others."""
         self._coroutines.look(self.clock())
 
+    @property
+    def late(self) -> float:
+        """By how many seconds the event loop comes late; 0.0 where there is none."""
+        return self._coroutines.late(self.clock())
+
     def _begin(self, slot: int) -> None:
         hand = _Hand(self, slot)
         self._hands[slot] = hand  # a thread that can't be started is one that should not have ended

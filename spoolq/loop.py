@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
@@ -45,6 +46,7 @@ class Loop:
         self._over = False
         self._last: asyncio.Task[None] | None = None  # kept: a loop has weak references only
         self._asked_at: float | None = None
+        self._late = 0.0  # what the last answer took
         self._told = False
         self._thread = threading.Thread(target=self._run, name="spoolq-loop", daemon=True)
         self._thread.start()
@@ -73,7 +75,14 @@ class Loop:
             return 0.0
         return now - self._asked_at
 
+    def late(self, now: float) -> float:
+        """By how many seconds it answers late: the last time, or now."""
+        return max(self._late, self.held_up(now))
+
     def _answer(self) -> None:
+        asked = self._asked_at
+        if asked is not None:
+            self._late = max(0.0, time.monotonic() - asked)
         self._asked_at, self._told = None, False
 
     def tell(self) -> bool:

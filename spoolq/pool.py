@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from spoolq import logfiles, signals
-from spoolq.autoscale import Autoscaler, Sample
+from spoolq.autoscale.sizer import Member, Sizer
 from spoolq.job import new_id
 from spoolq.membership import RECYCLED
 from spoolq.presence import Seen
@@ -82,12 +82,12 @@ class _Places:
 
 
 class Pool(signals.Obeys):
-    """Keeps between `least` and `most` processes that run jobs, and one that keeps house.
+    """Keeps as many processes that run jobs as its sizer says, and one that keeps house.
 
     start     starts one process
     folder    where their files are: they say what each runs, and until when it may
-    threads   of each process
-    burst     end when each has ended: nothing is left to do
+    sizer     says how many there should be
+    burst     end when each has ended: nothing is left to do; their number stays as it was
     grace     seconds that running jobs get at the end; a process that is still there long after it is killed. None for no limit
     alive     descriptors by which the processes know that this one lives: they are closed at the end
     """
@@ -96,10 +96,8 @@ class Pool(signals.Obeys):
         self,
         start: Start,
         folder: Folder,
+        sizer: Sizer,
         *,
-        least: int,
-        most: int,
-        threads: int,
         burst: bool = False,
         grace: float | None = None,
         alive: tuple[int, ...] = (),
@@ -112,9 +110,8 @@ class Pool(signals.Obeys):
         self._kill_at = float("inf")
         self._clock, self._rng = clock, rng or random.Random()
         self._processes: dict[int, _Process] = {}
-        self._scaler = Autoscaler(least, most)
-        self._threads = threads
-        self._wanted = least
+        self._sizer = sizer
+        self._wanted = sizer.bounds.least
         self._paused = self._stopping = self._worked = False
         self._places: dict[Role, _Places] = {"jobs": _Places(), "house": _Places()}
         self._code = 0
@@ -129,7 +126,7 @@ class Pool(signals.Obeys):
     def run(self) -> int:
         """Until stopped, or with `burst` until nothing is left to do. Returns the exit code: 0, or the first other one with which
         a process of a burst has ended; 73 or 78 when the processes can't work as they are set up."""
-        log.info("pool: %d to %d process(es) of %d thread(s)", self._scaler.least, self._scaler.most, self._threads)
+        log.info("pool: %s process(es) of %d thread(s)", self._sizer.bounds, self._sizer.threads)
         try:
             while not self._over():
                 try:
@@ -172,8 +169,12 @@ class Pool(signals.Obeys):
 
     def _status(self) -> str:
         pids = ", ".join(str(one.pid) for one in self._of("jobs"))
-        state = "stopping" if self._stopping else "paused" if self._paused else "running"
-        return f"pool {os.getpid()}: {state}, {self._wanted} process(es) wanted, there are {pids or 'none'}"
+        size = f"{self._wanted} process(es) wanted ({self._sizer.says})"
+        return f"pool {os.getpid()}: {self._state}, {size}, there are {pids or 'none'}"
+
+    @property
+    def _state(self) -> str:
+        return "stopping" if self._stopping else "paused" if self._paused else "running"
 
     def _send_all(self, number: signal.Signals) -> None:
         for one in self._processes.values():
@@ -258,33 +259,32 @@ class Pool(signals.Obeys):
         self._worked = self._worked or _works(one)
 
     def _watch(self) -> None:
-        """Kill what is past its time limit, and see how busy they are."""
-        now, busy = self._clock(), 0
+        """Kill what is past its time limit, and see how many there should be."""
+        now = self._clock()
         jobs = self._of("jobs")
         for one in jobs:
             self._look(one)
-            if one.seen is not None:
-                running = one.seen.running
-                busy += min(self._threads, len(running))
-                if late := [run for run in running if 0 < run.kill_at < now]:
-                    for run in late:
-                        one.seen.strike(run.slot)
-                    log.error("process %d is killed: %d job(s) in it ran past their time limit", one.pid, len(late))
-                    self._tell_off(one, signal.SIGKILL)
+            if one.seen is not None and (late := [run for run in one.seen.running if 0 < run.kill_at < now]):
+                for run in late:
+                    one.seen.strike(run.slot)
+                log.error("process %d is killed: %d job(s) in it ran past their time limit", one.pid, len(late))
+                self._tell_off(one, signal.SIGKILL)
         if now > self._kill_at:
             for one in jobs:
                 log.error(
                     "process %d is killed: it has not ended %g s after the grace; what it holds is put back", one.pid, _ENDING
                 )
                 self._tell_off(one, signal.SIGKILL)
-        if self._stopping or self._burst:
-            return
-        wanted = self._scaler.wanted(Sample(now, self._wanted, self._wanted * self._threads, busy))
-        if wanted != self._wanted:
-            log.info("pool: from %d to %d process(es): %s", self._wanted, wanted, self._scaler.why)
-            self._wanted = wanted
-        for one in sorted((one for one in jobs if not one.leaving), key=lambda one: one.started)[self._wanted :]:
-            self._tell_off(one, signal.SIGQUIT)  # the youngest, as soon as it has finished what it runs
+        if not (self._stopping or self._burst):
+            self._fit(now, jobs)
+
+    def _fit(self, now: float, jobs: list[_Process]) -> None:
+        """Have as many as there should be: those that are too many end as soon as they have finished what they run."""
+        members = [Member(one.pid, one.key, one.seen, one.leaving) for one in jobs]
+        self._wanted = self._sizer.turn(now, self._wanted, members, self._state)
+        staying = sorted((one for one in jobs if not one.leaving), key=lambda one: (_runs(one), -one.started))
+        for one in staying[: max(0, len(staying) - self._wanted)]:  # first those that run nothing, of these the youngest
+            self._tell_off(one, signal.SIGQUIT)
 
     # the end
 
@@ -307,6 +307,7 @@ class Pool(signals.Obeys):
             if one.seen is not None:
                 one.seen.close()
         self._processes.clear()
+        self._sizer.end()
         for descriptor in self._alive:
             os.close(descriptor)
         self._alive = ()
@@ -315,3 +316,7 @@ class Pool(signals.Obeys):
 def _works(one: _Process) -> bool:
     """Whether a store has heard of it."""
     return one.seen is not None and bool(one.seen.kept(0) or one.seen.kept(1))
+
+
+def _runs(one: _Process) -> bool:
+    return one.seen is not None and bool(one.seen.running)

@@ -4,7 +4,9 @@ The file is locked for as long as the process lives: whoever can lock it knows t
 process got since, and settles what it held. What each thread runs stands in shared memory, so that it costs no system call, and
 survives a SIGKILL.
 
-    head    "spoolq1\\n", length of the facts, number of slots, times at which the leases were kept (primary, spool)
+    head    "spoolq2\\n", length of the facts, number of slots, times at which the leases were kept (primary, spool); when, by how
+            many seconds a thread or the event loop was late, and how many jobs have ended so far,
+            and whether its threads have all that they can do
     facts   JSON: the worker, and the pool it belongs to
     slots   state, time after which the process may be killed (0: none), token
     begun   checksums of the tokens that were begun last, round and round: more than a worker holds without having told of them
@@ -33,10 +35,12 @@ from spoolq.store.base import WorkerInfo
 
 log = logging.getLogger("spoolq.worker")
 
-_MAGIC = b"spoolq1\n"
-_HEAD = struct.Struct("<8sQQdd")
+_MAGIC = b"spoolq2\n"
+_HEAD = struct.Struct("<8sQQddddQQ")
 _BEAT = struct.Struct("<d")
 _BEATS = 24  # where in the head they begin
+_PULSE = struct.Struct("<ddQQ")
+_PULSE_AT = 40
 _SLOT = struct.Struct("<Bxxxxxxxd80s")
 _KILL_AT = struct.Struct("<d")
 _SLOT_KILL_AT = 8  # where in a slot it stands
@@ -54,6 +58,16 @@ class Running(NamedTuple):
     token: str
     kill_at: float
     struck: bool
+
+
+class Pulse(NamedTuple):
+    """How a process went at a time (of the monotonic clock, 0 for never): its latest thread or event loop was `late` by so many
+    seconds, `ran` jobs had ended in it, and the store gave it as many jobs as it had room for (`fed`)."""
+
+    at: float
+    late: float
+    ran: int
+    fed: bool
 
 
 class Presence:
@@ -82,7 +96,9 @@ class Presence:
                 if os.pwrite(self._fd, bytes(size), 0) < size:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._map = mmap.mmap(self._fd, size)
-                self._map[: self._base] = (_HEAD.pack(_MAGIC, len(facts), self._slots, 0.0, 0.0) + facts).ljust(self._base, b"\0")
+                self._map[: self._base] = (_HEAD.pack(_MAGIC, len(facts), self._slots, *6 * (0,)) + facts).ljust(
+                    self._base, b"\0"
+                )
                 os.rename(mine, self._info.key, src_dir_fd=folder, dst_dir_fd=folder)  # complete and locked from the first look
         except OSError as error:
             log.warning("no place for a worker's file (%s): should it die, its jobs run again when its lease is over", error)
@@ -123,6 +139,12 @@ class Presence:
         map = self._map
         if map is not None:
             _BEAT.pack_into(map, _BEATS + 8 * store, time.monotonic())
+
+    def pulse(self, late: float, ran: int, fed: bool) -> None:
+        """How this process goes now: see `Pulse`."""
+        map = self._map
+        if map is not None:
+            _PULSE.pack_into(map, _PULSE_AT, time.monotonic(), late, ran, fed)
 
     def vanish(self) -> None:
         """Take the file away: every store was told that the worker has ended."""
@@ -191,6 +213,17 @@ class Seen:
         """When its lease in that store was kept last, 0 for never."""
         at: float = _BEAT.unpack_from(self._map, _BEATS + 8 * store)[0]
         return at
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it can run at a time: in threads, and on its event loop."""
+        return int(self._slots)
+
+    @property
+    def pulse(self) -> Pulse:
+        """What it told of itself last."""
+        at, late, ran, fed = _PULSE.unpack_from(self._map, _PULSE_AT)
+        return Pulse(at, late, ran, bool(fed))
 
     def strike(self, slot: int) -> None:
         """Note that its process is killed for what runs there."""

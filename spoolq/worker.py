@@ -211,7 +211,12 @@ class Worker(signals.Obeys):
     def _watch(self) -> int:
         """Until the end. Returns the exit code."""
         while True:
-            match self._next_order(0.02 if self._burst is not None else 1.0):
+            began, wait = time.monotonic(), 0.02 if self._burst is not None else 0.5 if self._member.pool else 1.0
+            order = self._next_order(wait)
+            if order is None and self._presence is not None:
+                fed = any(one.fed for one in self._consumers)
+                self._presence.pulse(max(self._crew.late, time.monotonic() - began - wait), self._ran, fed)
+            match order:
                 case "stop":
                     return 0
                 case "pause" | "resume" as order:
@@ -243,9 +248,13 @@ class Worker(signals.Obeys):
                         return BROKEN
                     if self._burst is not None and (code := self._burst.turn()) is not None:
                         return code
-                    if why := self._member.worn(sum(one.ran for one in self._consumers)):
+                    if why := self._member.worn(self._ran):
                         log.info("this process ends, to be started anew: %s", why)
                         return RECYCLED
+
+    @property
+    def _ran(self) -> int:
+        return sum(one.ran for one in self._consumers)
 
     def _status(self) -> str:
         stores = [

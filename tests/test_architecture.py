@@ -47,6 +47,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "config",  # 7
     "stores failurelog.assembly asking",
     "producer",
+    "autoscale.assembly",
     "app",
     "cli dashboard contrib testing",  # 8
     "__main__",

@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("demo", "demo", "The whole story in a minute: enqueue, outage, spool, recovery, drain, work."),
     "enqueue": ("enqueue", "enqueue", "Launch a job by the name of its task."),
     "worker": ("worker", "worker", "Run the jobs of an application."),
+    "pool": ("pool", "pool", "How large each pool of worker processes is, and may be."),
     "drain": ("drain", "drain", "Move this host's spooled jobs into Redis."),
     "status": ("status", "status", "Where the jobs are, and whether anything is lost."),
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),

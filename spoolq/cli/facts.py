@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from spoolq.autoscale import board
 from spoolq.cli import opening
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import spool_of, there
@@ -19,6 +20,7 @@ from spoolq.store.base import EVERY_QUEUE, Depth, SpoolInfo, Store, WorkerView
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
+    from spoolq.autoscale.board import State as PoolState
     from spoolq.failurelog.assembly import Waiting
 
 TO_CONNECT = 2.0
@@ -57,22 +59,36 @@ class Side:
 class Facts:
     """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file. `outage` is what the producers
     of this host, those of this user, have told each other within the last seconds; None when they go to the primary. `waiting` is
-    what is on its way from this disk to a bucket."""
+    what is on its way from this disk to a bucket. `pools`: how those that are known are, and how long ago each was heard of, None
+    where another host tells of it."""
 
     primary: Side
     spool: Side | None
     outage: Note | None = None
     waiting: tuple[Waiting, ...] = ()
+    pools: tuple[tuple[PoolState, float | None], ...] = ()
     at: float = field(default_factory=time.time)
 
 
 def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
+    primary = _primary(q, timeout, clock)
     if q.settings.sqlite_path is not None:
-        return Facts(_primary(q, timeout, clock), None, waiting=_waiting(q))
+        return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
     note = q.hint.read()
     outage = note if note is not None and note.open else None
-    return Facts(_primary(q, timeout, clock), _spool(q, timeout), outage, _waiting(q))
+    return Facts(primary, _spool(q, timeout), outage, _waiting(q), _pools(q, primary))
+
+
+def _pools(q: SpoolQ, primary: Side) -> tuple[tuple[PoolState, float | None], ...]:
+    from spoolq.autoscale import gauge
+    from spoolq.cli.pool import merged
+
+    published: list[PoolState] = []
+    if primary.state in ("up", "refusing"):
+        with contextlib.suppress(SpoolqError):
+            published = gauge.published(q.primary)
+    return tuple(merged(q, published))
 
 
 def _waiting(q: SpoolQ) -> tuple[Waiting, ...]:
@@ -165,6 +181,7 @@ def document(facts: Facts) -> dict[str, Any]:
             "reason": facts.primary.reason or (facts.outage and facts.outage.reason),
             "since": facts.outage and when(facts.outage.since),
         },
+        "pools": [board.document(state, heard) for state, heard in facts.pools],
         "uploads": [
             {"to": one.url, "outbox": str(one.folder), "files": one.files, "oldest_at": when(one.since)} for one in facts.waiting
         ],

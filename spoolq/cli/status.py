@@ -11,6 +11,7 @@ import time
 import click
 
 from spoolq.cli import facts as looking
+from spoolq.cli import pool as pools
 from spoolq.cli.facts import Facts, Side
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, jobs, table, terminal, when
@@ -102,6 +103,8 @@ def _print(facts: Facts, verdict: Verdict) -> None:
         age = say_age(max(0.0, facts.at - one.since))
         who = "a worker uploads them" if one.url else "failure_log names no bucket for them: see `spoolq failed import`"
         _line("Outbox", one.url or str(one.folder), [f"{jobs(one.files, 'file')} of failures on this disk, oldest {age}", who])
+    for state, _ in facts.pools[:SHOWN]:
+        _line("Pool", state.address, [pools.line(state)])
     _queues(facts)
     _workers(facts)
 

@@ -58,6 +58,15 @@ def _size(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int
         raise click.BadParameter(f"{text!r}: expected a size such as 512MiB") from None
 
 
+def _name(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    from spoolq.autoscale.words import named
+
+    try:
+        return named(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error).removeprefix("name=")) from None
+
+
 def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Seat | None:
     if text is None:
         return None
@@ -95,6 +104,10 @@ def _seat(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Sea
 )
 @click.option("--max-jobs", metavar="N", type=click.IntRange(1), help="Replace a process that has run so many.")
 @click.option("--max-memory", metavar="SIZE", callback=_size, help="Replace a process that has become larger, such as 512MiB.")
+@click.option(
+    "--scale", "policy", type=click.Choice(["load", "multiworker"]), help="By which policy the pool's size follows. [load]"
+)
+@click.option("--name", metavar="NAME", default="default", callback=_name, help="Of the pool, for `spoolq pool`. [default]")
 @click.option("--seat", hidden=True, callback=_seat)
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--no-local", "local", flag_value=False, default=True, help="Don't run the spool's own jobs while Redis is away.")
@@ -110,6 +123,8 @@ def worker(
     start: str,
     max_jobs: int | None,
     max_memory: int | None,
+    policy: str | None,
+    name: str,
     seat: Seat | None,
     burst: bool,
     local: bool,
@@ -140,11 +155,13 @@ def worker(
     if processes is None:
         if max_jobs is not None or max_memory is not None:
             raise ConfigError("--max-jobs and --max-memory need --processes: a process alone has nobody who replaces it")
+        if policy is not None:
+            raise ConfigError("--scale needs --processes MIN:MAX: it decides how many there are between the two")
         with asking_primary(q):
             alone = q.worker(**options)
             alone.install_signals()
             _leave(alone.run())
-    options |= {"max_jobs": max_jobs, "max_memory": max_memory}
+    options |= {"max_jobs": max_jobs, "max_memory": max_memory, "name": name}
     if seat is not None:
         from spoolq.starting import serve
 
@@ -155,7 +172,12 @@ def worker(
             given.app,
             ", ".join(others[:5]),
         )
-    pool = q.pool(processes, spawn=_again() if start == "spawn" else None, **options)
+    scaled = None
+    if policy is not None:
+        from spoolq.autoscale import assembly
+
+        scaled = assembly.policy(q.settings, policy)
+    pool = q.pool(processes, spawn=_again() if start == "spawn" else None, policy=scaled, **options)
     pool.install_signals()
     sys.exit(pool.run())
 

@@ -35,3 +35,10 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     else:
         with Server() as server, at(tmp_path, server.url) as one:
             yield one
+
+
+@pytest.fixture
+def one_box(tmp_path: Path) -> Iterator[Place]:
+    """Where workers run on a file alone."""
+    with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
+        yield one

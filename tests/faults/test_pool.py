@@ -5,24 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.faults.working import Place, Worker, at, write_log
+from tests.faults.working import Place, Worker, write_log
 from tests.waiting import eventually
 
 
 @pytest.fixture
 def place(either: Place) -> Place:
     return either
-
-
-@pytest.fixture
-def one_box(tmp_path: Path) -> Iterator[Place]:
-    with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
-        yield one
 
 
 def started(worker: Worker) -> list[int]:
@@ -203,16 +195,6 @@ def test_a_process_is_replaced_when_it_has_become_too_large(one_box: Place) -> N
     eventually(lambda: one_box.runs()[id] == 1)
     first, second = one_box.trace()
     assert first.pid != second.pid
-
-
-def test_it_grows_while_all_are_busy_and_no_further_than_it_may(one_box: Place) -> None:
-    ids = [one_box.enqueue("hold", number) for number in range(4)]
-    worker = pool(one_box, "1:2", threads=1)
-    one_box.begun(2)
-    assert worker.said("from 1 to 2 process(es): 1 of 1 threads were busy")
-    one_box.open_gate()
-    one_box.done()
-    assert one_box.runs() == dict.fromkeys(ids, 1)
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

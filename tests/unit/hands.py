@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from spoolq import wire
+from spoolq.autoscale.load import Load
+from spoolq.autoscale.sample import Bounds, Decision, Policy, Sample
+from spoolq.autoscale.sizer import Sizer
 from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.errors import StaleCall, StoreUnavailable
@@ -162,3 +165,22 @@ class Rig:
         if self.consumer._threads[0].ident is not None:
             self.consumer.join(5.0)
         self.real.close()
+
+
+class Steps(Policy):
+    """Says the sizes that it was given, one after the other, each when `is_time` says so."""
+
+    name = "steps"
+
+    def __init__(self, *sizes: int, is_time: Callable[[Sample], bool] = lambda sample: True) -> None:
+        self._sizes, self._is_time = list(sizes), is_time
+
+    def decide(self, sample: Sample, bounds: Bounds) -> Decision:
+        if self._sizes and self._is_time(sample):
+            return Decision(self._sizes.pop(0), "as told")
+        return Decision(sample.size, "as told")
+
+
+def sizer(least: int, most: int, threads: int, policy: Policy | None = None) -> Sizer:
+    """Of a pool of which nobody tells anything, and nobody is told."""
+    return Sizer(policy or Load(), Bounds(least, most), threads)

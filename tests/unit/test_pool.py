@@ -16,7 +16,7 @@ from spoolq.membership import RECYCLED
 from spoolq.pool import Pool, Role
 from spoolq.presence import Presence
 from spoolq.runtime import Folder
-from tests.unit.hands import info
+from tests.unit.hands import Steps, info, sizer
 from tests.waiting import eventually
 
 
@@ -80,7 +80,7 @@ def by_a_job(code: int) -> Callable[[Presence], int]:
 
 def test_where_no_process_can_be_started_the_pool_waits_and_obeys(folder: Folder) -> None:
     forks = Forks(folder, by_itself(0), refused=10**9)
-    pool = Pool(forks, folder, least=2, most=2, threads=1)
+    pool = Pool(forks, folder, sizer(2, 2, 1))
     timer = threading.Timer(0.5, pool.stop)
     timer.start()
     try:
@@ -93,13 +93,13 @@ def test_where_no_process_can_be_started_the_pool_waits_and_obeys(folder: Folder
 @pytest.mark.parametrize("code", [0, 3, 70, 73, 78, RECYCLED])
 def test_a_burst_goes_on_after_a_job_that_ended_its_process_with_whatever_code(code: int, folder: Folder) -> None:
     forks = Forks(folder, by_a_job(code))
-    assert Pool(forks, folder, least=1, most=1, threads=1, burst=True).run() == 0
+    assert Pool(forks, folder, sizer(1, 1, 1), burst=True).run() == 0
     assert forks.begun.count("jobs") == 2
 
 
 def test_a_burst_whose_processes_ended_by_themselves_ends_with_the_first_code_that_tells_something(folder: Folder) -> None:
     forks = Forks(folder, by_itself(69))
-    assert Pool(forks, folder, least=2, most=2, threads=1, burst=True).run() == 69
+    assert Pool(forks, folder, sizer(2, 2, 1), burst=True).run() == 69
     assert forks.begun.count("jobs") == 2
 
 
@@ -130,7 +130,7 @@ def test_a_process_that_does_not_obey_is_killed_long_after_the_grace(
             signal.pause()
 
     told: list[float] = []
-    pool = Pool(Forks(folder, deaf), folder, least=1, most=1, threads=1, grace=grace, clock=lambda: time.monotonic() * 30)
+    pool = Pool(Forks(folder, deaf), folder, sizer(1, 1, 1), grace=grace, clock=lambda: time.monotonic() * 30)
 
     def stop() -> None:
         told.append(time.monotonic())
@@ -152,7 +152,7 @@ def test_an_interrupt_that_nobody_handles_lets_the_jobs_finish(folder: Folder, t
         (tmp_path / "finished").touch()
         return 0
 
-    pool = Pool(Forks(folder, working), folder, least=1, most=1, threads=1)
+    pool = Pool(Forks(folder, working), folder, sizer(1, 1, 1))
     thread = once((tmp_path / "works").exists, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert pool.run() == 0
     thread.join()
@@ -164,7 +164,7 @@ def test_one_that_dies_soon_and_of_no_job_is_not_followed_at_once_for_ever(
 ) -> None:
     """It registers, so it can work; and something kills it again and again."""
     forks = Forks(folder, lambda presence: 70)
-    pool = Pool(forks, folder, least=1, most=1, threads=1)
+    pool = Pool(forks, folder, sizer(1, 1, 1))
     timer = threading.Timer(4.0, pool.stop)
     timer.start()
     assert pool.run() == 0
@@ -180,7 +180,7 @@ def test_one_that_dies_of_a_job_is_followed_at_once(folder: Folder, caplog: pyte
         presence.begin(0, "token", None)
         return 70
 
-    pool = Pool(Forks(folder, struck), folder, least=1, most=1, threads=1)
+    pool = Pool(Forks(folder, struck), folder, sizer(1, 1, 1))
     thread = once(lambda: caplog.text.count("another is started at once") >= 5, pool.stop)
     assert pool.run() == 0
     thread.join()
@@ -211,7 +211,9 @@ def test_the_youngest_ends_as_soon_as_its_jobs_have_where_one_less_is_enough(fol
         return pid
 
     forks = Forks(folder, working)
-    pool = Pool(start, folder, least=1, most=2, threads=2, clock=lambda: time.monotonic() * 30)
+    idle = (tmp_path / "idle").exists
+    policy = Steps(2, 1, is_time=lambda sample: sample.busy == (0.0 if idle() else 1.0) and sample.ready == sample.size)
+    pool = Pool(start, folder, sizer(1, 2, 2, policy))
     grown = once(lambda: len(started) == 2, (tmp_path / "idle").touch)
     shrunk = once(lambda: list(tmp_path.glob("SIGQUIT-*")), pool.stop)
     assert pool.run() == 0
@@ -234,7 +236,7 @@ def test_a_housekeeper_that_dies_again_and_again_keeps_nobody_else_from_being_fo
         return 0
 
     forks = Forks(folder, ends, house_dies=True)
-    pool = Pool(forks, folder, least=2, most=2, threads=2)
+    pool = Pool(forks, folder, sizer(2, 2, 2))
     timer = threading.Timer(3.0, pool.stop)
     timer.start()
     assert pool.run() == 0

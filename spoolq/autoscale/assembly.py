@@ -1,0 +1,62 @@
+"""From the settings to what sizes a pool: in its first process, and in the one that keeps house."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from spoolq.autoscale import board as boards
+from spoolq.autoscale.board import Board
+from spoolq.autoscale.gauge import Gauge
+from spoolq.autoscale.load import Load
+from spoolq.autoscale.multiworker import MultiWorker
+from spoolq.autoscale.sample import Bounds, Policy
+from spoolq.autoscale.sizer import About, Sizer
+from spoolq.autoscale.words import Ear, address, named
+from spoolq.config import digits, runtime_directories
+from spoolq.runtime import Folder
+from spoolq.selection import Selection
+from spoolq.store.base import WorkerInfo
+
+if TYPE_CHECKING:
+    from spoolq.config import Settings
+    from spoolq.producer import Producer
+
+
+def policy(settings: Settings, name: str | None = None) -> Policy:
+    """The one of that name, by default the setting's."""
+    if (name or settings.scale_policy) == "multiworker":
+        return MultiWorker(delay=settings.scale_delay, check=settings.scale_check)
+    return Load(target=settings.scale_target, idle=settings.scale_idle, most_cpu=settings.scale_cpu)
+
+
+def folder(settings: Settings) -> Folder:
+    """Where the pools of this host and user show how they are: those of the same application."""
+    mark = digits(f"{settings.destination} {'' if settings.sqlite_path else settings.spool_path}")
+    return Folder(runtime_directories, f"pools-{mark}")
+
+
+def sizer(
+    settings: Settings, by: Policy | None, bounds: tuple[int, int], threads: int, who: WorkerInfo, pool: str, name: str
+) -> Sizer:
+    """For a pool's first process, whose identity is `who`. Raises ConfigError for bounds or a name that are none."""
+    checked, place = Bounds.checked(*bounds), folder(settings)
+    about = About(pool, who.host, named(name), os.getpid(), who.queues)
+    boards.tidy(place, time.monotonic())
+    return Sizer(by or policy(settings), checked, threads, board=Board(place, pool), about=about)
+
+
+def gauging(
+    q: Producer, house: WorkerInfo, selection: Selection, pool: str, name: str
+) -> Sequence[tuple[str, Callable[[], float]]]:
+    """What goes on in the background of the housekeeper of that pool."""
+
+    def outage() -> str | None:
+        note = q.hint.read()
+        return note.reason if note is not None and note.open else None
+
+    ear = Ear(address(house.host, name), (lambda: q.primary, lambda: q.spool))
+    gauge = Gauge(q.primary, house, selection, Board(folder(q.settings), pool), ear, outage=outage)
+    return [("gauge", gauge.turn)]
