@@ -34,7 +34,7 @@ class Ticker:
     """Enqueues the ticks of these entries.
 
     submit    stores jobs, in the primary or, while it is away, in the spool; each launch of an entry ends in it
-    spool     keeps a copy of the pauses, for who starts while the primary is away
+    spool     keeps a copy of what the primary says, for who starts while it is away: what is paused, which schedules there are
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Ticker:
         self._away = False
         self._pauses: str | None = None
         self._copied, self._copy_at = False, float("-inf")
+        self._told: set[str] = set()  # whom the spool knows
         self._failing: set[str] = set()
         self._began = self._now()
         for entry in self._entries:
@@ -64,10 +65,8 @@ class Ticker:
     def turn(self) -> float:
         """Enqueue what is due. Returns the seconds to the next turn."""
         now = self._now()
-        if (
-            self._spool is not None and not 0 <= now - self._copy_at < _COPY
-        ):  # one that is rarely due must know of its pause as well
-            self._copy_at = now
+        if self._spool is not None and not 0 <= now - self._copy_at < _COPY:
+            self._copy_at = now  # one that is rarely due must know of its pause as well
             with suppress(StoreUnavailable):
                 self._paused()
         if self._away or any(self._waits(entry, now) for entry in self._entries):
@@ -107,6 +106,10 @@ class Ticker:
             last = float(ticks[-1]) if ticks else since
             if note is None or last != stamps.epoch(note):
                 self._store.set_meta(key, stamps.iso(last), expected=note)  # else somebody was quicker: the id has seen to it
+            if entry.name not in self._told and self._spool is not None:
+                with suppress(StoreUnavailable, ConfigError):
+                    self._spool.set_meta(key, stamps.iso(last))
+                    self._told.add(entry.name)
             self._know(entry, last)
 
     def _since(self, entry: Entry, note: str | None, now: float) -> float:
@@ -132,10 +135,19 @@ class Ticker:
         paused = self._paused_by_the_copy()
         for entry in self._entries:
             known = self._known.get(entry.name)
-            since = self._began - LATE if known is None else known.last
-            ticks = due(entry, min(since, now) if since <= now + LATE else now - LATE, now)
+            since = self._since_before(entry) if known is None else known.last
+            ticks = due(entry, since if since <= now + LATE else now - LATE, now)
             if ticks and (entry.name in paused or self._enqueue(entry, ticks)):
                 self._know(entry, float(ticks[-1]))
+
+    def _since_before(self, entry: Entry) -> float:
+        """Up to where nothing of it is this process's to enqueue, which began in the outage. Others of this host may have died
+        with a tick on their hands; but one that this host has never seen has no past."""
+        noted = 0.0
+        if self._spool is not None:
+            with suppress(StoreUnavailable, ConfigError):
+                noted = stamps.epoch(self._spool.meta(_NOTE + entry.name))
+        return max(noted, self._began - LATE) if noted else self._began
 
     def _know(self, entry: Entry, last: float) -> None:
         self._known[entry.name], self._last[entry.name] = _Known(last, entry.following(1, last)[0]), last

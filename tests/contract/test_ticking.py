@@ -267,16 +267,31 @@ def test_who_starts_in_an_outage_takes_the_ticks_of_the_last_five_minutes_and_kn
     running, quiet = scene.entry(), scene.entry(name="quiet")
     store = Shaky(scene.leader())
     assert ticker.pause(scene.store, "quiet", START)
-    before = scene.ticker(running, quiet, store=store)
-    before.turn()
+    scene.ticker(running, quiet, store=store).turn()
     store.away = True
+    scene.clock.later(20 * MINUTE)
     after = scene.ticker(running, quiet, store=store, submit=scene.spooled)
     after.turn()
-    assert [scene.minute(id) for id in scene.made] == [-5, -4, -3, -2, -1]
+    assert [scene.minute(id) for id in scene.made] == [15, 16, 17, 18, 19]
     assert {id.partition("@")[0] for id in scene.made} == {"e"}
     scene.clock.later(MINUTE)
     after.turn()
-    assert [scene.minute(id) for id in scene.made][5:] == [0]
+    assert [scene.minute(id) for id in scene.made][5:] == [20]
+
+
+def test_a_schedule_that_is_new_in_an_outage_has_no_past_either(scene: Scene) -> None:
+    store = Shaky(scene.leader())
+    store.away = True
+    one = scene.ticker(store=store, submit=scene.spooled)
+    one.turn()
+    scene.clock.later(MINUTE)
+    one.turn()
+    assert [scene.minute(id) for id in scene.made] == [0]
+    scene.clock.later(-20)
+    scene.ticker(scene.entry(60, name="seen"), store=scene.store).turn()
+    scene.clock.later(MINUTE)
+    scene.ticker(scene.entry(60, name="seen"), store=store, submit=scene.spooled).turn()
+    assert scene.made[1:] == [scene.entry(60, name="seen").id(int(START + 90))], "not before it was first seen"
 
 
 def test_a_paused_schedule_lets_its_ticks_pass_and_none_is_made_up_for(scene: Scene) -> None:

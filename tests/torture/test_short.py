@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import takewhile
 from typing import Any
 
 import pytest
 
 from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, mixed, onebox, pool, recovery, schedules, workers
+from tests.torture import handoff, memory, mixed, onebox, pool, recovery, schedules, ticks, workers
 from tests.torture.check import Log, verdict
 
 
@@ -172,3 +173,32 @@ def test_processes_of_a_pool_are_killed_and_every_job_runs(store: str) -> None:
     figures = pool.run(800, kills=6, seed=3, store=store, every=0.4)
     assert (figures["broken"], figures["left"], figures["failures"], figures["tracebacks"]) == ({}, {}, 0, [])
     assert figures["exits"] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_schedulers_and_redis_are_killed_and_each_tick_is_one_job() -> None:
+    figures = ticks.run(10.0, 3, seed=1)
+    assert figures["broken"] == {}, figures
+    assert figures["done"]["redis"] >= 1
+    assert figures["ticks"].keys() >= {"each-second", "each-third"}
+    assert {"primary True", "spool True"} <= figures["enqueued"].keys(), "both ways were used"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_without_ids_made_of_the_tick_the_same_run_is_found_out() -> None:
+    """Two hosts that spool the same tick are enough."""
+    figures = ticks.run(10.0, 3, seed=1, ids=False)
+    assert figures["broken"]["2 more than once"], figures
+
+
+def test_what_breaks_a_rule_of_ticks_is_seen() -> None:
+    begin = 1_800_000_000.0
+    entries = ticks.declared("redis://127.0.0.1:1/0", "/nowhere/spool.db").entries.values()
+    whole = Counter(entry.id(tick) for entry in entries for tick in takewhile(lambda t: t >= begin, entry.when.until(begin + 60)))
+    assert ticks.verdict(whole, begin, begin + 60, begin + 65) == {rule: [] for rule in ticks.RULES}
+    second, other = "each-second@2027-01-15T08:00:30Z", "each-second@2027-01-15T07:59:00Z"
+    found = [whole - Counter([second]), whole + Counter([second]), whole + Counter([other]), Counter[str]()]
+    broken = [ticks.verdict(one, begin, begin + 60, begin + 65).values() for one in found]
+    assert [list(map(len, one)) for one in broken] == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [89, 0, 0]]

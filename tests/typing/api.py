@@ -58,6 +58,19 @@ assert_type(q.enqueue_many([bare.job("a"), bare.job("b")]), list[Receipt])
 assert_type(q.remote("elsewhere", queue="mail").enqueue(1, two=[3]), Receipt)
 assert_type(q.enqueue("elsewhere", 1, two=2), Receipt)
 
+
+@q.periodic("*/5 * * * *", tz="Europe/Paris", missed="skip", args=["a"])
+def each_five_minutes(to: str) -> int:
+    return len(to)
+
+
+assert_type(each_five_minutes("a"), int)
+assert_type(each_five_minutes.enqueue("a"), Receipt)
+assert_type(q.periodic(dt.timedelta(hours=1), name="hourly", args=["a"])(bare).enqueue("a"), Receipt)
+q.periodic(60, missed="never")  # type: ignore[arg-type]
+q.periodic(60, every=5)  # type: ignore[call-arg]
+each_five_minutes.enqueue(1)  # type: ignore[arg-type]
+
 Resize.job("x.png", 80)  # type: ignore[attr-defined]  # mypy leaves out what a class decorator returns (its issue 3135)
 
 bare.enqueue(1)  # type: ignore[arg-type]

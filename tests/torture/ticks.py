@@ -1,0 +1,217 @@
+"""Schedulers are killed at random, and so is Redis: each tick is one job in the end.
+
+    python -m tests.torture.ticks [--seconds 120] [--schedulers 10] [--seed 1] [--no-ids]
+
+Each scheduler is a whole worker process with a spool of its own, as on a host of its own; none takes the ticks' jobs, so that
+they can be counted: what is in Redis when all spools are drained. `--no-ids` is the control: the jobs have ids that say nothing
+of their tick, and what is then enqueued twice shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from spoolq import SpoolQ
+from spoolq.job import Receipt, new_id
+from spoolq.periodic import Entries
+from tests.faults.working import ROOT
+from tests.servers import Server
+from tests.torture.schedules import Process
+from tests.waiting import eventually, pass_time
+
+QUEUE = "ticks"
+RULES = ("1 missing", "2 more than once", "3 no tick of this time")
+
+
+def declared(url: str, spool: str, ids: bool = True) -> SpoolQ:
+    """The application: schedules whose jobs say which tick they are of."""
+    q = SpoolQ(url, spool=spool, spool_min_free=0)
+    launch = q.remote("tick", QUEUE)
+    entries = Entries()
+    for name, when in {"each-second": 1, "each-third": 3, "each-seventh": 7, "each-minute": "* * * * *"}.items():
+
+        @q.periodic(when, name=name, missed="all")
+        def tick(which: str = "") -> None: ...
+
+        def make(id: str) -> Any:
+            return launch.using(id=id if ids else new_id()).job(id)
+
+        entries.add(replace(q.entries[name], make=make))
+    q.entries = entries
+    return q
+
+
+def schedule(url: str, spool: str, log: str, ids: bool) -> int:
+    """One of the processes, until it is ended. It writes down what each enqueue answered."""
+    q = declared(url, spool, ids)
+    put, told = q.submit, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def submit(*arguments: Any) -> list[Receipt]:
+        receipts = put(*arguments)
+        os.write(told, "".join(f"{receipt.route} {receipt.new}\n" for receipt in receipts).encode())
+        return receipts
+
+    q.submit = submit  # type: ignore[method-assign]
+    worker = q.worker(queues="elsewhere", threads=1, async_concurrency=0)
+    worker.install_signals()
+    return worker.run()
+
+
+class Hosts:
+    """The schedulers, each on a host of its own as far as files go."""
+
+    def __init__(self, folder: Path, url: str, count: int, ids: bool) -> None:
+        self.folder, self.url, self.ids = folder, url, ids
+        self.errors = (folder / "errors.log").open("wb")
+        self.processes = [Process(f"scheduler {slot}", lambda slot=slot: self._start(slot)) for slot in range(count)]  # type: ignore[misc]
+
+    def spool(self, slot: int) -> Path:
+        return self.folder / f"spool-{slot}.db"
+
+    def _start(self, slot: int) -> subprocess.Popen[Any]:
+        runtime = self.folder / f"run-{slot}"
+        runtime.mkdir(exist_ok=True)
+        code = (
+            "import sys; from tests.torture.ticks import schedule; sys.exit(schedule(*sys.argv[1:4], '--no-ids' not in sys.argv))"
+        )
+        arguments = [self.url, str(self.spool(slot)), str(self.folder / "told"), *([] if self.ids else ["--no-ids"])]
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "RUNTIME_DIRECTORY": str(runtime), "PYTHONPATH": str(ROOT), "SPOOLQ_LEASE": "5s"},
+            stdout=self.errors,
+            stderr=self.errors,
+        )
+
+
+def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True) -> dict[str, Any]:
+    """One run; returns the figures, with the broken invariants under `broken`."""
+    rng = random.Random(seed)
+    done: Counter[str] = Counter()
+    began = time.time()
+    with (
+        tempfile.TemporaryDirectory(prefix="spoolq-torture-") as name,
+        Server(appendonly=True, appendfsync="always") as server,
+    ):
+        hosts = Hosts(Path(name), server.url, schedulers, ids)
+        try:
+            eventually(lambda: _queued(server), within=60, what="a first tick")
+            until = time.monotonic() + seconds
+            outage = time.monotonic() + seconds / 12
+            while time.monotonic() < until:
+                pass_time(rng.uniform(0.2, 2.0))
+                if server.running and time.monotonic() >= outage:
+                    server.kill()
+                    done["redis"] += 1
+                    outage = time.monotonic() + seconds * rng.uniform(0.03, 0.1)
+                elif not server.running and time.monotonic() >= outage:
+                    server.start()
+                    outage = time.monotonic() + seconds * rng.uniform(0.05, 0.15)
+                how = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+                done[how.name] += 1
+                victim = rng.choice(hosts.processes)
+                if how == signal.SIGSTOP:
+                    victim.freeze(rng.uniform(0.1, 2.0))
+                else:
+                    victim.again(how if victim.process.poll() is None else None)
+            if not server.running:
+                server.start()
+            healed = time.time()
+            pass_time(8.0)  # whoever is late by then never comes
+            for process in hosts.processes:
+                process.end(signal.SIGTERM)
+            last = time.time()
+        finally:
+            for process in hosts.processes:
+                process.process.kill()
+                process.process.wait()
+            hosts.errors.close()
+        before = sum(_queued(server).values())
+        waiting = sum(_drained(server.url, hosts.spool(slot)) for slot in range(schedulers))
+        found = _queued(server)
+        told = Counter((Path(name) / "told").read_text().split("\n")[:-1])
+        errors = (Path(name) / "errors.log").read_text(errors="replace")
+        broken = verdict(found, began, healed, last, ids)
+        broken |= {
+            "4 died": [what for process in hosts.processes for what in process.died],
+            "5 errors": [errors[-6000:]] if "Traceback" in errors else [],
+            "6 left in a spool": waiting,
+        }
+        return {
+            "seed": seed,
+            "ticks": dict(Counter(id.partition("@")[0] for id in found)),
+            "jobs": sum(found.values()),
+            "enqueued": dict(told),
+            "still spooled at the end": sum(found.values()) - before,
+            "done": dict(done),
+            "seconds": round(time.time() - began, 1),
+            "broken": {rule: what for rule, what in broken.items() if what},
+        }
+
+
+def verdict(found: Counter[str], began: float, healed: float, last: float, ids: bool = True) -> dict[str, Any]:
+    """What breaks which rule. All schedules are first seen together: from the first tick there is to the one that was due when
+    all was well again, each must be there."""
+    q = declared("redis://127.0.0.1:1/0", "/nowhere/spool.db", ids)
+    ticks = {
+        entry.id(tick): tick
+        for entry in q.entries.values()
+        for tick in takewhile(lambda tick: tick <= last, entry.when.after(began - 1))
+    }
+    first = min((ticks[id] for id in found if id in ticks), default=began)
+    missing = [id for id, tick in ticks.items() if first < tick <= healed and id not in found]
+    strange = sorted(found.keys() - ticks.keys())
+    twice = sorted(id for id, count in found.items() if count > 1)
+    return dict(zip(RULES, (missing, twice, strange), strict=True))
+
+
+def _queued(server: Server) -> Counter[str]:
+    """The ticks that are jobs in Redis, each with how many."""
+    with server.client() as control:
+        payloads = control.lrange(f"resque:queue:{QUEUE}", 0, -1)
+    return Counter(json.loads(payload)["args"][0] for payload in payloads)
+
+
+def _drained(url: str, path: Path) -> int:
+    """Hand over what is in that spool. Returns what is left all the same."""
+    if not path.exists():
+        return 0
+    with SpoolQ(url, spool=path, spool_min_free=0, deadline=5.0) as q:
+        drainer, spool = q.drainer(), q.spool
+        assert spool is not None
+        until = time.monotonic() + 60
+        while spool.waiting(1) and time.monotonic() < until:
+            pass_time(min(drainer.turn() or 0.0, 0.5))
+        drainer.close()
+        return spool.waiting() + spool.info().quarantined
+
+
+def main() -> int:
+    """The long form."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture.ticks", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--schedulers", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-ids", action="store_true", help="the control")
+    options = parser.parse_args()
+    figures = run(options.seconds, options.schedulers, options.seed, not options.no_ids)
+    for name, value in figures.items():
+        print(f"{name:<26} {value}")
+    return 1 if figures["broken"] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
