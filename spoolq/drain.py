@@ -432,7 +432,9 @@ class Drainer:
 
     def _settle_unique(self, handoff: Handoff, refused: GuardHeld) -> None:
         """An equal job is queued already: this one was to be unique, and isn't needed."""
-        dropped = Effects(counters=(("unique", 1),)) | _released([handoff])
+        message = handoff.message
+        said = tracking.over(message.payload, message.queue, "discarded", self._wall())
+        dropped = said | Effects(counters=(("unique", 1),)) | _released([handoff])
         try:
             self._spool.ack([handoff.claim], dropped)
         except LeaseLost:

@@ -1,0 +1,84 @@
+"""A web page that starts a job and asks after it: the standard library's server, one page, three small calls.
+
+POST /jobs           starts one; answers its id at once, however long it takes, also while Redis is gone
+GET /jobs/ID         how far it is, and its result
+DELETE /jobs/ID      asks that it not run, or stop
+
+python web.py [PORT]
+"""
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+from jobs import q, report
+
+from spoolq import NoResult, PayloadError, SpoolqError
+
+PAGE = Path(__file__).with_name("page.html").read_bytes()
+
+
+def state(id):
+    """What the page shows of a job."""
+    status = q.status(id)
+    shown = {"id": id, "status": status, "progress": status.progress, "text": status.text or status.error or status.why}
+    if status == "done":
+        try:
+            shown["result"] = q.result(id)
+        except NoResult as error:
+            shown["text"] = str(error)
+    return shown
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    def do_GET(self):
+        if self.path == "/":
+            self.answer(200, PAGE, "text/html; charset=utf-8")
+        else:
+            self.of_job(state)
+
+    def do_POST(self):
+        if self.path != "/jobs":
+            self.answer(404, b"")
+            return
+        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        try:
+            receipt = report.enqueue(str(asked.get("title", "untitled")))
+        except SpoolqError as error:  # neither Redis nor this disk took it
+            self.say(503, {"error": str(error)})
+        else:
+            self.say(202, {"id": receipt.id, "status": receipt.status()})
+
+    def do_DELETE(self):
+        self.of_job(lambda id: {"id": id, "outcome": q.cancel(id).outcome})
+
+    def of_job(self, answer):
+        """The answer for the id in the path."""
+        if not self.path.startswith("/jobs/"):
+            self.answer(404, b"")
+            return
+        try:
+            self.say(200, answer(unquote(self.path.removeprefix("/jobs/"))))
+        except PayloadError as error:  # such as an id that can't be one
+            self.say(400, {"error": str(error)})
+
+    def say(self, code, document):
+        self.answer(code, json.dumps(document).encode(), "application/json")
+
+    def answer(self, code, body, kind="text/plain"):
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8000), Handler)
+    print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+    server.serve_forever()
