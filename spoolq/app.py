@@ -101,6 +101,7 @@ class SpoolQ(Producer):
             raise ConfigError(f"grace={grace!r}: a number of seconds from 0 up is needed, or None for the setting's")
         selection = self._selection(queues)
         spool, folder, key = self.spool, self._workers_folder(), ""
+        ends = burst  # of a burst's pool too: who works off what there is makes no ticks
         scaled = seat is not None and seat.role == "house" and not burst
         if seat is None:
             member = Membership(folder)
@@ -131,7 +132,7 @@ class SpoolQ(Producer):
             services=[
                 *(() if sink is None else sink.services),
                 *self._retention(),
-                *(self._ticking() if member.house and not burst else ()),
+                *(self._ticking() if member.house and not ends else ()),
                 *(gauging(self, info, selection, member.pool, name) if scaled else ()),
             ],
         )
@@ -313,14 +314,6 @@ class SpoolQ(Producer):
         if self.settings.sqlite_path is None:
             stores.append((str(self.settings.spool_path), self._open_spool))
         return assembly.retention(self.settings, stores)
-
-    def _ticking(self) -> Sequence[tuple[str, Callable[[], float]]]:
-        """What enqueues the periodic jobs, where there are any."""
-        if not self.entries:
-            return ()
-        from spoolq.ticker import Ticker
-
-        return [("ticker", Ticker(self.entries.values(), self.primary, self.submit, spool=self.spool).turn)]
 
     def _selection(self, queues: str | Sequence[str] | Selection) -> Selection:
         from spoolq.selection import named, parse

@@ -10,6 +10,7 @@ from spoolq import periodic
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.job import Job, Message
 from spoolq.periodic import Entries, Entry, Missed
+from spoolq.store.base import Store
 from spoolq.tasks import Launch, Task
 
 P = ParamSpec("P")
@@ -28,6 +29,17 @@ class Owner(Protocol):
 
     def message(self, job: Job) -> Message:
         """The job as stores carry it. Raises PayloadError."""
+
+    @property
+    def primary(self) -> Store:
+        """Where jobs go."""
+
+    @property
+    def spool(self) -> Store | None:
+        """Where they go while it is away."""
+
+    def submit(self, jobs: Sequence[Job]) -> object:
+        """Store them in one of the two."""
 
 
 class Declare:
@@ -110,3 +122,11 @@ class Schedules:
             return Entry(periodic.entry_name(launch.name if name is None else name), timing, make, policy)
 
         return Declare(self, entry)
+
+    def _ticking(self: Owner) -> Sequence[tuple[str, Callable[[], float]]]:
+        """What enqueues the periodic jobs, where there are any: a worker's services."""
+        if not self.entries:
+            return ()
+        from spoolq.ticker import Ticker
+
+        return [("ticker", Ticker(self.entries.values(), self.primary, self.submit, spool=self.spool).turn)]

@@ -14,6 +14,7 @@ import pytest
 from spoolq import SpoolQ
 from spoolq.errors import ConfigError
 from spoolq.periodic import Cron, Every
+from spoolq.starting import Seat
 from spoolq.tasks import Task
 from tests.waiting import eventually
 
@@ -151,10 +152,19 @@ def test_a_worker_enqueues_and_runs_them(q: SpoolQ) -> None:
     assert len(ran) == q.primary.counters()["processed"]
 
 
-@pytest.mark.parametrize("options", [{"burst": True}, {}])
-def test_a_burst_runs_what_there_is_and_makes_no_ticks(q: SpoolQ, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("options", "ticks"),
+    [
+        ({}, True),
+        ({"burst": True}, False),
+        ({"seat": Seat("house", "key", "pool", 0)}, True),
+        ({"seat": Seat("jobs", "key", "pool", 0)}, False),
+        ({"seat": Seat("house", "key", "pool", 0), "burst": True}, False),
+        ({"seat": Seat("jobs", "key", "pool", 0), "burst": True}, False),
+    ],
+)
+def test_who_keeps_house_makes_the_ticks_and_a_burst_makes_none(q: SpoolQ, options: dict[str, Any], ticks: bool) -> None:
     @q.periodic(1)
     def note() -> None: ...
 
-    names = {service.name for service in q.worker(**options)._services}
-    assert ("ticker" in names) is (not options)
+    assert ("ticker" in {service.name for service in q.worker(**options)._services}) is ticks
