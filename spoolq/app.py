@@ -94,6 +94,7 @@ class SpoolQ(Producer):
         """
         from spoolq.autoscale.assembly import gauging
         from spoolq.membership import Membership, counted
+        from spoolq.quotas import quotas
         from spoolq.worker import Worker
 
         counted("threads", threads, 1000)
@@ -127,6 +128,7 @@ class SpoolQ(Producer):
             grace=self.settings.grace if grace is None else grace,
             async_concurrency=async_concurrency,
             burst=burst,
+            quotas=quotas(self.settings.concurrency, self.settings.rate_limits),
             member=member,
             record=None if sink is None else sink.write,
             services=[

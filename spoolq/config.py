@@ -13,11 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from spoolq import address
+from spoolq import address, quotas
 from spoolq.address import destination, mask, with_password
 from spoolq.errors import ConfigError
 from spoolq.failurelog import target
 from spoolq.priorities import EXPECTED, Priorities, priorities
+from spoolq.quotas import PerQueue
 from spoolq.units import duration, number, size, whole
 
 __all__ = ["KINDS", "Origins", "Settings", "default_spool", "destination", "load", "mask"]
@@ -130,6 +131,8 @@ class Settings:
     spool_min_free: int = field(default=256 << 20, metadata=_as(_bytes(0, 1 << 50, "0 or more")))
     horizon: float = field(default=7 * 86_400.0, metadata=_as(_span(1, 366 * 86_400, "from 1s to 366d")))
     priorities: Priorities = field(default=Priorities(), metadata=_as(Kind(EXPECTED, priorities)))
+    concurrency: PerQueue[int] = field(default=PerQueue(), metadata=_as(Kind(quotas.CONCURRENCY, quotas.concurrency)))
+    rate_limits: PerQueue[quotas.Rate] = field(default=PerQueue(), metadata=_as(Kind(quotas.RATES, quotas.rates)))
     retries: int = field(default=3, metadata=_as(_count(0, 10_000)))
     failure_log: tuple[str, ...] = field(default=(), metadata=_as(Kind(target.EXPECTED, target.targets)))
     failure_log_size: int = field(default=64 << 20, metadata=_as(_bytes(1 << 10, 1 << 40, "from 1KiB to 1TiB")))

@@ -29,6 +29,7 @@ from spoolq.selection import Selection, named
 from spoolq.settler import Settler
 from spoolq.store.base import Store, WorkerInfo, Working
 from spoolq.store.effects import Effects
+from spoolq.store.quota import Quota
 
 log = logging.getLogger("spoolq.worker")
 
@@ -53,6 +54,7 @@ class _Call:
     queues: tuple[str, ...]
     limit: int
     wakes: int
+    quotas: Sequence[Quota]
     doubtful: bool = False
 
 
@@ -60,6 +62,7 @@ class Consumer:
     """Claims from `store` for the threads of `crew`, and settles what they report.
 
     selection      the queues, their order and weights; None for the worker's, strictly in order
+    quotas         limits of queues
     elsewhere      the queues that are paused in another store, and so here as well
     wanted         whether it should claim now (an outage's local work is wanted only during one)
     max_prefetch   claims held beyond one for each thread; reached only by jobs of microseconds, slow ones are claimed one for
@@ -81,6 +84,7 @@ class Consumer:
         *,
         name: str,
         selection: Selection | None = None,
+        quotas: Sequence[Quota] = (),
         max_prefetch: int = 100,
         most: int | None = None,
         journal: Journal | None = None,
@@ -104,6 +108,7 @@ class Consumer:
         self._crew = crew
         self._clock = crew.clock
         self.lineup = Lineup(store, named(worker.queues) if selection is None else selection, crew.clock, elsewhere)
+        self._quotas = quotas
         self._wanted = wanted
         self._changed = changed
         self._max_prefetch = max_prefetch
@@ -178,7 +183,7 @@ class Consumer:
     @property
     def idle(self) -> bool:
         """Whether there was nothing to claim at the last look, and nothing is held."""
-        return self._turns % 2 == 0 and self.empty and self._call is None and self.count == 0
+        return self._turns % 2 == 0 and self.empty and self._call is None and self.count == 0 and not self.lineup.limited
 
     @property
     def fed(self) -> bool:
@@ -313,7 +318,9 @@ class Consumer:
             counts = Counter(done.counter for _, done in self._acks)
             counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
             self._number += 1
-            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), self.lineup.order(), room, wakes)
+            order = self.lineup.order()
+            quotas = [quota for quota in self._quotas if quota.queue in order]
+            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), order, room, wakes, quotas)
             self._acks = []
             self._exchange(self._call)
             if room > 0 and self.empty and self.lineup.renew():
@@ -369,6 +376,7 @@ class Consumer:
                 call.limit,
                 ack=[claim for claim, _ in call.acks],
                 effects=call.effects,
+                quotas=call.quotas,
             )
         except StaleCall as error:
             log.info("%s: %s", self.name, error)
@@ -475,7 +483,10 @@ class Consumer:
         self._nothing.clear()
         pause = 0.0
         try:
-            while self._may_claim() and not self.store.wait(self.worker, self.lineup.awaited, _LOOK, appear=self.lineup.open):
+            while self._may_claim():
+                pause_at_most = min(_LOOK, max(0.0, self.lineup.due_in))
+                if self.store.wait(self.worker, self.lineup.awaited, pause_at_most, appear=self.lineup.open):
+                    break
                 if self.lineup.renew() or self.lineup.held_back:
                     break
         except StoreUnavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
@@ -31,6 +32,7 @@ class Lineup:
         self.paused: frozenset[str] = frozenset()
         self.known: frozenset[str] = frozenset()
         self._elsewhere = elsewhere
+        self._limited: dict[str, float] = {}  # queues at one of their limits, and until when it makes no sense to ask for them
         self._turns = Turns(selection) if selection.weighted else None
         self._looked = float("-inf")
         self._refused = False
@@ -62,8 +64,23 @@ class Lineup:
         return self.names != before
 
     def order(self) -> tuple[str, ...]:
-        """The queues in the order of the next call: those that are paused in this store are left out there."""
-        return unpaused(self.names if self._turns is None else self._turns.order(self._queues), self._elsewhere())
+        """The queues in the order of the next call: those that are paused in this store are left out there. One at a limit isn't
+        asked for until its time has come."""
+        order = self.names if self._turns is None else self._turns.order(self._queues)
+        return unpaused(order, {*self._elsewhere(), *self.limited} if self._limited else self._elsewhere())
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """Those at one of their limits now."""
+        if self._limited:
+            now = self._clock()
+            self._limited = {queue: until for queue, until in self._limited.items() if until > now}
+        return tuple(self._limited)
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until one of those may be asked for again; infinite where there is none."""
+        return min(self._limited.values()) - self._clock() if self.limited else math.inf
 
     def look(self) -> float:
         """Look what is paused, queues of which no call says it included: for who goes by it while this store is away. Returns the
@@ -74,18 +91,22 @@ class Lineup:
     @property
     def awaited(self) -> tuple[str, ...]:
         """Those of which a job is waited for."""
-        return unpaused(self.names, self.paused.union(self._elsewhere()))
+        return unpaused(self.names, self.paused.union(self._elsewhere(), self.limited))
 
     @property
     def held_back(self) -> bool:
-        """Whether any is paused: nothing wakes who waits when it goes on."""
-        return bool(self.paused or self._elsewhere())
+        """Whether any is paused or at a limit: nothing wakes who waits when it goes on."""
+        return bool(self.paused or self._limited or self._elsewhere())
 
     def took(self, order: Sequence[str], claimed: Claimed, *, all_of_it: bool) -> None:
         """The call of that order took these. `all_of_it`: there were no more."""
         if self._turns is not None:
-            elsewhere = sorted(set(self.names).difference(order)) if self._elsewhere() else []  # they save up nothing meanwhile
+            left_out = self._elsewhere() or len(order) < len(self.names)
+            elsewhere = sorted(set(self.names).difference(order)) if left_out else []  # they save up nothing meanwhile
             self._turns.took([*elsewhere, *order], Counter(claim.queue for claim in claimed.claims), all_of_it=all_of_it)
+        if claimed.limited:
+            now = self._clock()
+            self._limited |= {queue: now + wait for queue, wait in claimed.limited}
         paused = frozenset(claimed.paused)
         self.known |= paused
         if paused != self.paused:

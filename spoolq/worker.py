@@ -30,6 +30,7 @@ from spoolq.runner import Runner
 from spoolq.selection import Selection, named
 from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
+from spoolq.store.quota import Quota
 from spoolq.tasks import Tasks
 from spoolq.watch import Watcher
 
@@ -51,6 +52,7 @@ class Worker(signals.Obeys):
     local      whether the spool's own jobs are run during an outage
     grace      seconds that running jobs get at the end before they are put back; None for as long as they take
     burst      end when there is nothing left to do
+    quotas     limits of queues, kept over all workers of a store
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
                finished jobs again at most, since their acknowledgements travel together
     async_concurrency   `async def` tasks at the same time, beside the threads; 0: none of the tasks may be one
@@ -73,6 +75,7 @@ class Worker(signals.Obeys):
         local: bool = True,
         grace: float | None = 25.0,
         burst: bool = False,
+        quotas: Sequence[Quota] = (),
         max_prefetch: int = 100,
         async_concurrency: int = 100,
         member: Membership = ALONE,
@@ -113,6 +116,7 @@ class Worker(signals.Obeys):
                 self._crew,
                 name=name,
                 selection=self._selection,
+                quotas=quotas,
                 max_prefetch=max_prefetch,
                 most=member.max_jobs,
                 journal=journal,

@@ -21,7 +21,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "following",
     "wire retry selection",
     "turns",
-    "store.upkeep store.journal store.effects",  # 3
+    "store.upkeep store.journal store.effects store.quota",  # 3
     "store.waiting tracking",
     "store.base runtime service guards",
     "chains hint presence membership signals reporter",
@@ -43,7 +43,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "autoscale",  # 6
     "pool",
     "starting",
-    "priorities",
+    "priorities quotas",
     "config",  # 7
     "stores failurelog.assembly asking",
     "producer",

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
+from spoolq.store.quota import Quota
 from spoolq.store.upkeep import Upkeep
 from spoolq.store.waiting import WaitingJobs
 
@@ -76,12 +77,14 @@ class WorkerView(NamedTuple):
 
 class Claimed(NamedTuple):
     """What `claim` took, and the tokens among its `ack` that were no longer held. `more`: it took fewer than it was asked for
-    because of their size. `paused`: the queues among those asked for from which nothing is taken, `("*",)` where that is all."""
+    because of their size. `paused`: the queues among those asked for from which nothing is taken, `("*",)` where that is all.
+    `limited`: (queue, seconds) of those at one of their limits, and when it makes sense to ask again."""
 
     claims: tuple[Claim, ...]
     lost: tuple[str, ...] = ()
     more: bool = False
     paused: tuple[str, ...] = ()
+    limited: tuple[tuple[str, float], ...] = ()
 
 
 class Depth(NamedTuple):
@@ -280,10 +283,11 @@ class Store(Protocol):
         ack: Sequence[Claim] = (),
         effects: Effects = NONE,
         timeout: float | None = None,
+        quotas: Sequence[Quota] = (),
     ) -> Claimed:
         """Settle `ack` as done (with `effects`) and take up to `limit` due jobs, in one step: queues in the order given,
         oldest first in each, nothing from those that are paused. A store that is reached over a network may take fewer, for their
-        size, at least one: `more`.
+        size, at least one: `more`. Of queues with a quota it takes no more than that allows.
 
         `call` is the worker's call number, counted up by one a call. The same number again (after a lost answer) gets the same
         claims and outcome again and changes nothing; a lower one, or one that arrives after `timeout` has passed, raises

@@ -225,3 +225,37 @@ def test_a_look_sees_the_pauses_of_queues_that_nobody_asked_for(make: Make) -> N
 
 class Nothing:
     """A store that is asked for nothing."""
+
+
+def test_a_queue_at_a_limit_is_left_out_until_its_time_has_come(tmp_path: Path) -> None:
+    now = [100.0]
+    lineup = Lineup(file(tmp_path), named(("a", "b")), lambda: now[0])
+    assert (lineup.limited, lineup.due_in, lineup.held_back) == ((), float("inf"), False)
+    lineup.took(("a", "b"), Claimed((), limited=(("a", 2.0),)), all_of_it=True)
+    assert (lineup.order(), lineup.awaited, lineup.limited, lineup.due_in) == (("b",), ("b",), ("a",), 2.0)
+    assert lineup.held_back
+    now[0] = 101.5
+    lineup.took(("b",), Claimed((), limited=(("b", 5.0),)), all_of_it=True)
+    assert (lineup.order(), lineup.due_in) == ((), 0.5)
+    now[0] = 102.0
+    assert (lineup.order(), lineup.limited, lineup.due_in) == (("a",), ("b",), 4.5)
+    now[0] = 200.0
+    assert (lineup.order(), lineup.limited) == (("a", "b"), ())
+    assert not lineup.held_back
+
+
+def test_a_queue_at_a_limit_saves_up_no_share_meanwhile(tmp_path: Path) -> None:
+    now = [0.0]
+    lineup = Lineup(file(tmp_path), parse("a:1,b:1"), lambda: now[0])
+    order = lineup.order()
+    lineup.took(order, Claimed((), limited=(("a", 10.0),)), all_of_it=False)
+    for _ in range(20):
+        assert lineup.order() == ("b",)
+        lineup.took(("b",), Claimed((Claim("t", "w", "b", b""),)), all_of_it=False)
+    now[0] = 11.0
+    firsts = []
+    for _ in range(6):
+        first = lineup.order()[0]
+        firsts.append(first)
+        lineup.took(lineup.order(), Claimed((Claim("t", "w", first, b""),)), all_of_it=False)
+    assert 2 <= firsts.count("a") <= 4, firsts

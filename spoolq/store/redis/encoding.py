@@ -11,6 +11,7 @@ from spoolq.errors import PayloadError
 from spoolq.job import Claim, Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.effects import Effects
+from spoolq.store.quota import Quota
 
 Args = list[bytes]
 
@@ -81,6 +82,14 @@ def claims(several: Iterable[Claim]) -> Args:
     for count, claim in enumerate(several, 1):  # noqa: B007
         flat += (claim.worker.encode(), claim.token.encode(), claim.queue.encode())
     return [b"%d" % count, *flat]
+
+
+def quotas(several: Sequence[Quota]) -> Args:
+    """How many, then queue, most, interval and ahead of each."""
+    args: Args = [b"%d" % len(several)]
+    for queue, most, interval, ahead in several:
+        args += (queue.encode(), b"%d" % most, b"%.6f" % interval, b"%.6f" % ahead)
+    return args
 
 
 def frees(several: Sequence[tuple[str, float]]) -> Args:

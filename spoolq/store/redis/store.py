@@ -17,6 +17,7 @@ from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
 from spoolq.store.base import MAX_BYTES, Claimed, Depth, Guard, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
 from spoolq.store.effects import NONE, Effects
+from spoolq.store.quota import Quota
 from spoolq.store.redis import encoding, outcomes, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
@@ -221,6 +222,7 @@ class RedisStore:
         ack: Sequence[Claim] = (),
         effects: Effects = NONE,
         timeout: float | None = None,
+        quotas: Sequence[Quota] = (),
     ) -> Claimed:
         deadline = self._until(self._timeout if timeout is None else timeout)
         self._transport.open(deadline)
@@ -235,16 +237,18 @@ class RedisStore:
             *(queue.encode() for queue in queues),
             *encoding.claims(ack),
             *encoding.effects(effects, resque_delayed=self._resque_delayed),
+            *encoding.quotas(quotas),
         ]
         try:
-            _, lost, taken, more, paused = self._settle("claim", args, deadline, worker, call)
+            _, lost, taken, more, paused, limited = self._settle("claim", args, deadline, worker, call)
         except StoreUnavailable as error:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
         if limit > 0:  # who only acknowledges may go on waiting
             self._idle.discard(worker.key)
         claims, missed = views.claims(taken, worker.key), tuple(token.decode() for token in lost)
-        return Claimed(claims, missed, more == 1, tuple(queue.decode() for queue in paused))
+        waits = tuple((queue.decode(), float(wait)) for queue, wait in zip(limited[::2], limited[1::2], strict=True))
+        return Claimed(claims, missed, more == 1, tuple(queue.decode() for queue in paused), waits)
 
     def reconcile(self, worker: WorkerInfo, call: int, known: Collection[str] = ()) -> tuple[Claim, ...]:
         args = [*encoding.worker(worker), b"%d" % call, b"%d" % len(known), *(token.encode() for token in known)]

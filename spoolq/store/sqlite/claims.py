@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from spoolq.errors import StaleCall
 from spoolq.job import Claim
 from spoolq.store.base import EVERY_QUEUE, Claimed, WorkerInfo
-from spoolq.store.sqlite import effects, order, pauses, settling, workers
+from spoolq.store.quota import Quota
+from spoolq.store.sqlite import allowances, effects, order, pauses, settling, workers
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.tokens import join
@@ -29,6 +30,7 @@ def claim(
     limit: int,
     ack: Sequence[Claim],
     also: effects.Prepared,
+    quotas: Sequence[Quota] = (),
 ) -> Claimed:
     """As `Store.claim`, for a call that came in time."""
     found = session.one(workers.SQL["find"], (worker.key,))
@@ -41,15 +43,20 @@ def claim(
     missed = settling.ack(session, ack, also)
     fence = session.fence()
     claims: list[Claim] = []
+    bounds, limited = {quota.queue: quota for quota in quotas}, list[tuple[str, float]]()
     for queue in () if EVERY_QUEUE in held_back else dict.fromkeys(queues):
         if len(claims) >= limit:
             break
         if queue in held_back:
             continue
         promote_queue(session, queue, _PROMOTED_AT_ONCE)
-        claims += _take(session, worker, number, fence, queue, limit - len(claims))
+        most, before = limit - len(claims), len(claims)
+        bound = bounds.get(queue) and allowances.Bound(session, bounds[queue], most)
+        claims += _take(session, worker, number, fence, queue, bound.most if bound else most)
+        if bound and (wait := bound.took(len(claims) - before)) is not None:
+            limited.append((queue, wait))
     session.execute(workers.SQL["called"], (number, session.now + micros(worker.lease), call, fence, json.dumps(missed)))
-    return Claimed(tuple(claims), missed, paused=held_back)
+    return Claimed(tuple(claims), missed, paused=held_back, limited=tuple(limited))
 
 
 def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: str, limit: int) -> list[Claim]:

@@ -28,6 +28,7 @@ from spoolq.store.base import (
 )
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.journal import Settlements
+from spoolq.store.quota import Quota
 from spoolq.store.sqlite import ahead, order, pauses, settling, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
@@ -215,6 +216,7 @@ class SQLiteStore:
         ack: Sequence[Claim] = (),
         effects: Effects = NONE,
         timeout: float | None = None,
+        quotas: Sequence[Quota] = (),
     ) -> Claimed:
         """See `Store.claim`. At the size limit it is tried with half as many, down to none."""
         more = also.prepare_effects(effects, self._largest)
@@ -225,7 +227,7 @@ class SQLiteStore:
                 if late is not None and time.monotonic() > late:
                     raise StaleCall(f"worker {worker.key}: call {call} came after its time. Nothing was claimed or settled")
                 self._sweep(session)
-                return taking.claim(session, worker, call, queues, limit, ack, more)
+                return taking.claim(session, worker, call, queues, limit, ack, more, quotas)
 
             try:
                 return self._run(work, timeout, guarded=more.guarded)

@@ -1,10 +1,13 @@
 -- needs lib
 -- Settle what is done and take what is due, as the worker's numbered call. Answers ok with the lost tokens and token, value (queue and
--- payload) of each claim, 1 where there may be more that didn't fit into the answer, and the queues that are paused; stale; late;
--- guard; undo.
+-- payload) of each claim, 1 where there may be more that didn't fit into the answer, the queues that are paused, and those at a limit
+-- with the seconds to wait; stale; late; guard; undo.
+local FULL = 0.25 -- as in spoolq.store.quota
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
   local queues, done, e = list(arg), list(claim), effects()
+  local quotas, limited = {}, {}
+  for _, q in ipairs(list(function() return {queue = arg(), most = num(), interval = num(), ahead = num()} end)) do quotas[q.queue] = q end
   local open, paused, held_back = queues, {}, limit > 0 and pauses() or {}
   if held_back['*'] then
     open, paused = {}, {'*'}
@@ -30,7 +33,7 @@ return atomically(function()
     end
     local lost = {}
     for token in string.gmatch(state[3], '[^\n]+') do lost[#lost + 1] = token end
-    return {'ok', lost, again, tonumber(state[5] or 0), paused}
+    return {'ok', lost, again, tonumber(state[5] or 0), paused, limited}
   end
   if now > not_after then return {'late'} end
   local have, lost = held(done)
@@ -42,10 +45,40 @@ return atomically(function()
   if binding then apply(e) end
   local taken, trouble = {}, nil
   local n, more, bytes, largest = 0, 0, 0, 1
+  -- How many more jobs of a queue its quota allows, which limit it is that keeps it from more, and when the next one begins.
+  local function allowance(q)
+    local jobs, why, begins = limit - n, nil, nil
+    if q.most > 0 then
+      local claimed = tonumber(call('HGET', COUNTS, 'c:' .. q.queue) or 0)
+      for _, c in ipairs(have) do claimed = claimed - (c.queue == q.queue and 1 or 0) end -- they are dropped last
+      if q.most - claimed <= jobs then jobs, why = math.max(0, q.most - claimed), 'full' end
+    end
+    if q.interval > 0 then
+      local noted = tonumber(display('GET', S .. 'rate:' .. q.queue) or 0) or 0
+      begins = math.max(now, math.min(noted, now + q.ahead + q.interval)) -- further away: a clock that was set back
+      local room = now + q.ahead - begins
+      local due = room < 0 and 0 or math.floor(room / q.interval + 0.000001) + 1
+      if due <= jobs then jobs, why = due, 'spaced' end
+    end
+    return jobs, why, begins
+  end
+  local function note(q, jobs, why, begins)
+    if begins and jobs > 0 then
+      local key = S .. 'rate:' .. q.queue
+      local before = display('GET', key)
+      begins = begins + jobs * q.interval
+      call('SET', key, string.format('%.6f', begins), 'PX', math.ceil((begins - now) * 1000) + 1000)
+      if before then back('SET', key, before, 'PX', math.ceil((q.ahead + q.interval) * 1000) + 1000) else back('DEL', key) end
+    end
+    if why then
+      limited[#limited + 1] = q.queue
+      limited[#limited + 1] = string.format('%.6f', why == 'full' and FULL or math.max(0, begins - q.ahead - now))
+    end
+  end
   -- The next few of a queue that fit; the first of all always does.
-  local function pop(key)
+  local function pop(key, most)
     if n == 0 then return redis.pcall('LPOP', key, 1) end
-    local few = math.max(1, math.min(limit - n, 16, math.floor((MOST_BYTES - bytes) / largest)))
+    local few = math.max(1, math.min(most, 16, math.floor((MOST_BYTES - bytes) / largest)))
     local seen = redis.pcall('LRANGE', key, 0, few - 1)
     if seen.err then return seen end
     local fit, size = 0, bytes
@@ -60,9 +93,11 @@ return atomically(function()
     return fit > 0 and redis.pcall('LPOP', key, fit)
   end
   for _, queue in ipairs(open) do
-    local key, start = P .. 'queue:' .. queue, n
-    while n < limit and more == 0 do
-      local payloads = pop(key)
+    local key, start, quota = P .. 'queue:' .. queue, n, quotas[queue]
+    local most, why, begins = limit - n, nil, nil
+    if quota then most, why, begins = allowance(quota) end
+    while n - start < most and more == 0 do
+      local payloads = pop(key, most - (n - start))
       if not payloads then break end
       if payloads.err then
         trouble = trouble or payloads -- such a queue doesn't keep the worker from the others
@@ -82,6 +117,7 @@ return atomically(function()
       for i = 1, #fields, 2 do back('HDEL', w.claims, fields[i]) end
     end
     if n > start then count('c:' .. queue, n - start) end
+    if quota then note(quota, n - start, n - start == most and why, begins) end
   end
   if trouble and n == 0 and #done == 0 then error({said = trouble.err}) end
   if was_idle == '1' then
@@ -90,5 +126,5 @@ return atomically(function()
   if state[4] then alive(w) else register(w) end
   call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'), 'more', more)
   drop(have)
-  return {'ok', lost, taken, more, paused}
+  return {'ok', lost, taken, more, paused, limited}
 end)

@@ -41,6 +41,11 @@ SELECT seq, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 AND token
 -- name: claimed_by_worker
 SELECT seq, token, queue, payload FROM jobs WHERE state = 'c' AND worker = ?1 ORDER BY seq;
 
+-- by workers: what a drainer holds doesn't run
+-- name: claimed_of_queue
+SELECT count(*) FROM jobs
+WHERE state = 'c' AND queue = ?1 AND worker IN (SELECT n FROM workers WHERE kind = 'worker');
+
 -- name: held
 SELECT id, queue FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
