@@ -8,9 +8,8 @@ from typing import Literal, NamedTuple
 
 from spoolq import tracking, wire
 from spoolq.errors import PayloadError
-from spoolq.following import DEPTH, MOST, ON
+from spoolq.following import DEPTH, MOST, ON, WIDTH
 from spoolq.job import Job, Member, Message, Receipt
-from spoolq.store.base import MAX_ROWS
 from spoolq.store.effects import NONE, Countdown, Effects
 
 MEMORY = 30 * 86_400.0
@@ -56,8 +55,8 @@ def chained(jobs: object) -> tuple[Job, ...]:
     """These, as they may come after a job. Raises PayloadError for what is no job, and for too many, or too long a chain."""
     after = _jobs(jobs, "after")
     _once([one.id for job in after for one in chain(job)], "after")  # at each link, or chains that meet would double with each
-    if len(after) > MAX_ROWS:
-        raise PayloadError(f"after: {len(after)} jobs, and one step puts {MAX_ROWS} at most; launch them from a task between")
+    if len(after) > WIDTH:
+        raise PayloadError(f"after: {len(after)} jobs, and one step puts {WIDTH} at most; launch them from a task between")
     if any(_depth(job) > DEPTH for job in after):
         raise PayloadError(f"after: more than {DEPTH} jobs one after the other; launch the rest from a task between")
     return after

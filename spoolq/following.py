@@ -19,6 +19,9 @@ from spoolq.job import Job, Member
 DEPTH = 30
 """How many jobs may come one after the other, each in the payload of the one before."""
 
+WIDTH = 500
+"""How many jobs may come after one: a step of more would hold up the server for everybody; one of far more it does not read."""
+
 MOST = 10_000
 """How many jobs a batch may have."""
 
@@ -43,10 +46,12 @@ def write(job: Job, fields: Write) -> dict[str, Any]:
 
 def read(job: Job, fields: dict[str, Any], read: Read, depth: int) -> Job:
     """The job with what follows it, as its payload's `fields` say; what has a wrong form counts as absent. Raises PayloadError
-    for a chain of more than DEPTH: reading it would take a stack without end."""
+    for a chain of more than DEPTH, which would take a stack without end, and for more than WIDTH jobs after one."""
     after, batch = fields.get("after"), fields.get("batch")
     if depth >= DEPTH and (after or batch):
         raise PayloadError(f"after: more than {DEPTH} jobs one after the other")
+    if isinstance(after, list) and len(after) > WIDTH:
+        raise PayloadError(f"after: {len(after)} jobs, {WIDTH} at most")
     jobs = [_read(one, read, depth) for one in after] if isinstance(after, list) else []
     return replace(job, after=tuple(one for one in jobs if one is not None), batch=_member(batch, read, depth))
 

@@ -117,6 +117,14 @@ def test_a_payload_without_end_is_not_read() -> None:
         wire.decode(json.dumps(fields).encode(), "q")
 
 
+def test_more_jobs_than_one_step_puts_are_not_read() -> None:
+    """Redis would cut the connection each time at so many values, and the worker never be rid of it."""
+    many = [json.loads(wire.encode(MAIL))] * 501
+    with pytest.raises(PayloadError, match="501 jobs, 500 at most"):
+        wire.decode(json.dumps({"class": "t", "args": [], "id": "x", "after": many}).encode(), "q")
+    assert len(wire.decode(json.dumps({"class": "t", "args": [], "id": "x", "after": many[1:]}).encode(), "q").after) == 500
+
+
 def test_a_run_again_keeps_what_follows() -> None:
     payload = wire.encode(Job("j1", "t", "q", after=(MAIL,)))
     again = wire.rerun(payload, "q")
