@@ -1,6 +1,6 @@
 """Schedulers are killed at random, and so is Redis: each tick is one job in the end.
 
-    python -m tests.torture.ticks [--seconds 120] [--schedulers 10] [--seed 1] [--no-ids]
+    python -m tests.torture.ticks [--seconds 120] [--schedulers 10] [--seed 1] [--store redis|sqlite] [--no-ids]
 
 Each scheduler is a whole worker process with a spool of its own, as on a host of its own; none takes the ticks' jobs, so that
 they can be counted: what is in Redis when all spools are drained. `--no-ids` is the control: the jobs have ids that say nothing
@@ -19,14 +19,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
-from spoolq.job import Receipt, new_id
+from spoolq.job import Claim, Receipt, new_id
 from spoolq.periodic import Entries
+from tests.contract.hands import Hand
 from tests.faults.working import ROOT
 from tests.servers import Server
 from tests.torture.schedules import Process
@@ -97,23 +99,27 @@ class Hosts:
         )
 
 
-def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True) -> dict[str, Any]:
-    """One run; returns the figures, with the broken invariants under `broken`."""
+def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True, store: str = "redis") -> dict[str, Any]:
+    """One run; returns the figures, with the broken invariants under `broken`. On SQLite there is one file for all, and nothing
+    but the schedulers to kill."""
     rng = random.Random(seed)
     done: Counter[str] = Counter()
     began = time.time()
-    with (
-        tempfile.TemporaryDirectory(prefix="spoolq-torture-") as name,
-        Server(appendonly=True, appendfsync="always") as server,
-    ):
-        hosts = Hosts(Path(name), server.url, schedulers, ids)
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="spoolq-torture-"))
+        server = stack.enter_context(Server(appendonly=True, appendfsync="always")) if store == "redis" else None
+        url = f"sqlite:///{name}/jobs.db" if server is None else server.url
+        hosts = Hosts(Path(name), url, schedulers, ids)
         try:
-            eventually(lambda: _queued(server), within=60, what="a first tick")
+            with SpoolQ(url, spool=Path(name) / "none.db", spool_min_free=0) as q:
+                eventually(q.primary.depths, within=60, what="a first tick")
             until = time.monotonic() + seconds
             outage = time.monotonic() + seconds / 12
             while time.monotonic() < until:
                 pass_time(rng.uniform(0.2, 2.0))
-                if server.running and time.monotonic() >= outage:
+                if server is None:
+                    pass
+                elif server.running and time.monotonic() >= outage:
                     server.kill()
                     done["redis"] += 1
                     outage = time.monotonic() + seconds * rng.uniform(0.03, 0.1)
@@ -127,7 +133,7 @@ def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True) -> dic
                     victim.freeze(rng.uniform(0.1, 2.0))
                 else:
                     victim.again(how if victim.process.poll() is None else None)
-            if not server.running:
+            if server is not None and not server.running:
                 server.start()
             healed = time.time()
             pass_time(8.0)  # whoever is late by then never comes
@@ -139,9 +145,9 @@ def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True) -> dic
                 process.process.kill()
                 process.process.wait()
             hosts.errors.close()
-        before = sum(_queued(server).values())
-        waiting = sum(_drained(server.url, hosts.spool(slot)) for slot in range(schedulers))
-        found = _queued(server)
+        before = sum(_queued(url).values())
+        waiting = sum(_drained(url, hosts.spool(slot)) for slot in range(schedulers))
+        found = _queued(url)
         told = Counter((Path(name) / "told").read_text().split("\n")[:-1])
         errors = (Path(name) / "errors.log").read_text(errors="replace")
         broken = verdict(found, began, healed, last, ids)
@@ -178,16 +184,22 @@ def verdict(found: Counter[str], began: float, healed: float, last: float, ids: 
     return dict(zip(RULES, (missing, twice, strange), strict=True))
 
 
-def _queued(server: Server) -> Counter[str]:
-    """The ticks that are jobs in Redis, each with how many."""
-    with server.client() as control:
-        payloads = control.lrange(f"resque:queue:{QUEUE}", 0, -1)
-    return Counter(json.loads(payload)["args"][0] for payload in payloads)
+def _queued(url: str) -> Counter[str]:
+    """The ticks that are jobs in the primary, each with how many."""
+    with SpoolQ(url, spool="/nowhere/spool.db", spool_min_free=0) as q:
+        hand = Hand(q.primary, "counter", queues=(QUEUE,))
+        claims = list[Claim]()
+        while some := hand.claim(500):
+            claims += some
+        if claims:
+            q.primary.release(claims)
+        q.primary.unregister(hand.info)
+    return Counter(json.loads(claim.payload)["args"][0] for claim in claims)
 
 
 def _drained(url: str, path: Path) -> int:
     """Hand over what is in that spool. Returns what is left all the same."""
-    if not path.exists():
+    if not path.exists():  # as on SQLite
         return 0
     with SpoolQ(url, spool=path, spool_min_free=0, deadline=5.0) as q:
         drainer, spool = q.drainer(), q.spool
@@ -205,9 +217,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--schedulers", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--store", choices=["redis", "sqlite"], default="redis")
     parser.add_argument("--no-ids", action="store_true", help="the control")
     options = parser.parse_args()
-    figures = run(options.seconds, options.schedulers, options.seed, not options.no_ids)
+    figures = run(options.seconds, options.schedulers, options.seed, not options.no_ids, options.store)
     for name, value in figures.items():
         print(f"{name:<26} {value}")
     return 1 if figures["broken"] else 0
