@@ -124,10 +124,12 @@ class Load:
 
     def _too_few(self, sample: Sample) -> str:
         """Why more are needed, empty where they aren't."""
-        backlog = (sample.sight and sample.sight.backlog) or 0
-        if not backlog or self._busy < _FULL:
+        full, sight = self._lasts("full", self._busy >= _FULL, sample.at), sample.sight
+        if sight is None or not sight.backlog or self._busy < _FULL:
             return ""
-        oldest = (sample.sight and sample.sight.oldest) or 0.0
+        if sight.at < sample.at - full:  # what waited then may be what they run now
+            return ""
+        backlog, oldest = sight.backlog, sight.oldest or 0.0
         if (cost := self._cost) is None:
             return f"{_jobs(backlog)} while all are busy, and none has ended yet"
         clear = backlog * cost / sample.size  # were no more to come

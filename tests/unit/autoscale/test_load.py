@@ -184,6 +184,15 @@ def test_it_does_not_grow_on_what_was_seen_just_before_the_store_stopped_to_answ
         assert pool.policy.decide(Sample(at, 1, 1, 0.0 if step < 8 else 1.0, sight=sight), UP_TO_8).size == 1
 
 
+def test_what_waited_before_all_were_busy_may_be_what_they_run_now() -> None:
+    pool = Pool()
+    before = Sight(pool.at, "well", 1)
+    for step in range(12):
+        at = pool.at + step / 4
+        assert pool.policy.decide(Sample(at, 1, 1, 1.0, sight=before), UP_TO_8).size == 1
+    assert pool.policy.decide(Sample(at, 1, 1, 1.0, sight=Sight(at, "well", 1)), UP_TO_8).size == 2
+
+
 def test_blind_it_stays_as_large_as_it_is() -> None:
     assert Pool(size=5).goes(600, busy=0.0, seen=False).size == 5
     assert Pool(size=5).goes(600, busy=0.0, broker="away", backlog=None).size == 5
