@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from spoolq.autoscale.sample import Bounds, Sight
+from spoolq.autoscale.sample import Sight
 from spoolq.autoscale.words import Word, address, parse
 from spoolq.errors import ConfigError
 from spoolq.runtime import Folder
@@ -68,10 +68,19 @@ def decoded(text: bytes) -> State | None:
     """What `State.encoded` made; None for what can't be read, such as another version's."""
     try:
         found = json.loads(text)
-        known = {field.name: found[field.name] for field in fields(State)}
-        return State(**{**known, "queues": tuple(known["queues"])})
+        known = {field.name: _checked(found[field.name], str(field.type)) for field in fields(State)}
+        return State(**known)
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _checked(value: Any, kind: str) -> Any:
+    if kind == "tuple[str, ...]":
+        return tuple(_checked(each, "str") for each in value)
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    if isinstance(value, bool) or not isinstance(value, kinds[kind]):
+        raise TypeError(value)
+    return value
 
 
 class Board:
@@ -100,9 +109,10 @@ class Board:
         if text is None:
             return None, None
         try:
-            sight, said = json.loads(text)
-            return Sight(*sight), None if said is None else Word(_obeyed(said[0]), said[1])
-        except (ValueError, TypeError, ConfigError):
+            (at, broker, backlog, oldest, wait), said = json.loads(text)
+            sight = Sight(float(at), broker, backlog and int(backlog), oldest and float(oldest), wait and float(wait))
+            return sight, None if said is None else Word(parse(said[0]), float(said[1]))
+        except (ValueError, TypeError, AttributeError, ConfigError):
             return None, None
 
     def remove(self) -> None:
@@ -152,10 +162,6 @@ def document(state: State, heard: float | None) -> Mapping[str, Any]:
     """For JSON: with its address, and how many seconds ago it was heard of, None where another host tells of it."""
     shown = {name: value for name, value in asdict(state).items() if name != "at"}
     return {"address": state.address, **shown, "heard": heard}
-
-
-def _obeyed(text: str) -> Bounds | None:
-    return parse(text)
 
 
 def _write(folder: Folder, name: str, text: bytes) -> None:

@@ -121,14 +121,15 @@ class Sizer:
         staying = [one for one in members if not one.leaving]
         there = [one.seen for one in staying if one.seen is not None]
         late = [_late(seen, now) for seen in there]
+        running = [[run.slot for run in seen.running] for seen in there]
         self._count(members)
         return Sample(
             at=now,
             size=wanted,
             ready=len(there),
             leaving=len(members) - len(staying),
-            busy=sum(_busy(seen, lag or 0.0) for seen, lag in zip(there, late, strict=True)) / len(there) if there else 0.0,
-            working=sum(bool(seen.running) for seen in there),
+            busy=sum(map(_busy, there, running, late)) / len(there) if there else 0.0,
+            working=sum(map(bool, running)),
             ran=self._ended,
             threads=self.threads,
             lag=max((lag for lag in late if lag is not None), default=None),
@@ -176,17 +177,16 @@ class Sizer:
             self._mute = False
 
 
-def _busy(seen: Seen, lag: float) -> float:
+def _busy(seen: Seen, running: list[int], lag: float | None) -> float:
     """The share of what a process can run that is taken: of its threads, or of the room on its event loop, whichever is more.
     One whose loop comes late has no room, nor has one that gets all that it asks for: with jobs of microseconds its threads are
     hardly ever seen at work."""
     if seen.pulse.fed:
         return 1.0
     threads, slots = seen.info.threads, seen.slots
-    running = [one.slot for one in seen.running]
     in_threads = sum(slot < threads for slot in running)
     on_loop = len(running) - in_threads
-    if on_loop and lag > _BLOCKED:
+    if on_loop and (lag or 0.0) > _BLOCKED:
         return 1.0
     return max(in_threads / max(1, threads), on_loop / max(1, slots - threads))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from itertools import takewhile
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, mixed, onebox, pool, recovery, schedules, ticks, workers
+from tests.torture import handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, workers
 from tests.torture.check import Log, verdict
 
 
@@ -204,3 +205,14 @@ def test_what_breaks_a_rule_of_ticks_is_seen() -> None:
     found = [whole - Counter([second]), whole + Counter([second]), whole + Counter([other]), Counter[str]()]
     broken = [ticks.verdict(one, begin, begin + 60, begin + 65).values() for one in found]
     assert [list(map(len, one)) for one in broken] == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [89, 0, 0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_pool_follows_jobs_that_compute_up_and_down_and_each_runs_once(store: str, request: pytest.FixtureRequest) -> None:
+    if store == "redis":
+        request.getfixturevalue("_a_server")
+    figures = scaled.run(40, store, "1:3", cpu="none", idle="3s", cores=3.0)
+    assert (figures["lost"], figures["run once"], figures["exit"]) == (0, figures["jobs"], 0), figures
+    assert figures["most"] >= 2, figures["changes"]
+    assert ElementTree.fromstring(scaled.picture(figures)).tag.endswith("svg")

@@ -108,6 +108,22 @@ def test_without_an_async_task_there_is_no_loop(scene: Scene) -> None:
     assert scene.crew._coroutines._loop is None
 
 
+def test_how_late_the_loop_comes_is_known_while_a_task_blocks_it_and_afterwards(scene: Scene) -> None:
+    freed, begun = threading.Event(), threading.Event()
+
+    async def blocks() -> None:
+        begun.set()
+        freed.wait(60)
+
+    assert scene.crew.late == 0.0
+    scene.task("blocks", blocks)
+    scene.hand_out("blocks")
+    eventually(begun.is_set)
+    eventually(lambda: scene.crew.late > 0.2, what="a loop that is late")
+    freed.set()
+    eventually(lambda: scene.crew.late < 0.2, what="a loop that answers")
+
+
 def test_each_knows_its_own_job_also_in_the_tasks_that_it_begins(scene: Scene) -> None:
     seen: dict[int, set[str]] = {}
 

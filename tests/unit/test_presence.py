@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_a_living_worker_is_seen_with_what_it_runs_and_is_not_dead(folder, prese
         assert [(one.slot, one.token, one.struck) for one in seen.running] == [(1, "token-1", False), (2, "token-2", False)]
         assert [one.kill_at > 0 for one in seen.running] == [False, True]
         assert not seen.is_dead()
+
+
+def test_how_it_goes_is_told_beside(folder, presence):
+    with Seen(folder, "w1") as seen:
+        assert (seen.slots, seen.pulse) == (3, (0.0, 0.0, 0, False))
+        presence.begin(1, "token-1", None)
+        presence.beat(0)
+        before = time.monotonic()
+        presence.pulse(0.25, 1 << 40, True)
+        assert seen.pulse[1:] == (0.25, 1 << 40, True)
+        assert before <= seen.pulse.at <= time.monotonic()
+        assert [one.token for one in seen.running] == ["token-1"]
+        assert seen.kept(0) > 0
+        assert seen.kept(1) == 0
 
 
 def test_one_who_vanished_is_no_longer_there_and_one_who_abandoned_is_dead(folder, presence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from dataclasses import replace
@@ -91,7 +92,21 @@ def test_at_its_end_nothing_is_left(folder: Folder) -> None:
         assert os.listdir(opened) == []
 
 
-@pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b'{"key": 1}', b"\xff\x00", b"[[1,2],3]", b'[["a"],["0",1]]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"key": 1}',
+        b"\xff\x00",
+        b"[[1,2],3]",
+        b'[["a"],["0",1]]',
+        b'[["a","well",1,2,3],null]',
+        b'[[1,"well",1,2,3],[5,6]]',
+    ],
+)
 def test_what_cant_be_read_is_nothing(folder: Folder, text: bytes) -> None:
     assert decoded(text) is None
     Board(folder, "k1").show(STATE)
@@ -101,8 +116,13 @@ def test_what_cant_be_read_is_nothing(folder: Folder, text: bytes) -> None:
             os.write(file, text)
             os.close(file)
     assert Board(folder, "k1").shown() is None
-    Board(folder, "k1").told()
+    assert Board(folder, "k1").told() == (None, None)
     assert boards.states(folder, 100.0) == []
+
+
+@pytest.mark.parametrize("wrong", [{"at": "now"}, {"wanted": None}, {"wanted": True}, {"queues": [1]}, {"why": 5}, {"pid": 1.5}])
+def test_another_versions_words_are_nothing(wrong: dict[str, object]) -> None:
+    assert decoded(json.dumps({**json.loads(STATE.encoded()), **wrong}).encode()) is None
 
 
 def test_who_reads_while_it_is_written_gets_one_or_the_other(folder: Folder) -> None:
