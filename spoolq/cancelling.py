@@ -16,9 +16,8 @@ from typing import Literal
 
 from spoolq import chains, guards, tracking, wire
 from spoolq.errors import PayloadError, StoreUnavailable
-from spoolq.guards import releasing
 from spoolq.store.base import CANCELS, Spool, Store
-from spoolq.store.effects import NONE, Effects
+from spoolq.store.effects import Effects
 from spoolq.store.waiting import WaitingJob
 
 _PATIENCE = 3.0  # seconds for which a row in a drainer's hands is waited for: about as long as one put may take
@@ -121,7 +120,7 @@ class Canceller:
                     why = "the primary may have it and can't be asked: it is called back when it is handed over"
                     return Cancellation(id, "asked", f"{why} ({error})")
             counted = not row.in_doubt or refused
-            if spool.waiting_jobs.remove(row, self._effects(row) if counted else _freed(row.payload, row.queue)):
+            if spool.waiting_jobs.remove(row, self._effects(row) if counted else guards.freed(row.payload, row.queue)):
                 return Cancellation(id, "removed") if counted else self.from_primary(id, refused=False)
         if row is None or refused is None:
             return None
@@ -143,17 +142,8 @@ class Canceller:
 
 def cancelled(payload: bytes, queue: str, now: float) -> Effects:
     """What the removal of a cancelled job carries: it is counted, and its status says so."""
-    effects = Effects(counters=(("cancelled", 1),)) | tracking.over(payload, queue, "cancelled", now) | _freed(payload, queue)
+    effects = Effects(counters=(("cancelled", 1),)) | tracking.over(payload, queue, "cancelled", now)
+    effects |= guards.freed(payload, queue)
     with suppress(PayloadError):  # nobody can read what was to follow
-        job = wire.decode(payload, queue)
-        effects |= chains.following(job, "dropped", now) | releasing(job, job.unique)
+        effects |= chains.following(wire.decode(payload, queue), "dropped", now)
     return effects
-
-
-def _freed(payload: bytes, queue: str) -> Effects:
-    """What lets the next one in, where the job is unique."""
-    try:
-        job = wire.decode(payload, queue)
-    except PayloadError:
-        return NONE
-    return guards.releasing(job, job.unique)

@@ -95,6 +95,11 @@ def members(jobs: object, then: object, on: object) -> list[Job]:
         raise PayloadError(f"batch: {len(found)} jobs, {MOST} at most; have each job do more")
     if _depth(then) > DEPTH:
         raise PayloadError(f"batch: its callback has more than {DEPTH - 1} jobs after it; launch the rest from a task between")
+    if alone := next((job for job in found if job.unique is not None), None):
+        raise PayloadError(
+            f"batch: {alone.task} is a unique task: where an equal job waits, this one isn't queued, and the batch would never "
+            "be done; leave unique= out for it, or launch it apart"
+        )
     if taken := next((job for job in (*found, then) if job.batch is not None), None):
         raise PayloadError(f"batch: {taken.id} ({taken.task}) is in a batch already")
     _once([*(job.id for job in found), then.id], "batch")

@@ -318,7 +318,8 @@ def _acquired(messages: Sequence[Message]) -> Effects:
 
 def _effects(messages: Sequence[Message]) -> Effects:
     """What goes along with a chunk into the primary."""
-    return tracking.queued(messages, time.time()) | _acquired(messages)
+    effects = tracking.queued(messages, time.time())
+    return effects if messages[0].unique is None else effects | _acquired(messages)
 
 
 def _receipts(messages: Sequence[Message], route: Route, new: Sequence[bool]) -> list[Receipt]:

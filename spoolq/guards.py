@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from spoolq import wire
 from spoolq.errors import GuardHeld
 from spoolq.job import RERUN, Job, Message, Receipt, Route, Unique
 from spoolq.store.effects import NONE, Effects
@@ -26,6 +27,14 @@ def releasing(job: Job, unique: Unique | None) -> Effects:
     """What lets the next one in: of a job that says nothing of it itself, such as one that node-resque enqueued, its task's word
     holds, and node's lock."""
     return NONE if unique is None else Effects(release=((unique.key, PEER if job.unique is None else job.id),))
+
+
+def freed(payload: bytes, queue: str) -> Effects:
+    """What lets the next one in where a job that nobody has decoded yet goes, without having run. Never raises."""
+    if wire.unique_of(payload, queue) is None:
+        return NONE
+    job = wire.decode(payload, queue)
+    return releasing(job, job.unique)
 
 
 def renewing(job: Job, at: float, now: float) -> Effects:

@@ -120,6 +120,12 @@ class Lineup:
             return ""
         return ", paused: " + ("all queues" if EVERY_QUEUE in self.paused else ", ".join(sorted(self.paused)))
 
+    @property
+    def says_limited(self) -> str:
+        """Which are at a limit, to be added to a line; nothing where none is."""
+        limited = self.limited
+        return f", at a limit: {', '.join(sorted(limited))}" if limited else ""
+
     def behind_a_pause(self) -> int:
         """How many jobs are ready in queues that are paused. Raises StoreUnavailable."""
         if not self.paused:

@@ -263,6 +263,7 @@ class Worker(signals.Obeys):
     def _status(self) -> str:
         stores = [
             f"{one.name}: {len(one.working)} running, {one.count} held, {one.reach.state}{one.lineup.says_paused}"
+            f"{one.lineup.says_limited}"
             for one in self._consumers
         ]
         return f"worker {self.info.resque_id(0)}: {'; '.join(stores)}{', paused' if self._paused else ''}"

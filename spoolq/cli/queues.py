@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from spoolq import purging
 from spoolq.cli import facts
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
@@ -151,7 +152,7 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
     purged = 0
     for place in found:
         with place.asking():
-            purged += place.store.purge(queue)
+            purged += purging.purge(place.store, queue)
     _say(as_json, {"queue": queue, "dry_run": False, "purged": purged}, f"Deleted {jobs(purged)} of {clean(queue)}.")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from spoolq import Discard, SpoolQ
+from spoolq import Discard, SpoolQ, purging
+from spoolq.errors import PayloadError
 from spoolq.job import Receipt
 from spoolq.store.effects import Effects
 from spoolq.tasks import Task
@@ -224,6 +225,28 @@ def test_a_failed_job_that_an_operator_puts_back_is_nobodys_guard_and_frees_nobo
     assert ready(q) == 2
     work(q)
     assert q.primary.guards() == []
+
+
+def test_what_is_cancelled_or_purged_lets_the_next_one_in(q: SpoolQ) -> None:
+    note, _ = noting(q, unique="until_done")
+    plain = q.remote("note", "work")
+    first = note.enqueue(1)
+    assert q.cancel(first.id)
+    assert is_free(q, note, 1)
+    for n in range(2, 30):
+        assert is_free(q, note, n)
+        plain.enqueue(n)
+    later = note.enqueue_in(3600, 100)
+    assert purging.purge(q.primary, "work") == 1 + 2 * 28
+    assert [guard.holder for guard in q.primary.guards()] == [later.id], "what is scheduled stays, and so does its guard"
+    assert is_free(q, note, 5)
+
+
+def test_a_unique_job_is_no_member_of_a_batch(q: SpoolQ) -> None:
+    note, _ = noting(q, unique="until_done")
+    with pytest.raises(PayloadError, match="note is a unique task"):
+        q.batch([note.job(1)], note.job(2))
+    assert ready(q) == 0
 
 
 def test_the_guard_of_a_killed_worker_is_kept_until_its_job_is_done(either: Place) -> None:
