@@ -27,6 +27,7 @@ PAUSED = "periodic-paused"
 _NOTE = "periodic:"
 _PATIENCE = (3.0, 5.0)  # seconds that who doesn't lead leaves to who does
 _PAUSE = 1.0
+_DAY = 86_400.0
 _COPY = 60.0  # seconds after which a pause is known here, for an outage
 
 
@@ -130,13 +131,14 @@ class Ticker:
 
     def _tick_away(self) -> None:
         """Without the primary: every host enqueues all that it doesn't know to be enqueued, in the end into its spool. The first
-        hand-over of each id makes it a job, the others are copies."""
+        hand-over of each id makes it a job, the others are copies. A host that was suspended, for longer than ids are remembered
+        maybe, leaves what is older than a day to the primary's note."""
         now = self._now()
         paused = self._paused_by_the_copy()
         for entry in self._entries:
             known = self._known.get(entry.name)
             since = self._since_before(entry) if known is None else known.last
-            ticks = due(entry, since if since <= now + LATE else now - LATE, now)
+            ticks = due(entry, max(since, now - _DAY) if since <= now + LATE else now - LATE, now)
             if ticks and (entry.name in paused or self._enqueue(entry, ticks)):
                 self._know(entry, float(ticks[-1]))
 

@@ -263,6 +263,21 @@ def test_a_pause_is_known_before_an_outage_also_where_nothing_was_due_since(scen
     assert scene.made == []
 
 
+def test_a_host_that_wakes_in_an_outage_spools_nothing_that_others_may_have_enqueued_too_long_ago(scene: Scene) -> None:
+    """Which the primary may have forgotten: it would be a job once more."""
+    entry = scene.entry(3600, "all")
+    store = Shaky(scene.leader())
+    asleep = scene.ticker(entry, store=store, submit=scene.spooled)
+    asleep.turn()
+    store.away = True
+    scene.clock.later(8 * 86_400)
+    asleep.turn()
+    assert len(scene.made) == 24
+    store.away = False
+    asleep.turn()
+    assert len(set(scene.made)) == 8 * 24, "the primary's note is of when nobody ran"
+
+
 def test_who_starts_in_an_outage_takes_the_ticks_of_the_last_five_minutes_and_knows_what_is_paused(scene: Scene) -> None:
     running, quiet = scene.entry(), scene.entry(name="quiet")
     store = Shaky(scene.leader())
