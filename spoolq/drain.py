@@ -140,7 +140,8 @@ class Drainer:
         except StoreUnavailable as error:
             return self._refused(error)
         not_after = self._primary.now() + self._timeout
-        handoffs = [_read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), MAX_BYTES, not_after)]
+        size = int(min(MAX_BYTES, self._room.left))
+        handoffs = [_read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), size, not_after)]
         if not handoffs:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle

@@ -97,6 +97,11 @@ class Room:
         left = limit * (1 - self._part) - used
         self.full, self._left = left <= 0, left / 2
 
+    @property
+    def left(self) -> float:
+        """Bytes that may be put before the next look."""
+        return self._left
+
     def put(self, size: int) -> None:
         """So many bytes were put."""
         self._left -= size

@@ -45,7 +45,8 @@ def test_a_nearly_full_server_is_not_filled_up_and_live_traffic_has_room(fresh_s
             assert isinstance(done.error, StoreFull)
             assert done.error.reason == "headroom"
             assert 0 < done.moved < 400
-            assert used(fresh_server) < limit * 0.97
+            # what it read a batch into is let go of after two seconds
+            eventually(lambda: used(fresh_server) < limit * 0.97, what="memory for others")
             eventually(lambda: q.remote("t", "live").enqueue("y" * 50_000).route == "primary")
             control.config_set("maxmemory", 0)
         drain(q)

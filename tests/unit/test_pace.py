@@ -119,6 +119,7 @@ def test_room_is_kept_for_live_traffic() -> None:
 def test_the_memory_is_looked_at_again_when_half_of_what_was_left_has_been_put() -> None:
     room = Room(part=0.1, every=1.0)
     room.seen(500, 1000, 0.0)
+    assert room.left == 200
     room.put(199)
     assert not room.due(0.1)
     room.put(1)
