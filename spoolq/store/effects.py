@@ -37,7 +37,7 @@ class Effects:
     counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
               number, or at its end) is left as it is; the rest of the step happens
     countdown a member that was counted already is not counted again. In a spool, where others of them may be counted in the
-              primary, each waits there to be handed over too, until the last one is counted in the spool itself
+              primary, each waits to be told to it as well: `then` is put here only where all were counted here and none was told
     """
 
     put: tuple[Message, ...] = ()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -89,19 +93,29 @@ def test_told_twice_it_counts_once(spool: Spool, local: Hand, store: Store) -> N
     assert claimable(store, "after") == ["then"]
 
 
-def test_what_was_told_before_the_rest_ended_here_completes_nothing_there(spool: Spool, local: Hand, store: Store) -> None:
-    """The outage came back: the drainer told of one, and all the others ended here."""
+@pytest.mark.parametrize("how", ["told", "perhaps told", "held by a drainer", "surely not told"])
+def test_where_the_primary_may_have_been_told_of_one_the_callback_is_its_own(
+    spool: Spool, local: Hand, store: Store, how: str
+) -> None:
+    """Or it could put a second one when a member that failed is run again there."""
     spool.spool([message("m1")])
     end_here(spool, local.claim(), 3)
-    hand_over(spool, store)
+    held: list[Handoff] = []
+    if how == "told":
+        hand_over(spool, store)
+    else:
+        held = spool.take(DRAINER, 10, 1 << 20, store.now() + 5.0)
+    if how.endswith("told"):
+        spool.give_back(held, applied="maybe" if how.startswith("perhaps") else "no")
     spool.spool([message(id) for id in ("m2", "m3")])
-    end_here(spool, local.claim(1), 3)
-    held = spool.take(DRAINER, 10, 1 << 20, store.now() + 5.0)  # a drainer has the rest in hand
-    assert ids([one.claim for one in held if one.message.queue == "q"]) == ["m3"]
-    spool.give_back(held, applied="no")
     end_here(spool, local.claim(), 3)
-    assert claimable(spool, "after") == ["then"]
+    own = how == "surely not told"
+    assert claimable(spool, "after") == ["then"] * own
+    spool.give_back(held if how.startswith("held") else [], applied="no")
     hand_over(spool, store)
+    assert claimable(store, "after") == ["then"]
+    store.put([], member("m1", 3))  # it runs again
+    store.put([], member("m3", 3))
     assert claimable(store, "after") == ["then"]
     assert spool.waiting() == 0
 
@@ -118,3 +132,36 @@ def test_a_file_that_is_no_spool_tells_nobody(spool: Spool, store: Store) -> Non
     store.put([], member("m1", 2))
     assert store.queues() == []
     assert claimable(store, "spoolq:relay") == []
+
+
+def test_in_a_spool_that_keeps_order_nobody_waits_behind_what_is_told(tmp_path: Path, store: Store) -> None:
+    from spoolq.store.sqlite import SQLiteStore
+
+    with closing(SQLiteStore(tmp_path / "ordered.db", role="spool", ordered=True)) as spool:
+        local = Hand(spool, "local")
+        spool.spool([message(id) for id in ("m1", "m2", "m3", "m4")])
+        for _ in range(2):
+            end_here(spool, local.claim(), 4)
+        assert not spool.holds(["after"])
+        hand_over(spool, store)
+        assert spool.waiting() == 0
+        end_here(store, Hand(store, "w").claim(), 4)  # type: ignore[arg-type]  # a store as well
+        assert claimable(store, "after") == ["then"]
+
+
+def test_of_many_who_end_the_last_ones_at_once_one_is_the_last(open_store: Callable[[], Store]) -> None:
+    stores = [open_store() for _ in range(4)]
+    stores[0].put([message(f"m{n}") for n in range(40)])
+    hands = [Hand(one, f"w{n}") for n, one in enumerate(stores)]
+    claims = [hand.claim(10) for hand in hands]
+    ready = threading.Barrier(len(hands))
+
+    def end(store: Store, mine: Sequence[Claim]) -> None:
+        ready.wait(30)
+        for claim in mine:
+            store.ack([claim], member(id_of(claim), 40))
+
+    with ThreadPoolExecutor() as threads:
+        for ended in [threads.submit(end, hand.store, mine) for hand, mine in zip(hands, claims, strict=True)]:
+            ended.result(60)
+    assert claimable(stores[0], "after") == ["then"]

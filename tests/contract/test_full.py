@@ -9,7 +9,7 @@ import pytest
 from spoolq.errors import StoreFull
 from spoolq.job import Claim
 from spoolq.store.base import Store
-from spoolq.store.effects import Effects
+from spoolq.store.effects import Countdown, Effects
 from tests.contract.backends import PATIENT
 from tests.contract.hands import SHORT, Hand, claimable, failure, ids, message, messages, worker
 from tests.servers import Server
@@ -135,3 +135,23 @@ def test_effects_of_settling_on_a_full_store_are_applied_or_refused_whole(store:
     assert hand.holds() == (0 if applied else 1)
     assert ("next" in claimable(store)) is applied
     assert store.counters().get("done", 0) == int(applied)
+
+
+def test_the_last_of_a_batch_on_a_full_store_puts_what_comes_then_or_is_not_settled(store: Store, fresh_server: Server) -> None:
+    def done(id: str) -> Effects:
+        return Effects(countdown=(Countdown("b", id, 2, message("then", "after", given=True), 60.0),))
+
+    store.put(messages("a", "b"))
+    hand = Hand(store)
+    claims = hand.claim()
+    store.ack(claims[:1], done("a"))
+    with fresh_server.full():
+        try:
+            store.ack(claims[1:], done("b"))
+            applied = True
+        except StoreFull:
+            applied = False
+    assert (hand.holds(), claimable(store, "after")) == ((0, ["then"]) if applied else (1, []))
+    if not applied:
+        store.ack(claims[1:], done("b"))
+    assert claimable(store, "after") == ["then"]

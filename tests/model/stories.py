@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import adopt, batch, calls, fail_over, fifo, hand_off, horizon, settle, transfer
+from tests.model import adopt, batch, calls, count_down, fail_over, fifo, hand_off, horizon, settle, transfer
 from tests.model.explore import Story
 
 STORIES: tuple[Story, ...] = (
@@ -12,6 +12,7 @@ STORIES: tuple[Story, ...] = (
     fifo.STORY,
     calls.STORY,
     settle.STORY,
+    count_down.STORY,
     fail_over.STORY,
     adopt.STORY,
     transfer.STORY,

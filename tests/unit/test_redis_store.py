@@ -15,8 +15,8 @@ from spoolq import wire
 from spoolq.errors import ConfigError, PayloadError, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Job, Message
 from spoolq.store.base import WorkerInfo, Working
-from spoolq.store.effects import Effects
-from spoolq.store.redis import RedisStore
+from spoolq.store.effects import NONE, Countdown, Effects
+from spoolq.store.redis import RedisStore, encoding
 from spoolq.store.redis.scripts import script
 from spoolq.store.redis.transport import Injected
 from tests.proxy import Proxy
@@ -139,7 +139,7 @@ def test_a_marker_is_freed_once_its_time_is_past(store: RedisStore, control: Con
 def test_the_script_compares_the_time_itself(store: RedisStore, control: Control) -> None:
     """Our idea of Redis's clock may be wrong; then the marker stays."""
     store.put([message("a")], hold=True)
-    args = (b"5000000000.0", *[b"0"] * 7, b"1", b"a", b"%f" % (time.time() + 60))
+    args = (b"5000000000.0", b"0", *encoding.effects(NONE, resque_delayed=False), b"1", b"a", b"%f" % (time.time() + 60))
     control.eval(script("put_many").text, 1, "resque:spoolq:markers", *args)
     assert control.zcard("resque:spoolq:markers") == 1
 
@@ -215,6 +215,29 @@ def test_the_counters_of_a_step_that_is_taken_back_are_too(store: RedisStore, co
         assert not caught.value.maybe_applied
         assert keys(control) == {"resque:stat:n", "resque:stat:old", "resque:spoolq:guard:lock"}
         assert (control.get("resque:stat:n"), control.get("resque:stat:old")) == ("abc", "40")
+
+
+def test_the_countdowns_of_a_step_that_is_taken_back_are_too(store: RedisStore, control: Control) -> None:
+    """Also those that were over with it, however many members they had."""
+
+    def counted(key: str, size: int, *members: str, queue: str = "after") -> tuple[Countdown, ...]:
+        then = Message(f"then-{key}", queue, b"{}", given=True)
+        return tuple(Countdown(key, member, size, then, 60.0) for member in members)
+
+    control.set("resque:queue:broken", "no list")
+    store.put([], Effects(countdown=counted("b", 301, *(f"m{n}" for n in range(300)))))
+    store.put([], Effects(countdown=counted("c", 3, "x")))
+    step = counted("b", 301, "last") + counted("c", 3, "y") + counted("d", 1, "m", queue="broken")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="wrongtype"):
+            store.put([], Effects(countdown=step))
+        assert control.scard("resque:spoolq:batch:b") == 300
+        assert control.ttl("resque:spoolq:batch:b") > 0
+        assert control.smembers("resque:spoolq:batch:c") == {"x"}
+        assert control.keys("resque:queue:after") == control.keys("resque:spoolq:batch:d") == []
+    store.put([], Effects(countdown=step[:2]))
+    assert control.llen("resque:queue:after") == 1
+    assert control.keys("resque:spoolq:batch:*") == ["resque:spoolq:batch:c"]
 
 
 def test_a_full_server_still_refuses_a_put_of_a_counter(fresh_server: Server) -> None:

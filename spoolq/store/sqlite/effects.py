@@ -66,15 +66,17 @@ def apply(session: Session, prepared: Prepared, new: Sequence[bool] = ()) -> Non
 
 
 def _count_down(session: Session, one: Countdown, then: Row, relayed: Row) -> None:
-    start, end = f"batch\t{one.key}\t", f"batch\t{one.key}\n"
-    if not session.execute(SQL["add_value"], (start + one.member, b"", session.now + micros(one.ttl), session.now)).rowcount:
+    counted, rows = (f"batch\t{one.key}\t", f"batch\t{one.key}\n"), (f"\t{one.key}\t", f"\t{one.key}\n")
+    if not session.execute(SQL["add_value"], (counted[0] + one.member, b"", session.now + micros(one.ttl), session.now)).rowcount:
         return
-    if session.scalar(SQL["count_values"], (start, end, session.now)) >= one.size:
+    spool = session.settings.role == "spool"
+    full = session.scalar(SQL["count_values"], (*counted, session.now)) >= one.size
+    # where the primary was perhaps told of one, the callback is its own to put, whatever runs again there
+    if full and (not spool or session.scalar(SQL["count_untold"], rows) >= one.size - 1):
         insert(session, [then], remembered=False)
-        session.execute(SQL["delete_values"], (start, end))
-        # the primary has counted fewer than all of them, and this last one it will never hear of
-        session.execute(SQL["delete_relayed"], (f"\t{one.key}\t", f"\t{one.key}\n"))
-    elif session.settings.role == "spool":
+        session.execute(SQL["delete_values"], counted)
+        session.execute(SQL["delete_relayed"], rows)
+    elif spool:
         insert(session, [relayed], remembered=False)
 
 

@@ -26,9 +26,12 @@ SELECT count(*) FROM vals WHERE key > ?1 AND key < ?2 AND until > ?3;
 -- name: delete_values
 DELETE FROM vals WHERE key > ?1 AND key < ?2;
 
+-- name: count_untold
+-- a drainer's claim puts a row in doubt, and what may have arrived stays so
+SELECT count(*) FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 0;
+
 -- name: delete_relayed
--- those that a drainer has in hand it may send: they are too few to complete anything
-DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state IN ('r', 's');
+DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 0;
 
 -- name: count
 INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
