@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -188,3 +189,36 @@ def test_enqueue_at_and_in_of_spoolq_for_node_are_seen_deleted_and_run_by_it(res
     said = resque.wait_for("success", 2)
     assert sorted(event["job"]["args"][0] for event in said) == ["at", "in"]
     assert all(event["job"]["args"][1:] == EVERYTHING for event in said)
+
+
+def test_delayed_jobs_of_node_are_listed_and_cancelled_by_spoolq(resque: Resque, open_app: Open, server: Server) -> None:
+    """And those of spoolq in node's keys; what is left node still knows, and both agree on what is gone."""
+    from click.testing import CliRunner
+
+    from spoolq.cli import main
+
+    due = int(time.time() + 3600)
+    resque.queue("enqueueAt", due * 1000, "mail", "SendMail", ["gone", *EVERYTHING])
+    resque.queue("enqueueAt", (due + 1) * 1000, "mail", "SendMail", ["gone", *EVERYTHING])
+    resque.queue("enqueueAt", (due + 2) * 1000, "low", "SendMail", ["left"])
+    open_app(delayed="resque", wire="resque").remote("SendMail", "mail").enqueue_at(due + 3, "ours")
+
+    def jobs(*args: str) -> Any:
+        done = CliRunner().invoke(main, ["jobs", *args, "--json", "--in", "primary", "--url", server.url])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    listed = jobs("list", "--scheduled")["jobs"]
+    assert [(job["queue"], job["arguments"].split('"')[1]) for job in listed] == [
+        ("mail", "gone"),
+        ("mail", "gone"),
+        ("low", "left"),
+        ("mail", "ours"),
+    ]
+    assert len(jobs("list", "mail", "--scheduled")["jobs"]) == 3
+    arguments = json.dumps(["gone", *EVERYTHING])
+    done = CliRunner().invoke(main, ["jobs", "cancel", "--task", "SendMail", "--args", arguments, "--json", "--url", server.url])
+    assert json.loads(done.stdout)["cancelled"] == 2, done.output
+    assert resque.queue("scheduledAt", "mail", "SendMail", ["gone", *EVERYTHING]) == []
+    assert sorted(resque.queue("timestamps")) == [(due + 2) * 1000, (due + 3) * 1000]
+    assert resque.queue("scheduledAt", "low", "SendMail", ["left"]) == [due + 2]
