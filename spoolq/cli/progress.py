@@ -29,6 +29,7 @@ def facts(event: str, done: Drained, left: int, rate: float, at: float) -> dict[
         "already_there": done.already_there,
         "expired": done.expired,
         "unique": done.unique,
+        "cancelled": done.cancelled,
         "quarantined": done.quarantined,
         "left": left,
         "rate": round(rate, 1),
@@ -101,6 +102,8 @@ class Progress:
             parts.append(f"{done.expired:,} had expired and were dropped")
         if done.unique:
             parts.append(f"{done.unique:,} were unique, had an equal one in Redis, and were dropped")
+        if done.cancelled:
+            parts.append(f"{done.cancelled:,} had been cancelled")
         if done.quarantined:
             parts.append(f"{done.quarantined:,} were set aside")
         click.echo(f"{'; '.join(parts)}; {left:,} left.")
