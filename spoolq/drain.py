@@ -31,8 +31,9 @@ _ROW = 200  # about what a row takes in the primary beside its payload, in bytes
 
 @dataclass
 class Drained:
-    """What a drainer has done so far: rows by their end; `unique` were dropped, since an equal job was there, `cancelled` called back. `error` is why it
-    can't go on now, None when it can; `left` how many rows waited when `run_once` ended, 0 once it has seen the spool empty."""
+    """What a drainer has done so far: rows by their end; `unique` were dropped, since an equal job was there,
+    `cancelled` called back. `error` is why it can't go on now, None when it can; `left` how many rows waited when `run_once`
+    ended, 0 once it has seen the spool empty."""
 
     moved: int = 0
     already_there: int = 0

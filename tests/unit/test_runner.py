@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import spoolq
-from spoolq import wire
+from spoolq import tracking, wire
 from spoolq.errors import Discard, Retry, WorkerDied
-from spoolq.job import Attempt, Claim
+from spoolq.job import Attempt, Claim, Job
+from spoolq.reporter import Reporter
 from spoolq.retry import RetryPolicy
-from spoolq.runner import Done, Failed, Outcome, Pending, RetryLater, Runner, current
+from spoolq.runner import PROCESSED, Current, Done, Failed, Outcome, Pending, RetryLater, Runner, current
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job
@@ -349,3 +350,124 @@ def test_what_a_dead_worker_had_begun_without_dying_of_it_runs_again_at_once_kno
     runner(lambda *args: seen.append(current())).run(claim(outcome.payload))
     assert [one.fresh for one in seen] == [False]
     assert runner().interrupted(claim(b"no job")) is None
+
+
+# what is remembered of a job, and its being called back
+
+
+class Reporting(Reporter):
+    """Without a thread; `asks` is what the store says when it is asked whether a job is to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.asks: list[str] = []
+        self.wanted = False
+
+    def wake(self) -> None:
+        pass
+
+    def asked(self, id: str) -> bool:
+        self.asks.append(id)
+        return self.wanted
+
+
+TRACK: dict[str, Any] = {"track": 60.0, "result": True}
+
+
+def reporting(function: Callable[..., Any], **policy: Any) -> tuple[Runner, Reporting]:
+    one = runner(function, **policy)
+    one.reporter = reporter = Reporting()
+    return one, reporter
+
+
+def said(outcome: Outcome | Pending) -> str:
+    """The status that the outcome's effects leave."""
+    assert not isinstance(outcome, Pending)
+    kept = {key: value for key, value, ttl in outcome.effects.values if ttl}
+    return tracking.read([kept.get(key) for key in tracking.keys("j1")])
+
+
+def counted(outcome: Outcome | Pending) -> str:
+    assert isinstance(outcome, Done), outcome
+    return outcome.counter
+
+
+def test_a_tracked_job_says_how_it_ended_in_the_step_that_settles_it() -> None:
+    assert said(runner(lambda: 7).run(claim(**TRACK))) == "done"
+    assert said(runner(raising(ValueError("no")), retries=0).run(claim(**TRACK))) == "failed"
+    assert said(runner(raising(ValueError("no")), retries=1).run(claim(**TRACK))) == "retrying"
+    assert said(runner(raising(Discard())).run(claim(**TRACK))) == "discarded"
+    assert said(runner().run(claim(expires_at=NOW - 1, **TRACK))) == "expired"
+    assert said(runner(lambda: 7).died(claim(**TRACK))) == "retrying"
+    assert said(runner(lambda: 7).died(claim(crashes=2, **TRACK))) == "failed"
+
+
+def test_a_job_that_is_not_tracked_says_nothing_and_its_store_is_not_asked() -> None:
+    one, reporter = reporting(lambda: 7)
+    assert one.run(claim()) is PROCESSED
+    assert reporter.asks == []
+
+
+def test_the_result_of_what_was_awaited_is_kept() -> None:
+    async def task() -> int:
+        return 7
+
+    one, reporter = reporting(task)
+    pending = one.run(claim(**TRACK))
+    assert isinstance(pending, Pending)
+    assert pending.run in reporter._runs
+    pending.close()
+    outcome = one.finish(pending, None, 0, 0.1, 7)
+    values = {key: value for key, value, _ in outcome.effects.values}
+    assert tracking.outcome("j1", [None, values["job:j1"], None]) == 7
+    assert not reporter._runs
+
+
+def test_a_tracked_job_that_was_cancelled_on_its_way_is_not_begun() -> None:
+    ran: list[Any] = []
+    one, reporter = reporting(ran.append)
+    reporter.wanted = True
+    outcome = one.run(claim(args=(1,), **TRACK))
+    assert (counted(outcome), said(outcome), ran) == ("cancelled", "cancelled", [])
+    assert not reporter._runs
+
+
+@pytest.mark.parametrize("ends", ["returns", "discards", "raises"])
+def test_a_job_that_was_asked_to_stop_and_knows_it_is_cancelled_however_it_ends(ends: str) -> None:
+    def task() -> None:
+        job = spoolq.current_job()
+        assert job is not None
+        assert not job.cancelled
+        [run] = reporter._runs
+        run.asked = True
+        assert job.cancelled
+        if ends != "returns":
+            raise Discard if ends == "discards" else ValueError("no")
+
+    one, reporter = reporting(task)
+    assert counted(one.run(claim())) == "cancelled"
+
+
+def test_a_job_that_never_looked_is_done() -> None:
+    def task() -> int:
+        [run] = reporter._runs
+        run.asked = True
+        return 7
+
+    one, reporter = reporting(task)
+    assert said(one.run(claim(**TRACK))) == "done"
+
+
+def test_one_that_fails_and_is_wanted_no_more_is_not_tried_again() -> None:
+    one, reporter = reporting(raising(ValueError("no")), retries=3)
+    assert isinstance(one.run(claim()), RetryLater)
+    reporter.wanted = True
+    assert counted(one.run(claim())) == "cancelled"
+    assert counted(one.died(claim())) == "cancelled"
+    assert reporter.asks == ["j1", "j1", "j1"]
+
+
+def test_outside_of_a_worker_progress_says_nothing() -> None:
+    current = Current(Job("j1", "t", "q", ()), "primary")
+    current.progress(0.5, "half")
+    assert not current.cancelled
