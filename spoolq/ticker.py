@@ -6,29 +6,25 @@ the others the trouble, the note of the last tick only says where to begin.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from spoolq import stamps
 from spoolq.errors import ConfigError, SpoolqError, StoreUnavailable
 from spoolq.job import Job
+from spoolq.pauses import Pauses
 from spoolq.periodic import LATE, Entry, due
 from spoolq.store.base import Store
 
 log = logging.getLogger("spoolq.ticker")
 
-PAUSED = "periodic-paused"
-"""The key in a store's meta under which the pauses are: a JSON object of names, and since when in epoch seconds."""
-
 _NOTE = "periodic:"
 _PATIENCE = (3.0, 5.0)  # seconds that who doesn't lead leaves to who does
 _PAUSE = 1.0
 _DAY = 86_400.0
-_COPY = 60.0  # seconds after which a pause is known here, for an outage
 
 
 class Ticker:
@@ -55,8 +51,7 @@ class Ticker:
         self._known: dict[str, _Known] = {}
         self._last: dict[str, float] = {}  # of each entry, also while what is known is to be looked at again
         self._away = False
-        self._pauses: str | None = None
-        self._copied, self._copy_at = False, float("-inf")
+        self._pauses = Pauses(store, spool)
         self._told: set[str] = set()  # whom the spool knows
         self._failing: set[str] = set()
         self._began = self._now()
@@ -66,10 +61,7 @@ class Ticker:
     def turn(self) -> float:
         """Enqueue what is due. Returns the seconds to the next turn."""
         now = self._now()
-        if self._spool is not None and not 0 <= now - self._copy_at < _COPY:
-            self._copy_at = now  # one that is rarely due must know of its pause as well
-            with suppress(StoreUnavailable):
-                self._paused()
+        self._pauses.look(now)  # one that is rarely due must know of its pause as well, before an outage
         if self._away or any(self._waits(entry, now) for entry in self._entries):
             try:
                 leads = self._store.leads()
@@ -96,7 +88,7 @@ class Ticker:
             known = self._known.get(entry.name)
             if self._waits(entry, now) and (known is None or known.last > now + LATE or known.next + patience <= now):
                 waiting.append(entry)
-        paused = self._paused() if waiting else ()
+        paused = self._pauses.ask() if waiting else ()
         for entry in waiting:
             key = _NOTE + entry.name
             note = self._store.meta(key)
@@ -134,7 +126,7 @@ class Ticker:
         hand-over of each id makes it a job, the others are copies. A host that was suspended, for longer than ids are remembered
         maybe, leaves what is older than a day to the primary's note."""
         now = self._now()
-        paused = self._paused_by_the_copy()
+        paused = self._pauses.known()
         for entry in self._entries:
             known = self._known.get(entry.name)
             since = self._since_before(entry) if known is None else known.last
@@ -171,22 +163,6 @@ class Ticker:
         self._failing.discard(entry.name)
         return True
 
-    def _paused(self) -> Collection[str]:
-        found = self._store.meta(PAUSED)
-        if self._spool is not None and not (self._copied and found == self._pauses):
-            with suppress(StoreUnavailable, ConfigError):
-                if self._spool.meta(PAUSED) != found:
-                    self._spool.set_meta(PAUSED, found)
-                self._copied = True
-        self._pauses = found
-        return _names(found)
-
-    def _paused_by_the_copy(self) -> Collection[str]:
-        if self._spool is not None and not self._copied:
-            with suppress(StoreUnavailable, ConfigError):
-                self._pauses = self._spool.meta(PAUSED)
-        return _names(self._pauses)
-
 
 class _Known(NamedTuple):
     """What is known of an entry: the last tick that was enqueued, and the one after it."""
@@ -199,40 +175,3 @@ def last(store: Store, entry: Entry) -> float | None:
     """The last tick that was enqueued, None where there was none."""
     noted = stamps.epoch(store.meta(_NOTE + entry.name))
     return noted if noted and entry.following(1, noted - 1)[0] == noted else None  # a new entry's note is of when it was seen
-
-
-def paused(store: Store) -> Mapping[str, float]:
-    """The schedules that are paused, and since when (epoch seconds)."""
-    return _names(store.meta(PAUSED))
-
-
-def pause(store: Store, name: str, at: float) -> bool:
-    """Let its ticks pass without a job, until `resume`. Returns False when it was paused already."""
-    return _change(store, name, at)
-
-
-def resume(store: Store, name: str) -> bool:
-    """Go on with the next tick. Returns False when it wasn't paused."""
-    return _change(store, name, None)
-
-
-def _change(store: Store, name: str, at: float | None) -> bool:
-    while True:
-        found = store.meta(PAUSED)
-        names = dict(_names(found))
-        if (name in names) == (at is not None):
-            return False
-        if at is None:
-            del names[name]
-        else:
-            names[name] = at
-        if store.set_meta(PAUSED, json.dumps(names) if names else None, expected=found):
-            return True
-
-
-def _names(text: str | None) -> Mapping[str, float]:
-    try:
-        found = json.loads(text or "{}")
-        return {str(name): float(at) for name, at in found.items()}
-    except (ValueError, TypeError, AttributeError):  # somebody else's hand was in it
-        return {}

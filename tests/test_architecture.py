@@ -29,7 +29,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "alarm checks",
     "store.sqlite store.redis",  # 4
     "client results cancelling purging",  # 5
-    "periodic",
+    "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",
     "gate",
     "runner forward limits schedules",

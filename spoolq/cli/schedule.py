@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from spoolq import ticker
+from spoolq import pauses, ticker
 from spoolq.cli.away import asking_primary
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, there
@@ -45,7 +45,7 @@ def list_(given: Given, as_json: bool) -> None:
         with asking_primary(q):
             if path is None or there(path):  # looking must not make one
                 state = _State(
-                    ticker.paused(q.primary), {entry.name: ticker.last(q.primary, entry) for entry in q.entries.values()}
+                    pauses.paused(q.primary), {entry.name: ticker.last(q.primary, entry) for entry in q.entries.values()}
                 )
     except Fault as error:
         fault = error
@@ -109,11 +109,11 @@ def _set(given: Given, name: str, as_json: bool, *, paused: bool) -> None:
     q = _opened(given)
     with asking_primary(q):
         if paused:
-            changed = ticker.pause(q.primary, _entry(q, name).name, time.time())
+            changed = pauses.pause(q.primary, _entry(q, name).name, time.time())
         else:
-            if name not in ticker.paused(q.primary):  # one that is paused may be declared no more
+            if name not in pauses.paused(q.primary):  # one that is paused may be declared no more
                 _entry(q, name)
-            changed = ticker.resume(q.primary, name)
+            changed = pauses.resume(q.primary, name)
     if as_json:
         emit({"schedule": name, "paused": paused, "changed": changed})
     elif changed:

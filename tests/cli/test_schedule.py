@@ -84,10 +84,10 @@ def test_pause_and_resume(run: Run) -> None:
 
 
 def test_one_that_is_declared_no_more_is_resumed_all_the_same(run: Run) -> None:
-    from spoolq import ticker
+    from spoolq import pauses
 
     with SpoolQ(URL) as q:
-        ticker.pause(q.primary, "old", 1.0)
+        pauses.pause(q.primary, "old", 1.0)
     assert run("schedule", "resume", "old", *APP).out == "Resumed old.\n"
 
 

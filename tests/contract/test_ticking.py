@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import ticker, wire
+from spoolq import pauses, ticker, wire
 from spoolq.errors import ConfigError, NotStored, StoreUnavailable
 from spoolq.job import Job
 from spoolq.periodic import LATE, Entry, Missed, timing
@@ -254,7 +254,7 @@ def test_a_pause_is_known_before_an_outage_also_where_nothing_was_due_since(scen
     store = Shaky(scene.leader())
     one = scene.ticker(scene.entry(86_400), store=store, submit=scene.spooled)
     one.turn()
-    assert ticker.pause(scene.store, "e", START)
+    assert pauses.pause(scene.store, "e", START)
     scene.clock.later(70)
     one.turn()
     store.away = True
@@ -281,7 +281,7 @@ def test_a_host_that_wakes_in_an_outage_spools_nothing_that_others_may_have_enqu
 def test_who_starts_in_an_outage_takes_the_ticks_of_the_last_five_minutes_and_knows_what_is_paused(scene: Scene) -> None:
     running, quiet = scene.entry(), scene.entry(name="quiet")
     store = Shaky(scene.leader())
-    assert ticker.pause(scene.store, "quiet", START)
+    assert pauses.pause(scene.store, "quiet", START)
     scene.ticker(running, quiet, store=store).turn()
     store.away = True
     scene.clock.later(20 * MINUTE)
@@ -314,15 +314,15 @@ def test_a_paused_schedule_lets_its_ticks_pass_and_none_is_made_up_for(scene: Sc
     one = scene.ticker(entry)
     one.turn()
     assert ticker.last(scene.store, entry) is None, "seen, and nothing enqueued"
-    assert ticker.pause(scene.store, "e", 5.0)
-    assert not ticker.pause(scene.store, "e", 6.0)
-    assert ticker.paused(scene.store) == {"e": 5.0}
+    assert pauses.pause(scene.store, "e", 5.0)
+    assert not pauses.pause(scene.store, "e", 6.0)
+    assert pauses.paused(scene.store) == {"e": 5.0}
     scene.clock.later(31 + 5 * MINUTE)
     one.turn()
     assert scene.queued() == []
-    assert ticker.resume(scene.store, "e")
-    assert not ticker.resume(scene.store, "e")
-    assert scene.store.meta(ticker.PAUSED) is None
+    assert pauses.resume(scene.store, "e")
+    assert not pauses.resume(scene.store, "e")
+    assert scene.store.meta(pauses.PAUSED) is None
     scene.clock.later(MINUTE)
     one.turn()
     assert scene.queued() == [6]
@@ -334,28 +334,28 @@ def test_pauses_of_two_operators_at_once_are_both_kept(scene: Scene) -> None:
         def set_meta(self, *args: Any, **more: Any) -> bool:
             if not self.away:
                 self.away = True
-                assert ticker.pause(self.store, "other", 1.0)
+                assert pauses.pause(self.store, "other", 1.0)
             return self.store.set_meta(*args, **more)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.store, name)
 
-    assert ticker.pause(Overtaken(scene.store), "mine", 2.0)  # type: ignore[arg-type]
-    assert ticker.paused(scene.store) == {"other": 1.0, "mine": 2.0}
+    assert pauses.pause(Overtaken(scene.store), "mine", 2.0)  # type: ignore[arg-type]
+    assert pauses.paused(scene.store) == {"other": 1.0, "mine": 2.0}
 
 
 def test_what_somebody_else_wrote_there_stops_nothing(scene: Scene) -> None:
     scene.store.set_meta("periodic:e", "yesterday")
     for broken in ("[1]", "{", '{"e": null}', "5"):
-        scene.store.set_meta(ticker.PAUSED, broken)
-        assert ticker.paused(scene.store) == {}
+        scene.store.set_meta(pauses.PAUSED, broken)
+        assert pauses.paused(scene.store) == {}
     one = scene.ticker()
     one.turn()
     scene.clock.later(31)
     one.turn()
     assert scene.queued() == [0]
-    assert ticker.pause(scene.store, "e", 1.0)
-    assert ticker.paused(scene.store) == {"e": 1.0}
+    assert pauses.pause(scene.store, "e", 1.0)
+    assert pauses.paused(scene.store) == {"e": 1.0}
 
 
 def test_one_that_can_not_be_enqueued_is_told_once_tried_again_and_keeps_nothing_from_the_others(
