@@ -16,6 +16,7 @@ from spoolq.autoscale.sample import Bounds, Policy
 from spoolq.autoscale.sizer import About, Sizer
 from spoolq.autoscale.words import Ear, address, named
 from spoolq.config import digits, runtime_directories
+from spoolq.errors import ConfigError
 from spoolq.runtime import Folder
 from spoolq.selection import Selection
 from spoolq.store.base import WorkerInfo
@@ -41,7 +42,9 @@ def folder(settings: Settings) -> Folder:
 def sizer(
     settings: Settings, by: Policy | None, bounds: tuple[int, int], threads: int, who: WorkerInfo, pool: str, name: str
 ) -> Sizer:
-    """For a pool's first process, whose identity is `who`. Raises ConfigError for bounds or a name that are none."""
+    """For a pool's first process, whose identity is `who`. Raises ConfigError for bounds, a policy or a name that are none."""
+    if by is not None and not (callable(getattr(by, "decide", None)) and isinstance(getattr(by, "name", None), str)):
+        raise ConfigError(f"policy={by!r}: an object with a name and decide(sample, bounds) is needed, or None for the setting's")
     checked, place = Bounds.checked(*bounds), folder(settings)
     about = About(pool, who.host, named(name), os.getpid(), who.queues)
     boards.tidy(place, time.monotonic())

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spoolq.autoscale.sample import Bounds
+from spoolq.autoscale.words import EVERY_POOL, say
 from tests.faults.test_pool import pool, started
 from tests.faults.working import Place, Worker, at
 from tests.servers import Server
@@ -110,6 +114,25 @@ def test_shrinking_lets_running_jobs_finish_however_long_they_take(place: Place)
     eventually(lambda: place.runs()[later] == 1)
     worker.end_pool()
     assert not worker.said("is killed")
+
+
+@pytest.mark.slow
+def test_words_at_random_each_second_cost_no_job_a_second_run(place: Place) -> None:
+    rng = random.Random(1)
+    launch = place.q.remote("labour", "work")
+    worker = scaled(place, "1:4", threads=2, LEASE="10m")
+    ids: list[str] = []
+    for _ in range(20):
+        seconds = [rng.choice([0, 0, 0.001, 0.01, 0.3, 1.0]) for _ in range(20)]
+        ids += [receipt.id for receipt in place.q.enqueue_many([launch.job(each) for each in seconds])]
+        say([place.store], EVERY_POOL, Bounds(size := rng.randint(1, 5), size, "an operator"), time.time())
+        pass_time(1.0)
+    place.done()
+    assert place.runs() == dict.fromkeys(ids, 1)
+    assert {line.attempt for line in place.trace()} == {0}
+    assert len(worker.said("pool: from ")) >= 5
+    assert not worker.said("is killed")
+    worker.end_pool()
 
 
 def test_those_that_run_nothing_end_first(one_box: Place) -> None:

@@ -187,6 +187,8 @@ def test_a_setting_that_there_is_not() -> None:
         (lambda q: q.pool((1, 2, 3)), r"processes=\(1, 2, 3\)"),
         (lambda q: q.pool((0, 2)), "processes=0: a whole number from 1 up"),
         (lambda q: q.pool((3, 2)), "processes=3:2"),
+        (lambda q: q.pool((1, 2), policy="load"), "policy='load': an object with a name and decide"),
+        (lambda q: q.pool((1, 2), name="a/b"), "name='a/b': 1 to 64 printable characters"),
         (lambda q: q.pool((1, 2), threads=True), "threads=True"),
         (lambda q: q.pool((1, 2), max_jobs=0), "max_jobs=0: a whole number from 1 up"),
         (lambda q: q.pool((1, 2), max_memory=5), "max_memory=5 B: a process with this application needs"),
