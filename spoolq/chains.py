@@ -62,15 +62,18 @@ def chained(jobs: object) -> tuple[Job, ...]:
     return after
 
 
-def check(job: Job, *, bare: bool) -> None:
-    """Raises PayloadError where an id is there twice among a job and those that come after it, as in a circle; and where `bare`
-    jobs are delayed: Resque's own keys, in which they would wait, lose what follows."""
+def check(job: Job, *, bare: bool, ordered: bool) -> None:
+    """Raises PayloadError where an id is there twice among a job and those that come after it, as in a circle; where `bare` jobs
+    are delayed: Resque's own keys, in which they would wait, lose what follows; and where queues are `ordered`, and one of them
+    is to go to the front."""
     _once([one.id for one in chain(job)], f"{job.task}: after")
     if bare and (late := next((one for one in chain(job) if one.run_at), None)):
         raise PayloadError(
             f"{late.task}: a delayed job of a chain or batch can't wait in Resque's own delayed keys, whose schedulers keep "
             "`args` only; leave delayed='spoolq'"
         )
+    if ordered and (first := next((one for one in chain(job) if one.at_front), None)):
+        raise PayloadError(f"{first.task}: at_front breaks the order that ordering='fifo' promises; leave it out")
 
 
 def chain(job: Job) -> Iterator[Job]:

@@ -342,7 +342,7 @@ class Producer(Schedules, Asking):
         """The job as stores carry it, in this application's wire mode. Raises PayloadError."""
         settings = self.settings
         if job.after or job.batch is not None:
-            chains.check(job, bare=settings.delayed == "resque")
+            chains.check(job, bare=settings.delayed == "resque", ordered=settings.ordering == "fifo")
         if job.at_front and (job.run_at or settings.ordering == "fifo"):
             why = "is for jobs that are due at once" if job.run_at else "breaks the order that ordering='fifo' promises"
             raise PayloadError(f"{job.task}: at_front {why}; leave it out")

@@ -211,6 +211,18 @@ def test_stock_workers_would_lose_what_follows(tmp_path: Path) -> None:
                 parent.enqueue(0)
 
 
+def test_what_follows_goes_to_no_front_where_queues_keep_their_order(tmp_path: Path) -> None:
+    with SpoolQ("redis://127.0.0.1:1", spool=tmp_path / "spool.db", ordering="fifo") as q:
+        note = q.task(name="note")(lambda: None)
+        first = note.using(at_front=True).job()
+        for job in (
+            note.using(after=[note.using(after=[first]).job()]).job(),
+            Job("m", "t", "q", batch=Member("b", 1, "success", first)),
+        ):
+            with pytest.raises(PayloadError, match="at_front breaks the order"):
+                q.message(job)
+
+
 def test_a_batch_is_checked_at_once(q: SpoolQ, ran: list[Any]) -> None:
     note = q.tasks.get("note")
     then, one = note.job("then"), note.job(1)
