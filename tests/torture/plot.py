@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -29,9 +30,9 @@ class Panel(NamedTuple):
 def svg(times: Sequence[float], panels: Sequence[Panel], title: str) -> str:
     """The picture as text."""
     height = TOP + len(panels) * (HEIGHT + GAP) + 6
-    span = max(times) or 1.0
+    span = math.ceil(max(times) / 6) * 6 or 6
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + LEFT + 12} {height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + LEFT + 24} {height}"'
         ' font-family="sans-serif" font-size="11">',
         f'<title>{escape(title)}</title><rect width="100%" height="100%" fill="#ffffff"/>',
     ]
@@ -56,7 +57,7 @@ def svg(times: Sequence[float], panels: Sequence[Panel], title: str) -> str:
     bottom = TOP + len(panels) * (HEIGHT + GAP) - GAP
     for part in range(7):
         x = LEFT + WIDTH * part / 6
-        out.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{span * part / 6:.0f} s</text>')
+        out.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#57606a">{span * part // 6} s</text>')
     return "\n".join([*out, "</svg>", ""])
 
 
