@@ -204,7 +204,9 @@ class Receipt(_Receipt):
 
     def owned(self, owner: Follows, *, tracked: bool) -> Receipt:
         """The same, with who can be asked about the job; `tracked`: whether its task leaves anything to be asked for."""
-        self._owner, self._tracked = owner, tracked
+        self._owner = owner
+        if tracked:
+            self._tracked = True
         return self
 
     def __getstate__(self) -> None:

@@ -72,7 +72,7 @@ class Reporter:
         self._away_until = float("-inf")
 
     def follow(self, job: Job) -> Following:
-        """A job begins to run. One that isn't tracked costs nothing until it looks whether it is to stop."""
+        """A job begins to run. For one that isn't tracked nothing is done until it looks whether it is to stop."""
         run = Following(self, job)
         if job.track is not None:
             run.since = self._wall()

@@ -236,3 +236,30 @@ def test_where_redis_is_gone_nothing_hangs_and_no_spool_is_made(tmp_path: Path):
         receipt = q.remote("t").enqueue()
         assert receipt.status() == "spooled"
         assert receipt.cancel().outcome in ("removed", "asked")
+
+
+def unique(q: SpoolQ) -> Any:
+    @q.task(queue="mail", unique="until_done", track=True)
+    def send(to: str) -> None:
+        pass
+
+    return send
+
+
+def test_an_equal_job_may_be_enqueued_once_a_unique_one_is_cancelled(q: SpoolQ):
+    send = unique(q)
+    first, second = send.enqueue("a@x"), send.enqueue("a@x")
+    assert (second.new, second.id) == (False, first.id)
+    assert first.cancel().outcome == "removed"
+    assert send.enqueue("a@x").new
+
+
+def test_so_it_may_in_the_spool(tmp_path: Path):
+    with SpoolQ(f"redis://127.0.0.1:{free_port()}/0", spool=tmp_path / "spool.db", spool_min_free=0) as q:
+        send = unique(q)
+        q.breaker.failed("refused", "it refuses")
+        first = send.enqueue("a@x")
+        assert (first.route, send.enqueue("a@x").new) == ("spool", False)
+        assert first.cancel().outcome == "removed"
+        assert first.status() == "cancelled"
+        assert send.enqueue("a@x").new
