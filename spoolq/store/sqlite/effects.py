@@ -67,10 +67,12 @@ def apply(session: Session, prepared: Prepared, new: Sequence[bool] = ()) -> Non
 
 def _count_down(session: Session, one: Countdown, then: Row, relayed: Row) -> None:
     counted, rows = (f"batch\t{one.key}\t", f"batch\t{one.key}\n"), (f"\t{one.key}\t", f"\t{one.key}\n")
-    if not session.execute(SQL["add_value"], (counted[0] + one.member, b"", session.now + micros(one.ttl), session.now)).rowcount:
+    until = session.now + micros(one.ttl)
+    if not session.execute(SQL["add_value"], (counted[0] + one.member, b"", until, session.now)).rowcount:
         return
+    [(added,)] = session.all(SQL["count_up"], (counted[0], until))
     spool = session.settings.role == "spool"
-    full = session.scalar(SQL["count_values"], (*counted, session.now)) >= one.size
+    full = added >= one.size and session.scalar(SQL["count_values"], (*counted, session.now)) >= one.size
     # where the primary was perhaps told of one, the callback is its own to put, whatever runs again there
     if full and (not spool or session.scalar(SQL["count_untold"], rows) >= one.size - 1):
         insert(session, [then], remembered=False)

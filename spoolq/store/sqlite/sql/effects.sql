@@ -20,11 +20,17 @@ SELECT value FROM vals WHERE key = ?1 AND until > ?2;
 INSERT INTO vals (key, value, until) VALUES (?1, ?2, ?3)
 ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE vals.until <= ?4;
 
+-- name: count_up
+-- how many were added, those included whose time had passed: as long as it is too few they need not be counted
+INSERT INTO vals (key, value, until) VALUES (?1, x'31', ?2)
+ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(CAST(value AS INTEGER) + 1 AS TEXT) AS BLOB), until = max(until, excluded.until)
+RETURNING CAST(value AS INTEGER);
+
 -- name: count_values
 SELECT count(*) FROM vals WHERE key > ?1 AND key < ?2 AND until > ?3;
 
 -- name: delete_values
-DELETE FROM vals WHERE key > ?1 AND key < ?2;
+DELETE FROM vals WHERE key >= ?1 AND key < ?2;
 
 -- name: count_untold
 -- a drainer's claim puts a row in doubt, and what may have arrived stays so
