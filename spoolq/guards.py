@@ -37,9 +37,10 @@ def freed(payload: bytes, queue: str) -> Effects:
     return releasing(job, job.unique)
 
 
-def renewing(job: Job, at: float, now: float) -> Effects:
-    """What goes with putting it back for another attempt: a job that is unique until it is done goes on keeping others out."""
-    if job.unique is None or job.unique.until == "start":
+def renewing(job: Job, at: float, now: float, *, begun: bool = True) -> Effects:
+    """What goes with putting it back: a job that is unique until it is done goes on keeping others out, and so does any that has
+    not begun."""
+    if job.unique is None or (begun and job.unique.until == "start"):
         return NONE
     return Effects(acquire=((job.unique.key, job.id, job.unique.seconds + max(0.0, at - now)),))
 

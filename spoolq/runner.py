@@ -223,7 +223,8 @@ class Runner:
             shut = self.gate.enter(claim.token, job, task)
             if shut is not None:
                 self.left(run)
-                return RetryLater(claim.payload, self._clock() + shut.delay, shut.reason)
+                at = self._clock() + shut.delay
+                return RetryLater(claim.payload, at, shut.reason, renewing(job, at, self._clock(), begun=False))
         token = _current.set(Current(job, self._store, run))
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         began, pending = self._timer(), False
@@ -256,7 +257,7 @@ class Runner:
         else:
             effects = NONE if self.gate is None else self.gate.leave(claim.token)
         if isinstance(outcome, RetryLater):
-            effects |= renewing(job, outcome.at, self._clock())
+            effects |= NONE if outcome.effects.acquire else renewing(job, outcome.at, self._clock())
         else:
             effects |= releasing(job, unique)
         return replace(outcome, effects=outcome.effects | effects) if effects else outcome

@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, workers
+from tests.torture import handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, unique, workers
 from tests.torture.check import Log, verdict
 
 
@@ -216,3 +216,20 @@ def test_a_pool_follows_jobs_that_compute_up_and_down_and_each_runs_once(store: 
     assert (figures["lost"], figures["run once"], figures["exit"]) == (0, figures["jobs"], 0), figures
     assert figures["most"] >= 2, figures["changes"]
     assert ElementTree.fromstring(scaled.picture(figures)).tag.endswith("svg")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+@pytest.mark.parametrize("until", ["until_start", "until_done"])
+def test_unique_jobs_run_for_every_answer_and_redis_never_has_two_of_a_kind(until: str) -> None:
+    figures = unique.run(15.0, seed=3, until=until)
+    assert figures["broken"] == {}, figures
+    assert figures["kills"] >= 1
+    assert figures["restarts"] >= 1
+    assert {"primary new", "primary there", "spool new"} <= figures["answers"].keys(), "both ways were used"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_jobs_that_are_not_unique_are_found_out_by_the_same_look() -> None:
+    assert unique.run(8.0, seed=1, until="")["broken"].keys() == {"2 Redis had two of a kind"}

@@ -11,6 +11,7 @@ import pytest
 
 from spoolq.errors import StoreUnavailable
 from spoolq.gate import AGAIN, Gate, Shut
+from spoolq.guards import renewing
 from spoolq.job import Job, Unique
 from spoolq.retry import RetryPolicy
 from spoolq.store.effects import NONE, Effects
@@ -201,3 +202,12 @@ def test_a_job_that_ends_while_its_lock_is_kept_up_leaves_none_behind(store: SQL
 
     one.keep(ends)
     assert held(store) == {}
+
+
+def test_one_that_is_put_back_before_it_began_asks_for_its_guard_again() -> None:
+    """The step that was to let go of it may have been applied, though its answer was lost."""
+    said = Unique("unique:t:1", "start", 60.0)
+    assert renewing(job("a", unique=said), 101.0, 100.0, begun=False) == Effects(acquire=(("unique:t:1", "a", 61.0),))
+    assert renewing(job("a", unique=said), 101.0, 100.0) == NONE
+    done = Unique("unique:t:1", "done", 60.0)
+    assert renewing(job("a", unique=done), 90.0, 100.0) == Effects(acquire=(("unique:t:1", "a", 60.0),))

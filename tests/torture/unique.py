@@ -1,0 +1,205 @@
+"""Unique jobs of two hosts on one Redis that dies again and again, with workers that are killed: what was answered as queued, or
+as one that is there already, runs; and of equal jobs Redis never has two.
+
+python -m tests.torture.unique [--seconds 60] [--seed 1] [--until until_done]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.servers import Server
+from tests.waiting import while_moving
+
+KEYS = 6
+APP = """
+import os, random, sys, time
+from spoolq import SpoolQ, current_job
+q = SpoolQ.from_env()
+journal = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+def tell(*words):
+    os.write(journal, (" ".join(map(str, words)) + "\\n").encode())
+
+@q.task(queue="torture", unique=os.environ["UNTIL"] or None, retries=50, max_crashes=100, backoff=lambda state: 0)
+def touch(key):
+    job = current_job()
+    tell("BEGIN", key, job.id, time.monotonic())
+    time.sleep(random.uniform(0, 0.1))
+    tell("END", key, job.id, time.monotonic())
+
+if __name__ == "__main__":
+    until, rng = time.monotonic() + float(sys.argv[1]), random.Random(int(sys.argv[2]))
+    while time.monotonic() < until:
+        key, began = rng.randrange(int(sys.argv[3])), time.monotonic()
+        try:
+            receipt = touch.enqueue(key)
+        except Exception as error:
+            tell("ERR", key, type(error).__name__, began)
+        else:
+            tell("ACK", key, receipt.id, began, receipt.route, int(receipt.new))
+        time.sleep(rng.uniform(0, 0.05))
+"""
+
+
+class Host:
+    """A folder with a spool, a producer and workers of its own."""
+
+    def __init__(self, folder: Path, url: str, until: str) -> None:
+        folder.mkdir()
+        self.folder, self.journal = folder, folder / "journal"
+        (folder / "app_under_torture.py").write_text(APP)
+        self.environment = os.environ | {
+            "SPOOLQ_URL": url,
+            "SPOOLQ_SPOOL": str(folder / "spool.db"),
+            "SPOOLQ_SPOOL_MIN_FREE": "0",
+            "SPOOLQ_LEASE": "2s",
+            "JOURNAL": str(self.journal),
+            "UNTIL": until,
+            "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]),
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "stderr.log").open("ab") as log:
+            return subprocess.Popen([sys.executable, *command], env=self.environment, cwd=self.folder, stdout=log, stderr=log)
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """One that drains too, and runs no job of the spool: what two hosts run side by side in an outage is no part of this."""
+        return self.start("-m", "spoolq", "worker", "app_under_torture:q", "--threads", "2", "--no-local")
+
+    def lines(self) -> list[list[str]]:
+        return [line.split() for line in self.journal.read_text().splitlines()] if self.journal.exists() else []
+
+
+def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, Any]:
+    """One run; returns the figures, with the broken invariants under `broken`. `until` empty: the control, whose jobs aren't
+    unique."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="spoolq-torture-") as folder, Server(appendonly=True, appendfsync="always") as server:
+        hosts = [Host(Path(folder, name), server.url, until) for name in "ab"]
+        producers = [
+            host.start(str(host.folder / "app_under_torture.py"), str(seconds), str(seed * 2 + n), str(KEYS))
+            for n, host in enumerate(hosts)
+        ]
+        workers = [host.worker() for host in hosts]
+        kills = restarts = 0
+        try:
+            with _watching(server) as doubled:
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    time.sleep(rng.uniform(0.3, 1.5))
+                    if rng.random() < 0.5:
+                        server.kill()
+                        time.sleep(rng.uniform(0.0, 1.0))
+                        server.start()
+                        restarts += 1
+                    else:
+                        number = rng.randrange(len(hosts))
+                        workers[number].kill()
+                        workers[number].wait()
+                        workers[number] = hosts[number].worker()
+                        kills += 1
+                for producer in producers:
+                    producer.wait(120)
+                while_moving(lambda: _empty(server, hosts), lambda: [host.journal.stat().st_size for host in hosts])
+        finally:
+            for process in (*producers, *workers):
+                process.kill()
+                process.wait()
+        lines = [line for host in hosts for line in host.lines()]
+        stderr = "".join((host.folder / "stderr.log").read_text(errors="replace")[-1500:] for host in hosts)
+    # one that is unique until it starts may have begun, or not, where the answer to its last step before that was lost
+    two = {} if until == "until_start" or not doubled else {"2 Redis had two of a kind": sorted(doubled)}
+    broken = {**_unanswered(lines, until), **two}
+    words = Counter(line[0] for line in lines)
+    by_answer = Counter(f"{line[4]} {'new' if line[5] == '1' else 'there'}" for line in lines if line[0] == "ACK")
+    figures = {"kills": kills, "restarts": restarts, "lines": dict(words), "answers": dict(by_answer)}
+    return {"broken": broken, **figures, **({"stderr": stderr} if broken else {})}
+
+
+def _unanswered(lines: list[list[str]], until: str) -> dict[str, list[str]]:
+    """Of each answer the key must have begun (or, unique until it is done, ended) after the call began."""
+    last: defaultdict[str, float] = defaultdict(lambda: -1.0)
+    for line in lines:
+        if line[0] == ("BEGIN" if until == "until_start" else "END"):
+            last[line[1]] = max(last[line[1]], float(line[3]))
+    lost = [f"{line[2]} ({line[1]})" for line in lines if line[0] == "ACK" and float(line[3]) > last[line[1]]]
+    return {"1 answered, and never run since": lost} if lost else {}
+
+
+def _empty(server: Server, hosts: list[Host]) -> bool:
+    from spoolq.store.sqlite import SQLiteStore
+
+    with suppress(Exception), server.client() as control:
+        held = control.llen("resque:queue:torture") + control.zcard("resque:spoolq:delayed") + len(_claims(control))
+        spools = [SQLiteStore(host.folder / "spool.db", role="spool", create=False, min_free=0) for host in hosts]
+        try:
+            return not held and not any(spool.waiting(1) for spool in spools)
+        finally:
+            for spool in spools:
+                spool.close()
+    return False
+
+
+def _claims(control: Any) -> list[bytes]:
+    return [value for key in control.scan_iter("resque:spoolq:claims:*") for value in control.hvals(key)]
+
+
+LOOK = """
+local found = redis.call('LRANGE', 'resque:queue:torture', 0, -1)
+for _, one in ipairs(redis.call('ZRANGE', 'resque:spoolq:delayed', 0, -1)) do found[#found + 1] = one end
+for _, key in ipairs(redis.call('KEYS', 'resque:spoolq:claims:*')) do
+  for _, one in ipairs(redis.call('HVALS', key)) do found[#found + 1] = one end
+end
+return found
+"""
+
+
+@contextmanager
+def _watching(server: Server) -> Iterator[set[str]]:
+    """Looks, in one step each time, whether Redis has more than one job of a kind: waiting, for later, or in a worker's hands."""
+    doubled: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            with suppress(Exception), server.client() as control:
+                ids = defaultdict(set)
+                for value in control.eval(LOOK, 0):
+                    job = json.loads(value[value.index(b"{") :])
+                    ids[job["args"][0]].add(job["id"])
+                doubled.update(" ".join(sorted(several)) for several in ids.values() if len(several) > 1)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield doubled
+    finally:
+        over.set()
+        thread.join(10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--until", default="until_done")
+    given = parser.parse_args()
+    print(json.dumps(run(given.seconds, given.seed, given.until), indent=2))
+
+
+if __name__ == "__main__":
+    main()
