@@ -44,8 +44,8 @@ class WaitingJobs(Protocol):
         passed over. Ready ones come in the order in which they will be taken, scheduled ones in that of their time."""
 
     def remove(self, job: WaitingJob, effects: Effects = NONE) -> bool:
-        """Take it away, with these effects, in one step, if it waits still where it was found. Else nothing happens, and False is
-        returned: somebody took it, or moved it on."""
+        """Take it away, with these effects, in one step, if it waits still where and as it was found. Else nothing happens, and
+        False is returned: somebody took it, moved it on, or brought it into doubt."""
 
     def held(self, id: str) -> bool:
         """Whether a worker has a job of this id in its hands."""

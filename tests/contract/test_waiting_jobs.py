@@ -7,7 +7,7 @@ import json
 import pytest
 
 from spoolq.job import Message
-from spoolq.store.base import Spool, Store
+from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.store.effects import Effects
 from spoolq.store.waiting import WaitingJob
 from tests.contract.hands import LONG, Hand, at_front, claimable, id_of, message, messages
@@ -171,8 +171,7 @@ def test_a_row_in_doubt_and_one_in_hands_say_so(spool: Spool, hand: Hand) -> Non
     spool.spool(messages("doubt"), not_after=spool.now() + 5)
     assert not found(spool, "sure").in_doubt
     assert found(spool, "doubt").in_doubt
-    drainer = Hand(spool, "drainer")
-    handoffs = spool.take(drainer.info.__class__("d", "host", 1, (), kind="drainer"), 10, 1 << 20, spool.now() + 5)
+    handoffs = spool.take(WorkerInfo("d", "host", 1, (), kind="drainer"), 10, 1 << 20, spool.now() + 5)
     assert {found(spool, id).holder for id in ("sure", "doubt")} == {"drainer"}
     assert not spool.waiting_jobs.held("sure")
     assert not spool.waiting_jobs.remove(found(spool, "sure"))
@@ -188,3 +187,15 @@ def test_a_removed_row_is_remembered_as_one_that_ran(spool: Spool) -> None:
     assert spool.waiting_jobs.remove(found(spool, "a"))
     assert spool.spool(messages("a")) == [False]
     assert spool.recall(["a"]) == ["ran"]
+
+
+def test_a_row_that_has_come_into_doubt_since_it_was_found_is_not_removed(spool: Spool) -> None:
+    """A drainer took it, and gave it back as one that may have arrived: who removed it as surely not sent would be wrong."""
+    spool.spool(messages("a"))
+    before = found(spool, "a")
+    handoffs = spool.take(WorkerInfo("d", "host", 1, (), kind="drainer"), 10, 1 << 20, spool.now() + 5)
+    spool.give_back(handoffs, applied="maybe")
+    assert not spool.waiting_jobs.remove(before)
+    assert spool.spool(messages("a")) == [False], "it is there, and not remembered as one that ran"
+    assert spool.waiting() == 1
+    assert spool.waiting_jobs.remove(found(spool, "a"))

@@ -43,11 +43,10 @@ class SQLiteWaitingJobs:
         more = also.prepare_effects(effects, self._largest)
 
         def work(session: Session) -> bool:
-            seq, id = job.place
             settings = session.settings
             until = session.now + micros(settings.remember)
-            session.execute(SQL["remember"], (seq, id, until, int(settings.role == "spool")))
-            if not session.execute(SQL["remove"], (seq, id)).rowcount:
+            session.execute(SQL["remember"], (*job.place, until, int(settings.role == "spool")))
+            if not session.execute(SQL["remove"], job.place).rowcount:
                 return False
             session.woke = session.woke or settings.role == "spool"  # where order is kept, the next of the queue may go
             also.apply(session, more)
@@ -79,7 +78,7 @@ def _job(row: Any, holder: Any) -> WaitingJob:
         queue,
         payload,
         run_at / 1e6 if state == "s" else 0.0,
-        (seq, id),
+        (seq, id, doubt),
         holder,
         in_doubt=bool(doubt) or state == "k",
         aside=state == "q",

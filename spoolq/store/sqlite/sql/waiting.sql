@@ -18,10 +18,11 @@ WHERE state = 's' AND (?1 IS NULL OR queue = ?1) AND (run_at, seq) > (?2, ?3) OR
 
 -- name: remember
 INSERT OR REPLACE INTO settled (id, keep, until)
-SELECT id, keep, ?3 FROM jobs WHERE seq = ?1 AND id = ?2 AND state IN ('r', 's', 'k') AND (keep <> 0 OR ?4);
+SELECT id, keep, ?4 FROM jobs WHERE seq = ?1 AND id = ?2 AND doubt = ?3 AND state IN ('r', 's', 'k') AND (keep <> 0 OR ?5);
 
 -- name: remove
-DELETE FROM jobs WHERE seq = ?1 AND id = ?2 AND state IN ('r', 's', 'k');
+-- with the doubt that it was found with: a drainer may have taken it since, and given it back as one that may have arrived
+DELETE FROM jobs WHERE seq = ?1 AND id = ?2 AND doubt = ?3 AND state IN ('r', 's', 'k');
 
 -- name: refuse
 INSERT INTO settled (id, keep, until)
