@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import adopt, batch, calls, count_down, fail_over, fifo, hand_off, horizon, settle, transfer
+from tests.model import adopt, batch, calls, cancel, count_down, fail_over, fifo, hand_off, horizon, settle, transfer
 from tests.model.explore import Story
 
 STORIES: tuple[Story, ...] = (
@@ -11,6 +11,7 @@ STORIES: tuple[Story, ...] = (
     horizon.STORY,
     fifo.STORY,
     calls.STORY,
+    cancel.STORY,
     settle.STORY,
     count_down.STORY,
     fail_over.STORY,
