@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, unique, workers
+from tests.torture import chains, handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, unique, workers
 from tests.torture.check import Log, verdict
 
 
@@ -66,6 +66,16 @@ def test_workers_and_their_server_are_disturbed_and_every_job_runs() -> None:
     assert (figures["left"], figures["failures"], figures["exits"]) == ({}, 0, [0, 0]), figures["stderr"]
     assert figures["tracebacks"] == []
     assert figures["runs"] - figures["jobs"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_what_follows_comes_once_and_after_all_that_it_waits_for_whatever_is_killed() -> None:
+    figures = chains.run(100, actions=12, seed=3)
+    assert figures["broken"] == {}, figures
+    assert (figures["left"], figures["failures"], figures["exits"]) == ({}, 0, [0, 0]), figures["stderr"]
+    assert figures["tracebacks"] == []
+    assert figures["batches half counted"] == 0
 
 
 @pytest.mark.slow
