@@ -6,6 +6,7 @@ Importing this package connects to nothing and loads the standard library only.
 from __future__ import annotations
 
 from spoolq.app import SpoolQ
+from spoolq.cancelling import Cancellation
 from spoolq.chains import Batch
 from spoolq.errors import (
     ConfigError,
@@ -38,6 +39,7 @@ from spoolq.version import VERSION
 __all__ = [
     "Attempt",
     "Batch",
+    "Cancellation",
     "ConfigError",
     "Discard",
     "EnqueueError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,7 +95,7 @@ class Asking:
 
     def _spool_there(self) -> Spool | None:
         """The spool, where there is one already: asking makes none."""
-        if self.settings.sqlite_path is not None or not self.settings.spool_path.exists():
+        if self.settings.sqlite_path is not None or not os.path.exists(self.settings.spool_path):
             return None
         return self._open_spool()
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from spoolq import tracking
-from spoolq.errors import PayloadError, StoreError
+from spoolq.errors import ConfigError, PayloadError, StoreError
 from spoolq.job import Job
 from spoolq.service import Service
 from spoolq.store.base import Store
@@ -98,7 +98,7 @@ class Reporter:
             return False
         try:
             return self._store.values([tracking.cancel_key(id)], timeout=_QUICK)[0] is not None
-        except StoreError:
+        except (StoreError, ConfigError):
             self._away_until = self._clock() + _AWAY
             return False
 

@@ -54,6 +54,7 @@ def wrong():
 def prepare(place: Place) -> Place:
     module = place.folder / "app_under_test.py"
     module.write_text(module.read_text() + TASKS)
+    place.store.ready(20.0)  # connected, or the first job might be spooled on a busy machine
     return place
 
 

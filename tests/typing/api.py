@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import assert_type
+from typing import Literal, assert_type
 
-from spoolq import Batch, Job, Middleware, Receipt, SpoolQ
+from spoolq import Batch, Cancellation, Job, Middleware, Receipt, SpoolQ, Status
 
 q = SpoolQ("redis://127.0.0.1:6379/0")
 
@@ -24,7 +24,7 @@ def bare(to: str, subject: str = "hello") -> int:
 def with_options(to: str, *, urgent: bool = False) -> None: ...
 
 
-@q.task(retry_for=dt.timedelta(hours=1), max_crashes=1)
+@q.task(retry_for=dt.timedelta(hours=1), max_crashes=1, result_ttl=60)
 def with_other_options(to: str) -> None: ...
 
 
@@ -49,6 +49,10 @@ assert_type(bare.using(queue="bulk", delay=60, retries=0).enqueue("a"), Receipt)
 assert_type(bare.using(priority="high", at_front=True).enqueue("a"), Receipt)
 assert_type(bare.using(deadline=0.1).enqueue("a"), Receipt)
 assert_type(bare.using(after=[bare.job("a")]).enqueue("a"), Receipt)
+assert_type(bare.using(result_ttl=60, track=True).enqueue("a"), Receipt)
+assert_type(q.status("id"), Status)
+assert_type(q.cancel("id"), Cancellation)
+assert_type(q.cancel("id").outcome, Literal["removed", "asked", "late", "away"])
 assert_type(q.batch([bare.job("a")], then=bare.job("b"), on="complete"), Batch)
 assert_type(q.middleware(Own()), Own)
 assert_type(q.enqueue_many([bare.job("a")], deadline=dt.timedelta(seconds=1)), list[Receipt])
