@@ -151,7 +151,7 @@ class Load:
         if at < self._calm_until:
             return Decision(size, f"held: {why}; one was ended for an overload, and it may grow in {self._calm_until - at:.0f} s")
         if self._most_cpu is not None and host.cpu is not None and host.cpu >= self._most_cpu:
-            return Decision(size, f"held: {why}; but {_cpu(host)}, so more would not help", "cpu")
+            return Decision(size, f"held: {why}; but {_cpu(host)} already (scale_cpu)", "cpu")
         if at - max(self._grown, self._changed) < GROW_EVERY or sample.ready < size:
             return Decision(size, f"held: {why}; {sample.ready} of {size} work so far, which has to show first", "backlog")
         most = min(bounds.most - sample.leaving, 2 * size, self._enough(sample))
