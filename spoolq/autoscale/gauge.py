@@ -75,7 +75,9 @@ class Gauge:
             return Sight(now, "away")
         self._wait = wait if self._wait is None else (self._wait + wait) / 2
         slow = self._wait > SLOW or self._outage() == "slow"
-        broker: Broker = "refusing" if self._refuses else "slow" if slow else "well"
+        if slow:  # nothing grows now, whatever waits: it is asked nothing more
+            return Sight(now, "slow", wait=self._wait)
+        broker: Broker = "refusing" if self._refuses else "well"
         try:
             backlog, oldest = self._backlog()
         except StoreUnavailable as error:

@@ -202,7 +202,7 @@ class Load:
         soon = 0.0 if missing > _reserve(host) / 4 else _TIGHT
         yield "memory", missing > 0 or (host.memory_stall or 0.0) >= _MEMORY_STALLED, soon, less, _memory(host)
         yield "cpu", self._overloaded(host), _OVER, 1, f"{_cpu(host)}, and what could run waits for a core"
-        slow = sight is not None and sight.broker == "slow" and sample.at - sight.at <= BLIND
+        slow = sight is not None and sight.broker == "slow" and sample.at - sight.at <= _OVER  # looking takes long then
         waits = f"{1000 * ((sight and sight.wait) or 0.0):.0f} ms"
         yield "broker", slow, _OVER, 1, f"the store is what jobs wait for: it answers after {waits}"
 

@@ -18,6 +18,7 @@ from spoolq.autoscale.sample import Bounds
 from spoolq.autoscale.words import EVERY_POOL, say
 from tests.faults.test_pool import pool, started
 from tests.faults.working import Place, Worker, at
+from tests.proxy import Proxy
 from tests.servers import Server
 from tests.waiting import eventually, pass_time
 
@@ -214,6 +215,24 @@ def test_it_is_held_while_redis_is_stopped_whatever_waits_here_and_grows_when_it
         place.open_gate()
         place.done()
         assert place.runs() == dict.fromkeys([first, *ids], 1)
+
+
+def test_where_redis_answers_late_it_has_one_less_after_another_and_does_not_grow(tmp_path: Path, server: Server) -> None:
+    with Proxy(server.port) as proxy, at(tmp_path, f"redis://127.0.0.1:{proxy.port}/0") as place:
+        ids = [place.enqueue("hold", number) for number in range(3)]
+        worker = scaled(place, "1:4", LEASE="10m", SCALE_IDLE="10m")
+        place.begun(3)
+        size = len(started(worker))
+        rule = proxy.rule(b"*", "late", times=-1, delay=0.3)
+        ids += [place.enqueue("hold", number) for number in range(8)]
+        [line] = eventually(lambda: worker.said(f"from {size} to {size - 1} process(es)"), within=60.0, what="one less")
+        assert "the store is what jobs wait for: it answers after" in line
+        assert rule.fired > 5
+        assert len(started(worker)) == size
+        rule.left = 0
+        place.open_gate()
+        place.done()
+        assert place.runs() == dict.fromkeys(ids, 1)
 
 
 def states(place: Place) -> str:

@@ -49,7 +49,13 @@ COLUMNS = (
 
 
 def run(
-    seconds: float, store: str = "redis", processes: str = "1:4", cpu: str = "0.9", idle: str = "20s", cores: float = 1.5
+    seconds: float,
+    store: str = "redis",
+    processes: str = "1:4",
+    cpu: str = "0.9",
+    idle: str = "20s",
+    cores: float = 1.5,
+    target: str = "10s",
 ) -> dict[str, Any]:
     """One run. Returns the figures, with the rows of all seconds under `rows`."""
     with ExitStack() as stack:
@@ -57,7 +63,7 @@ def run(
         url = f"sqlite:///{folder}/jobs.db" if store == "sqlite" else stack.enter_context(Server()).url
         place = stack.enter_context(at(folder, url))
         place.environment["RUNTIME_DIRECTORY"] = os.environ["RUNTIME_DIRECTORY"] = str(folder)
-        settings = {"SCALE_CPU": cpu, "SCALE_IDLE": idle}
+        settings = {"SCALE_CPU": cpu, "SCALE_IDLE": idle, "SCALE_TARGET": target}
         worker = place.worker("--processes", processes, threads=1, **settings)
         rows, ids = _load(place, seconds, cores / JOB)
         while_moving(lambda: not place.left(), lambda: len(place.trace()))

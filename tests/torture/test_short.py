@@ -222,7 +222,7 @@ def test_what_breaks_a_rule_of_ticks_is_seen() -> None:
 def test_a_pool_follows_jobs_that_compute_up_and_down_and_each_runs_once(store: str, request: pytest.FixtureRequest) -> None:
     if store == "redis":
         request.getfixturevalue("_a_server")
-    figures = scaled.run(40, store, "1:3", cpu="none", idle="3s", cores=3.0)
+    figures = scaled.run(30, store, "1:3", cpu="none", idle="3s", cores=1.3, target="1s")
     assert (figures["lost"], figures["run once"], figures["exit"]) == (0, figures["jobs"], 0), figures
     assert figures["most"] >= 2, figures["changes"]
     assert ElementTree.fromstring(scaled.picture(figures)).tag.endswith("svg")
