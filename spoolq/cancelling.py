@@ -114,7 +114,7 @@ class Canceller:
                 return Cancellation(id, "asked", "a drainer has it in its hands: it is called back when it is handed over")
             if row.in_doubt and refused is None:
                 try:
-                    refused = self._primary.waiting_jobs.refuse(id)
+                    refused = self._primary.waiting_jobs.refuse(_put_id(row, id))
                 except StoreUnavailable as error:
                     self._leave_word(spool, id)
                     why = "the primary may have it and can't be asked: it is called back when it is handed over"
@@ -138,6 +138,13 @@ class Canceller:
 
     def _effects(self, row: WaitingJob) -> Effects:
         return cancelled(row.payload, row.queue, self._clock())
+
+
+def _put_id(row: WaitingJob, id: str) -> str:
+    """Under which the primary knows it: a re-run has one of its own."""
+    with suppress(PayloadError):
+        return wire.decode(row.payload, row.queue).put_id
+    return id
 
 
 def cancelled(payload: bytes, queue: str, now: float) -> Effects:

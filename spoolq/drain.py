@@ -268,7 +268,8 @@ class Drainer:
     def _sendable(self, handoff: Handoff) -> bool:
         """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
         expires_at = wire.expires_at(handoff.message.payload)
-        if expires_at is not None and self._wall() >= expires_at and not (handoff.in_doubt and _counted(handoff)):
+        # One in doubt may have run there already, or have been counted in its batch: it ends there
+        if expires_at is not None and self._wall() >= expires_at and not handoff.in_doubt:
             self._settle_expired(handoff)
             return False
         if handoff.in_doubt and not _relayed(handoff) and handoff.age > max(self._horizon - DAY, self._horizon / 2):
@@ -297,7 +298,7 @@ class Drainer:
 
     def _call_back(self, handoff: Handoff, id: str) -> None:
         try:
-            new = self._primary.waiting_jobs.refuse(id)
+            new = self._primary.waiting_jobs.refuse(handoff.message.id)
         except StoreUnavailable:
             self._spool.give_back([handoff], applied="no")
             return
@@ -481,15 +482,6 @@ class Drainer:
 def _relayed(handoff: Handoff) -> bool:
     """Whether it is no job, but effects: harmless where they happened already."""
     return handoff.message.queue == RELAY
-
-
-def _counted(handoff: Handoff) -> bool:
-    """Whether it is one of a batch. One in doubt may have been counted in the primary, with others that were: they all end there,
-    or the callback could come from both stores."""
-    try:
-        return wire.decode(handoff.message.payload, handoff.message.queue).batch is not None
-    except PayloadError:
-        return False
 
 
 def _effects(handoff: Handoff) -> Effects:

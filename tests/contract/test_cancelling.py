@@ -109,6 +109,21 @@ def test_a_row_in_doubt_that_was_applied_is_removed_in_both_places(spool: Spool,
     assert "cancelled" not in spool.counters()
 
 
+def test_a_rerun_in_doubt_that_was_applied_is_removed_in_both_places(spool: Spool, store: Store) -> None:
+    store.put([tracked("a", run=1)], hold=True)
+    spool.spool([tracked("a", run=1)], not_after=spool.now() + 60)
+    assert cancel(store, "a", spool).outcome == "removed"
+    assert (spool.waiting(), claimable(store)) == (0, [])
+
+
+def test_a_rerun_on_its_way_is_refused_when_its_row_is_called_back(spool: Spool, store: Store) -> None:
+    spool.spool([tracked("a", run=1)], not_after=spool.now() + 60)
+    cancel(Away(), "a", spool)
+    assert drainer(spool, store).run_once(wait=lambda seconds: None).cancelled == 1
+    assert store.put([tracked("a", run=1)], hold=True) == [False]
+    assert claimable(store) == []
+
+
 def test_a_row_in_doubt_that_was_applied_and_has_run_is_too_late(spool: Spool, store: Store, hand: Hand) -> None:
     store.put(messages("a"), hold=True)
     spool.spool(messages("a"), not_after=spool.now() + 60)

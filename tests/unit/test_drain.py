@@ -320,6 +320,15 @@ def test_an_expired_member_in_doubt_ends_where_it_may_have_been_counted_already(
     assert (done.expired, primary.has, spool.waiting()) == (0, ["m"], 0)
 
 
+def test_an_expired_job_in_doubt_leaves_what_the_primary_says_of_its_end(spool, primary):
+    """It may have run there in time."""
+    job = Job("m", "t", "q0", expires_at=1.0, track=60.0, result=True)
+    spool.spool([message(job)], not_after=time.time())
+    done = drainer(spool, primary).run_once(wait=no_wait)
+    assert (done.expired, primary.has, spool.counters()) == (0, ["m"], {})
+    assert not [key for effects in primary.effects for key, _, _ in effects.values if key == "job:m"]
+
+
 def test_a_row_in_doubt_for_almost_the_horizon_is_set_aside_not_sent(tmp_path, primary):
     now = [1000.0]
     spool = SQLiteStore(tmp_path / "old.db", role="spool", min_free=0, clock=lambda: now[0])
