@@ -396,9 +396,7 @@ class Drainer:
     def _keep(self, handoffs: Sequence[Handoff]) -> None:
         """Write-ahead: the rows stay, and so do their ids in the primary."""
         with suppress(LeaseLost):  # taken over by another drainer, which will keep them
-            self._spool.keep(handoffs, self._life)
-            if effects := _released(handoffs):
-                self._spool.put((), effects)
+            self._spool.keep(handoffs, self._life, _released(handoffs))
 
     def _delete(self, handoffs: Sequence[Handoff]) -> None:
         if not handoffs:

@@ -426,9 +426,9 @@ class Spool(Store, Protocol):
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""
 
-    def keep(self, handoffs: Sequence[Handoff], life: Life) -> None:
+    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE) -> None:
         """The primary has them, since a moment not before `life`: the rows stay for `message.keep` seconds at least, kept, in
-        doubt, out of everybody's way. Raises `LeaseLost` as `ack` does."""
+        doubt, out of everybody's way. Effects, and `LeaseLost`, as `ack` has them."""
 
     def watches(self) -> list[Watch]:
         """Every batch of kept rows, whoever handed it over, in the order in which they will be due."""

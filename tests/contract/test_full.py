@@ -155,3 +155,16 @@ def test_the_last_of_a_batch_on_a_full_store_puts_what_comes_then_or_is_not_sett
     if not applied:
         store.ack(claims[1:], done("b"))
     assert claimable(store, "after") == ["then"]
+
+
+def test_locks_that_a_worker_needs_for_a_job_are_acquired_on_a_full_store(store: Store, fresh_server: Server) -> None:
+    """Else the jobs of exclusive tasks would never run there, and never make room."""
+    store.put(messages("a"), Effects(acquire=(("lock:t:q:[]", "a", 60.0),)))
+    with fresh_server.full():
+        store.put((), Effects(acquire=(("workerslock:t:q:[]", "a", 60.0),), release=(("lock:t:q:[]", "a"),)))
+        assert [(guard.key, guard.holder) for guard in store.guards()] == [("workerslock:t:q:[]", "a")]
+        with pytest.raises(StoreFull):
+            store.put(messages("b"), Effects(acquire=(("lock:t:q:[]", "b", 60.0),)))
+        assert len(store.guards()) == 1
+        store.put((), Effects(release=(("workerslock:t:q:[]", "a"),)))
+    assert store.guards() == []

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from spoolq.errors import LeaseLost
 from spoolq.job import Handoff, Message
 from spoolq.store.base import Kept, Life, Spool, Watch
+from spoolq.store.effects import Effects
 from tests.contract.hands import SHORT, Hand, ids, message, messages, worker
 from tests.contract.test_spool import DRAINER, names, take
 from tests.waiting import eventually
@@ -264,3 +265,23 @@ def test_random_steps_of_drainers_and_watchers(tmp_path: Path) -> None:
             max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
         ),
     )
+
+
+def test_what_goes_along_with_keeping_happens_in_the_same_step(spool: Spool) -> None:
+    spool.spool([message("a")._replace(keep=60.0)], Effects(acquire=(("unique:t:1", "a", 60.0),)))
+    handoffs = take(spool)
+    spool.keep(handoffs, NOW, Effects(release=(("unique:t:1", "a"),)))
+    assert spool.guards() == []
+    with pytest.raises(LeaseLost):
+        spool.keep(handoffs, NOW, Effects(acquire=(("unique:t:1", "b", 60.0),)))
+    assert spool.guards() == []
+
+
+def test_what_goes_along_with_handing_over_happens_in_the_same_step(spool: Spool) -> None:
+    spool.spool([message("a")], Effects(acquire=(("unique:t:1", "a", 60.0),)))
+    handoffs = take(spool)
+    spool.handed_over(handoffs, Effects(release=(("unique:t:1", "a"),)))
+    assert (spool.guards(), spool.waiting()) == ([], 0)
+    with pytest.raises(LeaseLost):
+        spool.handed_over(handoffs, Effects(acquire=(("unique:t:1", "b", 60.0),)))
+    assert spool.guards() == []

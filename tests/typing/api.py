@@ -28,6 +28,14 @@ def with_options(to: str, *, urgent: bool = False) -> None: ...
 def with_other_options(to: str) -> None: ...
 
 
+@q.task(unique="until_start", unique_key=lambda account, page: account, unique_for=dt.timedelta(hours=1))
+def unique_by_account(account: int, page: int) -> None: ...
+
+
+@q.task(exclusive=True, concurrency=3)
+def one_at_a_time(account: int) -> None: ...
+
+
 @q.task(priority="high")
 def with_a_priority(to: str) -> None: ...
 
@@ -47,6 +55,8 @@ assert_type(bare.enqueue_in(dt.timedelta(minutes=1), "a"), Receipt)
 assert_type(bare.enqueue_at(dt.datetime.now(dt.UTC), "a"), Receipt)
 assert_type(bare.using(queue="bulk", delay=60, retries=0).enqueue("a"), Receipt)
 assert_type(bare.using(priority="high", at_front=True).enqueue("a"), Receipt)
+assert_type(bare.using(unique="until_done", unique_for=60).enqueue("a"), Receipt)
+assert_type(unique_by_account.enqueue(1, 2), Receipt)
 assert_type(bare.using(deadline=0.1).enqueue("a"), Receipt)
 assert_type(bare.using(after=[bare.job("a")]).enqueue("a"), Receipt)
 assert_type(bare.using(result_ttl=60, track=True).enqueue("a"), Receipt)
@@ -99,3 +109,5 @@ with SpoolQ("sqlite:///jobs.db") as opened:
 
 SpoolQ("sqlite:///jobs.db", failure_log=["log", "s3://bucket/app"], redact=lambda failure: failure.pop("error"))
 SpoolQ(redact="args")  # type: ignore[arg-type]
+bare.using(unique="for ever")  # type: ignore[arg-type]
+SpoolQ("sqlite:///jobs.db", concurrency={"mail": 3}, rate_limits={"mail": "100/m"})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from spoolq.job import Handoff
 from spoolq.store.base import Kept, Life, Watch
-from spoolq.store.sqlite import settling
+from spoolq.store.sqlite import effects, settling
 from spoolq.store.sqlite.rows import GIVEN
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
@@ -19,8 +19,8 @@ SQL = statements("ahead")
 _SECOND = 1_000_000
 
 
-def keep(session: Session, handoffs: Sequence[Handoff], life: Life) -> tuple[str, ...]:
-    """As `Spool.keep`. Returns the tokens no longer held."""
+def keep(session: Session, handoffs: Sequence[Handoff], life: Life, also: effects.Prepared) -> tuple[str, ...]:
+    """As `Spool.keep`. Returns the tokens no longer held; when that is all, the effects don't happen."""
     longest = max(handoff.message.keep for handoff in handoffs)
     until = -(-(session.now + int(longest * _SECOND)) // _SECOND) * _SECOND
     key = (*life, until)
@@ -29,6 +29,8 @@ def keep(session: Session, handoffs: Sequence[Handoff], life: Life) -> tuple[str
     lost = settling.each(session, [handoff.claim.token for handoff in handoffs], (SQL["keep"], (number,)))
     if len(lost) == len(handoffs):
         session.execute(SQL["end_watch"], (number,))
+    else:
+        effects.apply(session, also)
     return lost
 
 

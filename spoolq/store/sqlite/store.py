@@ -354,10 +354,11 @@ class SQLiteStore:
         """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
         self._run(lambda session: spooling.give_back(session, handoffs, applied))
 
-    def keep(self, handoffs: Sequence[Handoff], life: Life) -> None:
+    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE) -> None:
         """See `Spool.keep`."""
         if handoffs:
-            _raise_lost(self._run(lambda session: ahead.keep(session, handoffs, life)))
+            more = also.prepare_effects(effects, self._largest)
+            _raise_lost(self._run(lambda session: ahead.keep(session, handoffs, life, more), guarded=more.guarded))
 
     def watches(self) -> list[Watch]:
         """See `Spool.watches`."""

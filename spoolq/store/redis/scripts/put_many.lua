@@ -8,6 +8,7 @@ return atomically(function()
   if #messages > 0 and not string.find(table.concat(flags), '1', 1, true) then e.acquire = {} end -- whoever put them has them
   local refusal = guarded(e)
   if refusal then return refusal end
+  if #messages + #e.put == 0 and #e.acquire > 0 then works_when_full() end -- a worker's, whose job makes room when it is done
   place(messages, flags)
   apply(e)
   free(ids) -- last: a removal in front would switch the out-of-memory refusal off
