@@ -178,6 +178,13 @@ def _log_failed(call: Callable[..., Any]) -> None:
     log.exception("%s failed; it changes nothing for the job", getattr(call, "__qualname__", call))
 
 
+def listed(middleware: object) -> Sequence[Middleware]:
+    """Several of them. Raises ConfigError for what is no list; each is checked as it is added."""
+    if isinstance(middleware, list | tuple):
+        return middleware
+    raise ConfigError(f"middleware={middleware!r:.200}: a list of instances is needed, [{type(middleware).__name__}(…)]")
+
+
 def _overridden(middleware: Middleware) -> set[str]:
     return {name for name in NAMES if getattr(type(middleware), name) is not getattr(Middleware, name)}
 

@@ -23,7 +23,7 @@ from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt
 from spoolq.launching import Launching
-from spoolq.middleware import Middleware
+from spoolq.middleware import Middleware, listed
 from spoolq.periodic import Entries
 from spoolq.retry import MAX_CRASHES, RetryPolicy
 from spoolq.schedules import Schedules
@@ -64,7 +64,7 @@ class Producer(Schedules, Asking):
         )
         self.tasks, self.entries = Tasks(), Entries()
         self.hooks = self.tasks.hooks
-        for one in middleware:
+        for one in listed(middleware):
             self.middleware(one)
         self.hint = Hint(self._hint_place)
         self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)

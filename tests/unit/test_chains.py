@@ -374,6 +374,26 @@ def test_a_callback_waits_for_what_failed_until_a_person_has_it_run_again(q: Spo
     assert ran[2:] == ["bad", "then"]
 
 
+def test_a_callback_that_was_cancelled_does_not_come(q: SpoolQ, ran: list[Any]) -> None:
+    note = q.tasks.get("note")
+    then = note.job("then")
+    q.batch([note.job(1)], then=then)
+    q.cancel(then.id)
+    work(q)
+    assert ran == [1]
+
+
+def test_a_member_that_was_cancelled_has_ended(q: SpoolQ, ran: list[Any]) -> None:
+    note = q.tasks.get("note")
+    member, waits = note.using(delay=3600).job(1), note.using(delay=3600).job(2)
+    q.batch([member, note.job(3)], then=note.job("then"), on="complete")
+    q.batch([waits, note.job(4)], then=note.job("never"))
+    assert q.cancel(member.id)
+    assert q.cancel(waits.id)
+    work(q)
+    assert sorted(map(str, ran)) == ["3", "4", "then"]
+
+
 def test_a_callback_on_complete_waits_for_nobody_s_retry(q: SpoolQ, ran: list[Any]) -> None:
     note, fail, drop = (q.tasks.get(name) for name in ("note", "fail", "drop"))
     jobs = [note.job(1), fail.job("bad"), drop.job(1), note.using(expires=0).job("stale")]

@@ -121,6 +121,8 @@ def test_what_is_no_middleware_is_refused(q: SpoolQ) -> None:
             q.middleware(wrong)  # type: ignore[type-var]
     with pytest.raises(ConfigError, match="is a class"):
         SpoolQ("sqlite:///x.db", middleware=[Good])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="a list of instances is needed"):
+        SpoolQ("sqlite:///x.db", middleware=Good())  # type: ignore[arg-type]
 
 
 def test_methods_of_its_own_are_let_be(q: SpoolQ) -> None:
