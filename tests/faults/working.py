@@ -240,15 +240,15 @@ class Place:
         self.workers.append(made)
         return made
 
-    def trace(self, what: str = "RUN") -> list[Line]:
-        """What the jobs left behind, in order."""
+    def trace(self, *what: str) -> list[Line]:
+        """What the jobs left behind, in order: lines of these kinds, `RUN` where none is named."""
         path = self.folder / "trace"
         lines = [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
         found = [
             Line(kind, id, int(attempt), store, int(pid), fresh == "1", value)
             for kind, id, attempt, store, pid, fresh, value in lines
         ]
-        return [line for line in found if line.what == what]
+        return [line for line in found if line.what in (what or ("RUN",))]
 
     def runs(self) -> Counter[str]:
         """How often each job ran to its end."""

@@ -1,12 +1,12 @@
 """Random schedules: everything runs, and everything fails, at times that a seed decides.
 
-    python -m tests.torture.schedules [--schedules 100] [--seed 1] [--seconds 3] [--at-once 2]
+    python -m tests.torture.schedules [--schedules 100] [--seed 1] [--seconds 3] [--at-once 2] [--features]
 
 Two producers, a drainer and a worker (Redis, and this host's spool while Redis is away) on one server behind a proxy. Meanwhile
 the server is killed, frozen, filled and made read-only; connections are refused, and answers cut, swallowed, held back and
 spoilt; producers, drainer and worker are killed, frozen past their leases and told to stop; the wall clock is set. Then all is
 healed, drained and worked off, and counted. A schedule is its seed: `--seed N --schedules 1` does the same again, as far as
-processes can.
+processes can. With `--features` one producer launches chains, batches, unique, exclusive and tracked jobs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from tests.faults.working import ROOT, Place, at
 from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.torture.check import Log, verdict
+from tests.torture.features import APP_WITH_FEATURES, Told
+from tests.torture.features import verdict as features_verdict
 from tests.waiting import eventually, pass_time
 
 LATEST = 0.25 + 2.0  # seconds that a call may take: the deadline and the limit of the disk
@@ -75,15 +77,18 @@ class Process:
 class Schedule:
     """One schedule, in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int, server: Server, proxy: Proxy, place: Place) -> None:
-        self.rng = random.Random(seed)
+    def __init__(self, folder: Path, seed: int, server: Server, proxy: Proxy, place: Place, *, features: bool = False) -> None:
+        self.rng, self.features = random.Random(seed), features
         self.folder, self.server, self.proxy, self.place = folder, server, proxy, place
         self.done: Counter[str] = Counter()
         place.set_clock(0)
         place.environment["PYTHONFAULTHANDLER"] = "1"
         self.logs: list[Path] = []
         self.errors = (folder / "errors.log").open("wb")
-        self.producers = [Process("producer", self._producer) for _ in range(2)]
+        self.producers = [Process("producer", self._producer), Process("producer", self._producer)]
+        if features:
+            (folder / "app_under_test.py").write_text(APP_WITH_FEATURES)
+            self.producers.append(Process("producer of features", self._producer_of_features))
         self.drainer = Process("drainer", partial(self._run, "spoolq", "drain", "-q"))
         self.worker = Process("worker", lambda: place.worker(threads=2, LEASE="1s").process)
 
@@ -170,7 +175,9 @@ class Schedule:
             victim.again(signal.SIGKILL if what == "kill" else signal.SIGTERM)
 
     def set_clock(self) -> None:
-        self.place.set_clock(self.rng.choice([0, -7200, 7200, -1, 1, 90]))
+        # what waits for its time by a clock that is ahead waits for longer than anybody here, once that is set back
+        ahead = [] if self.features else [7200, 90]
+        self.place.set_clock(self.rng.choice([0, -7200, -1, 1, *ahead]))
 
     # processes
 
@@ -180,12 +187,17 @@ class Schedule:
         arguments = [self.proxy.url, str(self.place.spool), str(self.logs[-1]), "100000", "work", "0.004"]
         return self._run("tests.torture.producer", *arguments)
 
+    def _producer_of_features(self) -> subprocess.Popen[Any]:
+        self.logs.append(self.folder / f"producer-{len(self.logs)}.log")
+        self.logs[-1].touch()
+        return self._run("tests.torture.features", self.proxy.url, str(self.place.spool), str(self.logs[-1]))
+
     def _run(self, module: str, *arguments: str) -> subprocess.Popen[Any]:
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, cwd=ROOT, env=self.place.environment, stdout=self.errors, stderr=self.errors)
 
 
-def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
+def run(seed: int, seconds: float = 3.0, features: bool = False) -> dict[str, Any]:
     """One schedule; returns the figures, with what is wrong under `broken`."""
     began = time.monotonic()
     with (
@@ -194,7 +206,7 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
         Proxy(server.port) as proxy,
         at(Path(name), proxy.url, deadline=5.0) as place,
     ):
-        schedule = Schedule(Path(name), seed, server, proxy, place)
+        schedule = Schedule(Path(name), seed, server, proxy, place, features=features)
         try:
             schedule.play(seconds)
             left = schedule.heal()
@@ -202,9 +214,11 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
             for process in schedule.everybody:
                 process.process.kill()
                 process.process.wait()
-        log, runs = Log.read(schedule.logs), place.runs()
+        log, runs, told = Log.read(schedule.logs), place.runs(), Told(schedule.logs)
         afresh = Counter(line.id for line in place.trace() if line.fresh)
-        broken: dict[str, Any] = verdict(log, Counter(runs.keys()))
+        broken: dict[str, Any] = verdict(log, Counter(runs.keys() - told.derived))
+        lost = "1 lost: acknowledged, and not arrived"
+        broken[lost] = [id for id in broken[lost] if id not in told.unique]  # those are told of below
         unended = set(log.tried) - log.acknowledged.keys() - log.raised.keys()  # of producers that were ended in mid-call
         unexplained = "3 arrived, neither acknowledged nor raised as unknown"
         broken[unexplained] = [id for id in broken[unexplained] if id not in unended]
@@ -215,6 +229,8 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
             "7 died": [what for process in schedule.everybody for what in process.died],
             "8 errors": _tracebacks(Path(name)),
         }
+        if features:
+            broken |= features_verdict(place, told, log.acknowledged)
         return {
             "seed": seed,
             "tried": len(log.tried),
@@ -223,6 +239,7 @@ def run(seed: int, seconds: float = 3.0) -> dict[str, Any]:
             "raised": dict(Counter(log.raised.values())),
             "runs": sum(runs.values()),
             "faults": dict(schedule.done),
+            "features": told.counts(runs),
             "slowest ms": max(log.took, default=0.0),
             "seconds": round(time.monotonic() - began, 1),
             "broken": {rule: found for rule, found in broken.items() if found},
@@ -241,16 +258,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first; the others follow")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--features", action="store_true", help="chains, batches, unique, exclusive and tracked jobs too")
     options = parser.parse_args()
     total: Counter[str] = Counter()
-    slowest = 0.0
+    slowest, one = 0.0, partial(run, seconds=options.seconds, features=options.features)
     with ThreadPoolExecutor(options.at_once) as threads:
-        for figures in threads.map(partial(run, seconds=options.seconds), range(options.seed, options.seed + options.schedules)):
+        for figures in threads.map(one, range(options.seed, options.seed + options.schedules)):
             total["schedules"] += 1
             total["broken"] += bool(figures["broken"])
             for name in ("tried", "acknowledged", "runs"):
                 total[name] += figures[name]
-            for name in ("by route", "raised", "faults"):
+            for name in ("by route", "raised", "faults", "features"):
                 total.update({f"{name}: {key}": count for key, count in figures[name].items()})
             slowest = max(slowest, figures["slowest ms"])
             if figures["broken"]:

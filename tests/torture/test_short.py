@@ -111,6 +111,15 @@ def test_random_faults_lose_and_double_nothing(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_a_server")
+@pytest.mark.parametrize("seed", [203, 211])
+def test_random_faults_leave_chains_batches_results_and_unique_jobs_right(seed: int) -> None:
+    figures = schedules.run(seed, seconds=2.0, features=True)
+    assert figures["broken"] == {}, figures
+    assert all(figures["features"][kind] for kind in ("chains", "batches", "with results", "unique")), figures
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
 @pytest.mark.parametrize(
     ("store", "options"), [("redis", {"processes": "2:2"}), ("sqlite", {"processes": "", "workers": 2})], ids=["pool", "plain"]
 )
