@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spoolq import chains, guards, tracking, wire
-from spoolq.errors import PayloadError, StoreUnavailable
+from spoolq.errors import PayloadError, StoreFull, StoreUnavailable
 from spoolq.store.base import CANCELS, Spool, Store
 from spoolq.store.effects import Effects
 from spoolq.store.waiting import WaitingJob
@@ -63,8 +63,12 @@ class Canceller:
 
     def cancel(self, id: str) -> Cancellation:
         """Have the job not run, or stop."""
-        spooled = None if self._spool is None else self._from_spool(self._spool, id)
-        return spooled or self.from_primary(id)
+        try:
+            spooled = None if self._spool is None else self._from_spool(self._spool, id)
+        except StoreUnavailable as error:
+            found = self.from_primary(id)
+            return found or Cancellation(id, "away", f"the spool: {error}. It may still run; cancel it again")
+        return self.from_primary(id) if spooled is None else spooled
 
     def remove(self, store: Store, job: WaitingJob) -> bool:
         """Take away this one job that waits, whatever its id, or without one. Returns whether it was there still."""
@@ -79,13 +83,19 @@ class Canceller:
 
     def _from_primary(self, id: str, refused: bool | None) -> Cancellation:
         jobs = self._primary.waiting_jobs
-        self._primary.put((), self._wish(id), hold=True)
-        new = jobs.refuse(id) if refused is None else refused
+        full: StoreFull | None = None
+        try:
+            self._primary.put((), self._wish(id), hold=True)
+            new = jobs.refuse(id) if refused is None else refused
+        except StoreFull as error:  # what waits can be taken away all the same
+            full, new = error, False
         for _ in range(_ROUNDS):
             found = jobs.find(id)
             removed = [jobs.remove(job, self._effects(job)) for job in found if not (job.holder or job.aside)]
             if any(removed):
                 return Cancellation(id, "removed")
+            if full is not None:
+                raise full
             if jobs.held(id):
                 return Cancellation(id, "asked", "it runs, or is about to")
             if not found:

@@ -11,7 +11,7 @@ from spoolq import tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.cancelling import Cancellation, Canceller
 from spoolq.drain import Drainer
-from spoolq.errors import StoreUnavailable
+from spoolq.errors import StoreFull, StoreUnavailable
 from spoolq.job import Job, Member, Message
 from spoolq.store.base import CANCELS, Spool, Store
 from spoolq.store.sqlite import SQLiteStore
@@ -205,6 +205,42 @@ class Away(SQLiteStore):
 
     def put(self, *given: Any, **options: Any) -> list[bool]:
         raise StoreUnavailable("it is gone", reason="refused")
+
+
+class Full:
+    """A store that takes nothing more, and lets go of what it has."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, *given: Any, **options: Any) -> list[bool]:
+        raise StoreFull("it is full")
+
+
+def test_a_full_primary_lets_go_of_what_waits(store: Store, hand: Hand) -> None:
+    full: Any = Full(store)
+    store.put(messages("a", "b"))
+    assert cancel(full, "a").outcome == "removed"
+    hand.claim()
+    assert cancel(full, "b").outcome == "away", "there is no room for the word"
+
+
+def test_a_spool_that_is_away_is_told_where_the_primary_knows_nothing(store: Store) -> None:
+    store.put(messages("a"))
+    assert cancel(store, "a", Away()).outcome == "removed"
+    told = cancel(store, "b", Away())
+    assert (told.outcome, "the spool: it is gone" in told.detail) == ("away", True)
+
+
+def test_what_was_set_aside_is_too_late(spool: Spool, store: Store) -> None:
+    spool.spool(messages("a"))
+    [handoff] = spool.take(worker("d", kind="drainer"), 10, 1 << 20, spool.now() + 60)
+    spool.quarantine(handoff, "a test")
+    told = cancel(store, "a", spool)
+    assert (told.outcome, "quarantine" in told.detail) == ("late", True)
 
 
 def test_a_primary_that_is_away_is_told(spool: Spool) -> None:
