@@ -67,7 +67,7 @@ class Gate:
                     held = own if place is None else (*own, (place, job.id, self._place_for))
                     try:
                         if held or release:
-                            self._store.put((), release | Effects(acquire=held))
+                            self._apply(release | Effects(acquire=held))
                     except GuardHeld as refused:
                         if refused.key == lock:
                             return Shut(AGAIN, f"an equal job runs (exclusive), that of {refused.holder}")
@@ -100,11 +100,14 @@ class Gate:
                 self._held.pop(token, None)  # taken over, or never begun: it ends with its time
                 continue
             try:
-                self._store.put((), Effects(acquire=held))
+                self._apply(Effects(acquire=held))
             except GuardHeld:  # it was free for a moment, and is another's: this one runs to its end all the same
                 self._held.pop(token, None)
             if token not in self._held:  # it has ended meanwhile, and may have let go before this was acquired
-                self._store.put((), Effects(release=tuple((key, holder) for key, holder, _ in held)))
+                self._apply(Effects(release=tuple((key, holder) for key, holder, _ in held)))
+
+    def _apply(self, effects: Effects) -> None:
+        self._store.put((), effects, hold=True)  # no job, so nothing that has to be confirmed by a disk or a replica
 
     def _turned_away(self, task: Task[..., object], until: float, waiting: int) -> Shut:
         """The more of them wait, the later the last one tries: they keep their order, and the worker doesn't turn in circles."""

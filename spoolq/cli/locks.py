@@ -72,7 +72,7 @@ def remove(given: Given, name: str, where: str, as_json: bool, yes: bool) -> Non
         agreed(f"Remove the lock {clean(name)}, held by {clean(found[0][1].holder)}?")
     for place, guard in found:
         with place.asking():
-            place.store.put([], Effects(release=((guard.key, guard.holder),)))
+            place.store.put([], Effects(release=((guard.key, guard.holder),)), hold=True)
         if not as_json:
             click.echo(f"Removed {clean(name)} from {place.where}.")
     if as_json:

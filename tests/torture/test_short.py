@@ -11,7 +11,21 @@ import pytest
 
 from spoolq.job import Attempt, Failure
 from tests.servers import NONE_FOUND, servers
-from tests.torture import chains, handoff, memory, mixed, onebox, pool, recovery, scaled, schedules, ticks, unique, workers
+from tests.torture import (
+    chains,
+    handoff,
+    limited,
+    memory,
+    mixed,
+    onebox,
+    pool,
+    recovery,
+    scaled,
+    schedules,
+    ticks,
+    unique,
+    workers,
+)
 from tests.torture.check import Log, verdict
 
 
@@ -252,3 +266,18 @@ def test_unique_jobs_run_for_every_answer_and_redis_never_has_two_of_a_kind(unti
 @pytest.mark.usefixtures("_a_server")
 def test_jobs_that_are_not_unique_are_found_out_by_the_same_look() -> None:
     assert unique.run(8.0, seed=1, until="")["broken"].keys() == {"2 Redis had two of a kind"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_limits_of_queues_hold_over_hosts_whose_workers_are_killed() -> None:
+    figures = limited.run(12.0, seed=2)
+    assert figures["broken"] == {}, figures
+    assert figures["kills"] >= 1
+    assert figures["ran"] >= 180
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_a_server")
+def test_without_limits_the_same_count_sees_more() -> None:
+    assert len(limited.run(4.0, seed=2, limited=False)["broken"]) == 2

@@ -114,9 +114,9 @@ def test_of_many_that_wait_for_a_task_one_asks_a_second_and_the_rest_come_later_
     put = store.put
 
     class Asked:
-        def put(self, *args: Any) -> Any:
+        def put(self, *args: Any, **options: Any) -> Any:
             asked.append(args)
-            return put(*args)
+            return put(*args, **options)
 
     busy = gate(Asked(), clock)
     delays = [shut.delay for n in range(1000) if (shut := busy.enter(f"t{n}", job(f"j{n}", n), one)) is not None]
@@ -160,7 +160,7 @@ def test_one_that_must_wait_for_its_turn_lets_nobody_else_in_meanwhile(store: SQ
 
 def test_where_the_store_can_not_be_asked_it_waits() -> None:
     class Away:
-        def put(self, *args: Any) -> None:
+        def put(self, *args: Any, **options: Any) -> None:
             raise StoreUnavailable("gone", reason="refused")
 
     shut = gate(Away()).enter("ta", job("a"), task(exclusive=True))

@@ -234,6 +234,7 @@ def test_a_queue_at_a_limit_is_left_out_until_its_time_has_come(tmp_path: Path) 
     lineup.took(("a", "b"), Claimed((), limited=(("a", 2.0),)), all_of_it=True)
     assert (lineup.order(), lineup.awaited, lineup.limited, lineup.due_in) == (("b",), ("b",), ("a",), 2.0)
     assert lineup.held_back
+    assert lineup.says_limited == ", at a limit: a"
     now[0] = 101.5
     lineup.took(("b",), Claimed((), limited=(("b", 5.0),)), all_of_it=True)
     assert (lineup.order(), lineup.due_in) == ((), 0.5)
@@ -242,6 +243,7 @@ def test_a_queue_at_a_limit_is_left_out_until_its_time_has_come(tmp_path: Path) 
     now[0] = 200.0
     assert (lineup.order(), lineup.limited) == (("a", "b"), ())
     assert not lineup.held_back
+    assert lineup.says_limited == ""
 
 
 def test_a_queue_at_a_limit_saves_up_no_share_meanwhile(tmp_path: Path) -> None:
