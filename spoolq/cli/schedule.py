@@ -33,7 +33,7 @@ def schedule() -> None:
 @json_option
 @command_options()
 def list_(given: Given, as_json: bool) -> None:
-    """Every schedule: when, the next and the last tick, and what is paused.
+    """Every schedule: its times, the last and next tick, its pause.
 
     In JSON the next five ticks. Without Redis what the application declares is shown all the same.
     """
@@ -89,9 +89,9 @@ def run(given: Given, name: str, as_json: bool) -> None:
 @json_option
 @command_options()
 def pause(given: Given, name: str, as_json: bool) -> None:
-    """Let the ticks of NAME pass without a job, on all hosts, until `spoolq schedule resume`.
+    """Let the ticks of NAME pass without a job, until resumed.
 
-    What is enqueued already runs. Kept in Redis; a host that starts while Redis is away goes by what it knew before.
+    That holds on all hosts. What is enqueued already runs. It is kept in Redis; a host that starts while Redis is away goes by what it knew before.
     """
     _set(given, name, as_json, paused=True)
 
