@@ -91,7 +91,8 @@ def run(given: Given, name: str, as_json: bool) -> None:
 def pause(given: Given, name: str, as_json: bool) -> None:
     """Let the ticks of NAME pass without a job, until resumed.
 
-    That holds on all hosts. What is enqueued already runs. It is kept in Redis; a host that starts while Redis is away goes by what it knew before.
+    That holds on all hosts. What is enqueued already runs. The pause is kept in Redis; a host that starts while
+    Redis is away goes by what it knew before.
     """
     _set(given, name, as_json, paused=True)
 
