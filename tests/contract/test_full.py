@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from spoolq.cancelling import Canceller
 from spoolq.errors import StoreFull
 from spoolq.job import Claim
 from spoolq.store.base import Store
@@ -168,3 +169,23 @@ def test_locks_that_a_worker_needs_for_a_job_are_acquired_on_a_full_store(store:
         assert len(store.guards()) == 1
         store.put((), Effects(release=(("workerslock:t:q:[]", "a"),)))
     assert store.guards() == []
+
+
+def test_a_result_is_kept_on_a_full_store(store: Store, fresh_server: Server) -> None:
+    store.put(messages("a"))
+    hand = Hand(store)
+    with fresh_server.full():
+        store.ack(hand.claim(), Effects(values=(("job:a", b"{}", 60.0), ("queued:a", b"", 0.0))))
+    assert store.value("job:a") == b"{}"
+    assert hand.holds() == 0
+
+
+def test_what_waits_can_be_cancelled_on_a_full_store(store: Store, fresh_server: Server) -> None:
+    store.put([*messages("a", "b"), message("later", run_at=store.ready(PATIENT) + 3600.0)])
+    canceller = Canceller(store, None)
+    with fresh_server.full():
+        assert canceller.cancel("a").outcome == "removed"
+        assert canceller.cancel("later").outcome == "removed"
+        assert canceller.cancel("never").outcome == "away"
+    assert claimable(store) == ["b"]
+    assert store.counters()["cancelled"] == 2

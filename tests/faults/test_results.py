@@ -292,3 +292,14 @@ def test_what_is_reported_as_removed_never_runs_and_what_runs_was_never_reported
     late = {id for id, outcome in said.items() if outcome == "late"}
     stopped = {id for id in late if kept.q.status(id) == "cancelled"}  # by a worker that took it and saw the wish
     assert late <= runs.keys() | stopped, "what is said to have ended had run"
+
+
+def test_a_job_that_asks_for_nothing_leaves_nothing_and_asks_nothing(ours: Place, server: Server) -> None:
+    ids = [ours.enqueue("note", n) for n in range(20)]
+    worker = ours.worker()
+    ours.done()
+    worker.end()
+    assert set(ours.runs()) == set(ids)
+    with server.client() as control:
+        assert control.keys("resque:spoolq:value:*") == []
+        assert "cmdstat_mget" not in control.info("commandstats"), "nobody looked for values"
