@@ -9,28 +9,26 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from spoolq import chains, stores, wire
 from spoolq.asking import Asking
+from spoolq.batching import Batching
 from spoolq.breaker import Breaker
-from spoolq.chains import Batch
-from spoolq.client import Client, chunks
-from spoolq.errors import ConfigError, PayloadError
+from spoolq.client import Client
+from spoolq.declaring import TaskOptions, declare, known
+from spoolq.errors import PayloadError
 from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt
 from spoolq.launching import Launching
 from spoolq.middleware import Middleware, listed
 from spoolq.periodic import Entries
-from spoolq.retry import MAX_CRASHES, RetryPolicy
 from spoolq.schedules import Schedules
-from spoolq.spans import Seconds, above_0, seconds
+from spoolq.spans import Seconds, above_0
 from spoolq.store.base import Spool, Store
-from spoolq.tasks import Launch, Options, Task, Tasks, performer, queue_name, tracked
-from spoolq.unique import Key, Until, declared
+from spoolq.tasks import Launch, Options, Task, Tasks, queue_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +40,7 @@ R = TypeVar("R")
 M = TypeVar("M", bound=Middleware)
 
 
-class Producer(Schedules, Asking):
+class Producer(Schedules, Batching, Asking):
     """What a web application needs of a queue: its tasks, launching them, and the two stores that take the jobs. Its
     arguments are those of `SpoolQ`."""
 
@@ -90,56 +88,9 @@ class Producer(Schedules, Asking):
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
     @overload
-    def task(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: str | None = None,
-        retries: int | None = None,
-        backoff: object | None = None,
-        retry_on: tuple[type[BaseException], ...] | None = None,
-        give_up_on: tuple[type[BaseException], ...] | None = None,
-        retry_for: Seconds | None = None,
-        max_crashes: int | None = None,
-        timeout: Seconds | None = None,
-        soft_timeout: Seconds | None = None,
-        expires: Seconds | None = None,
-        result_ttl: Seconds | None = None,
-        track: bool | None = None,
-        unique: Until | None = None,
-        unique_key: Key | None = None,
-        unique_for: Seconds | None = None,
-        exclusive: bool | Seconds | None = None,
-        concurrency: int | None = None,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, /, **options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: str | None = None,
-        retries: int | None = None,
-        backoff: object | None = None,
-        retry_on: tuple[type[BaseException], ...] | None = None,
-        give_up_on: tuple[type[BaseException], ...] | None = None,
-        retry_for: Seconds | None = None,
-        max_crashes: int | None = None,
-        timeout: Seconds | None = None,
-        soft_timeout: Seconds | None = None,
-        expires: Seconds | None = None,
-        result_ttl: Seconds | None = None,
-        track: bool | None = None,
-        unique: Until | None = None,
-        unique_key: Key | None = None,
-        unique_for: Seconds | None = None,
-        exclusive: bool | Seconds | None = None,
-        concurrency: int | None = None,
-    ) -> Any:
+    def task(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function, or a class with `perform`, as a task. Used bare (`@q.task`) or with options.
 
         name       on the wire (the function's own name; Resque's `class`)
@@ -164,64 +115,12 @@ class Producer(Schedules, Asking):
         """
 
         def register(target: Callable[..., Any]) -> Task[..., Any]:
-            if isinstance(target, Launch):
-                raise ConfigError(f"{target.name} is a task already")
-            body = performer(target) if isinstance(target, type) else target
-            if not callable(body):
-                raise ConfigError(f"{target!r} can't be a task: a task is a function, or a class with perform")
-            named = name or getattr(body, "__name__", "<")
-            if not isinstance(named, str) or name == "" or (not name and named.startswith("<")):  # a lambda, a partial
-                raise ConfigError(f"{target!r} has no name to be called by: give it one, q.task(name=…)")
-
-            def option(key: str, given: Any, default: Any) -> Any:
-                own = getattr(target, key, None) if isinstance(target, type) else None
-                return given if given is not None else own if own is not None else default
-
-            lasting = option("retry_for", retry_for, None)
-            policy = RetryPolicy(
-                retries=option("retries", retries, self.settings.retries if lasting is None else None),
-                backoff=option("backoff", backoff, None),
-                retry_on=option("retry_on", retry_on, (Exception,)),
-                give_up_on=option("give_up_on", give_up_on, ()),
-                retry_for=lasting,
-                max_crashes=option("max_crashes", max_crashes, MAX_CRASHES),
-            )
-            place, rank = self._place(target, named, queue, priority)
-            stale = option("expires", expires, None)
-            task: Task[..., Any] = Task(
-                body,
-                name=named,
-                queue=place,
-                priority=rank,
-                owner=self,
-                policy=policy,
-                timeout=option("timeout", timeout, None),
-                soft_timeout=option("soft_timeout", soft_timeout, None),
-                expires=None if stale is None else seconds(stale, "expires"),
-                tracked=tracked(named, option("track", track, None), option("result_ttl", result_ttl, None)),
-                unique=declared(
-                    named,
-                    option("unique", unique, None),
-                    option("unique_key", unique_key, None),
-                    option("unique_for", unique_for, None),
-                ),
-                exclusive=option("exclusive", exclusive, None),
-                concurrency=option("concurrency", concurrency, None),
-            )
+            task = declare(self, target, options)
             self.tasks.add(task)
             return task
 
+        known(options)
         return register if function is None else register(function)
-
-    def _place(self, target: object, named: str, queue: str | None, priority: str | None) -> tuple[str, str | None]:
-        """The queue of a task, and the priority that it has for that. A class's own attributes count where neither is given."""
-        if queue is None and priority is None and isinstance(target, type):
-            queue, priority = getattr(target, "queue", None), getattr(target, "priority", None)
-        if priority is None:
-            return queue_name("default" if queue is None else queue), None
-        if queue is not None:
-            raise ConfigError(f"{named}: queue={queue!r} and priority={priority!r}: a priority is a queue; give one of them")
-        return self.priority_queue(priority), priority
 
     def priority_queue(self, name: str) -> str:
         """The queue of that priority. Raises ConfigError that names the priorities there are."""
@@ -264,43 +163,6 @@ class Producer(Schedules, Asking):
         jobs = tuple(jobs)  # a generator can be gone through once
         _check(jobs)
         return self.submit(jobs, None if deadline is None else above_0(deadline, "deadline"))
-
-    def batch(
-        self,
-        jobs: Iterable[Job],
-        then: Job,
-        *,
-        on: Literal["success", "complete"] = "success",
-        deadline: Seconds | None = None,
-    ) -> Batch:
-        """Store jobs, and have the job `then` put when the last of them is done, once, in the step that settles it; with `on` =
-        "complete" also where some have failed for good, were discarded or have expired. See docs/chains.md.
-
-        All or nothing for up to 500 jobs and 1 MiB; of more (10,000 at most) the ids count as the caller's: after an error it can
-        be called again with the same jobs, and those that are there are not queued twice. Raises as `enqueue_many`, and
-        PayloadError for a batch that can't be.
-        """
-        limit = None if deadline is None else above_0(deadline, "deadline")
-        members = self._members(jobs, then, on)
-        return Batch(then.id, tuple(self.submit(members, limit)))
-
-    async def abatch(
-        self,
-        jobs: Iterable[Job],
-        then: Job,
-        *,
-        on: Literal["success", "complete"] = "success",
-        deadline: Seconds | None = None,
-    ) -> Batch:
-        """`batch` for asyncio: the same path on another thread."""
-        limit = None if deadline is None else above_0(deadline, "deadline")
-        members = self._members(jobs, then, on)
-        return Batch(then.id, tuple(await self.asubmit(members, limit)))
-
-    def _members(self, jobs: Iterable[Job], then: Job, on: str) -> list[Job]:
-        members = chains.members(jobs, then, on)
-        whole = len(list(chunks([self.message(job) for job in members]))) == 1
-        return members if whole else [replace(job, given=True) for job in members]  # so that it can be called again
 
     async def aenqueue(self, job: Job, *, deadline: Seconds | None = None) -> Receipt:
         """Store a job made by `task.job(…)` from asyncio; its id is known even if the call is cancelled. `deadline`: what

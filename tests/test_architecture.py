@@ -45,7 +45,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "starting",
     "priorities quotas",
     "config",  # 7
-    "stores failurelog.assembly asking",
+    "stores failurelog.assembly asking batching declaring",
     "producer",
     "autoscale.assembly",
     "app",

@@ -147,6 +147,7 @@ def test_what_can_not_be_a_task(q: SpoolQ, register: Callable[[SpoolQ], object],
         (lambda q: q.enqueue_many([q.task(add)]), r"<Task add queue=default> is not a job: make one with task.job\(…\)"),
         (lambda q: asyncio.run(q.aenqueue(q.task(add).using(delay=3))), "<Launch add queue=default> is not a job"),
         (lambda q: q.enqueue(q.task(add)), "add: missing a required argument: 'x'"),
+        (lambda q: q.task(retrys=3), "no option 'retrys'; there are name, queue,"),
         (lambda q: q.enqueue(q.task(add), 1, queue="x"), "add: got an unexpected keyword argument 'queue'"),
     ],
 )
