@@ -42,7 +42,8 @@ def following(job: Job, ending: Ending, now: float) -> Effects:
 
 
 def _message(job: Job, now: float) -> Message:
-    return wire.message(replace(job, enqueued_at=now), max_bytes=_ANY_SIZE)  # its size was bounded with that of the first
+    # its size was bounded with that of the first; it is to come whatever equal job there is, also by way of a spool
+    return wire.message(replace(job, enqueued_at=now, unique=None), max_bytes=_ANY_SIZE)
 
 
 _ANY_SIZE = 1 << 62

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from spoolq import chains, history, traces, tracking, wire
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.gate import Gate
-from spoolq.guards import releasing, renewing
+from spoolq.guards import freed, releasing, renewing
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
@@ -359,7 +359,9 @@ class Runner:
 
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
-        return self._failed(claim, new_id(), error, [], history.added((), attempt), slot, self._here)
+        failed = self._failed(claim, new_id(), error, [], history.added((), attempt), slot, self._here)
+        held = NONE if self.gate is None else self.gate.leave(claim.token)
+        return replace(failed, effects=held | freed(claim.payload, claim.queue))
 
     def _failed(
         self,

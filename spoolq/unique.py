@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from spoolq import jsjson
 from spoolq.errors import ConfigError, PayloadError
-from spoolq.job import Unique
+from spoolq.job import Job, Unique
 from spoolq.jsonable import check
 from spoolq.spans import Seconds, above_0
 
@@ -56,7 +56,7 @@ class Uniqueness:
             )
         if not key.isprintable():
             raise PayloadError(f"{task}: its unique_key gave {found!r:.100}, which can't be printed; leave such characters out")
-        return Unique(f"unique:{task}:{key}", self.until, self.seconds)
+        return Unique(f"unique:{_part(task)}:{key}", self.until, self.seconds)
 
 
 def declared(task: str, unique: Until | None, key: Key | None, seconds: Seconds | None) -> Uniqueness | None:
@@ -103,17 +103,22 @@ def places(task: str, concurrency: int | None) -> tuple[str, ...]:
 
 def named(task: str, queue: str, args: Any, kwargs: Any, until: Literal["start", "done"], seconds: float = UNIQUE_FOR) -> Unique:
     """That of a job whose arguments, as JSON gives them back, are its key."""
-    text = jsjson.stringify(args)
-    if kwargs:  # node-resque doesn't see them: to it, jobs that differ would be equal
-        return Unique(f"unique:{task}:{queue}:{text}:{jsjson.stringify(dict(sorted(kwargs.items())))}", until, seconds)
+    text, as_node = _text(args)
+    if kwargs or not as_node:  # node-resque doesn't see them: to it, jobs that differ would be equal
+        said = f":{_text(dict(sorted(kwargs.items())))[0]}" if kwargs else ""
+        return Unique(f"unique:{_part(task)}:{queue}:{text}{said}", until, seconds)
     delayed = f'timestamps:{{"class":{jsjson.stringify(task)},"queue":{jsjson.stringify(queue)},"args":{text}}}'
     return Unique(f"lock:{task}:{queue}:{text}", until, seconds, delayed)
 
 
-def written(unique: Unique) -> dict[str, Any]:
-    """As a payload carries it: the key only where it isn't that of the arguments beside it."""
+def written(unique: Unique, job: Job) -> dict[str, Any]:
+    """As this job's payload carries it: the key only where it isn't that of the arguments beside it, which a hook may have
+    changed. Raises PayloadError for arguments that JSON can't hold."""
     fields: dict[str, Any] = {"until": unique.until, "for": int(unique.seconds) if unique.seconds % 1 == 0 else unique.seconds}
-    return fields if unique.delayed else {**fields, "key": unique.key}
+    beside = unique.delayed and named(
+        job.task, job.queue, _plain("args", list(job.args)), _plain("kwargs", dict(job.kwargs)), unique.until
+    )
+    return fields if beside and beside.key == unique.key else {**fields, "key": unique.key}
 
 
 def read(fields: Mapping[str, Any]) -> Unique | None:
@@ -128,6 +133,18 @@ def read(fields: Mapping[str, Any]) -> Unique | None:
                     name = fields["class"] if isinstance(queue, str) and isinstance(args, list) else None
                     return None if name is None else named(name, str(queue), args, None, until, float(seconds))
     return None
+
+
+def _text(value: Any) -> tuple[str, bool]:
+    """A value as JSON, and whether that is what node-resque would write: JavaScript rounds integers from 2^53 on, and jobs for
+    neighbours among them are not equal."""
+    text = jsjson.stringify(value)
+    return (text, True) if jsjson.parse(text) == value else (json.dumps(value, separators=(",", ":")), False)
+
+
+def _part(task: str) -> str:
+    """A task's name as one part of a guard's: `a:b` with the key `c` isn't `a` with the key `b:c`."""
+    return task.replace("%", "%25").replace(":", "%3A")
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -96,7 +96,7 @@ def _fields(job: Job, mode: Mode) -> dict[str, Any]:
     if job.result:
         fields["result"] = True
     if job.unique is not None:
-        fields["unique"] = unique.written(job.unique)
+        fields["unique"] = unique.written(job.unique, job)
     fields.update(job.extra)
     return fields
 
@@ -267,7 +267,8 @@ def rerun(payload: bytes, queue: str) -> Message:
         raise PayloadError("the failure names no queue to put the job back into")
     if not jsjson.encodable(target):
         raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
-    changes = {"id": _dumps(job.id), "run": str(job.run + 1), "attempt": None, "crashes": None, "history": None, "begun": None}
+    gone = ("attempt", "crashes", "history", "begun", "unique")  # it is meant to run, whatever equal job there is
+    changes = {"id": _dumps(job.id), "run": str(job.run + 1), **dict.fromkeys(gone)}
     return Message(replace(job, run=job.run + 1).put_id, target, jsjson.edited(payload.decode(), changes).encode())
 
 

@@ -7,16 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spoolq import Discard, SpoolQ, purging
+from spoolq import Discard, Middleware, SpoolQ, purging
 from spoolq.errors import PayloadError
-from spoolq.job import Receipt
+from spoolq.job import Job, Receipt
 from spoolq.store.effects import Effects
-from spoolq.tasks import Task
+from spoolq.tasks import Launch, Task
 from tests.faults.app import application, arrived, drain
 from tests.faults.working import Place
 from tests.proxy import Action, Proxy
@@ -269,7 +270,7 @@ def test_the_guard_of_a_killed_worker_is_kept_until_its_job_is_done(either: Plac
 # without Redis
 
 
-def spooled(q: SpoolQ, task: Task[..., Any], *args: Any) -> Receipt:
+def spooled(q: SpoolQ, task: Launch[...], *args: Any) -> Receipt:
     receipt = task.enqueue(*args)
     assert receipt.route == "spool"
     return receipt
@@ -395,6 +396,67 @@ def test_what_ran_before_its_row_was_sent_again_locks_nobody_out(server: Server,
             assert other.primary.guards() == []
             assert theirs.enqueue(1).new
         assert first.id not in arrived(server)
+
+
+def test_what_a_hook_adds_to_a_job_keeps_nobody_out_for_good(q: SpoolQ) -> None:
+    note, ran = noting(q, unique="until_done")
+
+    class Tracing(Middleware):
+        def before_enqueue(self, job: Job) -> Job:
+            job.args[0]["trace"] = "1"
+            return replace(job, args=(*job.args, "traced"))
+
+    q.middleware(Tracing())
+    assert note.enqueue({}).new
+    assert not note.enqueue({}).new
+    work(q)
+    assert ran == [({"trace": "1"}, "traced")]
+    assert q.primary.guards() == []
+    assert note.enqueue({}).new
+
+
+def test_a_job_of_a_task_whose_policy_fails_lets_the_next_one_in(q: SpoolQ) -> None:
+    class Odd(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            raise RuntimeError("no answer")
+
+    class Never(Exception, metaclass=Odd):
+        pass
+
+    @q.task(queue="work", unique="until_done", exclusive=True, concurrency=2, retry_on=Never)
+    def fails(value: int) -> None:
+        raise ValueError("no luck")
+
+    fails.enqueue(1)
+    work(q)
+    assert q.primary.failures.count() == 1
+    assert q.primary.guards() == []
+    assert is_free(q, fails, 1)
+
+
+def test_what_comes_after_a_job_or_is_put_back_comes_also_by_way_of_the_spool(fresh_server: Server, tmp_path: Path) -> None:
+    with application(fresh_server.url, tmp_path, deadline=2.0) as q:
+        fresh_server.restart()
+        note, _ = noting(q, unique="until_done")
+        first, _ = noting(q, name="first")
+
+        @q.task(queue="local", unique="until_done", retries=0)
+        def fails(value: int) -> None:
+            raise ValueError("no luck")
+
+        waits = eventually(lambda: receipt if (receipt := note.enqueue(1)).route == "primary" else None)
+        equal = eventually(lambda: receipt if (receipt := fails.enqueue(1)).route == "primary" else None)
+        fresh_server.stop()
+        doubtful, after = spooled(q, first), note.job(1)
+        spooled(q, first.using(queue="local", after=[after]))
+        failed = spooled(q, fails, 1)
+        q.worker(burst=True, threads=1, queues=("local",)).run()
+        assert q.spool is not None
+        assert q.spool.failures.retry([failed.id]) == 1
+        fresh_server.cont()
+        assert drain(q).unique == 0
+        assert arrived(fresh_server) == dict.fromkeys([waits.id, doubtful.id, after.id], 1)
+        assert arrived(fresh_server, "local") == dict.fromkeys([equal.id, failed.id], 1)
 
 
 def test_written_ahead_it_is_unique_in_the_spool_and_settled_at_the_hand_off(server: Server, tmp_path: Path) -> None:

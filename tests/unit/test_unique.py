@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,3 +155,43 @@ def test_places_and_locks_have_names() -> None:
     assert unique.places("t", 2) == ("concurrency:t:0", "concurrency:t:1")
     assert unique.lock_of("send", "mail", (1, "a"), {}) == 'workerslock:send:mail:[1,"a"]'
     assert unique.lock_of("send", "mail", (1,), {"a": 1}) == 'exclusive:send:mail:[1]:{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1234567890123456789, 1234567890123456790),
+        (2**53, 2**53 + 1),
+        (10**400, 10**401),
+        (10**400, None),
+        ({"deep": [10**17]}, {"deep": [10**17 + 1]}),
+    ],
+)
+def test_numbers_that_javascript_would_round_are_no_equal_arguments(one: Any, other: Any) -> None:
+    assert of(one).key != of(other).key
+    assert of(which=one).key != of(which=other).key
+    assert of(one) == of(one)
+    assert unique.lock_of("send", "mail", [one], {}) != unique.lock_of("send", "mail", [other], {})
+
+
+def test_a_tasks_name_is_no_part_of_a_key() -> None:
+    assert of("c", task="a:b", key=lambda key: key).key != of("b:c", task="a", key=lambda key: key).key
+    assert of("c", task="a%3Ab", key=lambda key: key).key != of("c", task="a:b", key=lambda key: key).key
+
+
+@pytest.mark.parametrize("args", [(7, 1234567890123456789), (1.0, {"1": "a", "b": (2**53 + 1,)}), ("é\u2028", -0.0)])
+@pytest.mark.parametrize("kwargs", [{}, {"more": 10**30}])
+def test_a_worker_reads_the_key_that_was_acquired(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    acquired = of(*args, **kwargs)
+    job = Job("1", "send", "mail", args, kwargs, unique=acquired)
+    read = wire.decode(wire.encode(job), "mail").unique
+    assert read is not None
+    assert read.key == acquired.key
+
+
+def test_what_a_hook_changes_leaves_the_key_as_it_was_acquired() -> None:
+    job = Job("1", "send", "mail", ("a",), unique=of("a"))
+    for changed in (replace(job, args=("b",)), replace(job, queue="bulk"), replace(job, kwargs={"trace": 1})):
+        read = wire.decode(wire.encode(changed), changed.queue).unique
+        assert read is not None
+        assert read.key == of("a").key
