@@ -212,8 +212,10 @@ class Consumer:
         return self._hold.working
 
     def keep_guards(self) -> None:
-        """Go on holding what running jobs hold beside their claims. Raises StoreUnavailable."""
-        if self.runner.gate is not None:
+        """Go on holding what running jobs hold beside their claims. Raises StoreUnavailable.
+
+        Not while one of them may be somebody else's: that one may have let go of it, and this run never would."""
+        if self.runner.gate is not None and not (self.reconciler.due or self.reconciler.lapsed):
             self.runner.gate.keep(lambda: {one.claim.token for one in self._hold.working})
 
     def stop_claiming(self) -> None:

@@ -60,7 +60,7 @@ class Gate:
         unique, lock = task.unique_of(job), task.lock_of(job)
         release = releasing(job, unique) if unique is not None and unique.until == "start" else NONE
         own: _Held = () if lock is None else ((lock, job.id, task.exclusive or 0.0),)
-        patience, pause = self._clock() + _PATIENCE, _MOMENT
+        patience, pause, held = self._clock() + _PATIENCE, _MOMENT, own
         try:
             while True:
                 for place in self._places(task):
@@ -80,6 +80,7 @@ class Gate:
                 self._sleep(pause)
                 pause *= 2
         except StoreUnavailable as error:
+            self._held[token] = held  # maybe: it is given back as the job is
             return Shut(AGAIN, f"whether it may run now can't be asked: {error}")
 
     def _places(self, task: Task[..., object]) -> list[str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from spoolq import SpoolQ, current_job
 from spoolq.store.effects import Effects
 from tests.faults.test_unique import q, work
+from tests.faults.test_worker_death import stop
 from tests.faults.working import Place
 from tests.waiting import eventually
 
@@ -116,4 +118,29 @@ def test_a_killed_workers_lock_goes_with_the_rescue_of_its_job(either: Place) ->
     either.worker(LEASE="1s", threads=2)
     either.done()
     assert either.runs() == {first: 1, second: 1}
+    assert either.store.guards() == []
+
+
+def test_a_late_worker_takes_no_lock_again_of_a_job_that_another_has_done_meanwhile(either: Place) -> None:
+    module = either.folder / "app_under_test.py"
+    module.write_text(
+        module.read_text()
+        + "\n@q.task(queue='work', retries=5, exclusive=True, backoff=lambda state: 0)\n"
+        + "def guarded(value):\n    hold.function(value)\n    eventually((here / 'late').exists, within=60)\n"
+    )
+    job = either.enqueue("guarded", "x")
+    late = either.worker(LEASE="1s", threads=1)
+    either.begun()
+    stop(late, either)
+    either.worker(LEASE="1s", threads=1)
+    either.begun(2)
+    either.open_gate()
+    (either.folder / "late").touch()
+    either.done()
+    eventually(lambda: either.store.guards() == [], what="the lock to be free")
+    (either.folder / "late").unlink()
+    late.send(signal.SIGCONT)
+    eventually(lambda: either.runs() == {job: 2}, what="the late worker to run to its end")
+    time.sleep(2.0)  # several of its heartbeats: that nothing comes of them shows in no other way
+    (either.folder / "late").touch()
     assert either.store.guards() == []

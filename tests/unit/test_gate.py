@@ -211,3 +211,16 @@ def test_one_that_is_put_back_before_it_began_asks_for_its_guard_again() -> None
     assert renewing(job("a", unique=said), 101.0, 100.0) == NONE
     done = Unique("unique:t:1", "done", 60.0)
     assert renewing(job("a", unique=done), 90.0, 100.0) == Effects(acquire=(("unique:t:1", "a", 60.0),))
+
+
+def test_what_may_have_been_taken_before_the_answer_was_lost_is_given_back_with_the_job(store: SQLiteStore) -> None:
+    class Cut:
+        def put(self, *args: Any, **options: Any) -> None:
+            store.put(*args, **options)
+            raise StoreUnavailable("cut", reason="cut", maybe_applied=True)
+
+    shut = gate(Cut())
+    assert isinstance(shut.enter("token", job("a"), task(exclusive=True, concurrency=2)), Shut)
+    assert len(held(store)) == 2
+    store.put([], shut.leave("token"))
+    assert held(store) == {}
