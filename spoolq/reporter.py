@@ -46,7 +46,7 @@ class Following:
         """How far it is. Raises PayloadError for what is no share from 0 to 1."""
         if isinstance(progress, bool) or not isinstance(progress, int | float) or not 0 <= progress <= 1:
             raise PayloadError(f"progress({progress!r}): a number from 0 to 1 is needed, and a text beside it if you like")
-        self.progress, self.text = float(progress), str(text)[:1000]
+        self.progress, self.text = float(progress), str(text)[: tracking.MAX_TEXT]
         if self.job.track is not None:
             self.dirty = True
             self._reporter.wake()

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spoolq import wire
-from spoolq.errors import JobCancelled, JobDiscarded, JobExpired, JobFailed, NoResult, PayloadError, ResultLost
+from spoolq.errors import JobCancelled, JobDiscarded, JobExpired, JobFailed, NoResult, ResultLost
+from spoolq.history import said
 from spoolq.job import Job, Message
 from spoolq.jsonable import check
 from spoolq.store.effects import NONE, Effects
@@ -38,6 +39,9 @@ ASKED_FOR = 86_400.0
 
 MAX_RESULT = wire.MAX_BYTES
 """Bytes of a result."""
+
+MAX_TEXT = 1000
+"""Characters of an error, or of what a job says of itself."""
 
 OVER = frozenset({"done", "failed", "cancelled", "expired", "discarded"})
 """The states that are an end."""
@@ -107,17 +111,22 @@ def queued(messages: Sequence[Message], now: float) -> Effects:
     return Effects(values=tuple(values)) if values else NONE
 
 
+def wanted_again(ids: Iterable[str]) -> Effects:
+    """What comes before a person's re-run of these jobs: who called one back meant the run that is over."""
+    return Effects(values=tuple((cancel_key(id), b"", 0.0) for id in ids))
+
+
 # written with a settling
 
 
 def tried_again(job: Job, at: float, now: float, error: str) -> Effects:
     """What the retry of this job is to carry."""
-    return _settled(job, now, max(0.0, at - now) + WAITS_FOR, {"state": "retrying", "run_at": at, "error": error})
+    return _settled(job, now, max(0.0, at - now) + WAITS_FOR, {"state": "retrying", "run_at": at, "error": error[:MAX_TEXT]})
 
 
 def ended(job: Job, state: str, now: float, error: str = "") -> Effects:
     """What its last settling is to carry, without a result."""
-    return _settled(job, now, job.track, {"state": state, **({"error": error} if error else {})})
+    return _settled(job, now, job.track, {"state": state, **({"error": error[:MAX_TEXT]} if error else {})})
 
 
 def over(payload: bytes, queue: str, state: str, now: float) -> Effects:
@@ -136,17 +145,17 @@ def done(job: Job, result: Any, now: float) -> Effects:
             kept = {"result": result}
             if (size := len(_written(kept))) > MAX_RESULT:
                 kept = {"lost": f"it has {size:,} bytes, and {MAX_RESULT:,} are kept at most: store it elsewhere, return a name"}
-        except (PayloadError, RecursionError, ValueError) as error:
-            kept = {"lost": str(error) or type(error).__name__}
+        except Exception as error:  # also of a class of the caller's, or a dict that another thread changes: the job is done
+            kept = {"lost": said(error) or type(error).__name__}
     return _settled(job, now, job.track, {"state": "done", **kept})
 
 
 def _settled(job: Job, now: float, ttl: float | None, record: Mapping[str, Any]) -> Effects:
     if job.track is None or ttl is None:
         return NONE
-    waits, key, _ = keys(job.id)
+    waits, key, runs = keys(job.id)
     text = _written({"at": now, "run": job.run, "ended": job.ended + 1, **record})
-    return Effects(values=((key, text, ttl), (waits, b"", 0.0)))
+    return Effects(values=((key, text, ttl), (waits, b"", 0.0), (runs, b"", 0.0)))  # which could outlive a short ttl
 
 
 # written while it runs
@@ -218,4 +227,4 @@ def _read(value: bytes | None) -> dict[str, Any]:
 
 
 def _written(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")

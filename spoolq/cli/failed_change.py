@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from spoolq import units
+from spoolq import tracking, units
 from spoolq.app import SpoolQ
 from spoolq.cli.failed_choice import asking, choice_options, chosen, from_option, must_choose, place_alone, read
 from spoolq.cli.faults import PROBLEM
@@ -21,6 +21,8 @@ from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.moving import Moved
 from spoolq.job import RERUN, Message
+
+_TOGETHER = 500  # jobs in one step
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -65,6 +67,9 @@ def retry(
     else:
         for place, entries in found:
             with place.asking():
+                again = list(entries)
+                for at in range(0, len(again), _TOGETHER):
+                    place.store.put((), tracking.wanted_again(again[at : at + _TOGETHER]))
                 done += place.store.failures.retry(entries)
         total = max(total, done)  # entries of stock workers may be equal, and then have one id
         words = f"Put back {jobs(done)}."
@@ -84,9 +89,9 @@ def _retry_from(q: SpoolQ, origin: str, ids: Sequence[str], choice: Choice, dry_
     def put(messages: list[Message]) -> list[bool]:
         if dry_run:
             return [True] * len(messages)
-        new = q.primary.put(messages)
         launches = (message.id.rpartition(RERUN) for message in messages)
         again = {id: int(run) - 1 for id, _, run in launches}
+        new = q.primary.put(messages, tracking.wanted_again(again))
         for store, known in lists:  # put first, removed then; some may have run, and failed, in between
             if has := again.keys() & known.keys():
                 with store.asking():

@@ -33,7 +33,8 @@ class Effects:
               In Redis a key that begins with `lock:` or `workerslock:` is node-resque's own lock of that name, held by
               "node-resque" where that wrote it, and `timestamps:JOB` is held while that job waits in Resque's delayed keys
     release   (key, holder): deleted if that holder has it, else left alone
-    values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed
+    values    (key, value, ttl seconds): set, readable by `Store.value` until the ttl has passed. A put sets none whose key is a
+              word, a colon and the id of a message of it that was there: that may have ended long ago
     counters  (name, by): added up, readable by `Store.counters`. One that can't be (in Redis: a key of that name which is no
               number, or at its end) is left as it is; the rest of the step happens
     countdown a member that was counted already is not counted again. In a spool, where others of them may be counted in the

@@ -8,6 +8,7 @@ import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.job import Attempt, Failure
+from spoolq.tracking import cancel_key
 from tests.cli.conftest import Run
 from tests.cli.hands import fail, fill
 from tests.servers import Server
@@ -41,6 +42,13 @@ def test_list_is_paged(run: Run, ids: list[str]) -> None:
     assert document["count"] == 3
     assert [failure["id"] for failure in document["failures"]] == [ids[1]]
     assert run("failed", "list", "--limit", "1", "--url", URL).err == "1 of 3 failures; more with --limit and --skip.\n"
+
+
+def test_one_that_was_called_back_before_it_failed_runs_again_all_the_same(run: Run, ids: list[str]) -> None:
+    with SpoolQ(URL) as q:
+        assert q.cancel(ids[0]).outcome == "late"
+        assert run("failed", "retry", ids[0], "--url", URL).code == 0
+        assert q.primary.value(cancel_key(ids[0])) is None
 
 
 def test_an_empty_log(run: Run) -> None:

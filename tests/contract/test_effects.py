@@ -74,6 +74,13 @@ def test_values_are_set_and_replaced(apply: Apply, store: Store) -> None:
     assert store.value("result:b") == b""
 
 
+def test_a_put_says_nothing_of_what_was_there(store: Store) -> None:
+    store.put([message("a", given=True)])
+    said = Effects(values=(("queued:a", b"x", LONG), ("queued:b", b"y", LONG), ("other", b"z", LONG)))
+    assert store.put([message("a", given=True), message("b", given=True), message("b", given=True)], said) == [False, True, False]
+    assert store.values(["queued:a", "queued:b", "other"]) == [None, b"y", b"z"]
+
+
 def test_a_value_ends_with_its_time(apply: Apply, store: Store) -> None:
     apply(Effects(values=(("short", b"x", 0.1), ("long", b"y", LONG))))
     eventually(lambda: store.value("short") is None)

@@ -116,6 +116,32 @@ def test_a_result_that_can_not_be_kept_leaves_the_job_done(result, why):
         tracking.outcome("j1", kept)
 
 
+class Changing(dict[str, int]):
+    """As one that another thread changes meanwhile."""
+
+    def items(self) -> Any:
+        raise RuntimeError("dictionary changed size during iteration")
+
+
+def test_whatever_its_result_raises_the_job_is_done():
+    kept = values(tracking.done(job(), Changing(a=1), NOW))
+    assert read(kept) == "done"
+    with pytest.raises(ResultLost, match="changed size"):
+        tracking.outcome("j1", kept)
+
+
+def test_any_text_can_be_said_and_a_long_one_is_cut():
+    name = "caf\udce9.csv"  # as a file system gives it that isn't UTF-8
+    assert read(values(running=tracking.running(job(), NOW, 0.5, name))).text == "caf?.csv"
+    assert read(values(tracking.tried_again(job(), NOW, NOW, name))).error == "caf?.csv"
+    assert len(read(values(tracking.ended(job(), "failed", NOW, "x" * 5000))).error) == tracking.MAX_TEXT
+
+
+def test_what_a_job_said_while_it_ran_does_not_outlive_its_end():
+    keys = [key for key, _, ttl in tracking.done(job(track=1.0), 7, NOW).values if not ttl]
+    assert keys == ["queued:j1", "running:j1"]
+
+
 def test_a_circle_is_no_result():
     circle: list[Any] = []
     circle.append(circle)

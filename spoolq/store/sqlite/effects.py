@@ -43,8 +43,8 @@ def _relayed(one: Countdown) -> Message:
     return Message(f"\t{one.key}\t{one.member}", RELAY, encode(Effects(countdown=(one,))))
 
 
-def apply(session: Session, prepared: Prepared, new: Sequence[bool] = ()) -> None:
-    """Of a put with which messages of it were `new`. Raises GuardHeld, and then the whole transaction of the caller is to be
+def apply(session: Session, prepared: Prepared, new: Sequence[bool] = (), put: Sequence[Row] = ()) -> None:
+    """Of a `put` with which messages of it were `new`. Raises GuardHeld, and then the whole transaction of the caller is to be
     undone."""
     effects, now = prepared.effects, session.now
     for key, holder, ttl in effects.acquire if not new or any(new) else ():
@@ -59,7 +59,10 @@ def apply(session: Session, prepared: Prepared, new: Sequence[bool] = ()) -> Non
         _count_down(session, *counted)
     for key, holder in effects.release:
         session.execute(SQL["release"], (key, holder))
+    ids = {row[0] for row in put} - {row[0] for row, fresh in zip(put, new, strict=True) if fresh} if effects.values else ()
     for key, value, ttl in effects.values:
+        if key.partition(":")[2] in ids:
+            continue
         session.execute(SQL["set_value"], (key, value, now + micros(ttl)))
     for name, by in effects.counters:
         session.execute(SQL["count"], (name, by))

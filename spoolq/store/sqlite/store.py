@@ -145,7 +145,7 @@ class SQLiteStore:
         def work(session: Session) -> list[bool]:
             self._check_time(not_after)
             new = _merged(seen, self._insert(session, rows))
-            also.apply(session, more, new)
+            also.apply(session, more, new, rows)
             return new
 
         latest, unheard = self._latest(timeout, not_after), partial(unanswered, rows=rows)
@@ -317,7 +317,7 @@ class SQLiteStore:
             if self._settings.ordered:
                 order.mark(session)
             new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
-            also.apply(session, more, new)
+            also.apply(session, more, new, rows)
             return new
 
         unheard = partial(unanswered, rows=rows, in_doubt=True)

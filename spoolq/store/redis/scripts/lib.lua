@@ -251,7 +251,7 @@ local function effects()
     put = list(message),
     acquire = list(function() return guard(arg(), arg(), arg()) end),
     release = list(function() return guard(arg(), arg()) end),
-    values = list(function() return {key = S .. 'value:' .. arg(), value = arg(), ttl = arg()} end),
+    values = list(function() return {name = arg(), value = arg(), ttl = arg()} end),
     counters = list(function() return {key = P .. 'stat:' .. arg(), by = num()} end),
     countdown = list(function() return {key = S .. 'batch:' .. arg(), member = arg(), size = num(), ttl = arg(), put = list(message)} end),
   }
@@ -285,7 +285,7 @@ local function apply(e)
   end
   for _, g in ipairs(e.acquire) do take(g) end
   for _, g in ipairs(e.release) do let_go(g) end
-  for _, v in ipairs(e.values) do call('SET', v.key, v.value, 'PX', v.ttl) end
+  for _, v in ipairs(e.values) do call('SET', S .. 'value:' .. v.name, v.value, 'PX', v.ttl) end
 end
 
 -- workers and their claims

@@ -10,6 +10,14 @@ return atomically(function()
   if refusal then return refusal end
   if #messages + #e.put == 0 and #e.acquire > 0 then works_when_full() end -- a worker's, whose job makes room when it is done
   place(messages, flags)
+  if #e.values > 0 then
+    local there, values = {}, {}
+    for i, m in ipairs(messages) do there[m.id] = there[m.id] ~= false and flags[i] == '0' end
+    for _, v in ipairs(e.values) do
+      if not there[string.match(v.name, ':(.*)$')] then values[#values + 1] = v end
+    end
+    e.values = values
+  end
   apply(e)
   free(ids) -- last: a removal in front would switch the out-of-memory refusal off
   return {'ok', table.concat(flags)}
