@@ -8,6 +8,7 @@ from __future__ import annotations
 from spoolq.app import SpoolQ
 from spoolq.cancelling import Cancellation
 from spoolq.chains import Batch
+from spoolq.current import current as current_job
 from spoolq.errors import (
     ConfigError,
     Discard,
@@ -32,7 +33,6 @@ from spoolq.errors import (
 )
 from spoolq.job import Attempt, Job, Receipt
 from spoolq.middleware import Middleware
-from spoolq.runner import current as current_job
 from spoolq.tracking import Status
 from spoolq.version import VERSION
 

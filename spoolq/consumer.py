@@ -22,9 +22,10 @@ from spoolq.hold import Hold, Report
 from spoolq.job import Claim, Failure
 from spoolq.journal import Journal, Owed
 from spoolq.lineup import Lineup
+from spoolq.outcome import Done
 from spoolq.reach import Reach
 from spoolq.reconciler import Reconciler
-from spoolq.runner import Done, Runner
+from spoolq.runner import Runner
 from spoolq.selection import Selection, named
 from spoolq.settler import Settler
 from spoolq.store.base import Store, WorkerInfo, Working

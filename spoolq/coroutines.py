@@ -13,7 +13,7 @@ from spoolq.hold import Board, Roster, Run
 from spoolq.job import Claim
 from spoolq.limits import KILL_AFTER, STUCK, Watch
 from spoolq.loop import Course, Loop
-from spoolq.runner import Pending
+from spoolq.outcome import Pending
 
 log = logging.getLogger("spoolq.worker")
 

@@ -16,7 +16,7 @@ from spoolq.errors import TimeLimit
 from spoolq.hold import Board, Roster, Run
 from spoolq.job import Job
 from spoolq.limits import KILL_AFTER, STUCK, Exposure, Watch
-from spoolq.runner import Pending
+from spoolq.outcome import Pending
 from spoolq.tasks import Task
 
 log = logging.getLogger("spoolq.worker")

@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
 from spoolq.job import Claim
-from spoolq.runner import Outcome, Runner
+from spoolq.outcome import Outcome
+from spoolq.runner import Runner
 from spoolq.store.base import Working
 
 GATHER = 0.01

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from spoolq import wire
 from spoolq.errors import ConfigError, StoreError
 from spoolq.job import Claim
-from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.outcome import Done, Failed, Outcome, RetryLater
 from spoolq.store.effects import decode, encode
 from spoolq.store.journal import Settlement, Settlements
 

@@ -6,16 +6,18 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from spoolq import chains, history, traces, tracking, wire
+from spoolq.current import Current, running
 from spoolq.errors import PayloadError, UnknownTask, WorkerDied
 from spoolq.gate import Gate
 from spoolq.guards import freed, releasing, renewing
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
+from spoolq.outcome import CANCELLED, DISCARDED, EXPIRED, PROCESSED, Done, Failed, Outcome, Pending, RetryLater
 from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
 from spoolq.store.base import WorkerInfo
@@ -32,106 +34,6 @@ Alone = Callable[[], bool | None]
 UNKNOWN_POLICY = RetryPolicy()
 VERSIONS = {"spoolq": VERSION, "python": sys.version.partition(" ")[0]}
 """What a failure's entry says of the process that settled it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The job that is running on this thread (or task), for the task's own use.
-
-    `store` is "primary" or "spool"; `fresh` says that nothing is known of an earlier run.
-    """
-
-    job: Job
-    store: str
-    _run: Following | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def id(self) -> str:
-        """The job's id: what an idempotent task remembers."""
-        return self.job.id
-
-    @property
-    def attempt(self) -> int:
-        """How many attempts ended before this one, those whose worker died (`job.crashes`) left out."""
-        return self.job.attempt
-
-    @property
-    def fresh(self) -> bool:
-        """Whether this is the first run, as far as is known: no attempt has ended badly, no worker died in one, or had one done
-        and died before it could say so."""
-        return self.job.ended == 0 and not self.job.begun and self.job.run == 0
-
-    def progress(self, share: float, text: str = "") -> None:
-        """Say how far the job is: `share` from 0 to 1, and a text for people. Who asks for its status sees it within a second.
-
-        Best effort, for tasks with `track` or `result_ttl`: it costs nothing to say it often, and a store that is away isn't
-        waited for. Raises PayloadError for what is no share.
-        """
-        if self._run is not None:
-            self._run.say(share, text)
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody wants the job to stop (`receipt.cancel()`): a long task looks now and then, and returns, or raises
-        `Discard`. Looked up in the background twice a second, from the first time on that it is asked for; False while the store
-        is away."""
-        return self._run is not None and self._run.cancelled
-
-
-_current: ContextVar[Current | None] = ContextVar("spoolq_current", default=None)
-
-
-def current() -> Current | None:
-    """The running job; None outside of one."""
-    return _current.get()
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Acknowledge it. `counter` is what it counts as."""
-
-    counter: str = "processed"
-    effects: Effects = NONE
-
-
-@dataclass(frozen=True, slots=True)
-class RetryLater:
-    """Back into the queue with this payload, not before `at` (epoch seconds)."""
-
-    payload: bytes
-    at: float
-    reason: str
-    effects: Effects = NONE
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Into the failure log."""
-
-    failure: Failure
-    effects: Effects = NONE
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A job whose task returned an awaitable: what is left of it is for an event loop, in this context."""
-
-    claim: Claim
-    job: Job
-    task: Task[..., Any]
-    awaitable: Awaitable[Any]
-    context: Context
-    run: Following | None = None
-
-    def close(self) -> None:
-        """It will not be awaited."""
-        if inspect.iscoroutine(self.awaitable):
-            self.awaitable.close()
-
-
-Outcome = Done | RetryLater | Failed
-"""What a store is to be told of a claim. The effects of an outcome happen in the step that settles it, and only there."""
-PROCESSED, EXPIRED, DISCARDED, CANCELLED = Done(), Done("expired"), Done("discarded"), Done("cancelled")
 
 
 class Runner:
@@ -225,7 +127,7 @@ class Runner:
                 self.left(run)
                 at = self._clock() + shut.delay
                 return RetryLater(claim.payload, at, shut.reason, renewing(job, at, self._clock(), begun=False))
-        token = _current.set(Current(job, self._store, run))
+        token = running.set(Current(job, self._store, run))
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         began, pending = self._timer(), False
         try:
@@ -236,7 +138,7 @@ class Runner:
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
             return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began, run, within)
         finally:
-            _current.reset(token)
+            running.reset(token)
             if not pending:
                 self.left(run)
         return self._done(job, result, run)
@@ -349,7 +251,7 @@ class Runner:
             return
 
         def tell() -> None:
-            _current.set(Current(job, self._store))
+            running.set(Current(job, self._store))
             hooks.tell("on_failure", job, error, will_retry)
 
         try:

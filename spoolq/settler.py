@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from spoolq import wire
 from spoolq.errors import GuardHeld, LeaseLost, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure
-from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.outcome import Done, Failed, Outcome, RetryLater
 from spoolq.store.base import Store, WorkerInfo
 from spoolq.store.effects import Effects
 

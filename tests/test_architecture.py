@@ -31,7 +31,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "client results cancelling purging",  # 5
     "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",
-    "gate",
+    "gate current",
+    "outcome",
     "runner forward limits schedules",
     "hold loop",
     "coroutines",

@@ -29,8 +29,8 @@ import pytest
 from spoolq.app import SpoolQ
 from spoolq.cli import main
 from spoolq.config import KINDS, Settings, load
+from spoolq.current import Current, running
 from spoolq.job import Job
-from spoolq.runner import Current, _current
 from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent
@@ -186,11 +186,11 @@ def test_the_idempotent_task_of_the_guarantees_charges_once(reader: Callable[[Pa
     page.follow()
     page.python(Step("python", 'charge.using(id="order-7").enqueue("ann", 500)', 1))
     page.shell("spoolq worker ledger:q --burst")
-    token = _current.set(Current(Job("order-7", "charge", "default"), "primary"))  # a second run of the same job
+    token = running.set(Current(Job("order-7", "charge", "default"), "primary"))  # a second run of the same job
     try:
         page.names["charge"]("ann", 500)
     finally:
-        _current.reset(token)
+        running.reset(token)
     with closing(sqlite3.connect(page.folder / "ledger.db")) as ledger:
         assert ledger.execute("SELECT job, customer, cents FROM charges").fetchall() == [("order-7", "ann", 500)]
 

@@ -25,7 +25,7 @@ APP = """
 import asyncio, ctypes, os, signal, threading, time
 from pathlib import Path
 from spoolq import SpoolQ, current_job
-from spoolq.runner import current
+from spoolq.current import current
 from tests.waiting import eventually
 
 q = SpoolQ.from_env()

@@ -20,8 +20,9 @@ from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.errors import StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Job, Message
+from spoolq.outcome import Failed
 from spoolq.retry import RetryPolicy
-from spoolq.runner import Failed, Runner
+from spoolq.runner import Runner
 from spoolq.store.base import Store, WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.tasks import Task, Tasks

@@ -11,8 +11,9 @@ from typing import Any
 from spoolq.crew import Crew
 from spoolq.hold import Hold
 from spoolq.job import Attempt, Claim
+from spoolq.outcome import Failed, Outcome
 from spoolq.retry import RetryPolicy
-from spoolq.runner import Failed, Outcome, Runner
+from spoolq.runner import Runner
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job
 from tests.waiting import eventually

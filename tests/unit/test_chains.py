@@ -16,7 +16,7 @@ from spoolq import SpoolQ, chains, wire
 from spoolq.errors import Discard, PayloadError
 from spoolq.following import DEPTH
 from spoolq.job import Claim, Job, Member
-from spoolq.runner import Done, Failed, Outcome, Pending, RetryLater
+from spoolq.outcome import Done, Failed, Outcome, Pending, RetryLater
 from spoolq.store.effects import NONE, Effects
 from tests.unit.test_runner import NOW, raising, runner
 

@@ -13,10 +13,11 @@ import pytest
 
 from spoolq import coroutines, limits
 from spoolq import loop as loops
+from spoolq.current import current
 from spoolq.errors import ConfigError, Retry, SoftTimeLimit, TimeLimit
 from spoolq.job import Claim
 from spoolq.limits import KILL_AFTER
-from spoolq.runner import Done, RetryLater, current
+from spoolq.outcome import Done, RetryLater
 from tests.unit.hands import job, warnings
 from tests.unit.scene import Scene, many_switches
 from tests.waiting import eventually

@@ -12,7 +12,8 @@ import pytest
 from spoolq.crew import Crew
 from spoolq.hold import ALONE_FOR, Hold, Run
 from spoolq.job import Claim
-from spoolq.runner import Alone, Call, Done, Outcome, Runner
+from spoolq.outcome import Done, Outcome
+from spoolq.runner import Alone, Call, Runner
 from spoolq.tasks import Task, Tasks
 from tests.clock import Clock
 from tests.unit.hands import info, warnings

@@ -11,7 +11,7 @@ import pytest
 from spoolq import crew as crews
 from spoolq.errors import TimeLimit
 from spoolq.job import Claim
-from spoolq.runner import Done, RetryLater
+from spoolq.outcome import Done, RetryLater
 from tests.unit.hands import job
 from tests.unit.scene import Scene
 from tests.waiting import eventually

@@ -15,7 +15,7 @@ from spoolq import limits
 from spoolq.errors import SoftTimeLimit, TimeLimit
 from spoolq.job import Claim
 from spoolq.limits import KILL_AFTER
-from spoolq.runner import Done, Failed, Outcome, RetryLater
+from spoolq.outcome import Done, Failed, Outcome, RetryLater
 from tests.unit.hands import job, warnings
 from tests.unit.scene import Scene, many_switches
 from tests.waiting import eventually

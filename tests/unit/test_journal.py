@@ -11,7 +11,7 @@ import pytest
 from spoolq.errors import ConfigError, StoreFull
 from spoolq.job import Claim, Failure, Message
 from spoolq.journal import LEASE, Journal, Owed, owed, settlement
-from spoolq.runner import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
+from spoolq.outcome import DISCARDED, PROCESSED, Failed, Outcome, RetryLater
 from spoolq.store.effects import Effects
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore

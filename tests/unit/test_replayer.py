@@ -11,8 +11,8 @@ import pytest
 from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim
 from spoolq.journal import LEASE, Owed, settlement
+from spoolq.outcome import PROCESSED, Outcome, RetryLater
 from spoolq.replayer import Replayer
-from spoolq.runner import PROCESSED, Outcome, RetryLater
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import SQLiteStore
 from tests.clock import Clock

@@ -13,11 +13,13 @@ import pytest
 
 import spoolq
 from spoolq import tracking, wire
+from spoolq.current import Current, current
 from spoolq.errors import Discard, Retry, WorkerDied
 from spoolq.job import Attempt, Claim, Job
+from spoolq.outcome import PROCESSED, Done, Failed, Outcome, Pending, RetryLater
 from spoolq.reporter import Reporter
 from spoolq.retry import RetryPolicy
-from spoolq.runner import PROCESSED, Current, Done, Failed, Outcome, Pending, RetryLater, Runner, current
+from spoolq.runner import Runner
 from spoolq.store.base import WorkerInfo
 from spoolq.tasks import Task, Tasks
 from tests.unit.hands import info, job

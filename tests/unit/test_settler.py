@@ -10,7 +10,7 @@ import pytest
 
 from spoolq.errors import StoreUnavailable
 from spoolq.job import Failure
-from spoolq.runner import Done, RetryLater
+from spoolq.outcome import Done, RetryLater
 from spoolq.settler import Settler
 from spoolq.store.effects import Effects
 from tests.clock import Clock

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from spoolq.breaker import Breaker
+from spoolq.current import current
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError
 from spoolq.job import Job
 from spoolq.membership import RECYCLED, Membership
 from spoolq.retry import RetryPolicy
-from spoolq.runner import current
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.tasks import Task, Tasks

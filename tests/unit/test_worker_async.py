@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from spoolq import crew, limits
+from spoolq.current import current
 from spoolq.errors import ConfigError
 from spoolq.retry import RetryPolicy
-from spoolq.runner import current
 from spoolq.tasks import Task
 from spoolq.worker import BROKEN
 from tests.unit.hands import held, job, left
