@@ -250,7 +250,7 @@ def every_option(command: click.Command) -> set[str]:
 def test_options_named_alone_are_there(page: Path) -> None:
     elsewhere = {
         option
-        for file in ("benchmarks/__main__.py", "tests/conftest.py", "tests/torture/schedules.py")
+        for file in ("benchmarks/__main__.py", "tests/conftest.py")
         for option in re.findall(r"\"(--[a-z-]+)\"", (ROOT / file).read_text("utf-8"))
     }
     known = every_option(main) | elsewhere
