@@ -28,6 +28,9 @@ from spoolq.store.effects import NONE, Effects
 TRACK_FOR = 86_400.0
 """Seconds for which a job's end is remembered where its task says only `track=True`."""
 
+KEPT_FOR = 100 * 365 * 86_400.0
+"""At most: a payload may say more than a store can count."""
+
 WAITS_FOR = 7 * 86_400.0
 """Seconds for which a job is known as one that waits, after it has come due."""
 
@@ -155,7 +158,7 @@ def _settled(job: Job, now: float, ttl: float | None, record: Mapping[str, Any])
         return NONE
     waits, key, runs = keys(job.id)
     text = _written({"at": now, "run": job.run, "ended": job.ended + 1, **record})
-    return Effects(values=((key, text, ttl), (waits, b"", 0.0), (runs, b"", 0.0)))  # which could outlive a short ttl
+    return Effects(values=((key, text, min(ttl, KEPT_FOR)), (waits, b"", 0.0), (runs, b"", 0.0)))  # which could outlive a short ttl
 
 
 # written while it runs

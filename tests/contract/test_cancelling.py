@@ -194,6 +194,13 @@ def test_words_for_drainers_end_with_their_time(tmp_path: Path, store: Store) ->
     spool.close()
 
 
+def test_a_time_that_no_store_can_count_keeps_no_job_from_its_end(store: Store, hand: Hand) -> None:
+    job = Job("a", "t", "q", (), track=1e300)
+    store.put([wire.message(job)])
+    store.ack(hand.claim(), tracking.done(job, None, store.now()))
+    assert state(store, "a") == "done"
+
+
 class Away(SQLiteStore):
     """A primary that doesn't answer."""
 
