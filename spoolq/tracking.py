@@ -158,7 +158,9 @@ def _settled(job: Job, now: float, ttl: float | None, record: Mapping[str, Any])
         return NONE
     waits, key, runs = keys(job.id)
     text = _written({"at": now, "run": job.run, "ended": job.ended + 1, **record})
-    return Effects(values=((key, text, min(ttl, KEPT_FOR)), (waits, b"", 0.0), (runs, b"", 0.0)))  # which could outlive a short ttl
+    return Effects(
+        values=((key, text, min(ttl, KEPT_FOR)), (waits, b"", 0.0), (runs, b"", 0.0))
+    )  # which could outlive a short ttl
 
 
 # written while it runs

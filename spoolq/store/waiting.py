@@ -35,7 +35,8 @@ class WaitingJobs(Protocol):
         """Those of this job id that wait. A store that sees at once who has a job lists that too.
 
         In Redis every queue is gone through, page by page, so that the time it takes grows with what waits. A job that waits all
-        the while is found, also where others come and go.
+        the while is found, also where others come and go; it may be listed twice. Passed over it is only where hundreds are
+        removed from its queue between two pages, and not by workers, which take them from the other end.
         """
 
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:

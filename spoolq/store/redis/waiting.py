@@ -14,6 +14,7 @@ from spoolq.store.redis.names import Names
 from spoolq.store.waiting import Page, WaitingJob
 
 _PAGE = 500
+_AGAIN = 200  # entries that a page looks at once more: so many may be removed behind it meanwhile, and the rest move up
 
 Scan = Callable[..., Iterator[Any]]
 Scripted = Callable[[str, Sequence[bytes], Callable[[Any], bool]], Any]
@@ -50,8 +51,9 @@ class RedisWaitingJobs:
     def _listed(self, queue: str, needle: bytes) -> Iterator[bytes]:
         start, over = 0, 0
         while not over:
-            start, over, found = self._scripted("find", (b"queue:" + queue.encode(), b"%d" % start, needle), _three)
+            seen, over, found = self._scripted("find", (b"queue:" + queue.encode(), b"%d" % start, needle), _three)
             yield from found
+            start = seen - min(_AGAIN, (seen - start) // 2)
 
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.page`. Of those scheduled first ours, then Resque's own."""
