@@ -146,8 +146,9 @@ def cancel(
         with place.asking():
             for job in _matching(place, task, wanted, queue, scheduled):
                 found += 1
-                id = _Shown.of(job).id
-                removed += bool(q.cancel(id)) if id else canceller.remove(place.store, job)
+                # where it was found, first: by its id all queues are searched, for each job anew
+                gone = not job.in_doubt and canceller.remove(place.store, job)
+                removed += gone or bool((id := _Shown.of(job).id) and q.cancel(id))
     if as_json:
         emit({"task": task, "found": found, "cancelled": removed})
     else:
