@@ -8,47 +8,24 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from spoolq import chains, guards, history, stamps, tracking, wire
+from spoolq import guards, history, tracking, wire
 from spoolq.breaker import Breaker
-from spoolq.cancelling import Canceller, cancelled
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
-from spoolq.failed import UNREADABLE
+from spoolq.handoffs import effects_of, read, relayed, released, shown
 from spoolq.importing import importing
-from spoolq.job import RERUN, Handoff, Job, Message, new_id
+from spoolq.job import Handoff, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.pace import Pace, Room
-from spoolq.store.base import CANCELS, DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
-from spoolq.store.effects import NONE, RELAY, Effects, decode
+from spoolq.sieve import DAY, Drained, Sieve
+from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
+from spoolq.store.effects import NONE
 
 log = logging.getLogger("spoolq.drain")
 
-DAY = 86_400.0
 _HELD = 3600.0
 _ROW = 200  # about what a row takes in the primary beside its payload, in bytes
-
-
-@dataclass
-class Drained:
-    """What a drainer has done so far: rows by their end; `unique` were dropped, since an equal job was there,
-    `cancelled` called back. `error` is why it can't go on now, None when it can; `left` how many rows waited when `run_once`
-    ended, 0 once it has seen the spool empty."""
-
-    moved: int = 0
-    already_there: int = 0
-    expired: int = 0
-    quarantined: int = 0
-    cancelled: int = 0
-    unique: int = 0
-    error: StoreUnavailable | None = None
-    left: int | None = None
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def rows(self) -> int:
-        """Rows that left the spool's queue, whichever way."""
-        return self.moved + self.already_there + self.expired + self.quarantined + self.cancelled + self.unique
 
 
 class _Refused(Exception):
@@ -94,7 +71,7 @@ class Drainer:
         if rate is not None and rate <= 0:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
-        self._most, self._timeout, self._horizon, self._keeps, self._idle = batch, timeout, horizon, keep, idle
+        self._most, self._timeout, self._keeps, self._idle = batch, timeout, keep, idle
         self._hooks, self._clock, self._wall = hooks, clock, wall
         self._pace, self._room = Pace(batch, rate, rng), Room()
         self._batch = batch
@@ -107,6 +84,7 @@ class Drainer:
         self._last_not_after = 0.0
         self._stopping = False
         self.progress = Drained()
+        self._sieve = Sieve(spool, primary, self.progress, hooks, timeout=timeout, horizon=horizon, wall=wall)
 
     def hold(self, held: bool = True) -> None:
         """Move nothing until told to go on. Only this drainer, and for as long as it lives; an operator's pause is kept in the
@@ -142,13 +120,13 @@ class Drainer:
             return self._refused(error)
         not_after = self._primary.now() + self._timeout
         size = int(min(MAX_BYTES, self._room.left))
-        handoffs = [_read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), size, not_after)]
+        handoffs = [read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), size, not_after)]
         if not handoffs:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle
         before, self._put_took = self.progress.rows, 0.0
         try:
-            self._hand_over_all([h for h in self._not_called_back(handoffs) if self._sendable(h)], not_after)
+            self._hand_over_all([h for h in self._sieve.not_called_back(handoffs) if self._sieve.sendable(h)], not_after)
         except _Refused as refusal:
             return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
@@ -265,53 +243,6 @@ class Drainer:
         if now >= self._life_until:
             self._life, self._life_until = self._primary.life(self._timeout), now + 1.0
 
-    def _sendable(self, handoff: Handoff) -> bool:
-        """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
-        expires_at = wire.expires_at(handoff.message.payload)
-        # One in doubt may have run there already, or have been counted in its batch: it ends there
-        if expires_at is not None and self._wall() >= expires_at and not handoff.in_doubt:
-            self._settle_expired(handoff)
-            return False
-        if handoff.in_doubt and not _relayed(handoff) and handoff.age > max(self._horizon - DAY, self._horizon / 2):
-            self._quarantine(
-                handoff,
-                f"in doubt for {handoff.age / DAY:.1f} days: Redis may have this job already and no longer remember its id. "
-                "Look for it there before you run it again",
-            )
-            return False
-        return True
-
-    def _not_called_back(self, handoffs: Sequence[Handoff]) -> Sequence[Handoff]:
-        """Those that nobody has cancelled. Of the others the primary may have some already: it has the last word on them."""
-        until = self._spool.meta(CANCELS)
-        if until is None:
-            return handoffs
-        if self._wall() >= stamps.moment(until):
-            self._spool.set_meta(CANCELS, None, expected=until)
-            return handoffs
-        ids = [handoff.message.id.partition(RERUN)[0] for handoff in handoffs]
-        marks = self._spool.values([tracking.cancel_key(id) for id in ids])
-        for handoff, id, mark in zip(handoffs, ids, marks, strict=True):
-            if mark is not None:
-                self._call_back(handoff, id)
-        return [handoff for handoff, mark in zip(handoffs, marks, strict=True) if mark is None]
-
-    def _call_back(self, handoff: Handoff, id: str) -> None:
-        try:
-            new = self._primary.waiting_jobs.refuse(handoff.message.id)
-        except StoreUnavailable:
-            self._spool.give_back([handoff], applied="no")
-            return
-        ours = Canceller(self._primary, None).from_primary(id, refused=new)
-        if ours.outcome == "away":
-            self._spool.give_back([handoff], applied="no")
-            return
-        message = handoff.message
-        counted = cancelled(message.payload, message.queue, self._wall()) if new else NONE
-        with suppress(LeaseLost):
-            self._spool.ack([handoff.claim], counted | _released([handoff]))
-            self.progress.cancelled += 1
-
     def _hand_over_all(self, handoffs: Sequence[Handoff], not_after: float) -> None:
         """In the order in which they came, unique ones each alone. Raises _Refused after giving back."""
         parts: list[list[Handoff]] = []
@@ -336,15 +267,15 @@ class Drainer:
             self._spool.give_back(handoffs, applied="no")
             return
         began = self._clock()
-        jobs, effects = [h.message for h in handoffs if not _relayed(h)], NONE
+        jobs, effects = [h.message for h in handoffs if not relayed(h)], NONE
         try:
-            for handoff in filter(_relayed, handoffs):
-                effects |= _effects(handoff)
+            for handoff in filter(relayed, handoffs):
+                effects |= effects_of(handoff)
             now = self._wall()
             effects |= tracking.queued(jobs, now) | guards.acquiring(handoffs[0].message, now)
             new = self._primary.put(jobs, effects, timeout=left, not_after=not_after, hold=True)
         except GuardHeld as refused:
-            self._settle_unique(handoffs[0], refused)
+            self._sieve.kept_out(handoffs[0], refused)
             return
         except (PayloadError, StoreUnavailable) as error:
             self._not_put(handoffs, not_after, error)
@@ -358,13 +289,13 @@ class Drainer:
         self.progress.already_there += len(new) - sum(new)
         if self._hooks.has("on_drained"):
             for message in jobs:
-                self._hooks.tell("on_drained", _shown(message))
+                self._hooks.tell("on_drained", shown(message))
 
     def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
         if isinstance(error, StoreUnavailable) and error.maybe_applied:
             self._batch, self._proved = max(1, len(handoffs) // 2), float("-inf")
             if self._cut_alone(handoffs, error):
-                self._quarantine(handoffs[0], f"the connection was cut three times as this job alone was sent: {error}")
+                self._sieve.set_aside(handoffs[0], f"the connection was cut three times as this job alone was sent: {error}")
             else:
                 self._spool.give_back(handoffs, applied="maybe")
             raise _Refused(error) from error
@@ -372,7 +303,7 @@ class Drainer:
             self._spool.give_back(handoffs, applied="no")
             raise _Refused(error) from error
         if len(handoffs) == 1:
-            self._quarantine(handoffs[0], f"refused by Redis for its own sake: {error}")
+            self._sieve.set_aside(handoffs[0], f"refused by Redis for its own sake: {error}")
             return
         middle = len(handoffs) // 2
         try:
@@ -396,68 +327,23 @@ class Drainer:
     def _keep(self, handoffs: Sequence[Handoff]) -> None:
         """Write-ahead: the rows stay, and so do their ids in the primary."""
         with suppress(LeaseLost):  # taken over by another drainer, which will keep them
-            self._spool.keep(handoffs, self._life, _released(handoffs))
+            self._spool.keep(handoffs, self._life, released(handoffs))
 
     def _delete(self, handoffs: Sequence[Handoff]) -> None:
         if not handoffs:
             return
         lost: tuple[str, ...] = ()
         try:
-            self._spool.handed_over(handoffs, _released(handoffs))
+            self._spool.handed_over(handoffs, released(handoffs))
         except LeaseLost as error:
             lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
         self._primary.forget(
             [
                 (h.message.id, h.not_after)
                 for h in handoffs
-                if h.claim.token not in lost and not h.message.given and not _relayed(h)
+                if h.claim.token not in lost and not h.message.given and not relayed(h)
             ]
         )
-
-    def _settle_expired(self, handoff: Handoff) -> None:
-        message, now = handoff.message, self._wall()
-        said = tracking.over(message.payload, message.queue, "expired", now)
-        effects = said | Effects(counters=(("expired", 1),))
-        with suppress(PayloadError):  # nobody can read what was to follow
-            effects |= chains.following(wire.decode(message.payload, message.queue), "dropped", self._spool.now())
-        try:
-            if said:  # also where others look, who see no spool of another host
-                self._primary.put((), said, timeout=self._timeout, hold=True)
-            self._spool.ack([handoff.claim], effects | _released([handoff]))
-        except LeaseLost:
-            return
-        except StoreUnavailable:
-            self._spool.give_back([handoff], applied="no")
-            return
-        self.progress.expired += 1
-
-    def _settle_unique(self, handoff: Handoff, refused: GuardHeld) -> None:
-        """An equal job is queued already: this one was to be unique, and isn't needed."""
-        message = handoff.message
-        said = tracking.over(message.payload, message.queue, "discarded", self._wall())
-        dropped = said | Effects(counters=(("unique", 1),)) | _released([handoff])
-        try:
-            self._spool.ack([handoff.claim], dropped)
-        except LeaseLost:
-            return
-        log.warning(
-            "%s is dropped as it is unique, and an equal one is queued already: that of %s",
-            wire.named(handoff.message.payload, handoff.message.queue),
-            refused.holder,
-        )
-        self.progress.unique += 1
-
-    def _quarantine(self, handoff: Handoff, reason: str) -> None:
-        try:
-            self._spool.quarantine(handoff, reason)
-            if effects := _released([handoff]):
-                self._spool.put((), effects)
-        except LeaseLost:
-            return
-        log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
-        self.progress.quarantined += 1
-        if self._hooks.has("on_quarantined"):
-            self._hooks.tell("on_quarantined", _shown(handoff.message), reason)
 
     def _refused(self, error: StoreUnavailable) -> float:
         """Note why, and wait out the outage with full jitter (tenacity's arithmetic), so that hosts don't come back in step."""
@@ -475,38 +361,6 @@ class Drainer:
         state.attempt_number = self._refusals
         most = 30.0 if isinstance(error, StoreFull) else 5.0
         return 0.1 + float(wait_random_exponential(multiplier=0.2, max=most)(state))
-
-
-def _relayed(handoff: Handoff) -> bool:
-    """Whether it is no job, but effects: harmless where they happened already."""
-    return handoff.message.queue == RELAY
-
-
-def _effects(handoff: Handoff) -> Effects:
-    try:
-        return decode(handoff.message.payload)
-    except ValueError as error:
-        raise PayloadError(f"effects that can't be read: {error}") from error
-
-
-def _shown(message: Message) -> Job:
-    """For people and their hooks."""
-    try:
-        return wire.decode(message.payload, message.queue)
-    except PayloadError:
-        return Job(message.id, UNREADABLE, message.queue)
-
-
-def _read(handoff: Handoff) -> Handoff:
-    """With what its payload says of its being unique."""
-    unique = wire.unique_of(handoff.message.payload, handoff.message.queue)
-    return handoff if unique is None else handoff._replace(message=handoff.message._replace(unique=unique))
-
-
-def _released(handoffs: Sequence[Handoff]) -> Effects:
-    """What lets the next ones into the spool: these are no longer there. A unique row is a part of its own."""
-    unique = handoffs[0].message.unique if handoffs else None
-    return NONE if unique is None else Effects(release=((unique.key, handoffs[0].message.id.partition(RERUN)[0]),))
 
 
 def _when(since: str) -> str:

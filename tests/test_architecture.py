@@ -28,7 +28,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "breaker slow",
     "alarm checks",
     "store.sqlite store.redis",  # 4
-    "client results cancelling purging",  # 5
+    "client results cancelling purging handoffs",  # 5
+    "sieve",
     "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",
     "gate current",

@@ -26,7 +26,8 @@ from spoolq.store.base import DRAIN_PAUSED
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
-    from spoolq.drain import Drained, Drainer
+    from spoolq.drain import Drainer
+    from spoolq.sieve import Drained
     from spoolq.store.base import Spool
 
     Source = Spool | Orphans

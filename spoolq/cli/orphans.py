@@ -15,8 +15,9 @@ import click
 from spoolq.cli.faults import BAD_CONFIG, CANT_CREATE, Fault
 from spoolq.cli.opening import there
 from spoolq.cli.output import hint, jobs
-from spoolq.drain import Drained, Drainer
+from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, NoPlace, StoreUnavailable
+from spoolq.sieve import Drained
 from spoolq.store.base import Depth, Spool
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from spoolq.units import say_age
 
 if TYPE_CHECKING:
     from spoolq.cli.orphans import Orphans
-    from spoolq.drain import Drained, Drainer
+    from spoolq.drain import Drainer
+    from spoolq.sieve import Drained
     from spoolq.store.base import Spool
 
 MEMORY = 5.0  # seconds over which the rate is taken

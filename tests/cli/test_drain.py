@@ -14,7 +14,7 @@ import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.cli.progress import Progress
-from spoolq.drain import Drained
+from spoolq.sieve import Drained
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill, spooled
 from tests.clock import Clock

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
-from spoolq.drain import Drained
+from spoolq.sieve import Drained
 from tests.servers import Server
 
 DEADLINE = 0.25

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from spoolq import SpoolQ, transfer
-from spoolq.drain import Drained, Drainer
+from spoolq.drain import Drainer
 from spoolq.errors import ConfigError
+from spoolq.sieve import Drained
 from tests.faults.app import application, arrived
 from tests.servers import NONE_FOUND, Binary, Server, servers
 
