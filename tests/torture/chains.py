@@ -9,7 +9,6 @@ the spool, and run there or in Redis. A second run of a job is allowed where it 
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 from tests.faults.working import Line, Place, at
 from tests.servers import Server
+from tests.torture.check import long_form
 from tests.torture.workers import disturb
 from tests.waiting import pass_time, while_moving
 
@@ -145,24 +145,5 @@ def run(launches: int, actions: int, seed: int = 1, workers: int = 2) -> dict[st
         }
 
 
-def main() -> int:
-    """The long form."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.torture.chains", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--launches", type=int, default=400)
-    parser.add_argument("--actions", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    figures = run(options.launches, options.actions, options.seed)
-    stderr = figures.pop("stderr")
-    for name, value in figures.items():
-        print(f"{name:<20} {str(value)[:300]}")
-    bad = any(figures[name] for name in ("broken", "left", "failures", "tracebacks")) or any(figures["exits"])
-    if bad:
-        print(stderr)
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(long_form("chains", __doc__, run, launches=400, actions=40, seed=1))

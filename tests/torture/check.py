@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -46,3 +48,20 @@ def verdict(log: Log, arrived: Counter[str]) -> dict[str, list[str]]:
         ),
         "4 arrived, never tried": sorted(seen - set(log.tried)),
     }
+
+
+def long_form(name: str, doc: str | None, run: Callable[..., dict[str, Any]], **options: int) -> int:
+    """`python -m tests.torture.NAME`: one run with these numbers, which the command line may change. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tests.torture.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for option, default in options.items():
+        parser.add_argument(f"--{option}", type=int, default=default)
+    figures = run(**vars(parser.parse_args()))
+    stderr = figures.pop("stderr")
+    for what, value in figures.items():
+        print(f"{what:<20} {str(value)[:300]}")
+    bad = any(figures[what] for what in ("broken", "left", "failures", "tracebacks")) or any(figures["exits"])
+    if bad:
+        print(stderr)
+    return 1 if bad else 0

@@ -8,7 +8,6 @@ of the first: one that is claimed twice and knows nothing of it was handed out t
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from tests.faults.working import Place, Worker, at
 from tests.servers import Server
+from tests.torture.check import long_form
 from tests.waiting import pass_time, while_moving
 
 
@@ -101,24 +101,5 @@ def disturb(what: str, place: Place, server: Server, worker: Worker, rng: random
     return worker
 
 
-def main() -> int:
-    """The long form."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.torture.workers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=20_000)
-    parser.add_argument("--actions", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    figures = run(options.jobs, options.actions, options.seed)
-    stderr = figures.pop("stderr")
-    for name, value in figures.items():
-        print(f"{name:<20} {str(value)[:300]}")
-    bad = any(figures[name] for name in ("broken", "left", "failures", "tracebacks")) or any(figures["exits"])
-    if bad:
-        print(stderr)
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(long_form("workers", __doc__, run, jobs=20_000, actions=40, seed=1))
