@@ -90,6 +90,7 @@ class Canceller:
         except StoreFull as error:  # what waits can be taken away all the same
             full, new = error, False
         for _ in range(_ROUNDS):
+            before = full is None and jobs.held(id)
             found = jobs.find(id)
             removed = [jobs.remove(job, self._effects(job)) for job in found if not (job.holder or job.aside)]
             if any(removed):
@@ -98,7 +99,7 @@ class Canceller:
                 raise full
             if jobs.held(id):
                 return Cancellation(id, "asked", "it runs, or is about to")
-            if not found:
+            if not (found or before):  # else it may have gone back to where was looked already
                 break
         if refused and new:
             return Cancellation(id, "removed")  # of a row that was in doubt: nothing of it was ever applied

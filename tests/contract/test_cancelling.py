@@ -201,6 +201,26 @@ def test_a_time_that_no_store_can_count_keeps_no_job_from_its_end(store: Store, 
     assert state(store, "a") == "done"
 
 
+def test_a_job_that_goes_back_to_its_queue_when_that_has_been_searched_is_removed(
+    store: Store, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(messages("a"))
+    [claim] = hand.claim()
+    searches = type(store.waiting_jobs)
+    search, searched = searches.find, list[str]()
+
+    def find(jobs: Any, id: str) -> Any:
+        found = search(jobs, id)
+        if not searched:
+            store.retry(claim, claim.payload, 0.0)
+        searched.append(id)
+        return found
+
+    monkeypatch.setattr(searches, "find", find)
+    assert cancel(store, "a").outcome == "removed"
+    assert claimable(store) == []
+
+
 class Away(SQLiteStore):
     """A primary that doesn't answer."""
 
