@@ -29,7 +29,7 @@ _AWAY = 5.0  # seconds for which a store that didn't answer in that time isn't a
 class Following:
     """One running job, as its reporter sees it."""
 
-    __slots__ = ("_reporter", "asked", "dirty", "job", "progress", "seen", "since", "text", "told_at", "watched")
+    __slots__ = ("_reporter", "asked", "dirty", "job", "left", "progress", "seen", "since", "text", "told_at", "watched")
 
     def __init__(self, reporter: Reporter, job: Job) -> None:
         self._reporter, self.job = reporter, job
@@ -38,6 +38,7 @@ class Following:
         self.text = ""
         self.dirty = job.track is not None
         self.told_at = float("-inf")
+        self.left = False  # it has ended, whatever a thread of it still asks
         self.watched = False  # the job looks whether it is to stop
         self.asked = False  # it is
         self.seen = False  # and the job knows
@@ -83,11 +84,14 @@ class Reporter:
     def attend(self, run: Following) -> None:
         """It has something to tell, or to ask, from now on."""
         with self._lock:
+            if run.left:
+                return
             self._runs.add(run)
         self.wake()
 
     def leave(self, run: Following) -> None:
         """It has ended."""
+        run.left = True
         if run.watched or run.job.track is not None:
             with self._lock:
                 self._runs.discard(run)

@@ -69,6 +69,18 @@ def status(book: Book) -> Any:
     return tracking.read([book.kept.get(key) for key in keys("a")])
 
 
+@pytest.mark.parametrize("job", [TRACKED, PLAIN], ids=["tracked", "plain"])
+def test_a_thread_that_a_job_left_behind_does_not_have_it_run_for_ever(one: Quiet, book: Book, now: list[float], job: Job):
+    run = one.follow(job)
+    one.leave(run)
+    looks = book.looks
+    assert not run.cancelled
+    run.say(0.9, "still here")
+    now[0] += 100
+    one.turn()
+    assert (status(book), book.puts, book.looks) == ("unknown", 0, looks)
+
+
 def test_a_job_that_is_not_tracked_asks_the_store_nothing(one: Quiet, book: Book):
     run = one.follow(PLAIN)
     run.say(0.5, "half")
