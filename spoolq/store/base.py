@@ -78,7 +78,7 @@ class WorkerView(NamedTuple):
 class Claimed(NamedTuple):
     """What `claim` took, and the tokens among its `ack` that were no longer held. `more`: it took fewer than it was asked for
     because of their size. `paused`: the queues among those asked for from which nothing is taken, `("*",)` where that is all.
-    `limited`: (queue, seconds) of those at one of their limits, and when it makes sense to ask again."""
+    `limited`: (queue, seconds) of those at one of their limits in which more jobs wait, and when it makes sense to ask again."""
 
     claims: tuple[Claim, ...]
     lost: tuple[str, ...] = ()

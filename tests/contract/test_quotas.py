@@ -134,3 +134,14 @@ def test_others_are_not_held_up_by_a_limit(store: Store, ten: None) -> None:
     assert ids(hand.claim(10, quotas=quota)) == ["j0", "other"]
     store.put([message("more", "r")])
     assert ids(hand.claim(10, quotas=quota)) == ["more"]
+
+
+def test_a_queue_that_is_empty_is_at_no_limit(store: Store, hand: Hand) -> None:
+    quota = [Quota("q", 1, 3600.0)]
+    store.put(messages("a"))
+    claimed = hand.ask(10, quotas=quota)
+    assert (ids(claimed.claims), claimed.limited) == (["a"], ())
+    assert hand.ask(10, quotas=quota).limited == ()
+    store.put(messages("b"))
+    [(queue, _)] = hand.ask(10, quotas=quota).limited
+    assert queue == "q"

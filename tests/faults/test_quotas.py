@@ -130,6 +130,18 @@ def test_a_burst_waits_for_what_a_limit_puts_off(opened: Any) -> None:
     assert ran == [0, 1, 2, 3, 4]
 
 
+def test_a_burst_ends_with_the_last_job_and_not_when_another_one_might_begin(opened: Any) -> None:
+    q = opened(rate_limits={"work": "1/h"})
+    ran: list[int] = []
+    task = q.task(name="t", queue="work")(ran.append)
+    task.enqueue(1)
+    worker = q.worker(burst=True)
+    running = threading.Thread(target=worker.run, daemon=True)
+    running.start()
+    running.join(30)
+    assert (ran, running.is_alive()) == ([1], False)
+
+
 def test_a_killed_workers_job_counts_until_it_is_rescued_and_no_longer(either: Place) -> None:
     either.environment["SPOOLQ_CONCURRENCY"] = "work=1"
     first, second = either.enqueue("hold", "a"), either.enqueue("hold", "b")

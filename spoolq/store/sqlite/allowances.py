@@ -8,6 +8,9 @@ from spoolq.store.quota import FULL, Quota
 from spoolq.store.sqlite import effects
 from spoolq.store.sqlite.rows import SQL
 from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.statements import statements
+
+VIEWS = statements("views")
 
 
 class Bound:
@@ -30,10 +33,11 @@ class Bound:
                 self.most, self._why = due, "spaced"
 
     def took(self, jobs: int) -> float | None:
-        """So many were. Returns the seconds until it makes sense to ask again where a limit keeps it from more, else None."""
+        """So many were. Returns the seconds until it makes sense to ask again where a limit keeps it from more that wait, else
+        None."""
         if self._quota.interval and jobs:
             self._begins += jobs * self._quota.interval
             effects.set_meta(self._session, f"rate:{self._quota.queue}", f"{self._begins:.6f}", False)
-        if not self._why or jobs < self.most:
+        if not self._why or jobs < self.most or not self._session.one(VIEWS["any_ready"], (self._quota.queue,)):
             return None
         return FULL if self._why == "full" else max(0.0, round(self._begins - self._quota.ahead - self._now, 6))

@@ -70,7 +70,7 @@ return atomically(function()
       call('SET', key, string.format('%.6f', begins), 'PX', math.ceil((begins - now) * 1000) + 1000)
       if before then back('SET', key, before, 'PX', math.ceil((q.ahead + q.interval) * 1000) + 1000) else back('DEL', key) end
     end
-    if why then
+    if why and (display('LLEN', P .. 'queue:' .. q.queue) or 0) > 0 then -- else there is nothing to come back for
       limited[#limited + 1] = q.queue
       limited[#limited + 1] = string.format('%.6f', why == 'full' and FULL or math.max(0, begins - q.ahead - now))
     end
