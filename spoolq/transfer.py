@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from spoolq import guards
 from spoolq.errors import ConfigError
 from spoolq.store.base import SpoolInfo
 from spoolq.store.upkeep import KINDS, Document, Upkeep
@@ -72,7 +73,7 @@ def export(upkeep: Upkeep, info: SpoolInfo, out: IO[bytes], *, id: str, at: floa
             done.wrote[kind] += len(page)
             if sync is not None and kind != "settled":
                 sync()  # written first, removed then
-                gone = set(upkeep.remove(kind, [key for key, _ in page]))
+                gone = set(upkeep.remove(kind, [key for key, _ in page], _held(page) if kind == "job" else ()))
                 done.removed += len(gone)
                 if kind == "job":
                     _write(out, {"kind": "removed", "ids": [one["id"] for key, one in page if key in gone]})
@@ -80,6 +81,11 @@ def export(upkeep: Upkeep, info: SpoolInfo, out: IO[bytes], *, id: str, at: floa
     if sync is not None:
         sync()
     return done
+
+
+def _held(page: Iterable[tuple[Any, Document]]) -> list[tuple[str, str]]:
+    """What keeps jobs equal to these out of the spool. The one that could not be removed is told apart at the hand-off."""
+    return [guard for _, one in page for guard in guards.freed(one["payload"], one["queue"]).release]
 
 
 def _write(out: IO[bytes], one: Document) -> None:

@@ -90,9 +90,9 @@ class Upkeep(Protocol):
         from now on, its marker stays for the horizon, and whoever comes second is answered that it is there.
         """
 
-    def remove(self, kind: Kind, keys: Sequence[Any]) -> list[Any]:
-        """Delete rows that were exported and written. One that somebody has taken meanwhile stays, also when it was given back.
-        Returns the keys of those that were deleted."""
+    def remove(self, kind: Kind, keys: Sequence[Any], release: Sequence[tuple[str, str]] = ()) -> list[Any]:
+        """Delete rows that were exported and written, and let go of these guards (key, holder). A row that somebody has taken
+        meanwhile stays, also when it was given back. Returns the keys of those that were deleted."""
 
     def add(self, documents: Sequence[Document], *, mark: tuple[str, int] | None = None, elsewhere: str = "") -> Added:
         """Take exported rows in: as ids given by the caller, in doubt, as old as they were. Ids that are known here are left out.

@@ -16,6 +16,7 @@ from spoolq import SpoolQ, transfer
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError
 from spoolq.sieve import Drained
+from spoolq.store.base import DRAIN_PAUSED
 from tests.faults.app import application, arrived
 from tests.servers import NONE_FOUND, Binary, Server, servers
 
@@ -227,3 +228,21 @@ def test_without_what_an_import_gives_its_rows_a_copy_is_queued_twice(server: Se
         for q in (a, b):
             drain(q)
         assert arrived(server) == {message.id: 2}
+
+
+def test_a_unique_job_that_was_moved_away_keeps_no_equal_one_out(server: Server, tmp_path: Path) -> None:
+    with host("a", server, tmp_path, accept="spool") as q, host("b", server, tmp_path) as other:
+        assert q.spool is not None
+        q.spool.set_meta(DRAIN_PAUSED, "1")
+        unique = q.remote("t", "work").using(unique="until_done")
+        first, also = unique.enqueue(1), unique.enqueue(2)
+        export(q)
+        assert unique.enqueue(1).id == first.id, "of a copy it stays"
+        file = export(q, move=True)
+        second = unique.enqueue(1)
+        assert (second.route, second.new) == ("spool", True)
+        load(other, file)
+        assert drain(other).moved == 2
+        q.spool.set_meta(DRAIN_PAUSED, None)
+        assert drain(q).unique == 1
+        assert arrived(server) == {first.id: 1, also.id: 1}

@@ -19,7 +19,7 @@ from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
 from spoolq.store.upkeep import Added, Document, Finding, Kind, Quarantined, Recovered
 
-SQL = statements("upkeep")
+SQL, EFFECTS = statements("upkeep"), statements("effects")
 _VACUUMED_AT_ONCE = 256
 _FIRST: dict[Kind, Any] = {"job": 0, "quarantine": 0, "failure": -1, "settled": ""}
 _PATIENT = 60.0
@@ -144,11 +144,12 @@ class SQLiteUpkeep:
 
         return self._writer.run(work, _PATIENT, writes=kind == "job")
 
-    def remove(self, kind: Kind, keys: Sequence[Any]) -> list[Any]:
+    def remove(self, kind: Kind, keys: Sequence[Any], release: Sequence[tuple[str, str]] = ()) -> list[Any]:
         """See `Upkeep.remove`."""
         sql = SQL[f"remove_{kind}"]
 
         def work(session: Session) -> list[Any]:
+            session.executemany(EFFECTS["release"], release)
             return [key for key in keys if session.execute(sql, key if kind == "job" else (key,)).rowcount]
 
         return self._writer.run(work, _PATIENT)
