@@ -35,7 +35,7 @@ class Shut(NamedTuple):
 class Gate:
     """Of one worker, on one store: it asks the store only for jobs of tasks that want it, in one step for each.
 
-    lease   seconds of the worker's: a place among the jobs of a task lasts three of them, and is kept by `keep` while it runs
+    lease   seconds of the worker's: what a job holds lasts three of them at least, and is kept by `keep` while it runs
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._store, self._place_for, self._rng = store, 3 * lease, rng or random.Random()
+        self._store, self._kept_for, self._rng = store, 3 * lease, rng or random.Random()
         self._clock, self._sleep = clock, sleep
         self._held: dict[str, _Held] = {}
         self._full: dict[str, tuple[float, int]] = {}
@@ -59,12 +59,12 @@ class Gate:
             return self._turned_away(task, until, waiting)
         unique, lock = task.unique_of(job), task.lock_of(job)
         release = releasing(job, unique) if unique is not None and unique.until == "start" else NONE
-        own: _Held = () if lock is None else ((lock, job.id, task.exclusive or 0.0),)
+        own: _Held = () if lock is None else ((lock, job.id, max(task.exclusive or 0.0, self._kept_for)),)
         patience, pause, held = self._clock() + _PATIENCE, _MOMENT, own
         try:
             while True:
                 for place in self._places(task):
-                    held = own if place is None else (*own, (place, job.id, self._place_for))
+                    held = own if place is None else (*own, (place, job.id, self._kept_for))
                     try:
                         if held or release:
                             self._apply(release | Effects(acquire=held))

@@ -224,3 +224,9 @@ def test_what_may_have_been_taken_before_the_answer_was_lost_is_given_back_with_
     assert len(held(store)) == 2
     store.put([], shut.leave("token"))
     assert held(store) == {}
+
+
+def test_a_short_time_is_no_shorter_than_what_the_heartbeat_keeps_up(store: SQLiteStore) -> None:
+    assert gate(store).enter("token", job("a"), task(exclusive=0.3)) is None
+    [guard] = store.guards()
+    assert guard.left > 80
