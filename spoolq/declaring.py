@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypedDict
 
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, PayloadError
 from spoolq.retry import MAX_CRASHES, RetryPolicy
-from spoolq.spans import Seconds, seconds
+from spoolq.spans import Seconds, above_0
 from spoolq.tasks import Launch, Submit, Task, performer, queue_name, tracked
 from spoolq.unique import Key, Until, declared
 
@@ -94,12 +94,19 @@ def declare(owner: Owner, target: Callable[..., Any], options: Mapping[str, Any]
         policy=policy,
         timeout=option("timeout"),
         soft_timeout=option("soft_timeout"),
-        expires=None if stale is None else seconds(stale, "expires"),
+        expires=None if stale is None else _stale_after(named, stale),
         tracked=tracked(named, option("track"), option("result_ttl")),
         unique=declared(named, option("unique"), option("unique_key"), option("unique_for")),
         exclusive=option("exclusive"),
         concurrency=option("concurrency"),
     )
+
+
+def _stale_after(named: str, expires: Seconds) -> float:
+    try:
+        return above_0(expires, "expires")
+    except PayloadError as error:
+        raise ConfigError(f"{named}: {error}") from error
 
 
 def _place(owner: Owner, target: object, named: str, queue: str | None, priority: str | None) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from spoolq.app import SpoolQ
 from spoolq.errors import ConfigError, PayloadError, UnknownTask
 from spoolq.job import Job, Receipt
 from spoolq.retry import RetryPolicy
@@ -282,3 +283,9 @@ def test_a_task_knows_whether_it_is_async():
     assert task(later).asynchronous
     assert task(performer(Later)).asynchronous
     assert not task(send).asynchronous
+
+
+@pytest.mark.parametrize("expires", [0, -1, "10m"])
+def test_a_task_whose_jobs_would_all_be_stale_is_refused(expires):
+    with SpoolQ("sqlite:///jobs.db") as q, pytest.raises(ConfigError, match="send: expires="):
+        q.task(name="send", expires=expires)(send)
