@@ -238,7 +238,7 @@ def _cron(given: str, tz: str) -> Cron:
     if text.startswith("@"):
         raise ConfigError(f"periodic({given!r}): {_FIELDS}, or one of {', '.join(_ALIASES)}")
     if len(text.split()) != 5:
-        raise ConfigError(f"periodic({given!r}): {_FIELDS}")
+        raise ConfigError(f"periodic({given!r}): {_FIELDS}; an interval is a number of seconds, such as 300")
     _zone(tz)
     cron = Cron(text, tz)
     try:

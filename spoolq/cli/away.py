@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from spoolq.cli.facts import TO_CONNECT
 from spoolq.cli.faults import CANT_CREATE, UNREACHABLE, Fault
 from spoolq.cli.opening import there
 from spoolq.cli.output import kept
@@ -23,6 +24,13 @@ def asking_primary(q: SpoolQ, otherwise: str = "") -> Iterator[None]:
         yield
     except StoreUnavailable as error:
         raise primary_away(q, error, otherwise) from error
+
+
+def connect(q: SpoolQ) -> None:
+    """Connect before the deadline of a call begins; never raises for a primary that is away."""
+    if q.breaker.allows():  # else another process of this host has met the outage: it isn't waited for again
+        with suppress(StoreUnavailable):
+            q.primary.ready(TO_CONNECT)
 
 
 def primary_away(q: SpoolQ, error: StoreUnavailable, otherwise: str = "") -> Fault:

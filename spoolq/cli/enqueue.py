@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import click
 
 from spoolq import units
-from spoolq.cli.facts import TO_CONNECT
+from spoolq.cli.away import connect
 from spoolq.cli.faults import unwritten
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import emit, hint
-from spoolq.errors import ConfigError, PayloadError, StoreUnavailable
+from spoolq.errors import ConfigError, PayloadError
 
 
 def _value(text: str, place: str) -> Any:
@@ -126,9 +125,7 @@ def enqueue(
         raise click.UsageError(f"the arguments don't fit the task: {error}") from None
     except (ConfigError, PayloadError) as error:  # an option that can't be a queue's name, an id or a time
         raise click.UsageError(str(error)) from None
-    if q.breaker.allows():  # else another process of this host has met the outage: it isn't waited for again
-        with suppress(StoreUnavailable):
-            q.primary.ready(TO_CONNECT)  # before the deadline begins
+    connect(q)
     receipt = q.submit([job])[0]
     try:
         if as_json:

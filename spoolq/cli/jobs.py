@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from spoolq import wire
+from spoolq.cli.away import connect
 from spoolq.cli.faults import Fault
-from spoolq.cli.opening import Given, command_options, json_option
+from spoolq.cli.opening import Given, command_options, json_option, must_exist
 from spoolq.cli.output import clean, emit, hint, table, when
 from spoolq.cli.output import jobs as counted
 from spoolq.cli.stores import Place, look, places, where_option
@@ -43,9 +44,12 @@ def jobs() -> None:
 def show(given: Given, id: str, as_json: bool) -> None:
     """Say how far the job ID is.
 
-    Its progress, and how it ended; for tasks with `track` or `result_ttl`. Exit 1 when nothing is known of it.
+    Its progress, and how it ended; for tasks with `track` or `result_ttl`. Exit 1 when nothing is known of it, also
+    where a store could not be asked.
     """
     q = given.open()
+    must_exist(q)
+    connect(q)
     status = q.status(id)
     if as_json:
         emit(
@@ -101,8 +105,12 @@ def list_(given: Given, queue: str | None, scheduled: bool, limit: int, where: s
             ("ID", "IN", "QUEUE", "DUE", "TASK", "ARGUMENTS"),
             [(one.id or "-", name, one.queue, when(one.due) or "now", one.task, one.arguments) for name, one in rows],
         )
-    else:
-        hint("No such job.")
+    elif fault is None:
+        hint(
+            f"No job waits in queue {clean(queue)}; `spoolq queues list` has the names."
+            if queue
+            else "No job waits for its time."
+        )
     if fault is not None:
         raise fault
 
@@ -135,6 +143,7 @@ def cancel(
         raise click.UsageError("--args, --queue and --scheduled choose among the jobs of --task NAME")
     q = given.open()
     if task is None:
+        must_exist(q)
         _say_each(q, list(dict.fromkeys(ids)), as_json)
         return
     from spoolq.cancelling import Canceller
@@ -158,6 +167,7 @@ def cancel(
 
 
 def _say_each(q: SpoolQ, ids: list[str], as_json: bool) -> None:
+    connect(q)
     told: list[Cancellation] = [q.cancel(id) for id in ids]
     if as_json:
         emit({"jobs": [{"id": one.id, "outcome": one.outcome, "detail": one.detail} for one in told]})

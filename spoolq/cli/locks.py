@@ -41,7 +41,7 @@ def list_(given: Given, where: str, as_json: bool) -> None:
             for place, guard in found
         ]
         table(("LOCK", "IN", "HOLDER", "LEFT"), rows, right=("LEFT",))
-    else:
+    elif fault is None:
         hint(f"No lock in {q.settings.destination}.")
     if fault is not None:
         raise fault

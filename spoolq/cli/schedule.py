@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from spoolq import pauses, ticker
-from spoolq.cli.away import asking_primary
+from spoolq.cli.away import asking_primary, connect
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, there
 from spoolq.cli.output import clean, emit, hint, table, when
@@ -77,6 +77,7 @@ def run(given: Given, name: str, as_json: bool) -> None:
     """Enqueue a job of the schedule NAME now, beside its ticks. Prints its id, and where it is: `primary` or `spool`."""
     q = _opened(given)
     job = dataclasses.replace(_entry(q, name).make(new_id()), given=False)
+    connect(q)
     receipt = q.submit([job])[0]
     if as_json:
         emit({"id": receipt.id, "route": receipt.route, "schedule": name, "queue": job.queue, "task": job.task})

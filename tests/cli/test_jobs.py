@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,29 @@ def test_a_job_of_which_nothing_is_known_is_told(run: Run, q: SpoolQ) -> None:
     assert "result_ttl" in said.err
     document = run("jobs", "show", plain, "--json", "--url", URL)
     assert (document.code, document.json["job"]["status"]) == (1, "unknown")
+
+
+@pytest.mark.parametrize("command", ["show", "cancel"])
+def test_looking_makes_no_queue(run: Run, tmp_path: Path, command: str) -> None:
+    missing = tmp_path / "typo.db"
+    said = run("jobs", command, "id", "--url", f"sqlite:///{missing}")
+    assert (said.code, said.out) == (1, "")
+    assert "no queue at" in said.err
+    assert not missing.exists()
+
+
+def test_an_empty_list_says_what_was_looked_for(run: Run, q: SpoolQ) -> None:
+    send(q, 1)
+    assert "No job waits in queue other" in run("jobs", "list", "other", "--url", URL).err
+    assert "No job waits for its time" in run("jobs", "list", "--scheduled", "--url", URL).err
+
+
+def test_a_list_does_not_call_empty_what_could_not_be_asked(run: Run, nowhere: str) -> None:
+    with SpoolQ(nowhere) as spooling:
+        send(spooling, 1)
+    said = run("jobs", "list", "other", "--url", nowhere)
+    assert said.code == 69
+    assert "No job waits in queue" not in said.err
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,14 @@ def test_none_is_said(run: Run) -> None:
     assert "No lock in" in said.err
 
 
+def test_no_lock_is_not_said_of_a_redis_that_is_away(run: Run, nowhere: str) -> None:
+    with SpoolQ(nowhere) as q:
+        assert q.remote("send", "mail").enqueue(1).route == "spool"
+    said = run("locks", "list", "--url", nowhere)
+    assert said.code == 69
+    assert "No lock" not in said.err
+
+
 def test_removing_asks_and_lets_the_next_one_in(run: Run) -> None:
     first = lock(URL, 1)
     said = run("locks", "remove", "lock:send:mail:[1]", "--url", URL, input="n\n")
