@@ -295,6 +295,8 @@ def test_what_is_reported_as_removed_never_runs_and_what_runs_was_never_reported
 
 
 def test_a_job_that_asks_for_nothing_leaves_nothing_and_asks_nothing(ours: Place, server: Server) -> None:
+    with server.client() as control:
+        control.config_resetstat()  # other tests had it before
     ids = [ours.enqueue("note", n) for n in range(20)]
     worker = ours.worker()
     ours.done()
