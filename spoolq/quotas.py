@@ -72,6 +72,16 @@ def quotas(most: PerQueue[int], rates: PerQueue[Rate]) -> tuple[Quota, ...]:
     )
 
 
+def words(most: PerQueue[int], rates: PerQueue[Rate]) -> dict[str, str]:
+    """The limits of each queue that has one, for people: `3 at a time, 100/m`."""
+    found: dict[str, list[str]] = {}
+    for queue, count in most.pairs:
+        found.setdefault(queue, []).append(f"{count} at a time")
+    for queue, rate in rates.pairs:
+        found.setdefault(queue, []).append(str(rate))
+    return {queue: ", ".join(limits) for queue, limits in found.items()}
+
+
 def _read(name: str, value: object, read: Callable[[object], T | None]) -> PerQueue[T]:
     if isinstance(value, PerQueue):
         value = dict(value.pairs)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from spoolq import purging
+from spoolq import purging, quotas
 from spoolq.cli import facts
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
@@ -28,7 +28,8 @@ def queues() -> None:
 @json_option
 @command_options()
 def list_(given: Given, where: str, as_json: bool) -> None:
-    """Every queue, with its ready, scheduled and running jobs. Also the age of the oldest that is ready, and what is paused."""
+    """Every queue, with its ready, scheduled and running jobs. Also the age of the oldest that is ready, what is paused,
+    and the limits that these settings have."""
     q, now = given.open(), time.time()
     answers, fault = look(q, where, lambda place: _Held(place.name, place.store.paused(), place.store.depths()))
     rows = [(held, depth) for held in answers for depth in held.depths]
@@ -37,13 +38,15 @@ def list_(given: Given, where: str, as_json: bool) -> None:
         emit({"queues": shown, "paused": {held.name: facts.pauses(held.paused) for held in answers}})
     elif rows:
         pausing = any(held.paused for held in answers)
+        limits = quotas.words(q.settings.concurrency, q.settings.rate_limits)
         right = ("READY", "SCHEDULED", "RUNNING", "OLDEST")
         table(
-            ("QUEUE", "IN", *right, *(["PAUSED"] if pausing else [])),
+            ("QUEUE", "IN", *right, *(["PAUSED"] if pausing else []), *(["LIMIT"] if limits else [])),
             [
                 (
                     *(depth.queue, held.name, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}"),
                     *(say_age(depth.oldest), *([held.says(depth.queue, now)] if pausing else [])),
+                    *([limits.get(depth.queue, "")] if limits else []),
                 )
                 for held, depth in rows
             ],

@@ -7,9 +7,11 @@ import logging
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 
 import click
 
+from spoolq import quotas
 from spoolq.cli import facts as looking
 from spoolq.cli import pool as pools
 from spoolq.cli.facts import Facts, Side
@@ -47,7 +49,7 @@ def status(given: Given, as_json: bool, watch: bool, every: float) -> None:
             else:
                 if watch and terminal():
                     click.clear()
-                _print(facts, verdict)
+                _print(facts, verdict, quotas.words(q.settings.concurrency, q.settings.rate_limits))
             if not watch:
                 return
             sys.stdout.flush()
@@ -87,7 +89,7 @@ def _document(facts: Facts | None, verdict: Verdict) -> dict[str, object]:
     return {"state": verdict.word, "lost": verdict.lost, "summary": f"{verdict.lost}. {_upper(verdict.sentence)}", **shown}
 
 
-def _print(facts: Facts, verdict: Verdict) -> None:
+def _print(facts: Facts, verdict: Verdict, limits: Mapping[str, str]) -> None:
     colour = "green" if verdict.level == OK else "yellow" if verdict.level == DEGRADED else "red"
     sentence = clean(_upper(verdict.sentence))
     lines = [f"{verdict.lost}. {sentence}"]
@@ -105,7 +107,7 @@ def _print(facts: Facts, verdict: Verdict) -> None:
         _line("Outbox", one.url or str(one.folder), [f"{jobs(one.files, 'file')} of failures on this disk, oldest {age}", who])
     for state, _ in facts.pools[:SHOWN]:
         _line("Pool", state.address, [pools.line(state)])
-    _queues(facts)
+    _queues(facts, limits)
     _workers(facts)
 
 
@@ -171,10 +173,13 @@ def _paused(side: Side) -> list[str]:
     return words
 
 
-def _queues(facts: Facts) -> None:
+def _queues(facts: Facts, limits: Mapping[str, str]) -> None:
     sides = [facts.primary] if facts.spool is None else [facts.primary, facts.spool]
     rows = [
-        (depth.queue, side.kind, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}", say_age(depth.oldest))
+        (
+            *(depth.queue, side.kind, f"{depth.ready:,}", f"{depth.scheduled:,}", f"{depth.claimed:,}", say_age(depth.oldest)),
+            *([limits.get(depth.queue, "")] if limits else []),
+        )
         for side in sides
         for depth in side.depths
     ]
@@ -182,7 +187,7 @@ def _queues(facts: Facts) -> None:
         return
     click.echo()
     table(
-        ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"),
+        ("QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST", *(["LIMIT"] if limits else [])),
         rows[:SHOWN],
         right=("READY", "SCHEDULED", "RUNNING", "OLDEST"),
     )

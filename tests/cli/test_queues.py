@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from spoolq.app import SpoolQ
 from tests.cli.conftest import Run
 from tests.cli.hands import fill, spooled
@@ -23,6 +25,19 @@ def test_list(run: Run) -> None:
     rows = [line.split() for line in said.out.splitlines()]
     assert rows[0] == ["QUEUE", "IN", "READY", "SCHEDULED", "RUNNING", "OLDEST"]
     assert [row[:5] for row in rows[1:]] == [["bulk", "sqlite", "0", "1", "0"], ["mail", "sqlite", "3", "0", "0"]]
+
+
+def test_limits_of_the_settings_are_shown_where_there_are_any(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(URL, 1)
+    fill(URL, 1, "bulk")
+    monkeypatch.setenv("SPOOLQ_CONCURRENCY", "mail=3")
+    monkeypatch.setenv("SPOOLQ_RATE_LIMITS", "mail=100/m")
+    for command in (("queues", "list"), ("status",)):
+        rows = [line.split() for line in run(*command, "--url", URL).out.splitlines()]
+        [head, bulk, mail] = rows[next(at for at, row in enumerate(rows) if row[:1] == ["QUEUE"]) :][:3]
+        assert head[-1] == "LIMIT"
+        assert mail[-5:] == ["3", "at", "a", "time,", "100/m"]
+        assert bulk[-1] == "s"  # of its age
 
 
 def test_an_absent_queue_file_is_said_to_be_absent(run: Run) -> None:
