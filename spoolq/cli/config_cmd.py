@@ -21,7 +21,10 @@ from spoolq.units import say_duration, say_size
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-DURATIONS = ("deadline", "disk_limit", "keep", "lease", "grace", "horizon", "failure_log_max_age", "failures_max_age")
+DURATIONS = (
+    *("deadline", "disk_limit", "keep", "lease", "grace", "horizon", "failure_log_max_age", "failures_max_age"),
+    *("scale_target", "scale_idle", "scale_delay", "scale_check"),
+)
 SIZES = ("max_payload", "spool_max_bytes", "spool_min_free", "failure_log_size", "failure_log_outbox")
 
 

@@ -22,6 +22,7 @@ def test_show_names_each_value_and_where_it_came_from(run: Run, monkeypatch: pyt
     assert rows["url"] == ["redis://web:***@h:1/0", "SPOOLQ_URL"]
     assert rows["namespace"] == ["shop", "argument"]
     assert rows["keep"] == ["1m", "default"]
+    assert (rows["scale_target"], rows["scale_delay"]) == (["10s", "default"], ["10ms", "default"])
     assert rows["horizon"] == ["7d", "default"]
     assert "hush" not in said.out + said.err
     assert said.err == "Read from spoolq.toml.\n"
