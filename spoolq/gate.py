@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from spoolq.errors import GuardHeld, StoreUnavailable
-from spoolq.guards import releasing
+from spoolq.guards import beginning, releasing
 from spoolq.job import Job
 from spoolq.store.base import Store
 from spoolq.store.effects import NONE, Effects
@@ -62,6 +63,9 @@ class Gate:
         own: _Held = () if lock is None else ((lock, job.id, max(task.exclusive or 0.0, self._kept_for)),)
         patience, pause, held = self._clock() + _PATIENCE, _MOMENT, own
         try:
+            if lasting := beginning(job):
+                with suppress(GuardHeld):  # it had run out, and is another's: this one runs all the same
+                    self._apply(lasting)
             while True:
                 for place in self._places(task):
                     held = own if place is None else (*own, (place, job.id, self._kept_for))

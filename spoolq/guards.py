@@ -12,6 +12,8 @@ from spoolq.store.effects import NONE, Effects
 PEER = "node-resque"
 """The holder of a lock that node-resque has written: it notes only until when, not who."""
 
+_MOMENT = 0.001  # seconds: no time at all would only look
+
 
 def acquiring(message: Message, now: float) -> Effects:
     """What goes with the put of this message. The time of a guard begins when the job is due; `now` is epoch seconds."""
@@ -19,7 +21,8 @@ def acquiring(message: Message, now: float) -> Effects:
     if unique is None:
         return NONE
     holder = message.id.partition(RERUN)[0]
-    own = ((unique.key, holder, unique.seconds + max(0.0, message.run_at - now)),) if unique.key != unique.delayed else ()
+    lasts = _lasts(unique, message.run_at, now, wire.expires_at(message.payload))
+    own = ((unique.key, holder, lasts),) if unique.key != unique.delayed else ()
     return Effects(acquire=own + (((unique.delayed, holder, 0.0),) if unique.delayed else ()))
 
 
@@ -42,7 +45,20 @@ def renewing(job: Job, at: float, now: float, *, begun: bool = True) -> Effects:
     not begun."""
     if job.unique is None or (begun and job.unique.until == "start"):
         return NONE
-    return Effects(acquire=((job.unique.key, job.id, job.unique.seconds + max(0.0, at - now)),))
+    return Effects(acquire=((job.unique.key, job.id, _lasts(job.unique, at, now, job.expires_at)),))
+
+
+def beginning(job: Job) -> Effects:
+    """What a run begins with where the guard would end as the job expires, which it doesn't once it runs."""
+    if job.unique is None or job.unique.until == "start" or job.expires_at is None:
+        return NONE
+    return Effects(acquire=((job.unique.key, job.id, job.unique.seconds),))
+
+
+def _lasts(unique: Unique, at: float, now: float, expires_at: float | None) -> float:
+    """Seconds. One that expires as it waits will not run, so it keeps nobody out from then on."""
+    lasts = unique.seconds + max(0.0, at - now)
+    return lasts if expires_at is None else max(_MOMENT, min(lasts, expires_at - now))
 
 
 def held(refused: GuardHeld, route: Route, messages: Iterable[Message]) -> list[Receipt]:

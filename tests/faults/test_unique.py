@@ -137,6 +137,32 @@ def test_an_expired_job_lets_the_next_one_in(q: SpoolQ, until: Any) -> None:
     assert is_free(q, note, 1)
 
 
+@pytest.mark.parametrize("until", UNTIL)
+def test_one_that_has_expired_and_that_nobody_has_looked_at_keeps_nobody_out(q: SpoolQ, until: Any) -> None:
+    note, ran = noting(q, unique=until)
+    first = note.using(expires=0.3).enqueue(1)
+    second = eventually(lambda: receipt if (receipt := note.enqueue(1)).new else None, what="its expiry")
+    assert second.id != first.id
+    work(q)
+    assert ran == [(1,)], "the second one"
+    assert is_free(q, note, 1)
+
+
+def test_one_that_runs_on_past_its_expiry_keeps_others_out(q: SpoolQ) -> None:
+    receipts: list[Receipt] = []
+
+    @q.task(queue="work", unique="until_done", expires=3)
+    def long(value: int) -> None:
+        time.sleep(max(0.0, expires_at + 0.2 - time.time()))
+        receipts.append(long.enqueue(value))
+
+    first = long.enqueue(1)
+    expires_at = time.time() + 3
+    work(q)
+    assert receipts == [Receipt(first.id, "primary", new=False)]
+    assert q.primary.guards() == []
+
+
 @pytest.mark.parametrize(("until", "new"), [("until_start", True), ("until_done", False)])
 def test_while_it_runs(q: SpoolQ, until: Any, new: bool) -> None:
     receipts: list[Receipt] = []
