@@ -14,6 +14,7 @@ from spoolq.store.base import Spool, Store
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+    from contextlib import AbstractContextManager
 
     from spoolq.cancelling import Cancellation
     from spoolq.config import Settings
@@ -29,6 +30,8 @@ class Asking:
     settings: Settings
     breaker: Breaker
     _results: Results | None = None
+    _asked_on: ThreadPoolExecutor | None = None
+    _lock: AbstractContextManager[object]
 
     def status(self, id: str) -> Status:
         """How far the job of that id is: a text (`queued`, `scheduled`, `spooled`, `running`, `retrying`, `done`, `failed`,
@@ -102,7 +105,7 @@ class Asking:
     async def _aside(self, call: Callable[..., T], *values: Any) -> T:
         import asyncio
 
-        return await asyncio.wrap_future(self._threads().submit(call, *values))
+        return await asyncio.wrap_future(self._askers().submit(call, *values))
 
     def _primary_store(self) -> Store:
         raise NotImplementedError
@@ -110,8 +113,15 @@ class Asking:
     def _open_spool(self) -> Spool:
         raise NotImplementedError
 
-    def _threads(self) -> ThreadPoolExecutor:
-        raise NotImplementedError
+    def _askers(self) -> ThreadPoolExecutor:
+        """Threads apart from those of `aenqueue`, which doesn't wait behind many who ask a store that hangs."""
+        if self._asked_on is None:
+            with importing():
+                from concurrent.futures import ThreadPoolExecutor
+            with self._lock:
+                if self._asked_on is None:
+                    self._asked_on = ThreadPoolExecutor(8, "spoolq-ask")
+        return self._asked_on
 
 
 def _id(id: object) -> str:

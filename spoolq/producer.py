@@ -270,8 +270,10 @@ class Producer(Schedules, Batching, Asking):
         """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
         afterwards."""
         with self._lock:
-            client, primary, spool, executor = self._client, self._primary, self._spool, self._executor
-            self._client = self._primary = self._spool = self._executor = self._results = None
+            client, primary, spool, executor, askers = self._client, self._primary, self._spool, self._executor, self._asked_on
+            self._client = self._primary = self._spool = self._executor = self._asked_on = self._results = None
+        if askers is not None:
+            askers.shutdown(wait=False)
         if executor is not None:
             from concurrent.futures import wait
 
@@ -341,7 +343,7 @@ class Producer(Schedules, Batching, Asking):
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
         self._calls = set()
-        self._executor = None
+        self._executor = self._asked_on = None
         self.breaker.after_fork()
         if self._client is not None:
             self._client.after_fork()

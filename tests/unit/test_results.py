@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,22 @@ def test_asyncio_waits_without_blocking(q: SpoolQ):
     receipt = asyncio.run(ask())
     run(q)
     asyncio.run(wait(receipt))
+
+
+def test_who_enqueues_waits_for_none_of_those_who_ask(q: SpoolQ, monkeypatch: pytest.MonkeyPatch):
+    answered = threading.Event()
+    monkeypatch.setattr(q, "status", lambda id: answered.wait(60))
+
+    async def both() -> None:
+        asks = [asyncio.ensure_future(q.astatus("a")) for _ in range(40)]
+        try:
+            await asyncio.sleep(0)
+            assert (await asyncio.wait_for(q.aenqueue(q.remote("t").job()), 20)).new
+        finally:
+            answered.set()
+            await asyncio.gather(*asks)
+
+    asyncio.run(both())
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), "60", True])
