@@ -45,9 +45,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/jobs":
             self.answer(404, b"")
             return
-        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         try:
-            receipt = report.enqueue(str(asked.get("title", "untitled")))
+            title = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))["title"]
+        except (ValueError, LookupError, TypeError):
+            self.say(400, {"error": 'a JSON object such as {"title": "Sales"} is needed'})
+            return
+        try:
+            receipt = report.enqueue(str(title))
         except SpoolqError as error:  # neither Redis nor this disk took it
             self.say(503, {"error": str(error)})
         else:

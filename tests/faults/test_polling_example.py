@@ -118,3 +118,9 @@ def test_in_an_outage_the_page_says_spooled_and_the_job_is_done_afterwards(site:
 def test_what_is_no_id_is_refused(site: Site) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400"):
         site.state("%00")
+
+
+@pytest.mark.parametrize("document", [None, [], {"titel": "a"}])
+def test_what_names_no_report_is_refused(site: Site, document: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        site.ask("POST", "/jobs", document)
