@@ -45,17 +45,18 @@ class Burst:
         queue that can't be read, or jobs in one that is paused."""
         if self._primary.reach.available is False:
             self._asked = None
-            nothing_here = self._local is None or self._local.idle or self._local.reach.available is False
+            local = self._local
+            nothing_here = local is None or (local.idle and not local.waits) or local.reach.available is False
             if self._primary.reach.failures < _FAILURES or not nothing_here:
                 return None
             log.error("the burst ends: the primary can't be reached, and nothing is left that may run here without it")
             return OUT_OF_REACH
-        local = 0 if self._local is None else self._local.count
+        held = 0 if self._local is None else self._local.count
         refusal = self._primary.reach.refusal
-        if refusal is not None and not self._primary.count and not local:
+        if refusal is not None and not self._primary.count and not held:
             return self._end_refused(refusal)
         self._unread_since = None
-        if not self._primary.idle or local:
+        if not self._primary.idle or self._primary.waits or held:
             self._asked = None
             return None
         if self._drained is not None and (code := self._spool_is_empty(*self._drained)) != 0:

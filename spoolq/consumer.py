@@ -187,6 +187,11 @@ class Consumer:
         return self._turns % 2 == 0 and self.empty and self._call is None and self.count == 0 and not self.lineup.limited
 
     @property
+    def waits(self) -> bool:
+        """Whether jobs that could not run beside others were put back a moment ago."""
+        return self.runner.gate is not None and self.runner.gate.waits
+
+    @property
     def fed(self) -> bool:
         """Whether it holds jobs, and got as many as it asked for: there may be more than its threads can do."""
         return not self.empty and self._hold.count > 0

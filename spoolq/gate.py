@@ -22,6 +22,7 @@ _PATIENCE = 0.2  # seconds for which a thread waits for a place: what takes shor
 _MOMENT = 0.01
 _SPACING = 0.02  # seconds between the tries of those that wait for the same task
 _LONGEST = 600.0
+_SETTLED = 0.2  # seconds, about, until a job that is put off has been put back
 
 _Held = tuple[tuple[str, str, float], ...]
 
@@ -51,6 +52,7 @@ class Gate:
         self._clock, self._sleep = clock, sleep
         self._held: dict[str, _Held] = {}
         self._full: dict[str, tuple[float, int]] = {}
+        self._again = float("-inf")
 
     def enter(self, token: str, job: Job, task: Task[..., object]) -> Shut | None:
         """Acquire what the task holds while it runs, and let go of what ends with its beginning. None: it may run. A place among
@@ -74,7 +76,7 @@ class Gate:
                             self._apply(release | Effects(acquire=held))
                     except GuardHeld as refused:
                         if refused.key == lock:
-                            return Shut(AGAIN, f"an equal job runs (exclusive), that of {refused.holder}")
+                            return self._shut(AGAIN, f"an equal job runs (exclusive), that of {refused.holder}")
                         continue
                     if held:
                         self._held[token] = held
@@ -85,7 +87,7 @@ class Gate:
                 pause *= 2
         except StoreUnavailable as error:
             self._held[token] = held  # maybe: it is given back as the job is
-            return Shut(AGAIN, f"whether it may run now can't be asked: {error}")
+            return self._shut(AGAIN, f"whether it may run now can't be asked: {error}")
 
     def _places(self, task: Task[..., object]) -> list[str | None]:
         places: list[str | None] = list(task.places) or [None]
@@ -114,8 +116,17 @@ class Gate:
     def _apply(self, effects: Effects) -> None:
         self._store.put((), effects, hold=True)  # no job, so nothing that has to be confirmed by a disk or a replica
 
+    @property
+    def waits(self) -> bool:
+        """Whether a job that was not let in here isn't due again yet."""
+        return self._clock() < self._again
+
+    def _shut(self, delay: float, reason: str) -> Shut:
+        self._again = max(self._again, self._clock() + delay + _SETTLED)
+        return Shut(delay, reason)
+
     def _turned_away(self, task: Task[..., object], until: float, waiting: int) -> Shut:
         """The more of them wait, the later the last one tries: they keep their order, and the worker doesn't turn in circles."""
         self._full[task.name] = (until, waiting + 1)
         delay = min(_LONGEST, AGAIN + waiting * _SPACING)
-        return Shut(delay, f"{len(task.places)} job(s) of {task.name} run, which is its concurrency")
+        return self._shut(delay, f"{len(task.places)} job(s) of {task.name} run, which is its concurrency")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import Discard, Middleware, SpoolQ, purging
+from spoolq import Discard, Middleware, SpoolQ, gate, purging
 from spoolq.errors import PayloadError
 from spoolq.job import Job, Receipt
 from spoolq.store.effects import Effects
@@ -385,9 +385,10 @@ def test_a_lost_answer_to_its_put_loses_and_doubles_nothing(server: Server, tmp_
 
 @pytest.mark.parametrize("action", ["cut_reply", "cut_before"])
 def test_a_lost_answer_as_it_begins_puts_the_job_off_and_it_keeps_equal_ones_out(
-    server: Server, tmp_path: Path, action: Action
+    server: Server, tmp_path: Path, action: Action, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its guard ends right before its code runs, in a step of its own: whether that was applied can't be told."""
+    monkeypatch.setattr(gate, "_SETTLED", -2 * gate.AGAIN)  # the burst ends while the job is put off
     with application(server.url, tmp_path, deadline=5.0) as q, Proxy(server.port) as proxy:
         note, _ = noting(q, unique="until_start")
         first = note.enqueue(1)
