@@ -243,7 +243,8 @@ class Place:
     def trace(self, *what: str) -> list[Line]:
         """What the jobs left behind, in order: lines of these kinds, `RUN` where none is named."""
         path = self.folder / "trace"
-        lines = [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        lines = [line.split(" ") for line in text[: text.rfind("\n") + 1].splitlines()]  # the last may be half written
         found = [
             Line(kind, id, int(attempt), store, int(pid), fresh == "1", value)
             for kind, id, attempt, store, pid, fresh, value in lines
