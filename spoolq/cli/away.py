@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from spoolq.cli.facts import TO_CONNECT
 from spoolq.cli.faults import CANT_CREATE, UNREACHABLE, Fault
 from spoolq.cli.opening import there
 from spoolq.cli.output import kept
@@ -14,6 +13,10 @@ from spoolq.errors import SpoolqError, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
+
+TO_CONNECT = 2.0
+"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
+and a monitor be told that Redis is away."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spoolq.autoscale import board
 from spoolq.cli import opening
+from spoolq.cli.away import TO_CONNECT
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import spool_of, there
 from spoolq.cli.output import when
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.autoscale.board import State as PoolState
     from spoolq.failurelog.assembly import Waiting
-
-TO_CONNECT = 2.0
-"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
-and a monitor be told that Redis is away."""
 
 State = Literal["up", "refusing", "away", "absent", "forbidden", "unreadable"]
 ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
