@@ -259,6 +259,7 @@ def test_paused_all_take_nothing_also_those_that_begin_meanwhile(one_box: Place)
 
 def test_ttin_brings_stacks_and_a_line_of_each_process(one_box: Place) -> None:
     worker = pool(one_box, "2")
+    housekeeper(worker)
     worker.send(signal.SIGTTIN)
     # by words, not lines: what several write at the same time may stand in one
     eventually(lambda: "2 process(es) wanted" in worker.log.read_text())

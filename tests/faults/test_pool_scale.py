@@ -29,8 +29,10 @@ def place(either: Place) -> Place:
 
 
 def scaled(place: Place, processes: str, *options: str, threads: int = 1, **settings: str) -> Worker:
-    """A pool that doesn't look at this machine's processor, which others may be using."""
-    return pool(place, processes, *options, threads=threads, SCALE_CPU="none", **settings)
+    """A pool that doesn't look at this machine's processor, which others may be using, and that an operator can speak to."""
+    made = pool(place, processes, *options, threads=threads, SCALE_CPU="none", **settings)
+    eventually(lambda: made.pid in pids(place), what="a pool that is known")
+    return made
 
 
 def ran(place: Place, *command: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +50,8 @@ def says(place: Place) -> Any:
 
 
 def pids(place: Place) -> list[int]:
-    return [found["pid"] for found in json.loads(ran(place, "list", "--json").stdout)["pools"]]
+    done = ran(place, "list", "--json")
+    return [found["pid"] for found in json.loads(done.stdout)["pools"]] if done.stdout else []
 
 
 def test_it_grows_while_a_backlog_waits_up_to_its_bounds_and_shrinks_to_them_when_idle(place: Place) -> None:
