@@ -44,8 +44,8 @@ def drain(q: SpoolQ) -> Drained:
 
 class Control:
     """What this machine can't give meanwhile: `unscheduled`, the seconds in which a thread that only sleeps for a millisecond at
-    a time wasn't run, and those in which the process's threads waited for a core; `sync`, the longest that the disk of `folder`
-    took over a small synced write.
+    a time wasn't run, and those in which two of the process's threads (a caller, and who writes for it) waited for a core; `sync`,
+    the longest that the disk of `folder` took over a small synced write.
 
     A deadline is a promise about spoolq, not about a machine that gives it no time, nor about the disk under others' load. The
     sleeper sees a held interpreter, but the kernel runs what slept before what worked: a caller may wait where it doesn't.
@@ -65,20 +65,21 @@ class Control:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.unscheduled += self._queued() - self._waited
+        waited = sorted(waited - self._waited.get(task, 0.0) for task, waited in self._queued().items())
+        self.unscheduled += sum(waited[-2:])
         self._ended.set()
         for thread in self._threads:
             thread.join()
 
-    def _queued(self) -> float:
-        """Seconds for which this process's threads, the control's apart, have been ready to run and weren't: the second field
-        of schedstat (Documentation/scheduler/sched-stats in the kernel)."""
-        waited, own = 0, {thread.native_id for thread in self._threads}
+    def _queued(self) -> dict[str, float]:
+        """Seconds for which each of this process's threads, the control's apart, has been ready to run and wasn't: the second
+        field of schedstat (Documentation/scheduler/sched-stats in the kernel)."""
+        waited, own = {}, {str(thread.native_id) for thread in self._threads}
         for task in Path("/proc/self/task").iterdir():
             with suppress(OSError):  # it has ended
-                if int(task.name) not in own:
-                    waited += int((task / "schedstat").read_text().split()[1])
-        return waited / 1e9
+                if task.name not in own:
+                    waited[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+        return waited
 
     def _sleep(self) -> None:
         before = time.monotonic()
