@@ -44,8 +44,8 @@ def drain(q: SpoolQ) -> Drained:
 
 class Control:
     """What this machine can't give meanwhile: `unscheduled`, the seconds in which a thread that only sleeps for a millisecond at
-    a time wasn't run, and those in which two of the process's threads (a caller, and who writes for it) waited for a core; `sync`,
-    the longest that the disk of `folder` took over a small synced write.
+    a time wasn't run, and those in which two of the process's threads (a caller, and who writes for it) waited for a core;
+    `sync`, the longest that the disk of `folder` took over a small synced write.
 
     A deadline is a promise about spoolq, not about a machine that gives it no time, nor about the disk under others' load. The
     sleeper sees a held interpreter, but the kernel runs what slept before what worked: a caller may wait where it doesn't.
