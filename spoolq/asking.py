@@ -33,6 +33,13 @@ class Asking:
     _asked_on: ThreadPoolExecutor | None = None
     _lock: AbstractContextManager[object]
 
+    if TYPE_CHECKING:  # the application object's own
+
+        @property
+        def primary(self) -> Store: ...
+
+        def _open_spool(self) -> Spool: ...
+
     def status(self, id: str) -> Status:
         """How far the job of that id is: a text (`queued`, `scheduled`, `spooled`, `running`, `retrying`, `done`, `failed`,
         `cancelled`, `expired`, `discarded`) that has its progress and more beside it (`Status`).
@@ -81,7 +88,7 @@ class Asking:
         """
         with importing():
             from spoolq.cancelling import Canceller
-        return Canceller(self._primary_store(), self._spool_there()).cancel(_id(id))
+        return Canceller(self.primary, self._spool_there()).cancel(_id(id))
 
     async def acancel(self, id: str) -> Cancellation:
         """`cancel` for asyncio."""
@@ -93,7 +100,7 @@ class Asking:
         if self._results is None:
             with importing():
                 from spoolq.results import Results
-            self._results = Results(self._primary_store, self._spool_there, self.breaker, address=self.settings.destination)
+            self._results = Results(lambda: self.primary, self._spool_there, self.breaker, address=self.settings.destination)
         return self._results
 
     def _spool_there(self) -> Spool | None:
@@ -106,12 +113,6 @@ class Asking:
         import asyncio
 
         return await asyncio.wrap_future(self._askers().submit(call, *values))
-
-    def _primary_store(self) -> Store:
-        raise NotImplementedError
-
-    def _open_spool(self) -> Spool:
-        raise NotImplementedError
 
     def _askers(self) -> ThreadPoolExecutor:
         """Threads apart from those of `aenqueue`, which doesn't wait behind many who ask a store that hangs."""

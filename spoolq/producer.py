@@ -237,9 +237,6 @@ class Producer(Schedules, Batching, Asking):
                     self._primary = stores.open_primary(self.settings)
         return self._primary
 
-    def _primary_store(self) -> Store:
-        return self.primary
-
     @property
     def spool(self) -> Spool | None:
         """The spool, None where the primary is an SQLite file. Its file is opened (and made) by the first call."""

@@ -16,7 +16,7 @@ from spoolq.errors import JobCancelled, JobFailed, ResultTimeout
 from spoolq.job import Job
 from spoolq.store.redis.scripts import script
 from tests.faults.working import Place, at
-from tests.proxy import Proxy
+from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -105,11 +105,14 @@ def test_a_worker_killed_before_it_could_settle_leaves_no_result(both: Place) ->
     worker.end()
 
 
-def test_a_settling_whose_answer_is_lost_leaves_its_result(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", ["cut_reply", "cut_before"])
+def test_a_settling_whose_answer_is_lost_or_that_never_arrived_leaves_its_result(
+    server: Server, tmp_path: Path, action: Action
+) -> None:
     with Proxy(server.port) as proxy, at(tmp_path, server.url, deadline=20.0) as place:
         prepare(place).environment["SPOOLQ_URL"] = proxy.url
         place.environment["SPOOLQ_SPOOL"] = str(tmp_path / "workers-spool.db")
-        rule = proxy.rule(script("ack").sha, "cut_reply")
+        rule = proxy.rule(script("ack").sha, action)
         id = ask(place, "answer", 3)
         worker = place.worker(threads=1)
         place.begun()
@@ -120,21 +123,6 @@ def test_a_settling_whose_answer_is_lost_leaves_its_result(server: Server, tmp_p
         worker.end()
         assert place.runs() == {id: 1}
         assert place.store.counters()["processed"] == 1
-
-
-def test_a_settling_that_never_arrived_is_told_again_with_its_result(server: Server, tmp_path: Path) -> None:
-    with Proxy(server.port) as proxy, at(tmp_path, server.url, deadline=20.0) as place:
-        prepare(place).environment["SPOOLQ_URL"] = proxy.url
-        place.environment["SPOOLQ_SPOOL"] = str(tmp_path / "workers-spool.db")
-        rule = proxy.rule(script("ack").sha, "cut_before")
-        id = ask(place, "answer", 3)
-        worker = place.worker(threads=1)
-        place.begun()
-        place.open_gate()
-        rule.wait()
-        assert place.q.result(id, timeout=60)["value"] == 3
-        worker.end()
-        assert place.runs() == {id: 1}
 
 
 @pytest.fixture
