@@ -16,16 +16,16 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "errors importing version",
     "job",
     "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces",  # 2, pure
-    "launching jsonable history",
+    "launching jsonable history tracing notifying",
     "failed unique",
     "following",
     "wire retry selection",
     "turns",
-    "store.upkeep store.journal store.effects store.quota",  # 3
+    "store.upkeep store.journal store.effects store.quota store.tally store.events",  # 3
     "store.waiting tracking",
     "store.base runtime service guards",
-    "chains hint presence membership signals reporter",
-    "breaker slow",
+    "accounting chains hint presence membership signals reporter",
+    "breaker slow events",
     "alarm checks",
     "store.sqlite store.redis",  # 4
     "client results cancelling purging handoffs",  # 5
@@ -51,6 +51,9 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "producer",
     "autoscale.assembly",
     "app",
+    "facts",
+    "verdict",
+    "doctor metrics",
     "cli dashboard contrib testing",  # 8
     "__main__",
 ]
