@@ -33,12 +33,12 @@ def eviction(facts: ServerFacts) -> Finding | None:
         return _unasked("eviction", "its maxmemory-policy", facts, "see that it is noeviction")
     if policy.startswith("allkeys"):
         if facts.limit:
-            return Finding("error", "eviction", f"Redis throws whole queues away when it is full ({policy})", remedy)
+            return Finding("eviction", "problem", f"Redis throws whole queues away when it is full ({policy})", remedy)
         text = f"Redis would throw whole queues away when it is full ({policy}); it has no maxmemory now"
-        return Finding("warning", "eviction", text, remedy)
+        return Finding("eviction", "warning", text, remedy)
     if policy.startswith("volatile"):
         text = f"when Redis is full it throws away keys that have a time to live ({policy}): guards and values, though no jobs"
-        return Finding("warning", "eviction", text, remedy)
+        return Finding("eviction", "warning", text, remedy)
     return None
 
 
@@ -53,16 +53,16 @@ def persistence(facts: ServerFacts) -> Finding | None:
         return None
     if facts.appendonly and facts.appendfsync == "everysec":
         text = "when Redis's host dies, about the last second of the jobs that Redis took is lost (appendfsync everysec)"
-        return Finding("note", "persistence", text, "appendfsync always, where that is too much")
+        return Finding("persistence", "note", text, "appendfsync always, where that is too much")
     if facts.appendonly:
         text = f"when Redis's host dies, half a minute of the jobs that Redis took may be lost (appendfsync {facts.appendfsync})"
-        return Finding("warning", "persistence", text, "CONFIG SET appendfsync everysec, and the same in redis.conf")
+        return Finding("persistence", "warning", text, "CONFIG SET appendfsync everysec, and the same in redis.conf")
     if facts.save == "":
         text = 'when Redis stops, all jobs that it took are lost: it persists nothing (appendonly no, save "")'
     else:
         save = facts.save or "unknown"
         text = f"when Redis dies, the jobs that it took since its last snapshot are lost (appendonly no, save {save})"
-    return Finding("warning", "persistence", text, remedy)
+    return Finding("persistence", "warning", text, remedy)
 
 
 def memory(facts: ServerFacts) -> Finding | None:
@@ -70,14 +70,14 @@ def memory(facts: ServerFacts) -> Finding | None:
     if not facts.limit or facts.used is None or facts.used < NEARLY_FULL * facts.limit:
         return None
     text = f"Redis uses {say_size(facts.used)} of {say_size(facts.limit)} (maxmemory); when it is full, jobs go to the spool"
-    return Finding("warning", "memory", text, "more workers, or a larger maxmemory")
+    return Finding("memory", "warning", text, "more workers, or a larger maxmemory")
 
 
 def role(facts: ServerFacts) -> Finding | None:
     """A replica takes no jobs, or loses those it takes."""
     if facts.role not in ("slave", "replica"):
         return None
-    return Finding("error", "role", "this Redis is a replica", "point the URL at the master")
+    return Finding("role", "problem", "this Redis is a replica", "point the URL at the master")
 
 
 SERVER: Sequence[Callable[[ServerFacts], Finding | None]] = (eviction, persistence, memory, role)
@@ -87,10 +87,10 @@ def refusal(error: StoreUnavailable) -> Finding:
     """Redis, or its driver, did not answer the probe, which is the very script of a put."""
     text, _, advice = str(error).rpartition("; ")
     if error.reason in LASTING:
-        return Finding("error", "permissions", text or str(error), advice)
+        return Finding("permissions", "problem", text or str(error), advice)
     if error.reason in ("oom", "readonly", "misconf", "noreplicas"):
-        return Finding("warning", "refuses", text or str(error), advice)
-    return Finding("note", "redis", f"Redis could not be asked: {text or error}", advice)
+        return Finding("refuses", "warning", text or str(error), advice)
+    return Finding("redis", "unknown", f"Redis could not be asked: {text or error}", advice)
 
 
 def spool(info: SpoolInfo, *, answers: bool) -> list[Finding]:
@@ -104,7 +104,7 @@ def sqlite(version: str) -> Finding | None:
     if not RACE[0] <= tuple(int(part) for part in version.split(".")[:3]) < RACE[1]:
         return None
     text = f"SQLite {version} can damage a file that several programs write; spoolq's processes keep each other from it by a lock"
-    return Finding("note", "sqlite", text, "let no other program write to the spool; SQLite 3.51.3 or newer mends it")
+    return Finding("sqlite", "note", text, "let no other program write to the spool; SQLite 3.51.3 or newer mends it")
 
 
 def waiting(info: SpoolInfo, *, answers: bool) -> Finding | None:
@@ -112,9 +112,9 @@ def waiting(info: SpoolInfo, *, answers: bool) -> Finding | None:
     if not answers or info.oldest is None or info.oldest <= STUCK:
         return None
     if info.drain_paused_at is not None:
-        return Finding("warning", "waiting", "jobs wait in the spool, and draining is paused", "`spoolq drain resume`")
+        return Finding("waiting", "warning", "jobs wait in the spool, and draining is paused", "`spoolq drain resume`")
     text = f"Redis answers, and a job has waited in the spool for {say_age(info.oldest)}"
-    return Finding("warning", "waiting", text, "start `spoolq drain` or a worker here")
+    return Finding("waiting", "warning", text, "start `spoolq drain` or a worker here")
 
 
 def untold(info: SpoolInfo) -> Finding | None:
@@ -122,9 +122,11 @@ def untold(info: SpoolInfo) -> Finding | None:
     if not info.settlements:
         return None
     text = f"Redis could not be told yet what became of {info.settlements:,} jobs that ran here; untold, they run again"
-    return Finding("note", "untold", text, "start a worker or `spoolq drain` here")
+    return Finding("untold", "note", text, "start a worker or `spoolq drain` here")
 
 
 def _unasked(name: str, what: str, facts: ServerFacts, remedy: str) -> Finding:
     why = f" ({facts.unasked})" if facts.unasked else ""
-    return Finding("note", name, f"Redis could not be asked for {what}{why}", f"allow this user INFO and CONFIG GET, or {remedy}")
+    return Finding(
+        name, "unknown", f"Redis could not be asked for {what}{why}", f"allow this user INFO and CONFIG GET, or {remedy}"
+    )

@@ -89,7 +89,7 @@ def check(given: Given, whole: bool, as_json: bool) -> None:
     with suppress(StoreUnavailable):  # of a damaged file, which is among the findings
         found = [*checks.spool(store.info(), answers=answers), *found]
     found = [*inside, *found]
-    well = all(one.level == "note" for one in found)
+    well = all(one.level not in ("warning", "problem") for one in found)
     if as_json:
         emit({"path": str(q.settings.spool_path), "ok": well, "findings": [one._asdict() for one in found]})
     else:
@@ -121,8 +121,8 @@ def _print(found: list[Finding], path: str, *, sound: bool) -> None:
     if sound:
         click.echo(f"{clean(path)} is sound.")
     for one in found:
-        colour = {"error": "red", "warning": "yellow"}.get(one.level)
-        click.echo(click.style(f"{one.level}: {one.name}: {clean(one.text)}", fg=colour))
+        colour = {"problem": "red", "warning": "yellow"}.get(one.level)
+        click.echo(click.style(f"{one.level}: {one.name}: {clean(one.what)}", fg=colour))
         click.echo(f"  {clean(one.remedy)}")
 
 

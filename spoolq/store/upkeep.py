@@ -14,13 +14,19 @@ Kind = Literal["job", "quarantine", "failure", "settled"]
 KINDS: tuple[Kind, ...] = ("settled", "job", "quarantine", "failure")
 
 
-class Finding(NamedTuple):
-    """One thing that a check found: `level` is `note` (good to know, or it could not be asked), `warning` (it works, look at it)
-    or `error` (jobs are lost or may be)."""
+Level = Literal["ok", "note", "unknown", "warning", "problem"]
 
-    level: Literal["note", "warning", "error"]
+
+class Finding(NamedTuple):
+    """What a check found, `what` in words, and what to do about it.
+
+    `level`, from well to bad: `ok`; `note`: good to know; `unknown`: it could not be looked at; `warning`: it works, and somebody
+    should look; `problem`: jobs are lost or refused, or may be.
+    """
+
     name: str
-    text: str
+    level: Level
+    what: str
     remedy: str
 
 

@@ -106,7 +106,7 @@ def test_entries_are_seen_by_those_only_who_are_for_the_same_primary(open_spool:
 def test_they_are_no_jobs(spool: SQLiteStore) -> None:
     spool.settlements.keep("w", [ack("a")], (), 0.0)
     assert (spool.waiting(), spool.depths(), spool.info().rows, spool.upkeep.page("job")) == (0, [], 0, [])
-    assert [one for one in spool.upkeep.check() if one.level == "error"] == []
+    assert [one for one in spool.upkeep.check() if one.level == "problem"] == []
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_a_bit_that_flips_in_a_row_is_found_when_it_is_its_turn(tmp_path: Path) 
     store = SQLiteStore(path, role="spool", min_free=0, timeout=20)
     assert store._run(lambda session: session.scalar("PRAGMA integrity_check"), writes=False) == "ok"
     [found] = store.upkeep.check()
-    assert (found.name, "1 of 20 rows" in found.text) == ("checksum", True)
+    assert (found.name, "1 of 20 rows" in found.what) == ("checksum", True)
     taken = store.take(worker("d", kind="drainer"), 100, 1 << 20, store.now() + 5)
     assert len(taken) == 19  # those behind it are not blocked
     assert [one.id for _, one in store.upkeep.quarantined()] == ["7"]

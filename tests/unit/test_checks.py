@@ -31,7 +31,7 @@ def test_a_server_that_keeps_everything_is_no_finding():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"policy": "allkeys-lru"}, ("error", "eviction")),
+        ({"policy": "allkeys-lru"}, ("problem", "eviction")),
         ({"policy": "allkeys-random", "limit": 0}, ("warning", "eviction")),
         ({"policy": "volatile-ttl"}, ("warning", "eviction")),
         ({"appendfsync": "everysec"}, ("note", "persistence")),
@@ -40,14 +40,14 @@ def test_a_server_that_keeps_everything_is_no_finding():
         ({"appendonly": False, "save": "3600 1"}, ("warning", "persistence")),
         ({"appendonly": False, "save": None}, ("warning", "persistence")),
         ({"used": 80}, ("warning", "memory")),
-        ({"role": "slave"}, ("error", "role")),
+        ({"role": "slave"}, ("problem", "role")),
     ],
     ids=str,
 )
 def test_a_server_that_may_lose_jobs_is_one_with_a_remedy(changes, expected):
     assert found(SAFE._replace(**changes)) == [expected]
     [finding] = checks.server(SAFE._replace(**changes))
-    assert finding.text
+    assert finding.what
     assert finding.remedy
 
 
@@ -67,9 +67,9 @@ def test_without_a_limit_or_a_measure_nothing_is_said_of_memory(changes):
 )
 def test_what_the_server_would_not_say_is_said(changes, name, what):
     [finding] = checks.server(SAFE._replace(unasked="CONFIG GET appendfsync: noperm", **changes))
-    assert (finding.level, finding.name) == ("note", name)
-    assert f"Redis could not be asked for {what}" in finding.text or f"Redis could not be asked for its {what}" in finding.text
-    assert "noperm" in finding.text
+    assert (finding.level, finding.name) == ("unknown", name)
+    assert f"Redis could not be asked for {what}" in finding.what or f"Redis could not be asked for its {what}" in finding.what
+    assert "noperm" in finding.what
 
 
 def test_a_server_that_does_not_take_the_probe():
@@ -78,11 +78,11 @@ def test_a_server_that_does_not_take_the_probe():
         assert one.remedy
         return one.level, one.name
 
-    assert finding(outcomes.AUTH) == ("error", "permissions")
-    assert finding(outcomes.NOPERM_KEY) == ("error", "permissions")
+    assert finding(outcomes.AUTH) == ("problem", "permissions")
+    assert finding(outcomes.NOPERM_KEY) == ("problem", "permissions")
     assert finding(outcomes.OOM) == ("warning", "refuses")
-    assert finding(outcomes.TIMEOUT) == ("note", "redis")
-    assert checks.refusal(StoreUnavailable("words", reason="error")).text == "Redis could not be asked: words"
+    assert finding(outcomes.TIMEOUT) == ("unknown", "redis")
+    assert checks.refusal(StoreUnavailable("words", reason="error")).what == "Redis could not be asked: words"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_rows_that_nobody_moves():
     old = replace(INFO, rows=3, oldest=3600.0)
     assert checks.waiting(INFO, answers=True) is None
     assert checks.waiting(old, answers=False) is None
-    assert "1 h" in (finding := checks.waiting(old, answers=True)).text
+    assert "1 h" in (finding := checks.waiting(old, answers=True)).what
     assert "spoolq drain" in finding.remedy
     assert "resume" in checks.waiting(replace(old, drain_paused_at=5.0), answers=True).remedy
 
@@ -105,7 +105,7 @@ def test_outcomes_that_redis_could_not_be_told_are_a_note() -> None:
     assert checks.untold(INFO) is None
     finding = checks.untold(replace(INFO, settlements=3))
     assert finding is not None
-    assert (finding.level, "3 jobs" in finding.text, "worker" in finding.remedy) == ("note", True, True)
+    assert (finding.level, "3 jobs" in finding.what, "worker" in finding.remedy) == ("note", True, True)
 
 
 # real servers
@@ -116,7 +116,7 @@ def test_outcomes_that_redis_could_not_be_told_are_a_note() -> None:
     [
         ({"appendonly": True, "appendfsync": "always"}, []),
         ({"appendonly": True}, [("note", "persistence")]),
-        ({"maxmemory_policy": "allkeys-lru", "maxmemory": "64mb"}, [("error", "eviction"), ("warning", "persistence")]),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": "64mb"}, [("problem", "eviction"), ("warning", "persistence")]),
     ],
     ids=["safe", "everysec", "cache"],
 )
@@ -141,7 +141,7 @@ def test_a_user_who_may_not_ask_is_told_so(fresh_server: Server):
         facts = store.server_facts(5.0)
         assert facts is not None
         assert "INFO: noperm, CONFIG GET appendfsync: noperm" in facts.unasked
-        assert found(facts) == [("note", "eviction"), ("note", "persistence")]
+        assert found(facts) == [("unknown", "eviction"), ("unknown", "persistence")]
         assert store.ready(5.0) > 0
     finally:
         store.close()
@@ -190,7 +190,7 @@ def test_the_check_names_the_permission_without_which_a_push_can_not_be_taken_ba
         with pytest.raises(StoreUnavailable) as caught:
             store.ready(5.0)
         finding = checks.refusal(caught.value)
-        assert (finding.level, finding.name) == ("error", "permissions")
+        assert (finding.level, finding.name) == ("problem", "permissions")
         assert "+rpop" in finding.remedy
     finally:
         store.close()

@@ -469,9 +469,9 @@ class RedisStore:
     def _greeted(self, reply: Any) -> None:
         """Warn, once a process, of a server that would throw jobs away. One that won't say is asked again by a check."""
         finding = checks.eviction(views.server_facts(views.fields(reply), {}, "")) if isinstance(reply, bytes) else None
-        if finding is not None and finding.level != "note" and self.address not in _warned:
+        if finding is not None and finding.level != "unknown" and self.address not in _warned:
             _warned.add(self.address)
-            log.warning("Redis at %s: %s. Remedy: %s", self.address, finding.text, finding.remedy)
+            log.warning("Redis at %s: %s. Remedy: %s", self.address, finding.what, finding.remedy)
 
     def _number(self, name: str, args: Sequence[bytes]) -> int:
         return int(self._scripted(name, args, _int_or_undo))

@@ -32,7 +32,7 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
         except driver.Error as error:
             if driver.is_interrupt(error):
                 text = f"the table {table} takes longer than a second, so its structure was not looked at"
-                found.append(Finding("warning", "structure", text, "`spoolq spool check --whole`, when little is written"))
+                found.append(Finding("structure", "warning", text, "`spoolq spool check --whole`, when little is written"))
                 continue
             if not driver.is_damage(error):
                 raise
@@ -44,7 +44,7 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
 
 def broken(text: str) -> Finding:
     """The finding on a structure that is damaged."""
-    return Finding("error", "structure", text, _ASIDE)
+    return Finding("structure", "problem", text, _ASIDE)
 
 
 def check_rows(session: Session, after: int) -> tuple[int, int, list[str]] | None:
@@ -63,22 +63,22 @@ def check_state(session: Session) -> list[Finding]:
     aside_rows = session.scalar(_VIEWS["count_quarantined"])
     if aside_rows:
         text = f"{aside_rows} rows are set aside, and will not run until somebody looks"
-        found.append(Finding("warning", "quarantine", text, "`spoolq spool quarantine list`"))
+        found.append(Finding("quarantine", "warning", text, "`spoolq spool quarantine list`"))
     found += [
-        Finding("error", "damaged", f"a damaged spool was set aside as {kept}", "`spoolq spool recover` saves its jobs")
+        Finding("damaged", "problem", f"a damaged spool was set aside as {kept}", "`spoolq spool recover` saves its jobs")
         for kept in aside.kept(path)
     ]
     wal = wal_bytes(path)
     full = measure(session, pages_used(session) + wal, disk_free(path))
     if full.share >= 0.8:
         text = f"{100 * full.share:.0f} % full, by {full.bound}"
-        found.append(Finding("warning", "full", text, "drain it, free disk space, or raise the bound"))
+        found.append(Finding("full", "warning", text, "drain it, free disk space, or raise the bound"))
     if wal > settings.max_bytes // 4:
         text = f"the -wal has grown to {wal >> 20} MiB: a reader keeps it from being copied into the file"
-        found.append(Finding("warning", "wal", text, "end the backup or the sqlite3 shell that has it open"))
+        found.append(Finding("wal", "warning", text, "end the backup or the sqlite3 shell that has it open"))
     if not session.reserve.held():
         text = "there is no reserve: on a full disk it could not be drained"
-        found.append(Finding("warning", "reserve", text, "free disk space; the next job that is spooled makes it"))
+        found.append(Finding("reserve", "warning", text, "free disk space; the next job that is spooled makes it"))
     if (mode := stat.S_IMODE(os.stat(path).st_mode)) & 0o077:
-        found.append(Finding("warning", "mode", f"others may read it (mode {mode:o})", f"chmod 600 {path}"))
+        found.append(Finding("mode", "warning", f"others may read it (mode {mode:o})", f"chmod 600 {path}"))
     return found

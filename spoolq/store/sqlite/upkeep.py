@@ -44,7 +44,7 @@ class SQLiteUpkeep:
             if not aside.is_marked(self._writer.settings.path):  # perhaps a file that was named by mistake
                 raise
             return [broken(f"it can't be opened: {error}")]
-        if any(finding.level == "error" for finding in found):
+        if any(finding.level == "problem" for finding in found):
             return found  # what is in such a file can't be relied on
         after, rows, bad = -(1 << 62), 0, list[str]()
         while page := self._writer.run(partial(check_rows, after=after), _PATIENT, writes=False):
@@ -54,8 +54,8 @@ class SQLiteUpkeep:
         if bad:
             found.append(
                 Finding(
-                    "error",
                     "checksum",
+                    "problem",
                     f"{len(bad)} of {rows} rows were changed by the disk: {', '.join(bad[:10])}",
                     "each goes to quarantine when it is its turn; the disk is not to be trusted",
                 )

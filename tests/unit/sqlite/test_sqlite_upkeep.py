@@ -48,8 +48,8 @@ def test_a_changed_row_is_found_and_left_where_it_is(path: Path, spool: SQLiteSt
     spool.spool([message("1"), message("2")])
     flip(path, "1")
     [found] = spool.upkeep.check()
-    assert (found.level, found.name) == ("error", "checksum")
-    assert "1 of 2 rows were changed by the disk: 1" in found.text
+    assert (found.level, found.name) == ("problem", "checksum")
+    assert "1 of 2 rows were changed by the disk: 1" in found.what
     assert spool.info().quarantined == 0
 
 
@@ -61,7 +61,7 @@ def test_a_file_too_broken_to_be_opened_is_found(
     spool.close()
     harm(path)
     [found] = open_store(role="spool").upkeep.check()
-    assert (found.level, found.name, "can't be opened" in found.text) == ("error", "structure", True)
+    assert (found.level, found.name, "can't be opened" in found.what) == ("problem", "structure", True)
 
 
 def test_damage_is_found(path: Path, spool: SQLiteStore, open_store: Open) -> None:
@@ -69,7 +69,7 @@ def test_damage_is_found(path: Path, spool: SQLiteStore, open_store: Open) -> No
     spool.close()
     spoil(path)
     found = open_store(role="spool").upkeep.check()
-    assert {one.level for one in found} == {"error"}
+    assert {one.level for one in found} == {"problem"}
     assert all("`spoolq spool recover`" in one.remedy for one in found)
 
 
@@ -77,7 +77,7 @@ def test_what_takes_longer_than_a_second_is_told(spool: SQLiteStore, monkeypatch
     spool.spool([message(str(n), payload=b"x" * 900) for n in range(3000)])
     monkeypatch.setattr("spoolq.store.sqlite.checking.time.monotonic", iter(range(0, 1_000_000, 5)).__next__)
     found = spool.upkeep.check()
-    assert "takes longer than a second" in found[0].text
+    assert "takes longer than a second" in found[0].what
     assert "--whole" in found[0].remedy
     assert not [one for one in spool.upkeep.check(whole=True) if one.name == "structure"]
 
@@ -91,7 +91,7 @@ def test_what_waits_for_a_person_is_found(path: Path, open_store: Open) -> None:
     path.with_name("jobs.db-reserve").unlink()
     path.with_name("jobs.db.damaged-1").touch()
     names = {one.name: one.level for one in spool.upkeep.check()}
-    assert names == {"quarantine": "warning", "damaged": "error", "full": "warning", "reserve": "warning", "mode": "warning"}
+    assert names == {"quarantine": "warning", "damaged": "problem", "full": "warning", "reserve": "warning", "mode": "warning"}
 
 
 # compact
