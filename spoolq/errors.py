@@ -18,6 +18,10 @@ class NoPlace(ConfigError):
     Mend the directory, or name another file."""
 
 
+class NoAccess(SpoolqError):
+    """This user may not use that file, or not even look for it. Run it as the user whose jobs they are."""
+
+
 class PayloadError(SpoolqError):
     """The job itself can't be carried (not JSON, too large, unreadable). Nothing was stored; trying again won't help."""
 

@@ -1,9 +1,9 @@
-"""Durations and sizes as people write them, both ways."""
+"""Durations and sizes as people write them, both ways; counts and times as they are said."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 _SPAN = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE = {"": 1, "b": 1}
@@ -87,3 +87,23 @@ def say_age(seconds: float | None) -> str:
         if amount:
             parts.append(f"{amount} {unit}")
     return " ".join(parts)
+
+
+def jobs(count: int, noun: str = "job") -> str:
+    """`1 job`, `12,000 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def kept(count: int) -> str:
+    """`1 job is safe`, `12 jobs are safe`."""
+    return f"{jobs(count)} {'is' if count == 1 else 'are'} safe"
+
+
+def when(at: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, for JSON. None for a time that no calendar has: a foreign job may bring any number."""
+    if at is None:
+        return None
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None

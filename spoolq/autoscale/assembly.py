@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spoolq.autoscale import board as boards
-from spoolq.autoscale.board import Board
+from spoolq.autoscale.board import Board, State
 from spoolq.autoscale.gauge import Gauge
 from spoolq.autoscale.load import Load
 from spoolq.autoscale.multiworker import MultiWorker
@@ -37,6 +37,16 @@ def folder(settings: Settings) -> Folder:
     """Where the pools of this host and user show how they are: those of the same application."""
     mark = digits(f"{settings.destination} {'' if settings.sqlite_path else settings.spool_path}")
     return Folder(runtime_directories, f"pools-{mark}")
+
+
+def merged(settings: Settings, published: Sequence[State]) -> list[tuple[State, float | None]]:
+    """The pools of this host and user, and those that the primary was told of (`gauge.published`); with each how many seconds
+    ago it was heard of, None where another host tells of it."""
+    now = time.monotonic()
+    here = {state.key: state for state in boards.states(folder(settings), now)}
+    found: list[tuple[State, float | None]] = [(state, now - state.at) for state in here.values()]
+    found += [(state, None) for state in published if state.key not in here]
+    return sorted(found, key=lambda one: (one[0].address, one[0].started_at))
 
 
 def sizer(

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from spoolq.cli.output import table, when
+from spoolq.cli.output import table
 from spoolq.job import Attempt, Failure
+from spoolq.units import when
 
 
 def document(failure: Failure) -> dict[str, Any]:

@@ -7,16 +7,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from spoolq.cli.faults import CANT_CREATE, UNREACHABLE, Fault
-from spoolq.cli.opening import there
-from spoolq.cli.output import kept
 from spoolq.errors import SpoolqError, StoreFull, StoreUnavailable
+from spoolq.facts import TO_CONNECT
+from spoolq.places import there
+from spoolq.units import kept
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
-
-TO_CONNECT = 2.0
-"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
-and a monitor be told that Redis is away."""
 
 
 @contextmanager
@@ -50,7 +47,7 @@ def safe(q: SpoolQ, *, full: bool = False) -> str:
         if not there(path):
             return f"Nothing was spooled on this host: no spool at {path}."
         count = q.spool.waiting() if q.spool is not None else 0
-    except (SpoolqError, Fault) as error:
+    except SpoolqError as error:
         return f"What is in the spool isn't known: {error}."
     if not count:
         return f"No job waits in the spool {path}."

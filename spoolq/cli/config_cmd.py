@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from spoolq.cli import opening
-from spoolq.cli.faults import BAD_CONFIG, PROBLEM, Fault
+from spoolq.cli.faults import BAD_CONFIG, PROBLEM
 from spoolq.cli.opening import Given, command_options, json_option, load
 from spoolq.cli.output import emit, hint, table
 from spoolq.config import KINDS, Origins, Settings
 from spoolq.config import load as load_settings
 from spoolq.errors import ConfigError, SpoolqError, StoreUnavailable
+from spoolq.places import folder, there, unwritable
 from spoolq.priorities import Priorities
 from spoolq.units import say_duration, say_size
 
@@ -114,10 +114,8 @@ def _file(q: SpoolQ) -> list[str]:
     """What is wrong with the file of the spool or queue, where it is there."""
     try:
         path = q.settings.sqlite_path or q.settings.spool_path
-        if opening.there(path):
+        if there(path):
             (q.spool or q.primary).depths()
-    except Fault as error:
-        return [error.message]
     except SpoolqError as error:
         return [str(error)]
     return []
@@ -133,10 +131,10 @@ def _settings(given: Given) -> tuple[Settings, Origins]:
 def _folder(settings: Settings, origins: Origins) -> list[str]:
     """What is wrong with the directory of the spool, or of the queue where that is an SQLite file."""
     path, what = (settings.spool_path, "spool") if settings.sqlite_path is None else (settings.sqlite_path, "queue")
-    folder = opening.folder(path, default=what == "spool" and origins["spool"] == "default")
-    if not folder.is_dir():
-        return [f"the {what} {path} can't be made: there is no directory {folder}; make it, for the user who enqueues"]
-    if why := opening.unwritable(folder):
+    place = folder(path, default=what == "spool" and origins["spool"] == "default")
+    if not place.is_dir():
+        return [f"the {what} {path} can't be made: there is no directory {place}; make it, for the user who enqueues"]
+    if why := unwritable(place):
         return [f"the {what} {path} can't be written: {why}"]
     return []
 

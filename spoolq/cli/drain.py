@@ -17,12 +17,13 @@ from spoolq.cli.away import waiting
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
 from spoolq.cli.orphans import Orphans, adopt
-from spoolq.cli.output import emit, hint, jobs, kept
+from spoolq.cli.output import emit, hint
 from spoolq.cli.progress import Progress, facts
 from spoolq.cli.signals import Signals
 from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
 from spoolq.service import Service
 from spoolq.store.base import DRAIN_PAUSED
+from spoolq.units import jobs, kept
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ

@@ -15,13 +15,13 @@ from spoolq.cli.failed_choice import asking, choice_options, from_option, place_
 from spoolq.cli.failed_transfer import export, import_
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, hint, jobs, table, when
+from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.failurelog.choice import Choice, task_of
 from spoolq.failurelog.moving import walk
 from spoolq.failurelog.source import Source, source
 from spoolq.job import Failure
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age, when
 
 Listed = tuple[float, dict[str, Any]]
 """When it failed, and what is shown of it."""

@@ -14,13 +14,14 @@ from spoolq.app import SpoolQ
 from spoolq.cli.failed_choice import asking, choice_options, chosen, from_option, must_choose, place_alone, read
 from spoolq.cli.faults import PROBLEM
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import agreed, clean, emit, hint, jobs
+from spoolq.cli.output import agreed, clean, emit, hint
 from spoolq.cli.stores import Place, places, where_option
 from spoolq.failurelog import moving, source
 from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.moving import Moved
 from spoolq.job import RERUN, Message
+from spoolq.units import jobs
 
 _TOGETHER = 500  # jobs in one step
 

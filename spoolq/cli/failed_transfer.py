@@ -17,7 +17,7 @@ from spoolq.cli.failed_change import _refused, dry_option
 from spoolq.cli.failed_choice import asking, choice_options, read
 from spoolq.cli.faults import CANT_CREATE, PROBLEM, Fault
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, jobs
+from spoolq.cli.output import clean, emit
 from spoolq.cli.stores import Place, places, where_option
 from spoolq.errors import ConfigError
 from spoolq.failurelog import entry, moving, source
@@ -26,6 +26,7 @@ from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.target import target
 from spoolq.job import Failure
+from spoolq.units import jobs
 
 
 @click.command()

@@ -15,6 +15,7 @@ from spoolq.errors import (
     ConfigError,
     EnqueueError,
     MaybeStored,
+    NoAccess,
     NoPlace,
     SpoolDamaged,
     SpoolqError,
@@ -59,7 +60,7 @@ def unwritten(error: OSError, but: str = "") -> Fault:
 
 
 def _code(error: SpoolqError) -> int:
-    if isinstance(error, NoPlace):
+    if isinstance(error, (NoAccess, NoPlace)):
         return CANT_CREATE
     if isinstance(error, ConfigError):
         return BAD_CONFIG

@@ -13,11 +13,12 @@ from spoolq import wire
 from spoolq.cli.away import connect
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, must_exist
-from spoolq.cli.output import clean, emit, hint, table, when
-from spoolq.cli.output import jobs as counted
+from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.errors import PayloadError
 from spoolq.store.waiting import WaitingJob
+from spoolq.units import jobs as counted
+from spoolq.units import when
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ

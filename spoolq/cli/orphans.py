@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from spoolq.cli.faults import BAD_CONFIG, CANT_CREATE, Fault
-from spoolq.cli.opening import there
-from spoolq.cli.output import hint, jobs
+from spoolq.cli.output import hint
 from spoolq.drain import Drainer
-from spoolq.errors import ConfigError, NoPlace, StoreUnavailable
+from spoolq.errors import ConfigError, NoAccess, NoPlace, StoreUnavailable
+from spoolq.places import there
 from spoolq.sieve import Drained
 from spoolq.store.base import Depth, Spool
+from spoolq.units import jobs
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -123,7 +124,7 @@ class Orphans:
                 self._found[path] = spool, self._drainer(spool)
                 self._found[path][1].hold(self._held)
                 self._turns[path] = self._beside(spool)
-            except (Fault, NoPlace, StoreUnavailable, OSError) as error:
+            except (Fault, NoAccess, NoPlace, StoreUnavailable, OSError) as error:
                 self._refuse(path, error, CANT_CREATE)
             except ConfigError as error:
                 self._refuse(path, error, BAD_CONFIG)

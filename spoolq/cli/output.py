@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -42,30 +41,10 @@ def terminal(err: bool = False) -> bool:
     return (sys.stderr if err else sys.stdout).isatty()
 
 
-def jobs(count: int, noun: str = "job") -> str:
-    """`1 job`, `12,000 jobs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def kept(count: int) -> str:
-    """`1 job is safe`, `12 jobs are safe`."""
-    return f"{jobs(count)} {'is' if count == 1 else 'are'} safe"
-
-
 def clean(value: object) -> str:
     """Text of foreign origin on one line, with nothing in it that a terminal would obey."""
     text = "" if value is None else str(value)
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
-
-
-def when(at: float | None) -> str | None:
-    """Epoch seconds as ISO 8601 in UTC, for JSON. None for a time that no calendar has: a foreign job may bring any number."""
-    if at is None:
-        return None
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:

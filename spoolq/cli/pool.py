@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,23 +100,13 @@ def known(q: SpoolQ) -> tuple[list[tuple[State, float | None]], Fault | None]:
     """The pools that this host or the primary knows of, by address, and how long ago each was heard of: None where another host
     tells of it. The fault of a primary that doesn't answer comes beside what is known."""
     from spoolq.autoscale import gauge
+    from spoolq.autoscale.assembly import merged
 
     try:
         answers, _ = look(q, "primary", lambda place: gauge.published(place.store))
     except Fault as error:
-        return merged(q, ()), error
-    return merged(q, [state for states in answers for state in states]), None
-
-
-def merged(q: SpoolQ, published: Sequence[State]) -> list[tuple[State, float | None]]:
-    """The pools of this host and user, and those that the primary was told of."""
-    from spoolq.autoscale import assembly, board
-
-    now = time.monotonic()
-    here = {state.key: state for state in board.states(assembly.folder(q.settings), now)}
-    found: list[tuple[State, float | None]] = [(state, now - state.at) for state in here.values()]
-    found += [(state, None) for state in published if state.key not in here]
-    return sorted(found, key=lambda one: (one[0].address, one[0].started_at))
+        return merged(q.settings, ()), error
+    return merged(q.settings, [state for states in answers for state in states]), None
 
 
 def line(state: State) -> str:

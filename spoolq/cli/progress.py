@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spoolq.cli.output import emit, jobs, terminal, when
+from spoolq.cli.output import emit, terminal
 from spoolq.errors import ConfigError, StoreUnavailable
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age, when
 
 if TYPE_CHECKING:
     from spoolq.cli.orphans import Orphans

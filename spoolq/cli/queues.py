@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import click
 
-from spoolq import purging, quotas
-from spoolq.cli import facts
+from spoolq import facts, purging, quotas
 from spoolq.cli.faults import Fault
-from spoolq.cli.opening import Given, command_options, json_option, no_spool, there
-from spoolq.cli.output import agreed, clean, emit, hint, jobs, table
+from spoolq.cli.opening import Given, command_options, json_option, no_spool
+from spoolq.cli.output import agreed, clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
+from spoolq.places import there
 from spoolq.store.base import EVERY_QUEUE, Depth
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age
 
 
 @click.group()

@@ -12,11 +12,13 @@ import click
 from spoolq import pauses, ticker
 from spoolq.cli.away import asking_primary, connect
 from spoolq.cli.faults import Fault
-from spoolq.cli.opening import Given, command_options, json_option, there
-from spoolq.cli.output import clean, emit, hint, table, when
+from spoolq.cli.opening import Given, command_options, json_option
+from spoolq.cli.output import clean, emit, hint, table
+from spoolq.errors import NoAccess
 from spoolq.job import new_id
 from spoolq.periodic import Entry
-from spoolq.units import say_age
+from spoolq.places import there
+from spoolq.units import say_age, when
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -38,7 +40,7 @@ def list_(given: Given, as_json: bool) -> None:
     In JSON the next five ticks. Without Redis what the application declares is shown all the same.
     """
     q, now = _opened(given), time.time()
-    fault = None
+    fault: Exception | None = None
     state = _State({}, {})
     path = q.settings.sqlite_path
     try:
@@ -47,7 +49,7 @@ def list_(given: Given, as_json: bool) -> None:
                 state = _State(
                     pauses.paused(q.primary), {entry.name: ticker.last(q.primary, entry) for entry in q.entries.values()}
                 )
-    except Fault as error:
+    except (Fault, NoAccess) as error:
         fault = error
     if as_json:
         emit({"schedules": [_facts(entry, now, state) for entry in q.entries.values()]})

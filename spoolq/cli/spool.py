@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from spoolq import checks
-from spoolq.cli.facts import spool_info
 from spoolq.cli.faults import PROBLEM, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import agreed, clean, emit, hint, jobs, terminal, when
+from spoolq.cli.output import agreed, clean, emit, hint, terminal
 from spoolq.cli.spool_quarantine import quarantine
 from spoolq.cli.spool_transfer import export, import_
 from spoolq.errors import StoreUnavailable
+from spoolq.facts import spool_info
 from spoolq.store.upkeep import Finding, Recovered
-from spoolq.units import say_age, say_size
+from spoolq.units import jobs, say_age, say_size, when
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ

@@ -10,9 +10,9 @@ import click
 
 from spoolq.cli.faults import PROBLEM, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option
-from spoolq.cli.output import agreed, clean, emit, hint, jobs, table
+from spoolq.cli.output import agreed, clean, emit, hint, table
 from spoolq.store.upkeep import Quarantined, Upkeep
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age
 
 RISK = (
     "Released jobs go to Redis by `spoolq drain`, as if spooled now. One that Redis had already, longer ago than the horizon, "

@@ -15,9 +15,10 @@ import click
 from spoolq import transfer
 from spoolq.cli.faults import CANT_CREATE, PROBLEM, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
-from spoolq.cli.output import agreed, clean, emit, hint, jobs
+from spoolq.cli.output import agreed, clean, emit, hint
 from spoolq.errors import ConfigError
 from spoolq.job import new_id
+from spoolq.units import jobs
 
 
 @click.command()

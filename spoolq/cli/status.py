@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 import click
 
+from spoolq import facts as looking
 from spoolq import quotas
-from spoolq.cli import facts as looking
 from spoolq.cli import pool as pools
-from spoolq.cli.facts import Facts, Side
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, jobs, table, terminal, when
-from spoolq.cli.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
+from spoolq.cli.output import clean, emit, table, terminal
 from spoolq.errors import SpoolqError
+from spoolq.facts import Facts, Side
 from spoolq.store.base import EVERY_QUEUE, WorkerView
-from spoolq.units import say_age, say_size
+from spoolq.units import jobs, say_age, say_size, when
+from spoolq.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
 
 log = logging.getLogger("spoolq")
 

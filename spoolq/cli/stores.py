@@ -11,7 +11,8 @@ import click
 
 from spoolq.cli.away import asking_primary
 from spoolq.cli.faults import Fault, asking_spool
-from spoolq.cli.opening import existing_spool, must_exist, there
+from spoolq.cli.opening import existing_spool, must_exist
+from spoolq.places import there
 from spoolq.store.base import Store
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolq.cli.output import clean, emit, jobs, kept, table, when
+from spoolq.cli.output import clean, emit, table
 
 
 def printed(*args: object, **options: object) -> str:
@@ -42,21 +42,6 @@ def test_foreign_text_can_not_steer_the_terminal(text: str) -> None:
 
 def test_foreign_text_stays_readable() -> None:
     assert clean("naïve 東京\x1b[31m\n\ud800") == "naïve 東京\\x1b[31m\\n\\ud800"
-
-
-def test_counts_read_as_words() -> None:
-    assert (jobs(0), jobs(1), jobs(12000)) == ("0 jobs", "1 job", "12,000 jobs")
-    assert (kept(1), kept(2)) == ("1 job is safe", "2 jobs are safe")
-
-
-def test_times_are_utc() -> None:
-    assert when(0.5) == "1970-01-01T00:00:00.500Z"
-    assert when(None) is None
-
-
-@pytest.mark.parametrize("at", [-1e12, 5e11, 1e300, -1e300, float("inf"), float("nan")])
-def test_a_time_that_no_calendar_has_is_none(at: float) -> None:
-    assert when(at) is None
 
 
 def test_a_document_is_one_line_with_its_schema(capsys: pytest.CaptureFixture[str]) -> None:

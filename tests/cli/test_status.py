@@ -36,7 +36,7 @@ def test_an_error_of_our_own_is_unknown(run: Run, nowhere: str, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise LookupError("no such thing")
 
-    monkeypatch.setattr("spoolq.cli.facts._primary", broken)
+    monkeypatch.setattr("spoolq.facts._primary", broken)
     said = run("health", "--url", nowhere)
     assert (said.code, said.out) == (3, "unknown: an error of spoolq's own: LookupError: no such thing\n")
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tests.cli.test_verdict import INFO
 
 from spoolq import checks
 from spoolq.errors import StoreUnavailable
 from spoolq.store.base import ServerFacts
 from spoolq.store.redis import RedisStore, outcomes
-from tests.cli.test_verdict import INFO
 from tests.servers import Server
 
 SAFE = ServerFacts(

@@ -1,4 +1,4 @@
-"""Durations, sizes and ages as people read them."""
+"""Durations, sizes, ages, counts and times as people read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolq.units import duration, say_age, say_duration, say_size, size
+from spoolq.units import duration, jobs, kept, say_age, say_duration, say_size, size, when
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,18 @@ def test_a_size_said_reads_back(text: str) -> None:
 )
 def test_say_age(seconds: float | None, text: str) -> None:
     assert say_age(seconds) == text
+
+
+def test_counts_read_as_words() -> None:
+    assert (jobs(0), jobs(1), jobs(12000)) == ("0 jobs", "1 job", "12,000 jobs")
+    assert (kept(1), kept(2)) == ("1 job is safe", "2 jobs are safe")
+
+
+def test_times_are_utc() -> None:
+    assert when(0.5) == "1970-01-01T00:00:00.500Z"
+    assert when(None) is None
+
+
+@pytest.mark.parametrize("at", [-1e12, 5e11, 1e300, -1e300, float("inf"), float("nan")])
+def test_a_time_that_no_calendar_has_is_none(at: float) -> None:
+    assert when(at) is None

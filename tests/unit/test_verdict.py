@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from spoolq.cli.facts import Facts, Side
-from spoolq.cli.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
+from spoolq.facts import Facts, Side
 from spoolq.hint import Note
 from spoolq.store.base import Depth, SpoolInfo, WorkerInfo, WorkerView
+from spoolq.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
 
 INFO = SpoolInfo(
     path="/s.db",

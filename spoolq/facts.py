@@ -1,4 +1,4 @@
-"""What is true of a deployment now, as seen from this host: gathered for `status` and `health`, which judge and print it."""
+"""What is true of a deployment now, as seen from this host: gathered for those who judge and show it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from spoolq.autoscale import board
-from spoolq.cli import opening
-from spoolq.cli.away import TO_CONNECT
-from spoolq.cli.faults import Fault
-from spoolq.cli.opening import spool_of, there
-from spoolq.cli.output import when
-from spoolq.errors import SpoolDamaged, SpoolqError, StoreUnavailable
+from spoolq.errors import NoAccess, SpoolDamaged, SpoolqError, StoreUnavailable
 from spoolq.hint import Note
-from spoolq.store.base import EVERY_QUEUE, Depth, SpoolInfo, Store, WorkerView
+from spoolq.places import folder, there, unwritable
+from spoolq.store.base import EVERY_QUEUE, Depth, Spool, SpoolInfo, Store, WorkerView
+from spoolq.units import when
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -25,6 +22,10 @@ if TYPE_CHECKING:
     from spoolq.failurelog.assembly import Waiting
 
 State = Literal["up", "refusing", "away", "absent", "forbidden", "unreadable"]
+TO_CONNECT = 2.0
+"""Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
+and a monitor be told that Redis is away."""
+
 ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 """Reasons with which Redis takes no job, and still tells what it holds."""
 
@@ -70,22 +71,23 @@ class Facts:
 def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
     primary = _primary(q, timeout, clock)
-    if q.settings.sqlite_path is not None:
+    spool = q.spool
+    if spool is None:
         return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
     note = q.hint.read()
     outage = note if note is not None and note.open else None
-    return Facts(primary, _spool(q, timeout), outage, _waiting(q), _pools(q, primary))
+    return Facts(primary, _spool(q, spool, timeout), outage, _waiting(q), _pools(q, primary))
 
 
 def _pools(q: SpoolQ, primary: Side) -> tuple[tuple[PoolState, float | None], ...]:
     from spoolq.autoscale import gauge
-    from spoolq.cli.pool import merged
+    from spoolq.autoscale.assembly import merged
 
     published: list[PoolState] = []
     if primary.state in ("up", "refusing"):
         with contextlib.suppress(SpoolqError):
             published = gauge.published(q.primary)
-    return tuple(merged(q, published))
+    return tuple(merged(q.settings, published))
 
 
 def _waiting(q: SpoolQ) -> tuple[Waiting, ...]:
@@ -114,25 +116,24 @@ def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
             with contextlib.suppress(StoreUnavailable):
                 return Side(kind, name, "refusing", str(error), error.reason, **_contents(q.primary))
         return Side(kind, name, "unreadable" if isinstance(error, SpoolDamaged) else "away", str(error), error.reason)
-    except Fault as error:
-        return Side(kind, name, "forbidden", error.message)
+    except NoAccess as error:
+        return Side(kind, name, "forbidden", str(error))
     except SpoolqError as error:
         return Side(kind, name, "unreadable", str(error))
 
 
-def _spool(q: SpoolQ, timeout: float) -> Side:
+def _spool(q: SpoolQ, spool: Spool, timeout: float) -> Side:
     path = q.settings.spool_path
     name = str(path)
     try:
         if not there(path):
             return Side("spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(q))
-        spool = spool_of(q)
         info = spool.info()
         return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool))
     except StoreUnavailable as error:
         return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
-    except Fault as error:
-        return Side("spool", name, "forbidden", error.message)
+    except NoAccess as error:
+        return Side("spool", name, "forbidden", str(error))
     except SpoolqError as error:
         return Side("spool", name, "unreadable", str(error), refuses=str(error))
 
@@ -157,12 +158,12 @@ def _refusal(store: Store, timeout: float) -> str | None:
 
 def _cannot_make(q: SpoolQ) -> str | None:
     """Why a spool that isn't there yet couldn't be made, None when it could."""
-    folder = opening.folder(q.settings.spool_path, default=q.origins["spool"] == "default")
-    if not folder.is_dir():
-        return f"there is no directory {folder}"
-    if why := opening.unwritable(folder):
+    place = folder(q.settings.spool_path, default=q.origins["spool"] == "default")
+    if not place.is_dir():
+        return f"there is no directory {place}"
+    if why := unwritable(place):
         return why
-    if shutil.disk_usage(folder).free < q.settings.spool_min_free:
+    if shutil.disk_usage(place).free < q.settings.spool_min_free:
         return "the disk has less free than spool_min_free"
     return None
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from spoolq.cli.facts import Facts, Side, paused_since
-from spoolq.cli.output import jobs
-from spoolq.cli.output import kept as safe
+from spoolq.facts import Facts, Side, paused_since
 from spoolq.store.base import EVERY_QUEUE
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age
+from spoolq.units import kept as safe
 
 OK, DEGRADED, CRITICAL, UNKNOWN = range(4)
 WORDS = ("ok", "degraded", "critical", "unknown")
