@@ -53,7 +53,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "app",
     "facts",
     "verdict",
-    "doctor metrics",
+    "doctor metrics probes",
     "cli dashboard contrib testing",  # 8
     "__main__",
 ]
