@@ -31,6 +31,10 @@ MAX_ROWS, MAX_BYTES = 500, 1 << 20
 """Of one put: a script of more would hold up the server for everybody."""
 
 
+MOST_SERIES = 10_000
+"""Names that a store adds numbers up under: metrics are read as a whole, by one command."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
     """Who claims. `key` is new at each start (a process id may come back); the rest is for people and for Resque's own views.
@@ -344,6 +348,13 @@ class Store(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """All counters."""
+
+    def add_series(self, numbers: Mapping[str, int], *, timeout: float | None = None) -> None:
+        """Add these numbers up, each under its name (printable text, of which the store doesn't ask what it means), all in one
+        step or in several. Once there are `MOST_SERIES` names, about, new ones are left out, and so is what can't be added to."""
+
+    def series(self, *, timeout: float | None = None) -> Mapping[str, int]:
+        """What was added up under each name since the store was made."""
 
     def value(self, key: str) -> bytes | None:
         """A value set by an effect, None when there is none or its time has passed."""

@@ -23,6 +23,7 @@ class Names:
         self.markers = self.prefix + b"spoolq:markers"
         self.counts = self.prefix + b"spoolq:counts"
         self.meta = self.prefix + b"spoolq:meta"
+        self.series = self.prefix + b"spoolq:series"
         self.persisted = self.prefix + b"spoolq:persisted"
         self.probe = self.prefix + b"spoolq:probe"
         self.probe_queues = self.prefix + b"spoolq:probe:queues"

@@ -15,7 +15,19 @@ from spoolq import checks, cpu, stamps, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import MAX_BYTES, Claimed, Depth, Guard, Life, Load, ServerFacts, WorkerInfo, WorkerView, Working
+from spoolq.store.base import (
+    MAX_BYTES,
+    MOST_SERIES,
+    Claimed,
+    Depth,
+    Guard,
+    Life,
+    Load,
+    ServerFacts,
+    WorkerInfo,
+    WorkerView,
+    Working,
+)
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.quota import Quota
 from spoolq.store.redis import encoding, outcomes, views
@@ -353,6 +365,20 @@ class RedisStore:
         counts = self._command(b"MGET", *keys) if keys else []
         return {key[start:].decode("utf-8", "replace"): int(n) for key, n in zip(keys, counts, strict=True) if views.number(n)}
 
+    def add_series(self, numbers: Mapping[str, int], *, timeout: float | None = None) -> None:
+        named = list(numbers.items())
+        for start in range(0, len(named), LOOKED_AT):
+            some = named[start : start + LOOKED_AT]
+            args = [b"%d" % MOST_SERIES, b"%d" % len(some), *(part for name, by in some for part in (name.encode(), b"%d" % by))]
+            self._scripted("series", args, _int_or_undo, timeout)
+
+    def series(self, *, timeout: float | None = None) -> Mapping[str, int]:
+        reply = self._transport.call((b"HGETALL", self._names.series), self._until(timeout or self._timeout))
+        if isinstance(reply, ReplyError):
+            raise refused(reply, self.address)
+        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        return {name.decode("utf-8", "replace"): int(n) for name, n in pairs if views.number(n)}
+
     def value(self, key: str) -> bytes | None:
         found: bytes | None = self._command(b"GET", self._names.value(key))
         return found
@@ -448,8 +474,9 @@ class RedisStore:
         found: list[bytes | None] = self._command(b"HMGET", self._names.claims(key), *(token.encode() for token in tokens))
         return found
 
-    def _scripted(self, name: str, args: Sequence[bytes], valid: Callable[[Any], bool]) -> Any:
-        reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), valid, patient=True)
+    def _scripted(self, name: str, args: Sequence[bytes], valid: Callable[[Any], bool], timeout: float | None = None) -> Any:
+        by = self._until(self._timeout if timeout is None else timeout)
+        reply = run(self._transport, script(name), (self._names.markers,), args, by, valid, patient=True)
         if isinstance(reply, ReplyError):
             raise refused(reply, self.address)
         if isinstance(reply, list) and reply and reply[0] == b"undo":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spoolq.errors import GuardHeld
 from spoolq.job import Message
-from spoolq.store.base import Guard
+from spoolq.store.base import MOST_SERIES, Guard
 from spoolq.store.effects import RELAY, Countdown, Effects, encode
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 
 SQL = statements("effects")
+_SERIES = ("\t", "\n")  # in front of their names, and what comes behind the last of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,19 @@ def guards(session: Session) -> list[Guard]:
 
 def counters(session: Session) -> dict[str, int]:
     """All counters."""
-    return dict(session.all(SQL["counters"]))
+    return dict(session.all(SQL["counters"], _SERIES))
+
+
+def add_series(session: Session, numbers: Mapping[str, int]) -> None:
+    """As `Store.add_series`. They lie among the counters, behind names that no counter has."""
+    room = session.scalar(SQL["count_series"], _SERIES) < MOST_SERIES
+    for name, by in numbers.items():
+        session.execute(SQL["add_series"], (_SERIES[0] + name, by, int(room)))
+
+
+def series(session: Session) -> dict[str, int]:
+    """As `Store.series`."""
+    return {name.removeprefix(_SERIES[0]): n for name, n in session.all(SQL["series"], _SERIES)}
 
 
 def value(session: Session, key: str) -> bytes | None:

@@ -408,6 +408,14 @@ class SQLiteStore:
         """See `Store.counters`."""
         return self._run(also.counters, writes=False)
 
+    def add_series(self, numbers: Mapping[str, int], *, timeout: float | None = None) -> None:
+        """See `Store.add_series`."""
+        self._run(lambda session: also.add_series(session, numbers), timeout)
+
+    def series(self, *, timeout: float | None = None) -> Mapping[str, int]:
+        """See `Store.series`."""
+        return self._run(also.series, timeout, writes=False)
+
     def value(self, key: str) -> bytes | None:
         """See `Store.value`."""
         return self._run(lambda session: also.value(session, key), writes=False)

@@ -35,7 +35,7 @@ local function display(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
   for _, code in ipairs(SERVER) do
-    if string.find(reply.err, code, 1, true) then error({said = reply.err}) end
+    if string.find(tostring(reply.err), code, 1, true) then error({said = reply.err}) end
   end
 end
 local undo = {}

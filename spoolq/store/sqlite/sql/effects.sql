@@ -43,7 +43,18 @@ DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 0;
 INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
 
 -- name: counters
-SELECT name, n FROM counters ORDER BY name;
+-- without what is between ?1 and ?2: the series, which are nobody's counters
+SELECT name, n FROM counters WHERE name < ?1 OR name >= ?2 ORDER BY name;
+
+-- name: add_series
+INSERT INTO counters (name, n) SELECT ?1, ?2 WHERE ?3 OR EXISTS (SELECT 1 FROM counters WHERE name = ?1)
+ON CONFLICT (name) DO UPDATE SET n = n + excluded.n WHERE typeof(n + excluded.n) = 'integer';
+
+-- name: count_series
+SELECT count(*) FROM counters WHERE name >= ?1 AND name < ?2;
+
+-- name: series
+SELECT name, n FROM counters WHERE name >= ?1 AND name < ?2;
 
 -- name: sweep_guards
 DELETE FROM guards WHERE key IN (SELECT key FROM guards WHERE until <= ?1 ORDER BY until LIMIT ?2);
