@@ -26,6 +26,7 @@ from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.target import target
 from spoolq.job import Failure
+from spoolq.parcels import parcels
 from spoolq.units import jobs
 
 
@@ -48,7 +49,7 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
     if place.kind == "bucket":
         bucket = ObstoreBucket(place)
         with asking(place.place):
-            for some in moving.batches(_lines(q, choice, where), len):
+            for some in parcels(_lines(q, choice, where), len):
                 fault = next(filter(None, bucket.put([(entry.read(line).key, line) for line in some])), None)
                 if fault is not None:
                     raise fault
@@ -123,7 +124,7 @@ def _oldest_first(folder: Path, lines: Iterable[bytes], write: Callable[[list[by
         for line in lines:
             turned.write(line + b"\n")
             count += 1
-        for batch in moving.batches(filter(None, source.backwards(turned)), len):
+        for batch in parcels(filter(None, source.backwards(turned)), len):
             write(batch)
     return count
 

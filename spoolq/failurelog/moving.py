@@ -5,17 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from spoolq import jsjson, wire
 from spoolq.errors import PayloadError
 from spoolq.failed import job_id
 from spoolq.failurelog.entry import Record
 from spoolq.job import Failure, Message
-from spoolq.store.base import MAX_BYTES, FailureLog
+from spoolq.parcels import parcels
+from spoolq.store.base import FailureLog
 
 _PAGE = 100
-T = TypeVar("T")
 
 
 @dataclass
@@ -71,7 +70,7 @@ def put_back(records: Iterable[Record], put: Callable[[list[Message]], list[bool
         moved.done += sum(new)
         moved.known += len(new) - sum(new)
 
-    for batch in batches(launches(), lambda message: len(message.payload)):
+    for batch in parcels(launches(), lambda message: len(message.payload)):
         launch(batch)
     return moved
 
@@ -113,7 +112,7 @@ def take_in(records: Iterable[Record], log: FailureLog, *, dry_run: bool = False
                 known.add(record.name)
                 yield record.failure
 
-    for batch in batches(new(), _size):
+    for batch in parcels(new(), _size):
         if not dry_run:
             log.add(batch)
         moved.done += len(batch)
@@ -137,17 +136,3 @@ def walk(log: FailureLog) -> Iterator[Failure]:
         yield from page
         if after is None:
             return
-
-
-def batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Some at a time: a hundred, or about a megabyte."""
-    batch: list[T] = []
-    total = 0
-    for item in items:
-        if batch and (len(batch) >= _PAGE or total + size(item) > MAX_BYTES):
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += size(item)
-    if batch:
-        yield batch

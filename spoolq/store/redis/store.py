@@ -106,9 +106,7 @@ class RedisStore:
         self._sweep_at, self._cursor = 0.0, b"0"
         self._closed = False
         self.failures = RedisFailures(self._command, self._number, self._names)
-        self.waiting_jobs: WaitingJobs = RedisWaitingJobs(
-            self._scan, self._scripted, self._command, self.queues, self._names, self.now
-        )
+        self.waiting_jobs: WaitingJobs = RedisWaitingJobs(self._scripted, self._command, self.queues, self._names, self.now)
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address!r}, namespace={self.namespace!r})"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from spoolq import wire
 from spoolq.errors import PayloadError
+from spoolq.job import Message, new_id
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding
 from spoolq.store.redis.names import Names
-from spoolq.store.waiting import Page, WaitingJob
+from spoolq.store.waiting import Move, Page, WaitingJob
 
-_PAGE = 500
 _AGAIN = 200  # entries that a page looks at once more: so many may be removed behind it meanwhile, and the rest move up
 
-Scan = Callable[..., Iterator[Any]]
 Scripted = Callable[[str, Sequence[bytes], Callable[[Any], bool]], Any]
 Command = Callable[..., Any]
 
@@ -27,59 +27,67 @@ class RedisWaitingJobs:
 
     def __init__(
         self,
-        scan: Scan,
         scripted: Scripted,
         command: Command,
         queues: Callable[[], list[str]],
         names: Names,
         clock: Callable[[], float],
     ) -> None:
-        self._scan, self._scripted, self._command = scan, scripted, command
+        self._scripted, self._command = scripted, command
         self._queues, self._names, self._clock = queues, names, clock
 
     def find(self, id: str) -> list[WaitingJob]:
-        """See `WaitingJobs.find`. First what waits for its time, then the queues: what comes due meanwhile goes that way."""
-        needle = json.dumps(id, ensure_ascii=False)[1:-1].encode()
-        found = []
-        pattern = b"*" + b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in needle) + b"*"
-        for some in self._scan(b"ZSCAN", self._names.delayed, b"MATCH", pattern):
-            found += [_delayed(member, at) for member, at in _scored(some)]
-        for queue in self._queues():
-            found += [WaitingJob(queue, payload, 0.0, ("queue", queue, payload)) for payload in self._listed(queue, needle)]
-        return [job for job in found if _is_of(job.payload, job.queue, id)]
+        """See `WaitingJobs.find`."""
+        found, after = self.search(id)
+        while after is not None:
+            some, after = self.search(id, after)
+            found += some
+        return found
 
-    def _listed(self, queue: str, needle: bytes) -> Iterator[bytes]:
-        start, over = 0, 0
-        while not over:
-            seen, over, found = self._scripted("find", (b"queue:" + queue.encode(), b"%d" % start, needle), _three)
-            yield from found
-            start = seen - min(_AGAIN, (seen - start) // 2)
+    def search(self, id: str, after: Any = None) -> Page:
+        """See `WaitingJobs.search`. First what waits for its time, then the queues: what comes due meanwhile goes that way."""
+        needle = json.dumps(id, ensure_ascii=False)[1:-1].encode()
+        kind, name, start = after or ("delayed", "", 0)
+        if kind == "delayed":
+            found, then = self._in_delayed(needle, start)
+        else:
+            found, then = self._in_queue(needle, name, start)
+        if then is None:
+            following = sorted(queue for queue in self._queues() if kind == "delayed" or queue > name)
+            then = ("queue", following[0], 0) if following else None
+        return [job for job in found if _is_of(job.payload, job.queue, id)], then
+
+    def _in_delayed(self, needle: bytes, cursor: int) -> Page:
+        pattern = b"*" + b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in needle) + b"*"
+        args = (b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"1000")
+        then, some = self._command(b"ZSCAN", self._names.delayed, *args)
+        return [_delayed(member, at) for member, at in _scored(some)], ("delayed", "", int(then)) if int(then) else None
+
+    def _in_queue(self, needle: bytes, queue: str, start: int) -> Page:
+        seen, over, found = self._scripted("find", (b"queue:" + queue.encode(), b"%d" % start, needle), _three)
+        jobs = [_ready(queue, payload) for payload in found]
+        return jobs, None if over else ("queue", queue, seen - min(_AGAIN, (seen - start) // 2))
 
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.page`. Of those scheduled first ours, then Resque's own."""
-        limit = max(1, limit)
-        if not scheduled:
-            start = after or 0
-            key = self._names.queue(queue or "")
-            payloads = self._command(b"LRANGE", key, b"%d" % start, b"%d" % (start + limit - 1))
-            jobs = [WaitingJob(queue or "", payload, 0.0, ("queue", queue or "", payload)) for payload in payloads]
-            return jobs, start + len(jobs) if jobs else None
-        kind, start = after or ("delayed", 0)
-        if kind == "delayed":
-            rows = self._command(b"ZRANGE", self._names.delayed, b"%d" % start, b"%d" % (start + limit - 1), b"WITHSCORES")
-            jobs = [_delayed(member, at) for member, at in _scored(rows)]
-            if jobs:
-                return [job for job in jobs if queue in (None, job.queue)], ("delayed", start + len(jobs))
-            start = 0
-        seconds = self._command(b"ZRANGE", self._names.schedule, b"%d" % start, b"%d" % (start + 9))
-        jobs = [job for second in seconds for job in self._of_second(second)]
-        shown = [job for job in jobs if queue in (None, job.queue)]
-        return shown, ("resque", start + len(seconds)) if seconds else None
+        kind, start, inside = after or ("delayed" if scheduled else "queue", 0, 0)
+        args = (kind.encode(), (queue or "").encode(), b"%d" % start, b"%d" % inside, b"%d" % max(1, limit))
+        start, inside, flat = self._scripted("page", args, _three)
+        then = (kind, start, inside) if start >= 0 else ("resque", 0, 0) if kind == "delayed" else None
+        if kind == "queue":
+            return [_ready(queue or "", payload) for payload in flat], then
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        read = _delayed if kind == "delayed" else _of_second
+        return [job for entry, at in pairs if queue in (None, (job := read(entry, at)).queue)], then
 
-    def _of_second(self, second: bytes) -> list[WaitingJob]:
-        payloads = self._command(b"LRANGE", self._names.prefix + b"delayed:" + second, b"0", b"-1")
-        at = float(second) if second.isdigit() else 0.0
-        return [WaitingJob(_queue(payload), payload, at, ("resque", second.decode(), payload)) for payload in payloads]
+    def claimed(self, after: Any = None, limit: int = 100) -> Page:
+        """See `WaitingJobs.claimed`."""
+        start, inside = after or (0, 0)
+        args = (b"%d" % start, b"%d" % inside, b"%d" % max(1, limit))
+        start, inside, flat = self._scripted("claimed", args, _three)
+        fours = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
+        jobs = [_held(worker, queue, payload, ("claimed", token.decode())) for worker, token, queue, payload in fours]
+        return jobs, (start, inside) if start >= 0 else None
 
     def remove(self, job: WaitingJob, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.remove`."""
@@ -87,10 +95,23 @@ class RedisWaitingJobs:
         args = [kind.encode(), name.encode(), entry, *encoding.effects(effects, resque_delayed=False)]
         return bool(self._scripted("remove", args, _two)[1])
 
-    def held(self, id: str) -> bool:
+    def move(self, moves: Sequence[Move]) -> list[bool]:
+        """See `WaitingJobs.move`."""
+        args: list[bytes] = []
+        for job, queue, payload, run_at, front in moves:
+            encoding.check(Message(_id(job), queue, payload))
+            kind, name, entry = job.place
+            args += (kind.encode(), name.encode(), entry, queue.encode(), _id(job).encode(), encoding.moment(run_at))
+            args += (b"1" if front else b"0", payload)
+        reply = self._scripted("move", (b"%d" % len(moves), *args), _two) if moves else (b"ok", b"")
+        return [flag == 49 for flag in reply[1]]  # the digit 1
+
+    def held(self, id: str) -> list[WaitingJob]:
         """See `WaitingJobs.held`."""
         needle = json.dumps(id, ensure_ascii=False)[1:-1].encode()
-        return any(_is_of(payload, "", id) for payload in self._scripted("held", (needle,), _a_list))
+        flat = self._scripted("held", (needle,), _a_list)
+        jobs = [_held(worker, queue, payload, None) for worker, queue, payload in zip(*[iter(flat)] * 3, strict=True)]
+        return [job for job in jobs if _is_of(job.payload, job.queue, id)]
 
     def refuse(self, id: str) -> bool:
         """See `WaitingJobs.refuse`. By a marker, as a put leaves it (docs/hand-off.md)."""
@@ -104,18 +125,42 @@ def _scored(flat: Any) -> Iterator[tuple[bytes, float]]:
     return ((member, float(at)) for member, at in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _delayed(member: bytes, at: float) -> WaitingJob:
+def _ready(queue: str, payload: bytes) -> WaitingJob:
+    return WaitingJob(queue, payload, 0.0, ("queue", queue, payload))
+
+
+def _delayed(member: bytes, at: float | bytes) -> WaitingJob:
     queue, _, rest = member.partition(b"\n")
     name = queue.decode("utf-8", "replace")
-    return WaitingJob(name, rest.partition(b"\n")[2], at, ("delayed", name, member))
+    return WaitingJob(name, rest.partition(b"\n")[2], float(at), ("delayed", name, member))
+
+
+def _of_second(payload: bytes, second: bytes) -> WaitingJob:
+    at = float(second) if second.isdigit() else 0.0
+    return WaitingJob(_queue(payload), payload, at, ("resque", second.decode("utf-8", "replace"), payload))
+
+
+def _held(worker: bytes, queue: bytes, payload: bytes, place: Any) -> WaitingJob:
+    return WaitingJob(queue.decode("utf-8", "replace"), payload, 0.0, place, "worker", worker=worker.decode("utf-8", "replace"))
 
 
 def _queue(payload: bytes) -> str:
     try:
         named = json.loads(payload).get("queue")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "default"
     return named if isinstance(named, str) and named else "default"
+
+
+def _id(job: WaitingJob) -> str:
+    """Under which it is among our delayed jobs: what makes equal payloads two."""
+    kind, _, entry = job.place
+    if kind == "delayed":
+        return str(entry.split(b"\n", 2)[1].decode("utf-8", "replace"))
+    with suppress(PayloadError):
+        if wire.has_id(job.payload):
+            return wire.decode(job.payload, job.queue).put_id
+    return new_id()
 
 
 def _is_of(payload: bytes, queue: str, id: str) -> bool:

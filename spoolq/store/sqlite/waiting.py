@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from spoolq.job import RERUN
+from spoolq.store.base import MAX_BYTES
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.sqlite import effects as also
+from spoolq.store.sqlite.rows import SQL as JOBS
+from spoolq.store.sqlite.rows import checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
-from spoolq.store.waiting import Page, WaitingJob
+from spoolq.store.waiting import Holder, Move, Page, WaitingJob
 
 SQL = statements("waiting")
 
@@ -25,18 +31,44 @@ class SQLiteWaitingJobs:
 
     def find(self, id: str) -> list[WaitingJob]:
         """See `WaitingJobs.find`."""
-        rows = self._writer.run(lambda session: session.all(SQL["find"], _named(id)), writes=False)
-        return [_job(row[:-1], row[-1] or "") for row in rows]
+        return self._writer.run(lambda session: [_job(row) for row in session.all(SQL["find"], _named(id))], writes=False)
+
+    def search(self, id: str, after: Any = None) -> Page:
+        """See `WaitingJobs.search`: by the index, at once."""
+        return self.find(id), None
 
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.page`."""
-        name = "scheduled" if scheduled else "ready"
-        first, seq = after or (_LOWEST, _LOWEST)
-        rows = self._writer.run(lambda session: session.all(SQL[name], (queue, first, seq, max(1, limit))), writes=False)
-        if not rows:
-            return [], None
-        last = rows[-1]
-        return [_job(row[:-1], "") for row in rows], (last[4] if scheduled else last[7], last[0])
+        most = max(1, limit)
+
+        def work(session: Session) -> Page:
+            if scheduled:
+                names = [queue] if queue is not None else [name for (name,) in session.all(JOBS["scheduled_queues"])]
+                begin = after or (_LOWEST, 0, _LOWEST)
+                found = merge(*(session.all(SQL["scheduled"], (name, *begin, most)) for name in names))
+            else:
+                found = merge(session.all(SQL["ready"], (queue, *(after or (_LOWEST, _LOWEST)), most)))
+            return _page(session, islice(found, most))
+
+        return self._writer.run(work, writes=False)
+
+    def claimed(self, after: Any = None, limit: int = 100) -> Page:
+        """See `WaitingJobs.claimed`."""
+
+        def work(session: Session) -> Page:
+            jobs: list[WaitingJob] = []
+            size = 0
+            for row in session.all(SQL["claimed_places"], (after or 0, max(1, limit))):
+                found = session.one(SQL["claimed"], row)
+                if found is None:
+                    continue
+                size += len(found[3])
+                if jobs and size > MAX_BYTES:
+                    break
+                jobs.append(_job(found))
+            return jobs, jobs[-1].place[0] if jobs else None
+
+        return self._writer.run(work, writes=False)
 
     def remove(self, job: WaitingJob, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.remove`."""
@@ -54,9 +86,25 @@ class SQLiteWaitingJobs:
 
         return self._writer.run(work, guarded=more.guarded)
 
-    def held(self, id: str) -> bool:
+    def move(self, moves: Sequence[Move]) -> list[bool]:
+        """See `WaitingJobs.move`."""
+        crcs = [checksum(move.job.place[1], move.queue, move.payload) for move in moves]
+
+        def work(session: Session) -> list[bool]:
+            last = session.scalar(SQL["last"])
+            moved = []
+            for move, crc in zip(moves, crcs, strict=True):
+                last += 1
+                values = (*move.job.place, last, move.queue, move.payload, crc, micros(move.run_at), session.now, move.front)
+                moved.append(session.execute(SQL["move"], values).rowcount == 1)
+            session.woke = session.woke or True in moved
+            return moved
+
+        return self._writer.run(work) if moves else []
+
+    def held(self, id: str) -> list[WaitingJob]:
         """See `WaitingJobs.held`."""
-        return self._writer.run(lambda session: session.one(SQL["held"], _named(id)), writes=False) is not None
+        return self._writer.run(lambda session: [_job(row) for row in session.all(SQL["held"], _named(id))], writes=False)
 
     def refuse(self, id: str) -> bool:
         """See `WaitingJobs.refuse`."""
@@ -72,8 +120,25 @@ def _named(id: str) -> tuple[str, str, str]:
     return id, id + RERUN, id + chr(ord(RERUN) + 1)
 
 
-def _job(row: Any, holder: Any) -> WaitingJob:
-    seq, id, queue, payload, run_at, state, doubt = row
+def _page(session: Session, places: Iterable[tuple[int, ...]]) -> Page:
+    """The rows at these places, as many as one answer should hold: their payloads are read one by one."""
+    jobs: list[WaitingJob] = []
+    size, last = 0, None
+    for place in places:
+        row = session.one(SQL["row"], place[-1:])
+        size += len(row[3]) if row else 0
+        if jobs and size > MAX_BYTES:
+            break
+        last = place
+        if row is not None:  # else another process was faster
+            jobs.append(_job(row))
+    return jobs, last
+
+
+def _job(row: Any) -> WaitingJob:
+    seq, id, queue, payload, run_at, state, doubt, *held = row
+    kind, worker = held or (None, None)
+    holder: Holder = kind or ""
     return WaitingJob(
         queue,
         payload,
@@ -82,4 +147,5 @@ def _job(row: Any, holder: Any) -> WaitingJob:
         holder,
         in_doubt=bool(doubt) or state == "k",
         aside=state == "q",
+        worker=worker or "",
     )

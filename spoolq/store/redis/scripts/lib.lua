@@ -203,6 +203,30 @@ local function free(ids)
   end
 end
 
+-- Away with one job that waits: from a queue ('queue', its name, the payload), from our delayed jobs ('delayed', the queue, the
+-- member) or from Resque's ('resque', the second, the payload). Answers whether it waited there still.
+local function take_away(kind, name, value)
+  if kind == 'delayed' then
+    local at = call('ZSCORE', DELAYED, value)
+    if call('ZREM', DELAYED, value) == 0 then return false end
+    back('ZADD', DELAYED, at, value)
+    count('s:' .. name, -1)
+    return true
+  end
+  local key = P .. (kind == 'queue' and 'queue:' or 'delayed:') .. name
+  if call('LREM', key, 1, value) == 0 then return false end
+  back('LPUSH', key, value)
+  return true
+end
+-- What Resque keeps beside a delayed job of its own goes with the last of its kind. Last in a script: it isn't taken back.
+local function forget_delayed(kind, second, payload)
+  if kind ~= 'resque' then return end
+  local key, left = 'delayed:' .. second, false
+  if #redis.call('LRANGE', P .. key, 0, 0) == 0 then redis.pcall('ZREM', P .. 'delayed_queue_schedule', second) end
+  for _, other in ipairs(redis.call('LRANGE', P .. key, 0, 999)) do left = left or other == payload end
+  if not left then redis.pcall('SREM', P .. 'timestamps:' .. payload, key) end
+end
+
 -- guards
 
 -- One that is named like a lock of node-resque's is that lock: its value begins with the time in epoch seconds until which node takes

@@ -1,0 +1,25 @@
+-- needs lib
+-- Jobs that wait, each away from where it is (kind, name, value: see take_away) and to where it is to go: a queue's end, its front,
+-- or among those that wait for their time, Resque's own to Resque's. Answers a digit for each: 1 where it was there still.
+return atomically(function()
+  local moves = list(function()
+    return {kind = arg(), name = arg(), value = arg(), queue = arg(), id = arg(), at = arg(), front = arg(), payload = arg()}
+  end)
+  works_when_full()
+  local moved = {}
+  for i, m in ipairs(moves) do
+    moved[i] = take_away(m.kind, m.name, m.value) and '1' or '0'
+    if moved[i] == '0' then -- somebody else was faster
+    elseif tonumber(m.at) > now then
+      if m.kind == 'resque' then delay_resque(tonumber(m.at), m.payload) else delay(m.queue, m.id, m.at, m.payload) end
+    elseif m.front == '1' then
+      push_front(m.queue, m.payload)
+    else
+      push(m.queue, {m.payload})
+    end
+  end
+  for i, m in ipairs(moves) do
+    if moved[i] == '1' then forget_delayed(m.kind, m.name, m.value) end
+  end
+  return {'ok', table.concat(moved)}
+end)
