@@ -10,6 +10,7 @@ from spoolq.importing import importing
 if TYPE_CHECKING:
     from spoolq.config import Settings
     from spoolq.store.base import Spool, Store
+    from spoolq.store.upkeep import Peeked
 
 
 def open_primary(settings: Settings) -> Store:
@@ -50,6 +51,23 @@ def open_spool(
         make_directory=make_directory,
         **_limits(settings),
     )
+
+
+def peek(path: str | os.PathLike[str], timeout: float = 1.0) -> Peeked:
+    """What the file at `path`, which must be there, says of itself, within `timeout` seconds or so: nobody's store is made, and
+    nothing is changed. Raises StoreUnavailable for what can't be read."""
+    with importing():
+        from spoolq.store.sqlite.peeking import peek
+
+    return peek(path, timeout)
+
+
+def kind_of_disk(directory: str | os.PathLike[str]) -> str:
+    """The name of the file system there: `ext4`-like ones that are fine have none, and neither has what can't be told."""
+    with importing():
+        from spoolq.store.sqlite import filesystem
+
+    return filesystem.name(os.fspath(directory))
 
 
 def _limits(settings: Settings) -> dict[str, Any]:

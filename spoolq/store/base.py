@@ -119,8 +119,12 @@ class Load(NamedTuple):
 
 
 class ServerFacts(NamedTuple):
-    """What a server says of its own settings; None where it didn't. Sizes in bytes, `limit` 0 for none. `unasked`: why some are
-    missing."""
+    """What a server says of itself; None where it didn't. Sizes in bytes, `limit` 0 for none. `unasked`: why some are missing.
+
+    `product` is `redis` or `valkey`. `replicas` are connected to it, and it takes no write with fewer than `min_replicas`. Of a
+    replica: `linked` to its master. `failing`: what of its persisting failed the last time, in INFO's names. `evicted`: keys that
+    it has thrown away since it started. `host_memory`: of the whole machine.
+    """
 
     policy: str | None = None
     used: int | None = None
@@ -130,6 +134,35 @@ class ServerFacts(NamedTuple):
     save: str | None = None
     role: str | None = None
     unasked: str = ""
+    product: str = "redis"
+    version: str | None = None
+    cluster: bool | None = None
+    replicas: int | None = None
+    min_replicas: int | None = None
+    linked: bool | None = None
+    failing: tuple[str, ...] = ()
+    clients: int | None = None
+    max_clients: int | None = None
+    evicted: int | None = None
+    host_memory: int | None = None
+
+
+class Denied(NamedTuple):
+    """What this user may not do: commands that every job needs, those that only tell more or confirm a put, and patterns of keys.
+    `user` is empty where the server won't say it."""
+
+    user: str = ""
+    commands: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+class Stranger(NamedTuple):
+    """A worker in Resque's own list that isn't spoolq's. `heard`: its last sign of life in epoch seconds, None where it gives
+    none."""
+
+    id: str
+    heard: float | None
 
 
 class Life(NamedTuple):
@@ -246,6 +279,13 @@ class Store(Protocol):
     def server_facts(self, timeout: float) -> ServerFacts | None:
         """How the server is set up, None for a store that has none. What it won't say is left out. Raises `StoreUnavailable`
         when it doesn't answer."""
+
+    def denied(self, timeout: float) -> Denied | None:
+        """What this user's permissions forbid of all that spoolq asks of the server, None for a store that has none. Nothing is
+        changed by asking. Raises `StoreUnavailable` when it doesn't answer."""
+
+    def strangers(self, limit: int) -> list[Stranger]:
+        """Up to `limit` workers in Resque's own list that aren't spoolq's; none in a store that has no such list."""
 
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""

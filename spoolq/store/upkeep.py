@@ -30,6 +30,19 @@ class Finding(NamedTuple):
     remedy: str
 
 
+class Peeked(NamedTuple):
+    """What a file says of itself before anybody uses it. `ours`: it is a queue of spoolq's. `schema` is its version, `newest` the
+    one that this spoolq makes; `journal` is SQLite's journal mode, which is made `wal` when it is used. `rows` are jobs of any
+    state."""
+
+    ours: bool
+    schema: int
+    newest: int
+    journal: str
+    destination: str = ""
+    rows: int = 0
+
+
 class Quarantined(NamedTuple):
     """A row that was set aside. `age` is in seconds since it was spooled; not `sound`: its checksum doesn't fit."""
 
@@ -65,9 +78,14 @@ class Recovered(NamedTuple):
 class Upkeep(Protocol):
     """Every verb works in short transactions, beside producers, workers and drainers."""
 
-    def check(self, *, whole: bool = False, report: Callable[[int], None] = lambda rows: None) -> list[Finding]:
+    def check(
+        self, *, whole: bool = False, limit: float | None = None, report: Callable[[int], None] = lambda rows: None
+    ) -> list[Finding]:
         """Look at the file's structure and at each row's checksum. Changes nothing, and holds no snapshot for longer than a
-        second: a structure that takes longer is looked at `whole` only, which may make the -wal grow meanwhile."""
+        second: a structure that takes longer is looked at `whole` only, which may make the -wal grow meanwhile.
+
+        `limit`: seconds for all of it, about; what isn't looked at by then is told as unknown.
+        """
 
     def compactable(self) -> tuple[int, int]:
         """What `compact` would return, about."""

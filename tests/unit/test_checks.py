@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.cli.test_verdict import INFO
 
 from spoolq import checks
 from spoolq.errors import StoreUnavailable
 from spoolq.store.base import ServerFacts
 from spoolq.store.redis import RedisStore, outcomes
 from tests.servers import Server
+from tests.unit.test_verdict import INFO
 
 SAFE = ServerFacts(
     policy="noeviction", used=10, limit=100, appendonly=True, appendfsync="always", save="", role="master", unasked=""

@@ -19,18 +19,20 @@ from spoolq.store.base import (
     MAX_BYTES,
     MOST_SERIES,
     Claimed,
+    Denied,
     Depth,
     Guard,
     Life,
     Load,
     ServerFacts,
+    Stranger,
     WorkerInfo,
     WorkerView,
     Working,
 )
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.quota import Quota
-from spoolq.store.redis import encoding, outcomes, views
+from spoolq.store.redis import encoding, outcomes, rights, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
 from spoolq.store.redis.keeping import Keeper
@@ -39,6 +41,7 @@ from spoolq.store.redis.names import Names
 from spoolq.store.redis.putting import Putter, known, outcome
 from spoolq.store.redis.resp import ReplyError
 from spoolq.store.redis.scripts import script
+from spoolq.store.redis.strangers import strangers
 from spoolq.store.redis.transport import Injected, Transport, refused, run
 from spoolq.store.redis.waiting import RedisWaitingJobs
 from spoolq.store.waiting import WaitingJobs
@@ -180,13 +183,20 @@ class RedisStore:
             return None
 
         info = ask(b"INFO")
-        config = [ask(b"CONFIG", b"GET", name) for name in (b"appendfsync", b"save")]
+        config = [ask(b"CONFIG", b"GET", name) for name in (b"appendfsync", b"save", b"min-replicas-to-write")]
         pairs = (views.pair(reply) for reply in config)
         return views.server_facts(
             views.fields(info) if isinstance(info, (bytes, dict)) else {},
             dict(pair for pair in pairs if pair is not None),
             ", ".join(missing),
         )
+
+    def denied(self, timeout: float) -> Denied | None:
+        return rights.denied(self._transport, self._names, self.address, self._until(timeout))
+
+    def strangers(self, limit: int) -> list[Stranger]:
+        own = {view.info.resque_id(slot) for view in self.workers() for slot in range(max(1, view.info.threads))}
+        return strangers(self._scan, self._command, self._names, own, limit)
 
     def now(self) -> float:
         return self._clock.now()

@@ -16,6 +16,7 @@ from spoolq.store.redis.encoding import worker_info
 _ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)
 _NUMBER = re.compile(rb"-?\d{1,19}")  # Redis counts in 64 bits
 _EVER = 1e9  # seconds, for a lease without an end
+_PERSISTING = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 Values = Callable[[str, Sequence[str]], list[bytes | None]]
 
 
@@ -135,16 +136,35 @@ def server_facts(info: Mapping[str, Any], config: Mapping[str, str], unasked: st
         found = str(info.get(name, ""))
         return int(found) if found.isdigit() else None
 
-    policy, role, appends = info.get("maxmemory_policy"), info.get("role"), whole("aof_enabled")
+    def text(name: str) -> str | None:
+        found = info.get(name)
+        return None if found is None else str(found)
+
+    def flag(name: str, yes: str) -> bool | None:
+        found = text(name)
+        return None if found is None else found == yes
+
+    least = config.get("min-replicas-to-write", "")
     return ServerFacts(
-        policy=None if policy is None else str(policy),
+        policy=text("maxmemory_policy"),
         used=whole("used_memory"),
         limit=whole("maxmemory"),
-        appendonly=None if appends is None else appends == 1,
+        appendonly=flag("aof_enabled", "1"),
         appendfsync=config.get("appendfsync"),
         save=config.get("save"),
-        role=None if role is None else str(role),
+        role=text("role"),
         unasked=unasked,
+        product="redis" if text("server_name") is None else str(text("server_name")),
+        version=text("valkey_version") or text("redis_version"),
+        cluster=flag("cluster_enabled", "1"),
+        replicas=whole("connected_slaves"),
+        min_replicas=int(least) if least.isdigit() else None,
+        linked=flag("master_link_status", "up"),
+        failing=tuple(name for name in _PERSISTING if flag(name, "ok") is False),
+        clients=whole("connected_clients"),
+        max_clients=whole("maxclients"),
+        evicted=whole("evicted_keys"),
+        host_memory=whole("total_system_memory"),
     )
 
 

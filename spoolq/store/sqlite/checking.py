@@ -11,7 +11,8 @@ from spoolq.store.sqlite.limits import disk_free, measure, pages_used, wal_bytes
 from spoolq.store.sqlite.rows import checksum
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
-from spoolq.store.upkeep import Finding
+from spoolq.store.upkeep import Finding, Level
+from spoolq.units import say_age
 
 SQL = statements("upkeep")
 _VIEWS = statements("views")
@@ -20,8 +21,9 @@ _TABLES = ("jobs", "failures", "settled", "workers", "watches", "settlements", "
 _ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
 
 
-def check_structure(session: Session, limit: float) -> list[Finding]:
-    """SQLite's own check, table by table, each a snapshot of its own of at most `limit` seconds."""
+def check_structure(session: Session, limit: float, late: Level = "warning") -> list[Finding]:
+    """SQLite's own check, table by table, each a snapshot of its own of at most `limit` seconds. One that takes longer is found
+    `late`."""
     found: list[Finding] = []
     for table in _TABLES:
         try:
@@ -31,8 +33,8 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
                     pass
         except driver.Error as error:
             if driver.is_interrupt(error):
-                text = f"the table {table} takes longer than a second, so its structure was not looked at"
-                found.append(Finding("structure", "warning", text, "`spoolq spool check --whole`, when little is written"))
+                text = f"the table {table} takes longer than {say_age(limit)}, so its structure was not looked at"
+                found.append(Finding("structure", late, text, "`spoolq spool check --whole`, when little is written"))
                 continue
             if not driver.is_damage(error):
                 raise
@@ -45,6 +47,11 @@ def check_structure(session: Session, limit: float) -> list[Finding]:
 def broken(text: str) -> Finding:
     """The finding on a structure that is damaged."""
     return Finding("structure", "problem", text, _ASIDE)
+
+
+def in_part(rows: int) -> Finding:
+    """The finding where time was up after so many rows."""
+    return Finding("checksum", "unknown", f"only the first {rows:,} rows were looked at", "`spoolq spool check` looks at all")
 
 
 def check_rows(session: Session, after: int) -> tuple[int, int, list[str]] | None:

@@ -108,8 +108,9 @@ class Connection(sqlite.Connection):
 _open: set[Connection] = set()
 
 
-def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
-    """A connection to a file that is there, in autocommit mode, waiting up to `busy` seconds for foreign locks.
+def connect(path: str, busy: float, *, readonly: bool = False, still: bool = False) -> Connection:
+    """A connection to a file that is there, in autocommit mode, waiting up to `busy` seconds for foreign locks. `still`: nobody
+    writes to it, so that a look (`readonly`) needs neither locks nor files beside it.
 
     It lives until it is closed, never until Python forgets it: a child after a fork, and a process that ends, must not run
     SQLite's closing (a checkpoint, the -wal's deletion) on what others use. Hence the extra reference.
@@ -124,7 +125,7 @@ def connect(path: str, busy: float, *, readonly: bool = False) -> Connection:
     if not any(other.file == file for other in tuple(_open)):
         libraries.refuse_another(path, file, _OWN)
     connection = sqlite.connect(
-        f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}",
+        f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}{'&immutable=1' if still else ''}",
         uri=True,
         isolation_level=None,
         timeout=busy,

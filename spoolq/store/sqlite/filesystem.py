@@ -24,6 +24,9 @@ NETWORKS = {
     0x47504653: "GPFS",
 }
 
+PASSING = {0x01021994: "tmpfs", 0x858458F6: "ramfs", 0x794C7630: "overlay"}
+"""Those that don't outlive the machine's next boot, or the container."""
+
 
 def kind(directory: str) -> int:
     """The type of the file system there, 0 where it can't be told."""
@@ -33,6 +36,11 @@ def kind(directory: str) -> int:
     if ctypes.CDLL(None).statfs(os.fsencode(directory), ctypes.byref(answer)):
         return 0
     return answer[0] & 0xFFFFFFFF
+
+
+def name(directory: str) -> str:
+    """A word for the kind of file system, where it is one of those that don't suit; else the empty text."""
+    return {**NETWORKS, **PASSING}.get(kind(directory), "")
 
 
 def check(path: str) -> None:

@@ -14,6 +14,7 @@ from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.base import (
     Claimed,
+    Denied,
     Depth,
     Guard,
     Kept,
@@ -21,6 +22,7 @@ from spoolq.store.base import (
     Load,
     ServerFacts,
     SpoolInfo,
+    Stranger,
     Watch,
     WorkerInfo,
     WorkerView,
@@ -173,6 +175,12 @@ class SQLiteStore:
 
     def server_facts(self, timeout: float) -> ServerFacts | None:
         return None
+
+    def denied(self, timeout: float) -> Denied | None:
+        return None
+
+    def strangers(self, limit: int) -> list[Stranger]:
+        return []
 
     def now(self) -> float:
         """See `Store.now`: the host's clock."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from spoolq.errors import SpoolDamaged
 from spoolq.store.sqlite import aside, recovery
-from spoolq.store.sqlite.checking import broken, check_rows, check_state, check_structure
+from spoolq.store.sqlite.checking import broken, check_rows, check_state, check_structure, in_part
 from spoolq.store.sqlite.documents import document, put_in
 from spoolq.store.sqlite.effects import meta, set_meta
 from spoolq.store.sqlite.limits import Limits, pages_used
@@ -17,7 +18,7 @@ from spoolq.store.sqlite.rows import GIVEN, checksum
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
-from spoolq.store.upkeep import Added, Document, Finding, Kind, Quarantined, Recovered
+from spoolq.store.upkeep import Added, Document, Finding, Kind, Level, Quarantined, Recovered
 
 SQL, EFFECTS = statements("upkeep"), statements("effects")
 _VACUUMED_AT_ONCE = 256
@@ -33,12 +34,16 @@ class SQLiteUpkeep:
         self._writer = writer
         self._limits = limits
 
-    def check(self, *, whole: bool = False, report: Callable[[int], None] = lambda rows: None) -> list[Finding]:
+    def check(
+        self, *, whole: bool = False, limit: float | None = None, report: Callable[[int], None] = lambda rows: None
+    ) -> list[Finding]:
         """See `Upkeep.check`."""
-        limit = math.inf if whole else 1.0
+        until = math.inf if limit is None else time.monotonic() + limit
+        table = math.inf if whole else 1.0 if limit is None else min(1.0, limit / 20)
+        late: Level = "warning" if limit is None else "unknown"
         try:
             found = self._writer.run(
-                lambda session: check_structure(session, limit), math.inf if whole else _PATIENT, writes=False
+                lambda session: check_structure(session, table, late), math.inf if whole else _PATIENT, writes=False
             )
         except SpoolDamaged as error:  # too broken to be opened
             if not aside.is_marked(self._writer.settings.path):  # perhaps a file that was named by mistake
@@ -51,6 +56,9 @@ class SQLiteUpkeep:
             after, count, ids = page
             rows, bad = rows + count, bad + ids
             report(rows)
+            if time.monotonic() > until:
+                found.append(in_part(rows))
+                break
         if bad:
             found.append(
                 Finding(

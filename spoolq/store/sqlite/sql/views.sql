@@ -16,6 +16,9 @@ SELECT max(created_at, run_at) FROM jobs WHERE seq = ?1;
 -- name: count_ready
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 LIMIT ?1);
 
+-- name: count_some
+SELECT count(*) FROM (SELECT 1 FROM jobs LIMIT ?1);
+
 -- name: count_in_doubt
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 1 LIMIT ?1);
 
