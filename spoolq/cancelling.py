@@ -109,7 +109,6 @@ class Canceller:
         """What became of it there; None where the primary has the last word."""
         until = self._monotonic() + _PATIENCE
         refused: bool | None = None
-        row: WaitingJob | None = None
         while rows := spool.waiting_jobs.find(id):
             row = rows[0]
             if row.aside:
@@ -125,19 +124,16 @@ class Canceller:
                 return Cancellation(id, "asked", "a drainer has it in its hands: it is called back when it is handed over")
             if row.in_doubt and refused is None:
                 try:
-                    refused = self._primary.waiting_jobs.refuse(_put_id(row, id))
+                    refused = self._primary.waiting_jobs.refuse(_put_id(row, id), self._effects(row))
                 except StoreUnavailable as error:
                     self._leave_word(spool, id)
                     why = "the primary may have it and can't be asked: it is called back when it is handed over"
                     return Cancellation(id, "asked", f"{why} ({error})")
-            counted = not row.in_doubt or refused
-            if spool.waiting_jobs.remove(row, self._effects(row) if counted else guards.freed(row.payload, row.queue)):
-                return Cancellation(id, "removed") if counted else self.from_primary(id, refused=False)
-        if row is None or refused is None:
-            return None
-        if refused:  # a drainer was quicker with the row: its put was answered as one of a job that is there
-            self._primary.put((), self._effects(row), hold=True)
-        return self.from_primary(id, refused=refused)
+            ours = refused is None  # else what its end carries happened with the refusal, or is the primary's own to say
+            if spool.waiting_jobs.remove(row, self._effects(row) if ours else guards.freed(row.payload, row.queue)):
+                return Cancellation(id, "removed") if ours or refused else self.from_primary(id, refused=False)
+        # a drainer was quicker: its put was answered as one of a job that is there
+        return None if refused is None else self.from_primary(id, refused=refused)
 
     def _leave_word(self, spool: Spool, id: str) -> None:
         """For drainers of this spool, who look for such words only where there may be some."""

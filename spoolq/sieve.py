@@ -15,7 +15,7 @@ from spoolq.handoffs import relayed, released, shown
 from spoolq.job import RERUN, Handoff
 from spoolq.middleware import Hooks
 from spoolq.store.base import CANCELS, Spool, Store
-from spoolq.store.effects import NONE, Effects
+from spoolq.store.effects import Effects
 
 log = logging.getLogger("spoolq.drain")
 
@@ -94,8 +94,10 @@ class Sieve:
         return [handoff for handoff, mark in zip(handoffs, marks, strict=True) if mark is None]
 
     def _call_back(self, handoff: Handoff, id: str) -> None:
+        message = handoff.message
+        ended = cancelled(message.payload, message.queue, self._wall())  # in the same step: nobody could tell later whose it was
         try:
-            new = self._primary.waiting_jobs.refuse(handoff.message.id)
+            new = self._primary.waiting_jobs.refuse(message.id, ended)
         except StoreUnavailable:
             self._spool.give_back([handoff], applied="no")
             return
@@ -103,10 +105,8 @@ class Sieve:
         if ours.outcome == "away":
             self._spool.give_back([handoff], applied="no")
             return
-        message = handoff.message
-        counted = cancelled(message.payload, message.queue, self._wall()) if new else NONE
         with suppress(LeaseLost):
-            self._spool.ack([handoff.claim], counted | released([handoff]))
+            self._spool.ack([handoff.claim], released([handoff]))
             self._progress.cancelled += 1
 
     def _expire(self, handoff: Handoff) -> None:

@@ -80,9 +80,9 @@ class WaitingJobs(Protocol):
     def held(self, id: str) -> list[WaitingJob]:
         """What workers have of this id in their hands."""
 
-    def refuse(self, id: str) -> bool:
-        """From now on, and for the horizon, a put of this id is answered as if it were there. Returns False where it was put
-        before, and that is remembered still."""
+    def refuse(self, id: str, effects: Effects = NONE) -> bool:
+        """From now on, and for the horizon, a put of this id is answered as if it were there; in the same step these effects
+        happen. Returns False where it was put or refused before, and that is remembered still: then nothing happens."""
 
 
 Page = tuple[list[WaitingJob], Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import tracking, wire
+from spoolq import chains, tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.cancelling import Cancellation, Canceller
 from spoolq.drain import Drainer
@@ -139,8 +139,34 @@ def test_a_row_in_doubt_is_called_back_at_the_hand_over_where_the_primary_is_awa
     done = drainer(spool, store).run_once(wait=lambda seconds: None)
     assert (done.cancelled, done.moved, done.left) == (1, 1, 0)
     assert claimable(store) == ["b"]
-    assert spool.counters()["cancelled"] == 1
-    assert state(spool, "a") == "cancelled"
+    assert store.counters()["cancelled"] == 1
+    assert state(store, "a") == "cancelled"
+
+
+def test_a_member_that_is_called_back_is_counted_though_the_primary_goes_away_in_between(spool: Spool, store: Store) -> None:
+    members = [Job(id, "t", "q", (), batch=Member("b1", 2, "complete", Job("then", "t", "q", ()))) for id in ("a", "b")]
+    store.put([wire.message(members[1])])
+    spool.spool([wire.message(members[0])], not_after=spool.now() + 60)
+    cancel(Away(), "a", spool)
+    flaky: Any = Flaky(store)
+    one = drainer(spool, flaky)
+    one.turn()
+    assert spool.waiting() == 1, "it was refused, and then nobody answered"
+    assert one.run_once(wait=lambda seconds: None).cancelled == 1
+    store.ack(Hand(store, "w").claim(), chains.following(members[1], "done", store.now()))
+    assert claimable(store) == ["then"]
+    assert store.counters()["cancelled"] == 1
+
+
+def test_a_member_in_doubt_that_is_called_back_twice_is_counted_once(spool: Spool, store: Store) -> None:
+    job = Job("a", "t", "q", (), batch=Member("b1", 1, "complete", Job("then", "t", "q", ())))
+    spool.spool([wire.message(job)], not_after=spool.now() + 60)
+    flaky: Any = Flaky(spool)
+    assert Canceller(store, flaky).cancel("a").outcome == "away"
+    assert spool.waiting() == 1, "it was refused, and not removed"
+    assert Canceller(store, spool).cancel("a").outcome == "late"
+    assert (spool.waiting(), claimable(store)) == (0, ["then"])
+    assert store.counters()["cancelled"] == 1
 
 
 def test_a_row_in_doubt_that_runs_already_is_asked_to_stop_at_the_hand_over(spool: Spool, store: Store, hand: Hand) -> None:
@@ -232,6 +258,37 @@ class Away(SQLiteStore):
 
     def put(self, *given: Any, **options: Any) -> list[bool]:
         raise StoreUnavailable("it is gone", reason="refused")
+
+
+class Flaky:
+    """A store that goes away for a moment once an id was refused, or before the first removal."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self._jobs, self._away = store, store.waiting_jobs, True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @property
+    def waiting_jobs(self) -> Any:
+        return self
+
+    def find(self, id: str) -> Any:
+        return self._jobs.find(id)
+
+    def refuse(self, *given: Any) -> bool:
+        return bool(self._jobs.refuse(*given))
+
+    def held(self, id: str) -> bool:
+        return bool(self._gone() or self._jobs.held(id))
+
+    def remove(self, *given: Any) -> bool:
+        return bool(self._gone() or self._jobs.remove(*given))
+
+    def _gone(self) -> None:
+        if self._away:
+            self._away = False
+            raise StoreUnavailable("the connection broke", reason="cut")
 
 
 class Full:

@@ -113,9 +113,10 @@ class RedisWaitingJobs:
         jobs = [_held(worker, queue, payload, None) for worker, queue, payload in zip(*[iter(flat)] * 3, strict=True)]
         return [job for job in jobs if _is_of(job.payload, job.queue, id)]
 
-    def refuse(self, id: str) -> bool:
+    def refuse(self, id: str, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.refuse`. By a marker, as a put leaves it (docs/hand-off.md)."""
-        return bool(self._command(b"ZADD", self._names.markers, b"NX", b"%d" % self._clock(), id.encode()))
+        args = [id.encode(), *encoding.effects(effects, resque_delayed=False)]
+        return bool(self._scripted("refuse", args, _two)[1])
 
 
 def _scored(flat: Any) -> Iterator[tuple[bytes, float]]:

@@ -106,14 +106,18 @@ class SQLiteWaitingJobs:
         """See `WaitingJobs.held`."""
         return self._writer.run(lambda session: [_job(row) for row in session.all(SQL["held"], _named(id))], writes=False)
 
-    def refuse(self, id: str) -> bool:
+    def refuse(self, id: str, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.refuse`."""
+        more = also.prepare_effects(effects, self._largest)
 
         def work(session: Session) -> bool:
             until = session.now + micros(session.settings.remember)
-            return session.execute(SQL["refuse"], (id, until, session.now)).rowcount == 1
+            if session.execute(SQL["refuse"], (id, until, session.now)).rowcount != 1:
+                return False
+            also.apply(session, more)
+            return True
 
-        return self._writer.run(work)
+        return self._writer.run(work, guarded=more.guarded)
 
 
 def _named(id: str) -> tuple[str, str, str]:
