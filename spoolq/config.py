@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from spoolq import address, quotas
 from spoolq.address import destination, mask, with_password
@@ -20,6 +20,9 @@ from spoolq.failurelog import target
 from spoolq.priorities import EXPECTED, Priorities, priorities
 from spoolq.quotas import PerQueue
 from spoolq.units import duration, number, size, whole
+
+if TYPE_CHECKING:
+    from spoolq.notifying import Notifier
 
 __all__ = ["KINDS", "Origins", "Settings", "default_spool", "destination", "load", "mask"]
 
@@ -337,6 +340,17 @@ def _secret(file: str, origin: str) -> str:
 def colour(env: Mapping[str, str] | None = None) -> bool:
     """Whether output may be coloured: not where NO_COLOR is set to anything (https://no-color.org)."""
     return not (os.environ if env is None else env).get("NO_COLOR")
+
+
+def notifier() -> Notifier:
+    """Whom systemd wants told how this process is (sd_notify(3)); silent where it wants nobody. Taken out of the environment:
+    what this process starts is no service."""
+    from spoolq.notifying import Notifier
+
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    span, whose = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
+    mine = span.isdecimal() and int(span) > 0 and whose in ("", str(os.getpid()))
+    return Notifier(address, int(span) / 1e6 if mine else None)
 
 
 def use(file: str | os.PathLike[str]) -> None:

@@ -21,6 +21,7 @@ from spoolq import logfiles, signals
 from spoolq.autoscale.sizer import Member, Sizer
 from spoolq.job import new_id
 from spoolq.membership import RECYCLED
+from spoolq.notifying import SILENT, Notifier
 from spoolq.presence import Seen
 from spoolq.runtime import Folder
 
@@ -30,6 +31,7 @@ Role = Literal["jobs", "house"]
 _SAYS = {"jobs": "worker", "house": "housekeeper"}  # as `spoolq status` does
 
 _EVERY = 0.25  # seconds between looks at the processes
+_TELLS = 1.0  # seconds between two words to systemd
 _ENDING = 20.0  # seconds that one may need to end, once its jobs have
 _FIRST, _MOST = 0.5, 30.0  # seconds before one that died soon, and of no job, is followed by another
 CANT_CREATE, BAD_CONFIGURATION = 73, 78
@@ -108,6 +110,7 @@ class Pool(signals.Obeys):
         self._start, self._folder, self._burst = start, folder, burst
         self._alive, self._grace = alive, grace
         self._kill_at = float("inf")
+        self._notifier, self._ready, self._tell_at = SILENT, False, float("-inf")
         self._clock, self._rng = clock, rng or random.Random()
         self._processes: dict[int, _Process] = {}
         self._sizer = sizer
@@ -123,15 +126,18 @@ class Pool(signals.Obeys):
 
     # the loop
 
-    def run(self) -> int:
-        """Until stopped, or with `burst` until nothing is left to do. Returns the exit code: 0, or the first other one with which
-        a process of a burst has ended; 73 or 78 when the processes can't work as they are set up."""
+    def run(self, notifier: Notifier = SILENT) -> int:
+        """Until stopped, or with `burst` until nothing is left to do; `notifier` is told how it goes. Returns the exit code: 0,
+        or the first other one with which a process of a burst has ended; 73 or 78 when the processes can't work as they are set
+        up."""
         log.info("pool: %s process(es) of %d thread(s)", self._sizer.bounds, self._sizer.threads)
+        self._notifier = notifier
         try:
             while not self._over():
                 try:
                     self._fill()
                     self._obey(self._next_order(_EVERY))
+                    self._tell()
                     self._reap()
                     self._watch()
                 except KeyboardInterrupt:  # as TERM, where nobody installed our signals
@@ -162,6 +168,7 @@ class Pool(signals.Obeys):
                 self._send_all(signal.SIGTSTP if self._paused else signal.SIGCONT)
             case "reopen":
                 log.info("SIGHUP: %d log file(s) reopened", logfiles.reopen())
+                self._notifier.reloaded()
                 self._send_all(signal.SIGHUP)
             case "say":
                 log.warning("%s", self._status())
@@ -171,6 +178,17 @@ class Pool(signals.Obeys):
         pids = ", ".join(str(one.pid) for one in self._of("jobs"))
         size = f"{self._wanted} process(es) wanted ({self._sizer.says})"
         return f"pool {os.getpid()}: {self._state}, {size}, there are {pids or 'none'}"
+
+    def _tell(self) -> None:
+        """Tell systemd that it goes round, and that it is ready once the first process is: that one has opened the spool."""
+        self._notifier.beat()
+        if not self._notifier.listens or (now := self._clock()) < self._tell_at:
+            return
+        self._tell_at = now + _TELLS
+        if not self._ready and any(one.seen is not None for one in self._of("jobs")):
+            self._ready = True
+            self._notifier.ready()
+        self._notifier.status(f"pool: {self._state}, {self._sizer.sees}{self._wanted} process(es) wanted ({self._sizer.says})")
 
     @property
     def _state(self) -> str:
@@ -290,10 +308,12 @@ class Pool(signals.Obeys):
 
     def _leave(self) -> None:
         """The housekeeper goes last: until then leases are kept and the spool is drained."""
+        self._notifier.stopping()  # not before: its TimeoutStopSec would end a grace without a limit
         for one in self._of("house"):
             self._tell_off(one)
         until = self._clock() + 20.0
         while self._processes and self._clock() < until:
+            self._notifier.beat()
             if self._next_order(_EVERY) == "now":
                 break
             self._reap()

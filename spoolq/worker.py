@@ -24,6 +24,7 @@ from spoolq.house import House
 from spoolq.job import Failure
 from spoolq.journal import Journal
 from spoolq.membership import ALONE, RECYCLED, Membership
+from spoolq.notifying import SILENT, Notifier
 from spoolq.presence import Presence
 from spoolq.reporter import Reporter
 from spoolq.runner import Runner
@@ -32,6 +33,7 @@ from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.store.quota import Quota
 from spoolq.tasks import Tasks
+from spoolq.units import jobs
 from spoolq.watch import Watcher
 
 log = logging.getLogger("spoolq.worker")
@@ -40,6 +42,8 @@ BROKEN = 70  # EX_SOFTWARE
 _SETTLING = 5.0  # seconds for telling a store that answers what became of the last jobs
 _AWAY = 2.0  # seconds for which a store that doesn't answer is waited for, when no result would be lost
 _GOODBYE = 2.0
+_TELLS = 10.0  # seconds between two words to systemd
+_COUNTED = 100_000  # rows of the spool at most that are counted for it
 
 
 class Worker(signals.Obeys):
@@ -92,6 +96,7 @@ class Worker(signals.Obeys):
         self._grace = grace
         self._now = self._paused = False
         self._until: float | None = None  # when the grace is over, once it was told to stop
+        self._notifier = SILENT
         self._rng = rng or random.Random()
         self._member = member
         coroutines = tasks.concurrency(async_concurrency) if info.threads else 0
@@ -159,11 +164,11 @@ class Worker(signals.Obeys):
         drained = (spool, drainer) if spool is not None and drainer is not None else None
         self._burst = Burst(self.primary, self.local, drained, tidy) if burst else None
 
-    def run(self) -> int:
-        """Work until `stop` (or, with `burst`, until nothing is left). Returns the exit code: 0; 70 when a thread of ours has
-        ended that should not have, or too many jobs run on after their time limit; of a burst also 69 when the primary was out of
-        reach, 75 when jobs are left in the spool that it doesn't take, or a queue can't be read. Safe to start while Redis is
-        away.
+    def run(self, notifier: Notifier = SILENT) -> int:
+        """Work until `stop` (or, with `burst`, until nothing is left), and tell `notifier` how it goes. Safe to start while Redis
+        is away. Returns the exit code: 0; 70 when a thread of ours has ended that should not have, or too many jobs run on after
+        their time limit; of a burst also 69 when the primary was out of reach, 75 when jobs are left in the spool that it doesn't
+        take, or a queue can't be read.
 
         Raises ConfigError when one of the stores can't be used as it is set up.
         """
@@ -171,6 +176,9 @@ class Worker(signals.Obeys):
             with suppress(StoreUnavailable):  # without its spool it goes on with Redis alone
                 self._spool.waiting(1)
         info = self.info
+        self._notifier = notifier
+        if notifier.listens:
+            self._services.append(Service("notifier", self._tell, quiet=True))
         if self._presence is not None:
             self._presence.appear()
         if self._member.parent is not None:
@@ -183,6 +191,7 @@ class Worker(signals.Obeys):
                 service.start()
             what = f"runs, {info.threads} thread(s), queues {self._selection}" if info.threads else "keeps house for its pool"
             log.info("worker %s %s", info.resque_id(0), what)
+            notifier.ready()
             code = self._watch()
             if code == RECYCLED and self._until is None:
                 self._until = float("inf")  # nobody is in a hurry, and a long job isn't to be begun again
@@ -216,7 +225,8 @@ class Worker(signals.Obeys):
         """Until the end. Returns the exit code."""
         while True:
             began, wait = time.monotonic(), 0.02 if self._burst is not None else 0.5 if self._member.pool else 1.0
-            order = self._next_order(wait)
+            order = self._next_order(min(wait, self._notifier.pause))
+            self._notifier.beat()
             if order is None and self._presence is not None:
                 fed = any(one.fed for one in self._consumers)
                 self._presence.pulse(max(self._crew.late, time.monotonic() - began - wait), self._ran, fed)
@@ -230,6 +240,7 @@ class Worker(signals.Obeys):
                     log.info("paused: running jobs go on, no more are taken" if order == "pause" else "resumed")
                 case "reopen":
                     log.info("SIGHUP: %d log file(s) reopened", logfiles.reopen())
+                    self._notifier.reloaded()
                 case "say":
                     log.warning("%s", self._status())
                 case _:
@@ -268,6 +279,12 @@ class Worker(signals.Obeys):
         ]
         return f"worker {self.info.resque_id(0)}: {'; '.join(stores)}{', paused' if self._paused else ''}"
 
+    def _tell(self) -> float:
+        """A line for systemd. On a thread of its own: the spool's disk may hang, and the main loop is to go round."""
+        waits = "" if self._spool is None else f"; {jobs(self._spool.waiting(_COUNTED))} in the spool"
+        self._notifier.status(f"{self._status()}{waits}")
+        return _TELLS
+
     def _changed(self) -> None:
         """A store went away or came back: local work begins or ends."""
         if self.local is not None:
@@ -301,6 +318,7 @@ class Worker(signals.Obeys):
             left = self._until - time.monotonic()
             log.info("waiting for running jobs: %s", "no limit" if left == float("inf") else f"{max(0.0, left):.3g} s at most")
         self._wait(lambda: not self._crew.busy)
+        self._notifier.stopping()  # not before: its TimeoutStopSec would end a grace without a limit
         until = self._until
         for consumer in self._consumers:
             if not consumer.working:  # what runs beyond the grace is for `end` to put back
@@ -333,6 +351,7 @@ class Worker(signals.Obeys):
         while not (over() or self._now or time.monotonic() >= (self._until or 0.0 if until is None else until)):
             try:
                 self._next_order(0.01)
+                self._notifier.beat()
             except KeyboardInterrupt:  # as TERM, where nobody installed our signals
                 self._now = True
 

@@ -13,6 +13,7 @@ from spoolq.autoscale.host import Probe, own_memory
 from spoolq.autoscale.sample import NOTHING_KNOWN, Bounds, Decision, Policy, Sample, Sight
 from spoolq.autoscale.words import Word, address
 from spoolq.presence import Seen
+from spoolq.units import jobs
 
 log = logging.getLogger("spoolq.pool")
 
@@ -83,6 +84,14 @@ class Sizer:
     def says(self) -> str:
         """The bounds, whose they are, and the last decision, to be added to a line."""
         return f"{self.bounds} by {self.bounds.whose}, {self._policy.name}: {self._last.why}"
+
+    @property
+    def sees(self) -> str:
+        """What was seen of the store last, to be put before a line; empty where nothing was."""
+        if self._sight is None:
+            return ""
+        backlog = "" if self._sight.backlog is None else f", {jobs(self._sight.backlog)} ready"
+        return f"the store is {self._sight.broker}{backlog}, "
 
     def turn(self, now: float, wanted: int, members: Sequence[Member], state: str = "running") -> int:
         """How many there should be, where `wanted` should be there so far. A change is logged in a line."""

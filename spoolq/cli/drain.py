@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spoolq import units
+from spoolq import config, units
 from spoolq.cli.away import waiting
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
@@ -102,7 +102,8 @@ def drain(
         if to_here:
             beside = []  # what is kept, or to be told, is another Redis's affair
     progress = Progress(spool, drainer, as_json)
-    signals = Signals(drainer, progress.status)
+    notifier = config.notifier()
+    signals = Signals(drainer, progress.status, notifier)
 
     def report(done: Drained) -> None:
         progress.report(done)
@@ -111,16 +112,18 @@ def drain(
     try:
         with signals.installed(), asking_spool():
             if once:
+                notifier.ready()
                 for turn in beside:  # first: what Redis has lost is to be moved again
                     with suppress(StoreUnavailable):
                         turn()
                 drainer.run_once(timeout or 0.0, wait=signals.wait, report=report)
             else:
                 log.info("draining %s into %s", q.settings.spool_path, q.settings.destination)
-                _go_on(drainer, beside, signals, report)
+                _go_on(drainer, beside, signals, report, notifier.ready)
             left = drainer.progress.left  # not asked again: what came in since it was empty is the next run's
             left = spool.waiting() if left is None else left
     finally:
+        notifier.stopping()
         drainer.close()
     progress.end(left)
     if orphans is not None and (left_alone := orphans.left_alone()):
@@ -150,9 +153,14 @@ def _beside(q: SpoolQ, spool: Spool) -> list[Callable[[], float]]:
 
 
 def _go_on(
-    drainer: Drainer | Orphans, beside: list[Callable[[], float]], signals: Signals, report: Callable[[Drained], None]
+    drainer: Drainer | Orphans,
+    beside: list[Callable[[], float]],
+    signals: Signals,
+    report: Callable[[Drained], None],
+    ready: Callable[[], None],
 ) -> None:
     delay = drainer.turn()  # what is wrong from the start ends it at once; later it may be a lock that another holds, or the disk
+    ready()
     services = [Service("drainer-beside", turn, quiet=True) for turn in beside]
     for service in services:
         service.start()

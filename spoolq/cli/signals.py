@@ -5,12 +5,14 @@ from __future__ import annotations
 import faulthandler
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from spoolq import logfiles
+from spoolq.notifying import SILENT, Notifier
 
 if TYPE_CHECKING:
     from spoolq.cli.orphans import Orphans
@@ -21,12 +23,16 @@ asked_for = logging.getLogger("spoolq.status")
 asked_for.setLevel("INFO")  # said whatever the command's own level: somebody wants to know
 
 
+_TELLS = 5.0  # seconds between two words to systemd
+
+
 class Signals:
     """TERM, INT and QUIT stop after the batch; TSTP and USR2 pause, CONT resumes; HUP reopens log files; TTIN says the stacks of
-    all threads and a line of `status`."""
+    all threads and a line of `status`. `notifier` is told of each step, and now and then that line."""
 
-    def __init__(self, drainer: Drainer | Orphans, status: Callable[[], str]) -> None:
-        self._drainer, self._status = drainer, status
+    def __init__(self, drainer: Drainer | Orphans, status: Callable[[], str], notifier: Notifier = SILENT) -> None:
+        self._drainer, self._status, self._notifier = drainer, status, notifier
+        self._tell_at = float("-inf")
         self.stopping = self.paused = False
         self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._reopen = self._say = False
@@ -61,16 +67,29 @@ class Signals:
 
     def wait(self, seconds: float) -> None:
         """Sleep until a signal says otherwise."""
-        with suppress(Empty):
-            self._wake.get(timeout=seconds)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._woken(min(left, self._notifier.pause)):
+            self.heed()
         self.heed()
+
+    def _woken(self, seconds: float) -> bool:
+        try:
+            self._wake.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
 
     def heed(self) -> None:
         """Do what HUP and TTIN asked for. Between two steps: not in a handler, which may hold the log's own lock."""
+        self._notifier.beat()
+        if self._notifier.listens and time.monotonic() >= self._tell_at:
+            self._tell_at = time.monotonic() + _TELLS
+            self._notifier.status(f"{self._status()}{', paused by a signal' if self.paused else ''}")
         if self._reopen:
             self._reopen = False
             count = logfiles.reopen()
             log.info("SIGHUP: %s", f"{count} log file(s) reopened" if count else "no log file to reopen, it goes on")
+            self._notifier.reloaded()
         if self._say:
             self._say = False
             asked_for.info("drain: %s%s", self._status(), ", paused by a signal" if self.paused else "")

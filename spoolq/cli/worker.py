@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from spoolq import units
+from spoolq import config, units
 from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
 from spoolq.errors import ConfigError
@@ -160,7 +160,7 @@ def worker(
         with asking_primary(q):
             alone = q.worker(**options)
             alone.install_signals()
-            _leave(alone.run())
+            _leave(alone.run(config.notifier()))
     options |= {"max_jobs": max_jobs, "max_memory": max_memory, "name": name}
     if seat is not None:
         from spoolq.starting import serve
@@ -179,7 +179,7 @@ def worker(
         scaled = assembly.policy(q.settings, policy)
     pool = q.pool(processes, spawn=_again() if start == "spawn" else None, policy=scaled, **options)
     pool.install_signals()
-    sys.exit(pool.run())
+    sys.exit(pool.run(config.notifier()))
 
 
 def _leave(code: int) -> NoReturn:
