@@ -25,6 +25,7 @@ __all__ = [
     "Mode",
     "Reruns",
     "attempted",
+    "bare",
     "begun",
     "decode",
     "decode_failure",
@@ -343,6 +344,14 @@ def enqueued_at(payload: bytes) -> float | None:
 def has_id(payload: bytes) -> bool:
     """Whether the payload names its job; a stock producer's doesn't. Raises PayloadError for what isn't a job."""
     return bool(job_id(jsjson.fields(payload)))
+
+
+def bare(payload: bytes) -> bool:
+    """Whether it has no more than every Resque peer keeps. Never raises."""
+    try:
+        return jsjson.fields(payload).keys() <= _RESQUE
+    except PayloadError:
+        return False
 
 
 def tracked(payload: bytes) -> bool:

@@ -139,7 +139,7 @@ def test_a_marker_is_freed_once_its_time_is_past(store: RedisStore, control: Con
 def test_the_script_compares_the_time_itself(store: RedisStore, control: Control) -> None:
     """Our idea of Redis's clock may be wrong; then the marker stays."""
     store.put([message("a")], hold=True)
-    args = (b"5000000000.0", b"0", *encoding.effects(NONE, resque_delayed=False), b"1", b"a", b"%f" % (time.time() + 60))
+    args = (b"5000000000.0", b"0", *encoding.effects(NONE), b"1", b"a", b"%f" % (time.time() + 60))
     control.eval(script("put_many").text, 1, "resque:spoolq:markers", *args)
     assert control.zcard("resque:spoolq:markers") == 1
 
@@ -856,13 +856,26 @@ def test_equal_payloads_under_two_ids_are_two_jobs(store: RedisStore, control: C
 def test_with_delayed_resque_they_wait_as_node_writes_them(server: Server, control: Control) -> None:
     store = RedisStore(server.url, deadline=5.0, delayed="resque")
     at = int(store.now()) + 100
-    text = payload("a").decode()
-    store.put([message("a", run_at=at - 0.25)])
+    text = '{"class":"t","queue":"mail","args":[]}'
+    store.put([Message("a", "mail", text.encode(), at - 0.25)])
     assert control.lrange(f"resque:delayed:{at}", 0, -1) == [text]
     assert control.smembers(f"resque:timestamps:{text}") == {f"delayed:{at}"}
     assert control.zrange("resque:delayed_queue_schedule", 0, -1, withscores=True) == [(str(at), at)]
     store.put([message("now", run_at=store.now() - 1)])
     assert control.llen("resque:queue:mail") == 1
+    store.close()
+
+
+def test_what_others_delayed_keeps_its_id_where_a_worker_or_drainer_has_delayed_resque(server: Server, control: Control) -> None:
+    """Resque's schedulers keep three fields: its id, what follows it and its batch would be lost there."""
+    store, at = RedisStore(server.url, deadline=5.0, delayed="resque"), time.time() + 3600
+    store.put([message("a", run_at=at), message("b")])
+    later = [message(id, run_at=at) for id in ("c", "d")]
+    one = info()
+    claimed = store.claim(one, 1, ("mail",), 1).claims
+    store.ack(claimed, Effects(put=(later[0],), countdown=(Countdown("batch", "b", 1, later[1], 60.0),)))
+    assert control.exists("resque:delayed_queue_schedule") == 0
+    assert [json.loads(job.payload)["id"] for job in store.waiting_jobs.page(scheduled=True)[0]] == ["a", "c", "d"]
     store.close()
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from spoolq import wire
 from spoolq.errors import PayloadError
 from spoolq.job import Claim, Message
 from spoolq.store.base import WorkerInfo
@@ -26,18 +27,19 @@ def moment(at: float) -> bytes:
     return b"%017.6f" % at
 
 
-def messages(several: Sequence[Message], *, resque_delayed: bool, marked: bool | None = None) -> Args:
+def messages(several: Sequence[Message], *, resque_delayed: bool = False, marked: bool | None = None) -> Args:
     """How many, then queue, id, run_at, flags and payload of each. Flags: `m` the id is remembered, `r` Resque's delayed keys,
-    `f` at the front."""
+    `f` at the front. Resque's schedulers keep what is bare alone: another's job would lose its id there, and all that follows."""
     args: Args = [b"%d" % len(several)]
     for message in several:
         check(message)
         flags = b"m" if (message.given if marked is None else marked) else b""
+        resque = resque_delayed and message.run_at and wire.bare(message.payload)
         args += (
             message.queue.encode(),
             message.id.encode(),
             moment(message.run_at) if message.run_at else b"0",
-            flags + (b"r" if resque_delayed else b"") + (b"f" if message.front else b""),
+            flags + (b"r" if resque else b"") + (b"f" if message.front else b""),
             message.payload,
         )
     return args
@@ -49,9 +51,9 @@ def check(message: Message) -> None:
         raise PayloadError(f"queue {message.queue!r}, id {message.id!r}: a queue has a name, and neither has a line feed")
 
 
-def effects(these: Effects, *, resque_delayed: bool) -> Args:
+def effects(these: Effects) -> Args:
     """Six lists, each with its length in front: puts, acquired and released guards, values, counters, countdowns."""
-    args = messages(these.put, resque_delayed=resque_delayed)
+    args = messages(these.put)
     args.append(b"%d" % len(these.acquire))
     for key, holder, ttl in these.acquire:
         args += (key.encode(), holder.encode(), _millis(ttl) if ttl else b"0")
@@ -67,7 +69,7 @@ def effects(these: Effects, *, resque_delayed: bool) -> Args:
     args.append(b"%d" % len(these.countdown))
     for key, member, size, then, ttl in these.countdown:
         args += (key.encode(), member.encode(), b"%d" % size, _millis(ttl))
-        args += messages((then,), resque_delayed=resque_delayed)
+        args += messages((then,))
     return args
 
 

@@ -182,7 +182,7 @@ class Putter:
         args = [
             encoding.moment(not_after),
             *encoding.messages(messages, resque_delayed=self._resque_delayed, marked=True),
-            *encoding.effects(effects, resque_delayed=self._resque_delayed),
+            *encoding.effects(effects),
             *encoding.frees(freed),
         ]
         try:

@@ -101,8 +101,7 @@ class RedisStore:
         )
         self._confirm = confirm
         self._keeper = Keeper(self._transport, self._names, self.address)
-        self._resque_delayed = delayed == "resque"
-        self._putter = Putter(self._transport, self._names, self.address, resque_delayed=self._resque_delayed)
+        self._putter = Putter(self._transport, self._names, self.address, resque_delayed=delayed == "resque")
         self._idle: set[str] = set()
         self._leader = ""
         self._leads = False
@@ -256,7 +255,7 @@ class RedisStore:
             b"%d" % len(queues),
             *(queue.encode() for queue in queues),
             *encoding.claims(ack),
-            *encoding.effects(effects, resque_delayed=self._resque_delayed),
+            *encoding.effects(effects),
             *encoding.quotas(quotas),
         ]
         try:
@@ -522,7 +521,7 @@ class RedisStore:
         return answer
 
     def _settled(self, name: str, claims: Sequence[Claim], middle: Sequence[bytes], effects: Effects) -> None:
-        args = [*encoding.claims(claims), *middle, *encoding.effects(effects, resque_delayed=self._resque_delayed)]
+        args = [*encoding.claims(claims), *middle, *encoding.effects(effects)]
         reply = run(self._transport, script(name), (self._names.markers,), args, self._by(), known)
         lost = outcome(reply, self.address)[1]
         if lost:

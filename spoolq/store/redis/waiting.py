@@ -92,7 +92,7 @@ class RedisWaitingJobs:
     def remove(self, job: WaitingJob, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.remove`."""
         kind, name, entry = job.place
-        args = [kind.encode(), name.encode(), entry, *encoding.effects(effects, resque_delayed=False)]
+        args = [kind.encode(), name.encode(), entry, *encoding.effects(effects)]
         return bool(self._scripted("remove", args, _two)[1])
 
     def move(self, moves: Sequence[Move]) -> list[bool]:
@@ -115,7 +115,7 @@ class RedisWaitingJobs:
 
     def refuse(self, id: str, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.refuse`. By a marker, as a put leaves it (docs/hand-off.md)."""
-        args = [id.encode(), *encoding.effects(effects, resque_delayed=False)]
+        args = [id.encode(), *encoding.effects(effects)]
         return bool(self._scripted("refuse", args, _two)[1])
 
 
