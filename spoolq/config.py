@@ -30,6 +30,10 @@ log = logging.getLogger("spoolq")
 
 CONFIG_FILE = "SPOOLQ_CONFIG"
 PASSWORD_FILE = "SPOOLQ_REDIS_PASSWORD_FILE"  # noqa: S105 (a variable's name)
+DASHBOARD_PASSWORD = "dashboard_password"  # noqa: S105 (a setting's)
+DASHBOARD_FILE = "SPOOLQ_DASHBOARD_PASSWORD_FILE"
+FILES = (PASSWORD_FILE, DASHBOARD_FILE)
+HIDDEN = "***"
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 IGNORED = "; it is ignored"
 
@@ -93,6 +97,12 @@ def _path(value: object) -> Path | None:
     return Path(os.path.abspath(Path(os.fspath(value)).expanduser()))
 
 
+def _password(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{DASHBOARD_PASSWORD}: expected a text in quotes, not empty")  # without what may be a secret
+    return value
+
+
 _RATE = _or_none(Kind("rows a second, more than 0", _between(number, 1e-6, 1e9)), "none")
 
 
@@ -152,6 +162,7 @@ class Settings:
     scale_cpu: float | None = field(default=0.9, metadata=_as(_SHARE))
     scale_delay: float = field(default=0.01, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
     scale_check: float = field(default=0.5, metadata=_as(_span(0.1, 3600, "from 100ms to 1h")))
+    dashboard_password: str | None = field(default=None, metadata=_as(_or_none(Kind("a text in quotes, not empty", _password), "none")))
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
@@ -182,11 +193,18 @@ class Settings:
 
     def shown(self) -> dict[str, Any]:
         """All settings by name, for people: secrets masked."""
-        return {name: mask(value) if name == "url" else value for name in KINDS for value in (getattr(self, name),)}
+        return {name: shown(name, getattr(self, name)) for name in KINDS}
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType({f.name: f.metadata["kind"] for f in fields(Settings)})
 """How each setting is read, by its name, in the order in which people should see them."""
+
+
+def shown(name: str, value: Any) -> Any:
+    """A setting's value for people: secrets masked."""
+    if name == "url":
+        return mask(value)
+    return HIDDEN if name == DASHBOARD_PASSWORD and value is not None else value
 
 
 def digits(destination: str) -> str:
@@ -249,7 +267,7 @@ def load(
     origins: dict[str, str] = {}
     warnings: list[str] = []
     file = _find(config, env)
-    password_file: tuple[str, str] | None = None
+    files: dict[str, tuple[str, str]] = {}  # of secrets, by the variable that names one: the path, and who named it
 
     def take(name: str, value: Any, origin: str) -> None:
         values[name] = _read(name, KINDS[name], value, origin)
@@ -258,10 +276,10 @@ def load(
     for key, value in (_toml(file) if file else {}).items():
         if key in KINDS:
             take(key, value, str(file))
-        elif key == "redis_password_file":
-            password_file = (str(value), str(file))
+        elif (variable := f"SPOOLQ_{key.upper()}") in FILES:
+            files[variable] = str(value), str(file)
         else:
-            near = _nearest(key, (*KINDS, "redis_password_file"))
+            near = _nearest(key, (*KINDS, *(name.removeprefix("SPOOLQ_").lower() for name in FILES)))
             warnings.append(f"{file}: unknown setting {key!r}{near or IGNORED}")
     if env.get("REDIS_URL") and not env.get("SPOOLQ_URL"):
         take("url", env["REDIS_URL"], "REDIS_URL")
@@ -271,10 +289,10 @@ def load(
             continue
         if variable in variables:
             take(variables[variable], value, variable)
-        elif variable == PASSWORD_FILE:
-            password_file = (value, variable)
+        elif variable in FILES:
+            files[variable] = value, variable
         elif variable != CONFIG_FILE and not variable.startswith("SPOOLQ_TEST_"):  # the test-suite's own
-            near = _nearest(variable, (*variables, CONFIG_FILE, PASSWORD_FILE))
+            near = _nearest(variable, (*variables, CONFIG_FILE, *FILES))
             warnings.append(f"unknown variable {variable}{near or IGNORED}")
     for name, value in arguments.items():
         if name not in KINDS:
@@ -282,8 +300,10 @@ def load(
             raise ConfigError(f"unknown setting {name!r}{near or '; the settings are ' + ', '.join(KINDS)}")
         if value is not None:
             take(name, value, "argument")
-    if password_file:
-        values["url"] = with_password(values.get("url", DEFAULT_URL), _secret(*password_file))
+    if PASSWORD_FILE in files:
+        values["url"] = with_password(values.get("url", DEFAULT_URL), secret(*files[PASSWORD_FILE]))
+    if DASHBOARD_FILE in files and DASHBOARD_PASSWORD not in values:
+        take(DASHBOARD_PASSWORD, secret(*files[DASHBOARD_FILE]), files[DASHBOARD_FILE][1])
     for warning in warnings:
         log.warning("%s", warning)
     settings = Settings(**values)
@@ -326,7 +346,8 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
     return f", did you mean {own[close[0]]}?" if close else ""
 
 
-def _secret(file: str, origin: str) -> str:
+def secret(file: str, origin: str) -> str:
+    """What that file holds, without line ends behind it; `origin`: who named the file. Raises ConfigError."""
     try:
         secret = Path(file).expanduser().read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -68,9 +68,10 @@ class Facts:
     at: float = field(default_factory=time.time)
 
 
-def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic) -> Facts:
-    """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file."""
-    primary = _primary(q, timeout, clock)
+def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic, *, connect: float = TO_CONNECT) -> Facts:
+    """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file. `connect`: seconds beyond
+    `timeout` that the first answer may take, which a process that goes on needs not."""
+    primary = _primary(q, timeout, connect, clock)
     spool = q.spool
     if spool is None:
         return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
@@ -99,14 +100,14 @@ def _waiting(q: SpoolQ) -> tuple[Waiting, ...]:
         return ()
 
 
-def _primary(q: SpoolQ, timeout: float, clock: Callable[[], float]) -> Side:
+def _primary(q: SpoolQ, timeout: float, connect: float, clock: Callable[[], float]) -> Side:
     path = q.settings.sqlite_path
     kind: Literal["redis", "sqlite"] = "redis" if path is None else "sqlite"
     name = q.settings.destination if path is None else str(path)
     try:
         if path is not None and not there(path):
             return Side(kind, name, "absent", error=f"no queue at {path}")
-        q.primary.ready(TO_CONNECT + timeout)  # connects; the next one tells how long an answer takes
+        q.primary.ready(connect + timeout)  # connects; the next one tells how long an answer takes
         began = clock()
         q.primary.ready(timeout)
         latency = clock() - began

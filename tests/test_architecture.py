@@ -54,7 +54,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "facts",
     "verdict",
     "doctor metrics probes",
-    "cli dashboard contrib testing",  # 8
+    "dashboard",  # 8
+    "cli contrib testing",
     "__main__",
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

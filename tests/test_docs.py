@@ -274,7 +274,7 @@ def test_make_targets_and_scripts_are_there() -> None:
 
 def settings_table() -> dict[str, str]:
     section = PAGES["configuration.md"].read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
-    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section.partition("Three more variables")[0], re.MULTILINE))
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section.partition("more variables, which")[0], re.MULTILINE))
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "schedule": ("schedule", "schedule", "List, run, pause and resume periodic jobs."),
     "locks": ("locks", "locks", "List and remove the locks of unique jobs."),
     "spool": ("spool", "spool", "This host's spool: facts, check, repair, quarantine, moving it elsewhere."),
+    "dashboard": ("dashboard", "dashboard", "What is true here, in a browser, also while Redis is gone."),
     "config": ("config_cmd", "config", "Show and check the settings."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }

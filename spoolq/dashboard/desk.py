@@ -1,0 +1,111 @@
+"""What all views share: the stores, the facts, what may be shown of a job's arguments, and the journal."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from spoolq import verdict
+from spoolq.dashboard.asking import Done
+from spoolq.dashboard.sampler import Sampler
+from spoolq.facts import Facts, Side, gather
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+    from spoolq.dashboard.access import Visitor
+
+MANY = 100_000
+"""Up to here is counted; above it a page says "100,000+"."""
+
+ASKING = 0.5  # seconds for a store's answer
+_NOTES, _NOTE_LASTS = 200, 120.0
+_SECRET = ("password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "credential", "cookie", "private")
+
+
+class Desk:
+    """`authorize` and `redact` are those of `create_app`."""
+
+    def __init__(
+        self,
+        q: SpoolQ,
+        *,
+        read_only: bool = False,
+        authorize: Callable[[Visitor, str], bool] | None = None,
+        redact: Callable[[str, Any], Any] | None = None,
+    ) -> None:
+        self.q, self.read_only = q, read_only
+        self._authorize, self._redact = authorize, redact
+        self.sampler = Sampler(self._look)
+        self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
+
+    def _look(self) -> Facts:
+        return gather(self.q, ASKING, connect=0.0)
+
+    def facts(self) -> Facts:
+        """Both stores as they were a moment ago."""
+        sample = self.sampler.latest()
+        return _not_yet(self.q) if sample is None else sample.facts
+
+    @staticmethod
+    def judge(found: Facts) -> verdict.Verdict:
+        """The sentence for the top of each page."""
+        return verdict.judge(found)
+
+    def may(self, visitor: Visitor, action: str) -> bool:
+        """Whether this visitor may do that (`view`: see pages). In a thread: the hook may take its time."""
+        return self._authorize is None or bool(self._authorize(visitor, action))
+
+    def changed(self, visitor: Visitor, action: str, done: Done) -> str:
+        """Write an action to the journal, have the next page see it, and keep its sentence for that page. Returns the name of
+        that note."""
+        self.sampler.forget()
+        self.record(visitor, action, done.text, **done.detail)
+        key = secrets.token_urlsafe(9)
+        self._notes[key] = time.monotonic(), done.text
+        while len(self._notes) > _NOTES:
+            self._notes.popitem(last=False)
+        return key
+
+    def note(self, key: str) -> str:
+        """What an action said, for the page after it; empty once it is old, or for a name that isn't one."""
+        at, text = self._notes.get(key, (float("-inf"), ""))
+        return text if time.monotonic() - at < _NOTE_LASTS else ""
+
+    def record(self, visitor: Visitor, action: str, text: str, **detail: Any) -> None:
+        """Into the journal of this host, with who did it. What can't be written there is in the log."""
+
+    def shown_arguments(self, task: str, arguments: Any, most: int = 4000) -> str:
+        """A job's arguments as text for its own page: through `redact`, with what looks like a secret taken out, cut to `most`
+        characters. Lists of jobs show none."""
+        if self._redact is not None:
+            try:
+                arguments = self._redact(task, arguments)
+            except Exception as error:  # whose arguments they are must not be shown for it
+                return f"(redact failed: {type(error).__name__})"
+        text = json.dumps(_masked(arguments), ensure_ascii=False, default=str, indent=1)
+        return text if len(text) <= most else f"{text[:most]} … ({len(text):,} characters)"
+
+
+def _masked(value: Any, depth: int = 0) -> Any:
+    if depth > 40:
+        return "…"
+    if isinstance(value, Mapping):
+        return {
+            str(key): "(hidden)" if any(word in str(key).lower() for word in _SECRET) else _masked(one, depth + 1)
+            for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(one, depth + 1) for one in value]
+    return value
+
+
+def _not_yet(q: SpoolQ) -> Facts:
+    settings, error = q.settings, "not looked at yet"
+    if settings.sqlite_path is not None:
+        return Facts(Side("sqlite", str(settings.sqlite_path), "unreadable", error), None)
+    spool = Side("spool", str(settings.spool_path), "unreadable", error)
+    return Facts(Side("redis", settings.destination, "unreadable", error), spool)

@@ -1,0 +1,125 @@
+"""The one who looks: facts of both stores, gathered by one thread for all pages and streams, so that a hundred open pages cost
+the stores what one does, and a store that doesn't answer holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from spoolq.facts import Facts
+
+log = logging.getLogger("spoolq.dashboard")
+
+EVERY = 2.0  # seconds between looks while somebody watches
+WATCHED = 20.0  # and for so long after the last page: then the thread ends
+WAIT = 1.0  # what a page waits for a look that is under way
+
+
+class Sample(NamedTuple):
+    """What was seen, and its number; `began` and `ended` on the monotonic clock."""
+
+    number: int
+    facts: Facts
+    began: float
+    ended: float
+
+
+class Sampler:
+    """`look` gathers facts, in the time that it takes; `every` and `wait` are seconds."""
+
+    def __init__(
+        self,
+        look: Callable[[], Facts],
+        *,
+        every: float = EVERY,
+        wait: float = WAIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._every, self._wait, self._clock = look, every, wait, clock
+        self._changed = threading.Condition()
+        self._sample: Sample | None = None
+        self._thread: threading.Thread | None = None
+        self._asked_at = self._stale_at = float("-inf")
+        self._streams: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+
+    def latest(self) -> Sample | None:
+        """The newest sample. Waits up to `wait` seconds where it is too old, or from before `forget`; returns the old one when
+        there is no newer by then, None when there never was one. For threads."""
+        until = self._clock() + self._wait
+        with self._changed:
+            self._asked_at = self._clock()
+            self._run()
+            while not self._fresh() and (left := until - self._clock()) > 0:
+                self._changed.wait(left)
+            return self._sample
+
+    def forget(self) -> None:
+        """Something was changed: who asks from now on is to see a sample that was begun later."""
+        with self._changed:
+            self._stale_at = self._clock()
+            self._changed.notify_all()
+
+    async def samples(self, every: float) -> AsyncIterator[Sample]:
+        """Each new sample, at most one in `every` seconds. Who is slow misses some, and holds up nobody. On an event loop."""
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+        with self._changed:
+            self._streams[event] = loop
+            self._run()
+        seen, sent_at = 0, float("-inf")
+        try:
+            while True:
+                await event.wait()
+                await asyncio.sleep(max(0.0, sent_at + every - self._clock()))
+                event.clear()
+                sample = self._sample
+                if sample is not None and sample.number != seen:
+                    seen, sent_at = sample.number, self._clock()
+                    yield sample
+        finally:
+            with self._changed:
+                self._streams.pop(event, None)
+
+    @property
+    def streams(self) -> int:
+        """How many are open."""
+        return len(self._streams)
+
+    def _fresh(self) -> bool:
+        sample = self._sample
+        return sample is not None and sample.began > self._stale_at and self._clock() - sample.ended < 2 * self._every
+
+    def _run(self) -> None:
+        if self._thread is None or not self._thread.is_alive():  # after a fork it isn't
+            self._thread = threading.Thread(target=self._watch, name="spoolq-sampler", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while True:
+            began = self._clock()
+            facts = None
+            try:
+                facts = self._look()
+            except Exception:
+                log.exception("the stores could not be looked at; the pages show what was seen last")
+            with self._changed:
+                if facts is not None:
+                    number = 1 if self._sample is None else self._sample.number + 1
+                    self._sample = Sample(number, facts, began, self._clock())
+                    self._tell()
+                self._changed.notify_all()
+                until = began + self._every
+                while (left := until - self._clock()) > 0 and began > self._stale_at:
+                    self._changed.wait(left)
+                if not self._streams and self._clock() - self._asked_at > WATCHED:
+                    self._thread = None
+                    return
+
+    def _tell(self) -> None:
+        for event, loop in list(self._streams.items()):
+            with suppress(RuntimeError):  # a loop that has ended
+                loop.call_soon_threadsafe(event.set)
