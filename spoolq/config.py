@@ -162,7 +162,9 @@ class Settings:
     scale_cpu: float | None = field(default=0.9, metadata=_as(_SHARE))
     scale_delay: float = field(default=0.01, metadata=_as(_span(0.001, 60, "from 1ms to 60s")))
     scale_check: float = field(default=0.5, metadata=_as(_span(0.1, 3600, "from 100ms to 1h")))
-    dashboard_password: str | None = field(default=None, metadata=_as(_or_none(Kind("a text in quotes, not empty", _password), "none")))
+    dashboard_password: str | None = field(
+        default=None, metadata=_as(_or_none(Kind("a text in quotes, not empty", _password), "none"))
+    )
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
