@@ -28,6 +28,7 @@ COMMANDS = {
     "spool": ("spool", "spool", "This host's spool: facts, check, repair, quarantine, moving it elsewhere."),
     "dashboard": ("dashboard", "dashboard", "What is true here, in a browser, also while Redis is gone."),
     "config": ("config_cmd", "config", "Show and check the settings."),
+    "systemd": ("systemd", "systemd", "Print the unit with which systemd runs a command."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }
 
