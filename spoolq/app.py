@@ -131,6 +131,7 @@ class SpoolQ(Producer):
             quotas=quotas(self.settings.concurrency, self.settings.rate_limits),
             member=member,
             record=None if sink is None else sink.write,
+            everywhere=[("counts", self._teller.turn)],
             services=[
                 *(() if sink is None else sink.services),
                 *self._retention(),
@@ -245,6 +246,7 @@ class SpoolQ(Producer):
             horizon=self.settings.horizon,
             keep=keep,
             hooks=self.hooks,
+            counts=self.counts,
         )
 
     def watcher(self, spool: Spool | None = None) -> Watcher:
@@ -278,7 +280,7 @@ class SpoolQ(Producer):
             with self._lock:
                 if self._sink is None:
                     own = self.origins["spool"] == "default" and self.settings.sqlite_path is None
-                    self._sink = assembly.sink(self.settings, self.redact, own_directory=own)
+                    self._sink = assembly.sink(self.settings, self.redact, own_directory=own, counts=self.counts)
         return self._sink
 
     def _let_go(self, timeout: float) -> None:

@@ -8,12 +8,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from spoolq import guards, tracking
 from spoolq.alarm import Alarm
 from spoolq.breaker import Breaker
+from spoolq.counts import ENQUEUE, Counts
 from spoolq.errors import (
     ConfigError,
     EnqueueError,
@@ -36,6 +37,8 @@ log = logging.getLogger("spoolq")
 
 T = TypeVar("T")
 
+_TOOK: dict[Route, tuple[str, str]] = {"primary": (ENQUEUE, "primary"), "spool": (ENQUEUE, "spool")}
+
 
 class Client:
     """Puts messages into the primary or the spool, and answers for what it says.
@@ -44,7 +47,7 @@ class Client:
     `keep` here is for what falls back to the spool: seconds for which its rows stay once the primary has the job.
     `deadline` is what the primary gets, in seconds, `disk_limit` what the spool gets on top. Without a spool (an SQLite
     primary) the primary gets the disk limit and its refusal is final. `ordered`: nothing goes to the primary past a row of its
-    queue that waits in the spool.
+    queue that waits in the spool. `counts` counts how long calls took, and the primary's errors.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Client:
         ordered: bool = False,
         keep: float = 0.0,
         forward: Callable[[], None] = lambda: None,
+        counts: Counts | None = None,
         rng: random.Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,7 +77,8 @@ class Client:
         self._slowness, self._alarm = Slowness(), Alarm()
         self._keep = keep
         self._forward = forward
-        self._prober = Prober(primary, breaker, rng=rng or random.Random())
+        self._counts = Counts() if counts is None else counts
+        self._prober = Prober(primary, breaker, rng=rng or random.Random(), counts=self._counts)
 
     def put(self, messages: Sequence[Message], *, deadline: float | None = None) -> list[Receipt]:
         """Store the messages, each chunk (500 rows, 1 MiB) all or nothing; a receipt for each, in order.
@@ -81,8 +86,16 @@ class Client:
         Raises NotStored, SpoolFull or MaybeStored; the error lists every id of the call as stored, not stored or unknown.
         PayloadError where nothing of the call was stored.
         """
+        began = self._monotonic()
         if len(messages) == 1 and not messages[0].given:
-            return self._put(messages, deadline, self._disk())
+            receipts = self._put(messages, deadline, self._disk())
+        else:
+            receipts = self._put_all(messages, deadline)
+        if receipts:
+            self._counts.observe(_TOOK[receipts[-1].route], self._monotonic() - began)
+        return receipts
+
+    def _put_all(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
         receipts: list[Receipt] = []
         for chunk in chunks(messages):
             try:
@@ -123,6 +136,7 @@ class Client:
                 return guards.held(error, "primary", messages)
             except StoreUnavailable as error:
                 refusal = error
+                self._counts.add("spoolq_redis_errors_total", error.reason, "enqueue")
                 if error.server_wide:
                     self.breaker.failed(error.reason, str(error))
                     self._prober.begin()
@@ -243,6 +257,7 @@ class Prober:
     first: float = 0.2
     most: float = 5.0
     timeout: float = 1.0
+    counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
         self._failures = 0
@@ -277,6 +292,7 @@ class Prober:
             try:
                 self.breaker.probe(lambda: self.primary.ready(self.timeout))
             except StoreUnavailable as error:
+                self.counts.add("spoolq_redis_errors_total", error.reason, "probe")
                 self.breaker.failed(error.reason, str(error))
             if self.breaker.allows():
                 return None

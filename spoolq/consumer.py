@@ -271,6 +271,7 @@ class Consumer:
         try:
             delay = self._turn()
         except StoreUnavailable as error:
+            self.runner.count_error(error)
             delay, bell = self.reach.failed(error), self._urgent
         except ConfigError as error:
             self.broken, self._stopping = error, True

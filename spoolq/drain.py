@@ -6,12 +6,14 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from spoolq import guards, history, tracking, wire
 from spoolq.breaker import Breaker
+from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.handoffs import effects_of, read, relayed, released, shown
 from spoolq.importing import importing
@@ -19,12 +21,13 @@ from spoolq.job import Handoff, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.pace import Pace, Room
 from spoolq.sieve import DAY, Drained, Sieve
-from spoolq.store.base import DRAIN_PAUSED, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT, MAX_BYTES, MAX_ROWS, Life, Spool, Store, WorkerInfo
 from spoolq.store.effects import NONE
 
 log = logging.getLogger("spoolq.drain")
 
 _HELD = 3600.0
+_SAID = 5.0  # seconds between two words of what was handed over
 _ROW = 200  # about what a row takes in the primary beside its payload, in bytes
 
 
@@ -46,6 +49,7 @@ class Drainer:
     keep      whether rows that were written ahead stay until the primary has persisted them. For who watches over the spool it
               must be its own primary: with another one they would be sent to both
     hooks     told of what was drained and quarantined
+    counts    counts what became of the rows, and the primary's errors
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Drainer:
         keep: bool = True,
         idle: float = 1.0,
         hooks: Hooks = NO_HOOKS,
+        counts: Counts | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
@@ -82,8 +87,9 @@ class Drainer:
         self._cut = ("", 0)
         self._proved = float("-inf")
         self._last_not_after = 0.0
+        self._drained_at = self._said_at = 0.0
         self._stopping = False
-        self.progress = Drained()
+        self.progress = Drained(counts=Counts() if counts is None else counts)
         self._sieve = Sieve(spool, primary, self.progress, hooks, timeout=timeout, horizon=horizon, wall=wall)
 
     def hold(self, held: bool = True) -> None:
@@ -105,6 +111,7 @@ class Drainer:
 
     def _turn(self) -> float:
         if not self._spool.waiting(1):
+            self._say_drained(0.0)
             self._tidy()
             return self._idle
         if (since := self._spool.meta(DRAIN_PAUSED)) is not None:
@@ -131,7 +138,16 @@ class Drainer:
             return self._refused(refusal.error)
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
         self._batch = min(self._most, self._batch * 2)
+        self._drained_at = self._wall()
+        self._say_drained(_SAID)
         return self._pace.pause(self.progress.rows - before, self._put_took, self._clock() - began)
+
+    def _say_drained(self, every: float) -> None:
+        """Leave word of the last batch that was handed over, for monitors, where the last word is older than so many seconds."""
+        if self._drained_at - self._said_at > every:
+            with suppress(StoreUnavailable):
+                self._spool.set_meta(DRAINED_AT, f"{self._drained_at:.3f}")
+                self._said_at = self._drained_at
 
     def _tidy(self) -> None:
         """Let go of ids that need no longer be remembered: in the primary, and, a bounded number a turn, in the spool, which its
@@ -285,8 +301,9 @@ class Drainer:
         self._last_not_after = not_after
         self._keep([h for h in handoffs if self._keeps and h.message.keep])
         self._delete([h for h in handoffs if not (self._keeps and h.message.keep)])
-        self.progress.moved += sum(new) + len(handoffs) - len(jobs)
-        self.progress.already_there += len(new) - sum(new)
+        for (queue, fresh), rows in Counter(zip([job.queue for job in jobs], new, strict=True)).items():
+            self.progress.ended("moved" if fresh else "already_there", queue, rows)
+        self.progress.moved += len(handoffs) - len(jobs)  # what is told, and is no job
         if self._hooks.has("on_drained"):
             for message in jobs:
                 self._hooks.tell("on_drained", shown(message))
@@ -351,6 +368,7 @@ class Drainer:
             from tenacity import RetryCallState, Retrying, wait_random_exponential
 
         if error.server_wide:
+            self.progress.counts.add("spoolq_redis_errors_total", error.reason, "drain")
             self._breaker.failed(error.reason, str(error))
         self._pace.begin_anew()
         if self.progress.error is None:

@@ -17,8 +17,9 @@ from spoolq.asking import Asking
 from spoolq.batching import Batching
 from spoolq.breaker import Breaker
 from spoolq.client import Client
+from spoolq.counts import Counts
 from spoolq.declaring import TaskOptions, declare, known
-from spoolq.errors import PayloadError
+from spoolq.errors import EnqueueError, PayloadError
 from spoolq.hint import Hint
 from spoolq.importing import importing
 from spoolq.job import Job, Message, Receipt
@@ -29,6 +30,7 @@ from spoolq.schedules import Schedules
 from spoolq.spans import Seconds, above_0
 from spoolq.store.base import Spool, Store
 from spoolq.tasks import Launch, Options, Task, Tasks, queue_name
+from spoolq.teller import Teller, count_refused
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,12 +62,14 @@ class Producer(Schedules, Batching, Asking):
         self.settings, self.origins = config.load(
             config_file, **{name: value for name, value in given.items() if value is not None}
         )
-        self.tasks, self.entries = Tasks(), Entries()
+        self.counts = Counts()
+        self.tasks, self.entries = Tasks(self.counts), Entries()
         self.hooks = self.tasks.hooks
         for one in listed(middleware):
             self.middleware(one)
         self.hint = Hint(self._hint_place)
         self.breaker = Breaker(hint=self.hint, quick=self.settings.deadline, changed=self._breaker_changed)
+        self._teller = Teller(self.counts, lambda: self._primary, lambda: self._spool, self.breaker.allows)
         self._lock = threading.RLock()
         self._primary: Store | None = None
         self._spool: Spool | None = None
@@ -174,12 +178,26 @@ class Producer(Schedules, Batching, Asking):
         """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
         if self.hooks.at_launch:
             launching = Launching(self.hooks, jobs)
-            messages = [self.message(job) for job in launching.before()]
-            return launching.store(partial(self._put, messages, deadline))
-        return self._put([self.message(job) for job in jobs], deadline)
+            return launching.store(partial(self._put, self._messages(launching.before()), deadline))
+        return self._put(self._messages(jobs), deadline)
+
+    def _messages(self, jobs: Sequence[Job]) -> list[Message]:
+        try:
+            return [self.message(job) for job in jobs]
+        except PayloadError:
+            for job in jobs:
+                self.counts.add("spoolq_enqueue_errors_total", self.counts.bounded(job.queue), "payload")
+            raise
 
     def _put(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
-        receipts = self.client.put(messages, deadline=deadline)
+        try:
+            receipts = self.client.put(messages, deadline=deadline)
+        except EnqueueError as error:
+            count_refused(self.counts, messages, error, spool=self.settings.sqlite_path is None)
+            raise
+        finally:
+            if self._teller.idle:
+                self._teller.begin()
         return [
             receipt.owned(self, tracked=wire.tracked(message.payload))
             for receipt, message in zip(receipts, messages, strict=True)
@@ -191,10 +209,10 @@ class Producer(Schedules, Batching, Asking):
 
         if self.hooks.at_launch:
             launching = Launching(self.hooks, jobs)
-            messages = [self.message(job) for job in launching.before()]
+            messages = self._messages(launching.before())
             call = self._threads().submit(copy_context().run, launching.store, partial(self._put, messages, deadline))
         else:
-            messages = [self.message(job) for job in jobs]
+            messages = self._messages(jobs)
             call = self._threads().submit(self._put, messages, deadline)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -260,12 +278,14 @@ class Producer(Schedules, Batching, Asking):
                         ordered=self.settings.ordering == "fifo",
                         keep=0.0 if self.settings.confirm == "none" else self.settings.keep_for,
                         forward=self._forward,
+                        counts=self.counts,
                     )
         return self._client
 
     def close(self, timeout: float = 1.0) -> None:
         """Answer what is in flight, within `timeout` seconds, and free what is held. The object can be used again
         afterwards."""
+        self._teller.stop(timeout)
         with self._lock:
             client, primary, spool, executor, askers = self._client, self._primary, self._spool, self._executor, self._asked_on
             self._client = self._primary = self._spool = self._executor = self._asked_on = self._results = None
@@ -327,6 +347,7 @@ class Producer(Schedules, Batching, Asking):
         return config.runtime_directories(), f"outage-{config.digits(self.settings.destination)}.json"
 
     def _breaker_changed(self, open: bool, reason: str) -> None:
+        self.counts.add("spoolq_breaker_transitions_total", "open" if open else "closed")
         if open:
             log.warning(
                 "%s does not take jobs (%s): they go to the spool %s until it answers",
@@ -342,6 +363,7 @@ class Producer(Schedules, Batching, Asking):
         self._calls = set()
         self._executor = self._asked_on = None
         self.breaker.after_fork()
+        self._teller.after_fork()
         if self._client is not None:
             self._client.after_fork()
 

@@ -12,14 +12,16 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from spoolq import chains, history, traces, tracking, wire
+from spoolq.counts import OTHER
 from spoolq.current import Current, running
-from spoolq.errors import PayloadError, UnknownTask, WorkerDied
+from spoolq.errors import PayloadError, StoreUnavailable, UnknownTask, WorkerDied
 from spoolq.gate import Gate
 from spoolq.guards import freed, releasing, renewing
 from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.outcome import CANCELLED, DISCARDED, EXPIRED, PROCESSED, Done, Failed, Outcome, Pending, RetryLater
 from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
+from spoolq.runcounts import RunCounts
 from spoolq.store.base import WorkerInfo
 from spoolq.store.effects import NONE, Effects
 from spoolq.tasks import Task, Tasks
@@ -60,6 +62,7 @@ class Runner:
         self._timer = timer
         self.reporter = reporter
         self.gate = gate
+        self.counts = RunCounts(tasks.counts)
         self._here = _Place(worker.host, worker.pid)
 
     def run(self, claim: Claim, slot: int = 0, call: Call = Task.run, alone: Alone = lambda: True) -> Outcome | Pending:
@@ -80,12 +83,19 @@ class Runner:
                 outcome = self._done(job, result, pending.run)
             else:
                 outcome = self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run, pending.context)
+            self.counts.took(job, task.name, took)
+            self.counts.ended(claim, task.name, outcome)
             return self._freed(claim, job, task, outcome)
         except BaseException as mistake:
             log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
             return self._unreadable(pending.claim, mistake, slot)
         finally:
             self.left(pending.run)
+
+    def count_error(self, error: StoreUnavailable) -> None:
+        """A call to the store of these claims failed."""
+        if self._store == "primary":
+            self.counts.counts.add("spoolq_redis_errors_total", error.reason, "work")
 
     def left(self, run: Following | None) -> None:
         """A job runs no more, or its run doesn't count."""
@@ -97,16 +107,21 @@ class Runner:
             job = wire.decode(claim.payload, claim.queue)
         except PayloadError as error:
             return self._unreadable(claim, error, slot)
+        outcome: Outcome | Pending
         try:
             task = self._tasks.get(job.task)
         except UnknownTask as error:
             if job.expires_at is not None and self._clock() >= job.expires_at:
-                return self._freed(claim, job, None, self._concluded(job, EXPIRED))
-            return self._freed(claim, job, None, self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here))
-        if job.unique is None and not task.guarded:
-            return self._attempt(claim, job, task, slot, call, alone)
+                outcome = self._concluded(job, EXPIRED)
+            else:
+                outcome = self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
+            self.counts.ended(claim, OTHER, outcome)
+            return self._freed(claim, job, None, outcome)
         outcome = self._attempt(claim, job, task, slot, call, alone)
-        return outcome if isinstance(outcome, Pending) else self._freed(claim, job, task, outcome)
+        if isinstance(outcome, Pending):
+            return outcome
+        self.counts.ended(claim, task.name, outcome)
+        return outcome if job.unique is None and not task.guarded else self._freed(claim, job, task, outcome)
 
     def _attempt(self, claim: Claim, job: Job, task: Task[..., Any], slot: int, call: Call, alone: Alone) -> Outcome | Pending:
         if job.expires_at is not None and self._clock() >= job.expires_at:
@@ -129,6 +144,7 @@ class Runner:
                 return RetryLater(claim.payload, at, shut.reason, renewing(job, at, self._clock(), begun=False))
         token = running.set(Current(job, self._store, run))
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
+        self.counts.began(job, task.name, self._clock())
         began, pending = self._timer(), False
         try:
             result = call(task, job) if within is None else within.run(call, task, job)
@@ -136,11 +152,14 @@ class Runner:
                 pending = True
                 return Pending(claim, job, task, result, within or copy_context(), run)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
-            return self._ended(claim, job, task.policy, error, slot, self._here, self._timer() - began, run, within)
+            took = self._timer() - began
+            self.counts.took(job, task.name, took)
+            return self._ended(claim, job, task.policy, error, slot, self._here, took, run, within)
         finally:
             running.reset(token)
             if not pending:
                 self.left(run)
+        self.counts.took(job, task.name, self._timer() - began)
         return self._done(job, result, run)
 
     def _done(self, job: Job, result: object, run: Following | None) -> Outcome:
@@ -197,7 +216,9 @@ class Runner:
             task = None
         policy = UNKNOWN_POLICY if task is None else task.policy
         place = _Place(dead.host, dead.pid) if dead is not None else self._here if why is not None else _NOWHERE
-        return self._freed(claim, job, task, self._ended(claim, job, policy, why or WorkerDied(), 0, place), died=True)
+        outcome = self._ended(claim, job, policy, why or WorkerDied(), 0, place)
+        self.counts.ended(claim, OTHER if task is None else task.name, outcome)
+        return self._freed(claim, job, task, outcome, died=True)
 
     def _ended(
         self,
@@ -262,6 +283,7 @@ class Runner:
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
         failed = self._failed(claim, new_id(), error, [], history.added((), attempt), slot, self._here)
+        self.counts.ended(claim, OTHER, failed)
         held = NONE if self.gate is None else self.gate.leave(claim.token)
         return replace(failed, effects=held | freed(claim.payload, claim.queue))
 

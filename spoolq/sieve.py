@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 from spoolq import chains, stamps, tracking, wire
 from spoolq.cancelling import Canceller, cancelled
+from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreUnavailable
 from spoolq.handoffs import relayed, released, shown
 from spoolq.job import RERUN, Handoff
@@ -20,6 +22,8 @@ from spoolq.store.effects import Effects
 log = logging.getLogger("spoolq.drain")
 
 DAY = 86_400.0
+
+End = Literal["moved", "already_there", "expired", "quarantined", "cancelled", "unique"]
 
 
 @dataclass
@@ -37,6 +41,12 @@ class Drained:
     error: StoreUnavailable | None = None
     left: int | None = None
     began: float = field(default_factory=time.monotonic)
+    counts: Counts = field(default_factory=Counts, repr=False, compare=False)
+
+    def ended(self, how: End, queue: str, rows: int = 1) -> None:
+        """So many rows of the queue left the spool's queue like this."""
+        setattr(self, how, getattr(self, how) + rows)
+        self.counts.add("spoolq_drained_jobs_total", self.counts.bounded(queue), how, by=rows)
 
     @property
     def rows(self) -> int:
@@ -107,7 +117,7 @@ class Sieve:
             return
         with suppress(LeaseLost):
             self._spool.ack([handoff.claim], released([handoff]))
-            self._progress.cancelled += 1
+            self._progress.ended("cancelled", handoff.message.queue)
 
     def _expire(self, handoff: Handoff) -> None:
         message, now = handoff.message, self._wall()
@@ -124,7 +134,7 @@ class Sieve:
         except StoreUnavailable:
             self._spool.give_back([handoff], applied="no")
             return
-        self._progress.expired += 1
+        self._progress.ended("expired", handoff.message.queue)
 
     def kept_out(self, handoff: Handoff, refused: GuardHeld) -> None:
         """An equal job is queued already: this one was to be unique, and isn't needed."""
@@ -140,7 +150,7 @@ class Sieve:
             wire.named(handoff.message.payload, handoff.message.queue),
             refused.holder,
         )
-        self._progress.unique += 1
+        self._progress.ended("unique", handoff.message.queue)
 
     def set_aside(self, handoff: Handoff, reason: str) -> None:
         try:
@@ -150,6 +160,6 @@ class Sieve:
         except LeaseLost:
             return
         log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
-        self._progress.quarantined += 1
+        self._progress.ended("quarantined", handoff.message.queue)
         if self._hooks.has("on_quarantined"):
             self._hooks.tell("on_quarantined", shown(handoff.message), reason)

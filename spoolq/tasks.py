@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from spoolq import unique as uniqueness
 from spoolq.chains import chained
+from spoolq.counts import Counts
 from spoolq.errors import ConfigError, PayloadError, SpoolqError, UnknownTask
 from spoolq.job import Job, Receipt, Unique, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
@@ -284,10 +285,11 @@ class Task(Launch[P], Generic[P, R]):
 
 
 class Tasks:
-    """The tasks of one application, by name, and what goes on around their runs."""
+    """The tasks of one application, by name, what goes on around their runs, and what is counted of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts | None = None) -> None:
         self.hooks = Hooks()
+        self.counts = Counts() if counts is None else counts
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:

@@ -63,6 +63,7 @@ class Worker(signals.Obeys):
     member     where it stands among the other processes of its host
     record     gets every failure before a store is told of it; must not raise
     services   (name, turn) of what else goes on in the background of who keeps house
+    everywhere the same, of each process
     hook       called at named points ("registered", "claimed", "idle", "away"), for tests
     """
 
@@ -85,6 +86,7 @@ class Worker(signals.Obeys):
         member: Membership = ALONE,
         record: Callable[[Sequence[Failure]], None] | None = None,
         services: Sequence[tuple[str, Callable[[], float]]] = (),
+        everywhere: Sequence[tuple[str, Callable[[], float]]] = (),
         hook: Callable[[str], None] = lambda point: None,
         rng: random.Random | None = None,
     ) -> None:
@@ -146,6 +148,7 @@ class Worker(signals.Obeys):
             )
             for one in self._consumers
         ]
+        self._services += [Service(name, turn, quiet=True) for name, turn in everywhere]
         if self.local is not None:
             self._services.append(Service("pauses", self.primary.lineup.look, quiet=True, again=1.0))
         tidy: tuple[Callable[[], float], ...] = ()

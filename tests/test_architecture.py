@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing version",
     "job",
-    "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked traces places parcels",  # 2, pure
+    "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked",  # 2, pure
+    "traces counts places parcels",
     "launching jsonable history tracing notifying",
     "failed unique",
     "following",
@@ -28,12 +29,13 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "breaker slow events",
     "alarm checks",
     "store.sqlite store.redis",  # 4
-    "client results cancelling purging moving handoffs",  # 5
+    "client teller results cancelling purging moving handoffs",  # 5
     "sieve",
     "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",
     "gate current",
     "outcome",
+    "runcounts",
     "runner forward limits schedules",
     "hold loop",
     "coroutines",

@@ -71,5 +71,5 @@ def gauging(
         return note.reason if note is not None and note.open else None
 
     ear = Ear(address(house.host, name), (lambda: q.primary, lambda: q.spool))
-    gauge = Gauge(q.primary, house, selection, Board(folder(q.settings), pool), ear, outage=outage)
+    gauge = Gauge(q.primary, house, selection, Board(folder(q.settings), pool), ear, outage=outage, counts=q.counts)
     return [("gauge", gauge.turn)]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from spoolq.autoscale.board import Board, State, decoded
 from spoolq.autoscale.sample import Broker, Sight
 from spoolq.autoscale.words import Ear
+from spoolq.counts import Counts
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.selection import Selection
 from spoolq.store.base import EVERY_QUEUE, Depth, Store, WorkerInfo
@@ -43,8 +44,11 @@ class Gauge:
         ear: Ear,
         *,
         outage: Callable[[], str | None] = lambda: None,
+        counts: Counts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._counts = Counts() if counts is None else counts
+        self._seen: int | None = None
         self._store, self._house, self._selection, self._board, self._ear = store, house, selection, board, ear
         self._outage, self._clock = outage, clock
         self._wait: float | None = None
@@ -55,6 +59,7 @@ class Gauge:
     def turn(self) -> float:
         """Returns the seconds to the next one."""
         began = self._clock()
+        self._count_decision()
         sight = self._look(began)
         took = self._clock() - began
         self._board.tell(sight, self._ear.word)
@@ -66,6 +71,16 @@ class Gauge:
             return _EVERY
         self._publish(began)
         return min(_SELDOM, max(_EVERY, took / _SHARE))
+
+    def _count_decision(self) -> None:
+        """The pool's own process has no store to tell: what it decides is counted here, as often as it is looked at."""
+        state = self._board.shown()
+        if state is None:
+            return
+        if self._seen is not None and state.wanted != self._seen:
+            direction = "up" if state.wanted > self._seen else "down"
+            self._counts.add("spoolq_autoscale_decisions_total", direction, state.cause)
+        self._seen = state.wanted
 
     def _look(self, now: float) -> Sight:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from spoolq.config import digits
+from spoolq.counts import Counts
 from spoolq.failurelog.bucket import ObstoreBucket
 from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.outbox import Outbox, written
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from spoolq.failurelog.entry import Redact
 
 
-def sink(settings: Settings, redact: Redact | None = None, *, own_directory: bool = False) -> FailureSink | None:
+def sink(
+    settings: Settings, redact: Redact | None = None, *, own_directory: bool = False, counts: Counts | None = None
+) -> FailureSink | None:
     """What writes to every place of `failure_log`; None where there is none. `own_directory`: the spool's directory is made where
     it isn't there. Raises ConfigError where a package is missing."""
     places: list[Local] = []
@@ -50,7 +53,9 @@ def sink(settings: Settings, redact: Redact | None = None, *, own_directory: boo
             uploader = Uploader(outbox, ObstoreBucket(one))
             services.append((f"failures-upload-{len(services)}", uploader.turn))
             last.append((uploader.is_hopeful, uploader.turn))
-    return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services, last=last) if places else None
+    if not places:
+        return None
+    return FailureSink(places, redact=redact, limit=settings.disk_limit, services=services, last=last, counts=counts)
 
 
 def outbox_of(settings: Settings, url: str) -> Path:

@@ -40,7 +40,7 @@ class FailureFiles:
         min_free: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.folder, self.name = folder, str(folder)
+        self.folder, self.name, self.backend = folder, str(folder), "files"
         self._max_bytes, self._keep, self._max_age, self._min_free = max_bytes, keep, max_age, min_free
         self._clock = clock
 

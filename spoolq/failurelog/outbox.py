@@ -44,6 +44,7 @@ class Outbox:
     ) -> None:
         self.folder, self.url, self.name = folder, url, f"{url} (outbox {folder})"
         self._max_bytes, self._min_free, self._clock = max_bytes, min_free, clock
+        self.backend = url.partition(":")[0]
         self._parents = parents
         self._size, self._looked, self._every = 0, float("-inf"), _LOOK
 

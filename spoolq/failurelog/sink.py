@@ -16,6 +16,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Protocol
 
+from spoolq.counts import Counts
 from spoolq.failurelog.entry import Redact, written
 from spoolq.failurelog.telling import Telling
 from spoolq.job import Failure
@@ -30,6 +31,8 @@ class Local(Protocol):
     """Where failures are written on this disk."""
 
     name: str
+    backend: str
+    """`files`, or the kind of a bucket: `s3`, `gs`, `az`."""
 
     def prepare(self) -> None:
         """See that it can be written. Raises ConfigError."""
@@ -57,10 +60,12 @@ class FailureSink:
         limit: float = 2.0,
         services: Sequence[tuple[str, Turn]] = (),
         last: Sequence[tuple[Callable[[], bool], Turn]] = (),
+        counts: Counts | None = None,
     ) -> None:
         self.services, self._last = tuple(services), last
         self._redact, self._limit = redact, limit
-        self._writers = [_Writer(one, limit) for one in locals]
+        counts = Counts() if counts is None else counts
+        self._writers = [_Writer(one, limit, counts) for one in locals]
 
     def prepare(self) -> None:
         """See that each place can be written. Raises ConfigError."""
@@ -124,8 +129,8 @@ class _Batch:
 
 
 class _Writer:
-    def __init__(self, local: Local, limit: float) -> None:
-        self.local = local
+    def __init__(self, local: Local, limit: float, counts: Counts) -> None:
+        self.local, self._counts = local, counts
         self._limit = limit
         self._telling = Telling(local.name)
         self._begin()
@@ -146,6 +151,7 @@ class _Writer:
         with self._lock:
             if not waits and (self._backlog + batch.count > _BACKLOG or self._bytes + batch.size > _BYTES):
                 self._telling.trouble("overdue", f"the disk has not answered for over {self._limit:g} s", batch.count)
+                self._count("failed", batch)
                 return None
             if self._thread is None:
                 thread = threading.Thread(target=self._loop, name="spoolq-failures", daemon=True)
@@ -153,6 +159,7 @@ class _Writer:
                     thread.start()
                 except RuntimeError as error:  # the system has none left, for now
                     self._telling.trouble("threads", f"failures can't be written there: {error}", batch.count)
+                    self._count("failed", batch)
                     return None
                 self._thread = thread
             self._backlog += batch.count
@@ -192,8 +199,10 @@ class _Writer:
                 done.set()
 
     def _write(self, batch: _Batch) -> None:
+        written = False
         try:
             self.local.append(batch.lines())
+            written = True
         except OSError as error:
             self._telling.trouble(
                 f"error {error.errno}", f"failures can't be written there: {error.strerror or error}", batch.count
@@ -203,3 +212,7 @@ class _Writer:
             self._telling.trouble("ours", f"failures could not be written there: {type(error).__name__}", batch.count)
         else:
             self._telling.fine()
+        self._count("written" if written else "failed", batch)
+
+    def _count(self, outcome: str, batch: _Batch) -> None:
+        self._counts.add("spoolq_failure_log_writes_total", self.local.backend, outcome, by=batch.count)

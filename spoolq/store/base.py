@@ -21,6 +21,9 @@ from spoolq.store.waiting import WaitingJobs
 DRAIN_PAUSED = "drain-paused"
 """The key in a spool's meta under which an operator's pause is kept: since when, in epoch seconds."""
 
+DRAINED_AT = "drained-at"
+"""The key in a spool's meta under which a drainer says when it last handed jobs over, in epoch seconds."""
+
 CANCELS = "cancels"
 """The key in a spool's meta that says until when (epoch seconds) drainers look for rows that are to be called back."""
 

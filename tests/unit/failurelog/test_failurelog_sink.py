@@ -23,6 +23,7 @@ class Disk:
     """One that fails, or hangs until told."""
 
     name = "/the/disk"
+    backend = "files"
 
     def __init__(self) -> None:
         self.fault: BaseException | None = None
