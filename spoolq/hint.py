@@ -13,9 +13,9 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
+from spoolq import boot
 from spoolq.runtime import Folder
 
 FRESH = 10.0
@@ -23,7 +23,6 @@ FRESH = 10.0
 
 _MOST = 1024  # bytes of a file that could be ours
 _YEAR_9999 = 253_370_764_800
-_BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 class Note(NamedTuple):
@@ -89,7 +88,7 @@ class Hint:
 
     def write(self, note: Note) -> bool:
         """Leave this note, in place of the one that is there. False where that can't be done."""
-        facts = {**note._asdict(), "boot": _boot(), "pid": os.getpid()}
+        facts = {**note._asdict(), "boot": boot.name(), "pid": os.getpid()}
         name = os.path.basename(self.path)
         mine = f"{name}.{os.getpid()}"
         try:
@@ -114,20 +113,10 @@ class Hint:
 def _note(text: bytes) -> Note:
     facts = json.loads(text)
     note = Note(*(facts[name] for name in Note._fields))
-    if facts["boot"] != _boot() or not isinstance(note.open, bool) or not isinstance(note.reason, str):
+    if facts["boot"] != boot.name() or not isinstance(note.open, bool) or not isinstance(note.reason, str):
         raise ValueError(text)
     if len(note.reason) > 32 or not note.reason.replace("_", "a").isalnum() or not note.reason.isascii():
         raise ValueError(text)
     if not 0 <= note.since < _YEAR_9999:
         raise ValueError(text)
     return note._replace(since=float(note.since), at=float(note.at))
-
-
-@cache
-def _boot() -> str:
-    """This boot's own name: the shared clock begins anew with each."""
-    try:
-        with open(_BOOT, encoding="ascii") as file:
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

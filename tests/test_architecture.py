@@ -16,7 +16,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "errors importing version",
     "job",
     "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked",  # 2, pure
-    "traces counts places parcels",
+    "traces counts places boot parcels",
     "launching jsonable history tracing notifying",
     "failed unique",
     "following",

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.effects import NONE, Effects
+from spoolq.store.events import Away, EventLog
 from spoolq.store.journal import Settlements
 from spoolq.store.quota import Quota
 from spoolq.store.upkeep import Upkeep
@@ -240,6 +241,10 @@ class Store(Protocol):
         """The failure log of this store."""
 
     @property
+    def events(self) -> EventLog | None:
+        """The journal that lies in this store, None where it has none: a host's own is never in Redis."""
+
+    @property
     def waiting_jobs(self) -> WaitingJobs:
         """The jobs that wait in this store, one by one."""
 
@@ -441,6 +446,10 @@ class Spool(Store, Protocol):
         """What an operator does to it."""
 
     @property
+    def events(self) -> EventLog:
+        """What befell this host."""
+
+    @property
     def settlements(self) -> Settlements:
         """What workers of this host could not tell the primary yet."""
 
@@ -451,11 +460,13 @@ class Spool(Store, Protocol):
         *,
         not_after: float | None = None,
         timeout: float | None = None,
+        outage: Away | None = None,
     ) -> list[bool]:
         """Store jobs that the primary did not take, with these effects here: as `put`, synced to disk on return.
 
         `not_after` says that an attempt for them may still be applied by the primary until that time on its clock: the rows are
         in doubt, no local worker takes them. Rows of a given id are in doubt from birth. An id that is there keeps its doubt.
+        `outage`: why they come here; they are counted to it in the same transaction, which begins one where none lasts.
         """
 
     def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:

@@ -31,6 +31,7 @@ from spoolq.store.base import (
     Working,
 )
 from spoolq.store.effects import NONE, Effects
+from spoolq.store.events import EventLog
 from spoolq.store.quota import Quota
 from spoolq.store.redis import encoding, outcomes, rights, views
 from spoolq.store.redis.clock import RedisClock
@@ -107,6 +108,7 @@ class RedisStore:
         self._leads = False
         self._sweep_at, self._cursor = 0.0, b"0"
         self._closed = False
+        self.events: EventLog | None = None
         self.failures = RedisFailures(self._command, self._number, self._names)
         self.waiting_jobs: WaitingJobs = RedisWaitingJobs(self._scripted, self._command, self.queues, self._names, self.now)
 

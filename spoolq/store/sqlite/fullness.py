@@ -35,18 +35,9 @@ def fullest(settings: Settings, *, used: int, free: int, rows: int | None, age: 
     return max(shares)
 
 
-class Watermarks:
-    """Tells each mark once, and again only after the share has fallen well below it."""
-
-    def __init__(self) -> None:
-        self._passed = 0
-
-    def passed(self, share: float) -> float | None:
-        """The highest mark that the share has passed since last told, None when there is no new one."""
-        while self._passed and share < MARKS[self._passed - 1] - _BACK:
-            self._passed -= 1
-        reached = sum(share >= mark for mark in MARKS)
-        if reached <= self._passed:
-            return None
-        self._passed = reached
-        return MARKS[reached - 1]
+def passed(share: float, before: int) -> int:
+    """How many marks the share has passed, of which so many were told before: one that was stays until the share has fallen well
+    below it."""
+    while before and share < MARKS[before - 1] - _BACK:
+        before -= 1
+    return max(before, sum(share >= mark for mark in MARKS))

@@ -8,6 +8,7 @@ from typing import Literal
 from spoolq.job import Claim, Handoff, Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import claims, effects, order, settling, workers
+from spoolq.store.sqlite.noting import record
 from spoolq.store.sqlite.rows import GIVEN, checksum, later
 from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
@@ -94,4 +95,7 @@ def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["n
 
 def quarantine(session: Session, handoff: Handoff, reason: str) -> bool:
     """Set one aside. Returns whether it was held."""
-    return session.execute(SQL["quarantine"], (*split(handoff.claim.token), reason)).rowcount == 1
+    held = session.execute(SQL["quarantine"], (*split(handoff.claim.token), reason)).rowcount == 1
+    if held:
+        record(session, "quarantined", reason, id=handoff.message.id, queue=handoff.message.queue)
+    return held

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from spoolq.errors import StoreFull
-from spoolq.store.sqlite.fullness import Fullness, Watermarks, fullest
+from spoolq.store.sqlite.fullness import MARKS, Fullness, fullest, passed
+from spoolq.store.sqlite.noting import record
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import statements
@@ -39,7 +40,6 @@ class Limits:
         self._since_look = self._since_size = 0
         self._counted = (float("-inf"), 0)
         self._warned = False
-        self._watermarks = Watermarks()
 
     def check(self, session: Session, rows: int, size: int) -> None:
         """Whether so many rows more, with payloads of `size` bytes, may be put. Raises StoreFull."""
@@ -78,19 +78,7 @@ class Limits:
 
     def _mark(self, session: Session, used: int, now: float) -> None:
         self._marked = now
-        found = measure(session, used, self._free - self._since_look)
-        mark = self._watermarks.passed(found.share)
-        if mark is not None:
-            log.warning(
-                "%s has passed %.0f %%: it is %.0f %% full, by %s. %s",
-                self._settings.path,
-                100 * mark,
-                100 * found.share,
-                found.bound,
-                "What is in doubt and older is set aside instead of sent: drain it"
-                if found.bound == "horizon"
-                else "At 100 % jobs are refused, none is dropped: drain it, or give it more room",
-            )
+        mark(session, measure(session, used, self._free - self._since_look))
 
     def _check_disk(self, session: Session) -> None:
         settings, wants = self._settings, session.reserve.wants
@@ -137,6 +125,49 @@ class Limits:
                 reason="rows",
             )
         self._counted = (at if now - at <= 0.25 else now), count
+
+
+def gauge(session: Session) -> Fullness:
+    """How full the file is now, asked of the disk and the file."""
+    path = session.settings.path
+    return measure(session, pages_used(session) + wal_bytes(path), disk_free(path))
+
+
+def marked(session: Session, found: Fullness) -> tuple[int, int] | None:
+    """How many marks were passed when that was last told, and how many are now; None where that is the same."""
+    before = int(session.scalar(_VIEWS["about"], ("marks",)) or 0)
+    now = passed(found.share, before)
+    return None if now == before else (before, now)
+
+
+def mark(session: Session, found: Fullness) -> None:
+    """Tell of a mark that was crossed, once for all processes: up in the log as well."""
+    crossed = marked(session, found)
+    if crossed is None:
+        return
+    before, now = crossed
+    session.execute(_VIEWS["set_about"], ("marks", str(now)))
+    full = f"{100 * found.share:.0f} % full, by {found.bound}"
+    at = 100 * MARKS[max(before, now) - 1]
+    record(
+        session,
+        "watermark",
+        f"the spool has passed {at:.0f} %: {full}" if now > before else f"the spool is well below {at:.0f} % again: {full}",
+        mark=at / 100,
+        share=round(found.share, 4),
+        bound=found.bound,
+        direction="up" if now > before else "down",
+    )
+    if now > before:
+        log.warning(
+            "%s has passed %.0f %%: it is %s. %s",
+            session.settings.path,
+            at,
+            full,
+            "What is in doubt and older is set aside instead of sent: drain it"
+            if found.bound == "horizon"
+            else "At 100 % jobs are refused, none is dropped: drain it, or give it more room",
+        )
 
 
 def measure(session: Session, used: int, free: int) -> Fullness:

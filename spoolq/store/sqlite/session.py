@@ -225,7 +225,7 @@ def _make_schema(session: Session) -> None:
     session.begin()
     try:
         if not session.scalar("PRAGMA user_version"):
-            for statement in schema().split(";\n"):
+            for statement in schema():
                 session.execute(statement)
             session.execute(f"PRAGMA application_id = {APPLICATION}")
             session.execute(f"PRAGMA user_version = {VERSION}")

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from spoolq import boot
 from spoolq.errors import ConfigError, NoPlace
 
 MIB = 1 << 20
@@ -35,6 +36,7 @@ class Settings:
     clock: Callable[[], float]
     ordered: bool = False
     make_directory: bool = False
+    ticks: Callable[[], tuple[str, float]] = boot.tick
 
     def __post_init__(self) -> None:
         if self.role not in ("primary", "spool"):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 _FOLDER = Path(__file__).with_name("sql")
+_COMMENT, _SPACE = re.compile(r"^--.*\n", re.MULTILINE), re.compile(r"\s+")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
-def schema() -> str:
-    """The whole of a new file's schema."""
-    return (_FOLDER / "schema.sql").read_text("utf-8")
+def schema() -> Sequence[str]:
+    """The statements that make a new file, without what is there for the eye: SQLite keeps their text in the file, on whose first
+    page it must fit."""
+    text = _COMMENT.sub("", (_FOLDER / "schema.sql").read_text("utf-8"))
+    return [_SPACE.sub(" ", one).strip().replace("( ", "(").replace(" )", ")") for one in text.split(";\n") if one.strip()]
 
 
 def statements(subject: str) -> Mapping[str, str]:

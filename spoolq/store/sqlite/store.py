@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
+from spoolq import boot
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.base import (
@@ -29,13 +30,15 @@ from spoolq.store.base import (
     Working,
 )
 from spoolq.store.effects import NONE, Effects
+from spoolq.store.events import Away, EventLog
 from spoolq.store.journal import Settlements
 from spoolq.store.quota import Quota
-from spoolq.store.sqlite import ahead, order, pauses, settling, views, workers
+from spoolq.store.sqlite import ahead, order, outages, pauses, settling, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
+from spoolq.store.sqlite.events import SQLiteEvents
 from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare, unanswered
 from spoolq.store.sqlite.session import Session, micros
@@ -68,6 +71,7 @@ class SQLiteStore:
     clock        epoch seconds
     ordered      what is spooled here keeps its order within its queue, whoever drains it or works on it
     make_directory   True: its directory is made with it, for the owner alone
+    ticks        this boot's name, and the seconds on its clock
 
     Raises ConfigError for a setting that can't work; later, when the file is opened, also for one that can't be there, is not a
     spool, was made by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
@@ -89,6 +93,7 @@ class SQLiteStore:
         clock: Callable[[], float] = time.time,
         ordered: bool = False,
         make_directory: bool = False,
+        ticks: Callable[[], tuple[str, float]] = boot.tick,
     ) -> None:
         where = os.path.abspath(os.fspath(path)) if os.fspath(path) else ""
         self._settings = Settings(
@@ -105,6 +110,7 @@ class SQLiteStore:
             clock,
             ordered,
             make_directory,
+            ticks,
         )
         if not create:
             self._settings.prepare_place()  # who only looks is told at once, and may wait for the disk
@@ -115,6 +121,7 @@ class SQLiteStore:
         self._largest = max_bytes - self._settings.headroom
         self._forgettable: deque[tuple[str, float]] = deque()
         self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
+        self.events: EventLog = SQLiteEvents(self._writer)
         self.settlements: Settlements = SQLiteSettlements(self._writer)
         self.failures = log.SQLiteFailures(self._writer, self._limits, self._largest)
         self.waiting_jobs: WaitingJobs = SQLiteWaitingJobs(self._writer, self._largest)
@@ -316,6 +323,7 @@ class SQLiteStore:
         *,
         not_after: float | None = None,
         timeout: float | None = None,
+        outage: Away | None = None,
     ) -> list[bool]:
         """See `Spool.spool`."""
         rows, more = prepare(messages, self._largest), also.prepare_effects(effects, self._largest)
@@ -325,6 +333,8 @@ class SQLiteStore:
             if self._settings.ordered:
                 order.mark(session)
             new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
+            if outage is not None:
+                outages.joined(session, outage, sum(new))
             also.apply(session, more, new, rows)
             return new
 

@@ -9,7 +9,7 @@ from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
 from spoolq.store.effects import RELAY
 from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
-from spoolq.store.sqlite.limits import count_rows, disk_free, measure, pages_used, wal_bytes
+from spoolq.store.sqlite.limits import count_rows, disk_free, gauge, wal_bytes
 from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settlements import SQL as SETTLEMENTS
@@ -65,8 +65,7 @@ def due(session: Session, queues: Sequence[str], *, drains: bool) -> float | Non
 def info(session: Session) -> SpoolInfo:
     """As `Spool.info`."""
     settings = session.settings
-    free, wal = disk_free(settings.path), wal_bytes(settings.path)
-    full = measure(session, pages_used(session) + wal, free)
+    free, wal, full = disk_free(settings.path), wal_bytes(settings.path), gauge(session)
     oldest = session.scalar(SQL["oldest"])
     doubtful = (session.scalar(SQL["count_in_doubt"], (1 << 60,)), *(session.scalar(SQL[f"{at}_in_doubt"]) for at in _ELSEWHERE))
     return SpoolInfo(

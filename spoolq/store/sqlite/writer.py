@@ -61,13 +61,15 @@ class Writer:
         guarded: bool = False,
         grows: bool = False,
         unheard: Callable[[Session], object] | None = None,
+        aside: bool = False,
     ) -> T:
         """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
 
         What was not begun by then never will be. `not_after` is what an error with `maybe_applied` says. `guarded`: the work may
         raise one of our errors after it has written something (without, it must do so before). `grows`: it adds jobs, so the
         reserve is not for it. `unheard` is done in a transaction of its own, before anybody else's, where the work was done
-        after all and its caller had been told that nobody knows.
+        after all and its caller had been told that nobody knows. `aside`: nobody's job hangs on it, so that it came too late is
+        no reason to refuse others at once.
         """
         limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
         if self._closed:
@@ -84,7 +86,7 @@ class Writer:
             self._start()
         self._queue.put(operation)  # not before: where no thread can be had nothing is left behind for the next caller's
         if not operation.done.acquire(timeout=limit):
-            self._overran(operation, limit)
+            self._overran(operation, limit, aside)
         if operation.error is not None:
             raise operation.error
         result: T = operation.result
@@ -114,17 +116,17 @@ class Writer:
         """Whether `close` was called."""
         return self._closed
 
-    def _overran(self, operation: Operation, limit: float) -> None:
+    def _overran(self, operation: Operation, limit: float, aside: bool) -> None:
         path = self.settings.path
         if operation.withdraw():
-            self._overdue = operation, limit
+            self._overdue = self._overdue if aside else (operation, limit)
             raise StoreUnavailable(
                 f"{path}: not begun within {limit:g} s (another process holds the lock, or the disk is slow). Nothing was stored",
                 reason="timeout",
             )
         if operation.done.acquire(blocking=False) or not operation.leave():
             return
-        self._overdue = operation, limit
+        self._overdue = self._overdue if aside else (operation, limit)
         raise StoreUnavailable(
             f"{path}: the disk has not answered within {limit:g} s. It is not known whether this was stored",
             reason="timeout",

@@ -13,7 +13,7 @@ import pytest
 
 from spoolq.errors import StoreFull
 from spoolq.store.sqlite import SQLiteStore
-from spoolq.store.sqlite.fullness import Watermarks, fullest
+from spoolq.store.sqlite.fullness import MARKS, fullest, passed
 from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import MIB, Settings
 from tests.unit.sqlite.helpers import claim, message, worker
@@ -49,9 +49,12 @@ def test_a_queue_has_no_age_bound(settings: Settings) -> None:
 
 
 def test_each_mark_is_told_once_and_again_after_it_fell_well_below() -> None:
-    marks = Watermarks()
     shares = [0.1, 0.5, 0.6, 0.49, 0.5, 0.81, 0.79, 0.81, 0.74, 0.8, 0.96, 0.99, 0.1, 0.97]
-    told = [marks.passed(share) for share in shares]
+    before, told = 0, list[float | None]()
+    for share in shares:
+        now = passed(share, before)
+        told.append(MARKS[now - 1] if now > before else None)
+        before = now
     assert told == [None, 0.5, None, None, None, 0.8, None, None, None, 0.8, 0.95, None, None, 0.95]
 
 
@@ -66,6 +69,23 @@ def test_a_spool_that_fills_says_so_at_each_mark(open_store: Open, caplog: pytes
         spool.spool([message("more")])
     info = spool.info()
     assert (info.share, info.bound) == (1.0, "spool_max_rows")
+
+
+def test_all_processes_tell_a_mark_once_and_that_it_was_left(open_store: Open) -> None:
+    one, other = open_store(role="spool", max_rows=10), open_store(role="spool", max_rows=10)
+    for n in range(9):
+        for store in (one, other):
+            store._limits._marked = float("-inf")
+        (one, other)[n % 2].spool([message(str(n))])
+    assert [event.detail["mark"] for event in one.events.page(kinds=["watermark"])] == [0.8, 0.5]
+    other.events.sample()
+    one.ack(claim(one, 9))
+    other.events.sample()
+    one.events.sample()
+    down, *_ = one.events.page(kinds=["watermark"])
+    assert (down.detail["direction"], down.detail["mark"]) == ("down", 0.8)
+    assert down.text.startswith("the spool is well below 80 % again")
+    assert len(one.events.page(kinds=["watermark"])) == 3
 
 
 def test_bytes_are_told_too(open_store: Open, caplog: pytest.LogCaptureFixture) -> None:

@@ -35,7 +35,7 @@ TABLES = ("jobs", "failures", "settled", "watches", "guards", "vals", "meta", "a
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
-    connection.executescript(schema())
+    connection.executescript(";\n".join(schema()))
     yield connection
     connection.close()
 

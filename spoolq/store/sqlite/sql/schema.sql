@@ -107,6 +107,15 @@ CREATE TABLE vals (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT 
 CREATE INDEX guards_until ON guards (until);
 CREATE INDEX vals_until ON vals (until);
 CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- What befell this host, and the outages it has seen; `detail` is JSON. `ended` and `drained` are 0 until then; `seen` is when
+-- the last one looked, `tick` the same on the clock that begins with each boot, behind that boot's name. Until it is drained
+-- `duplicates` lacks the counter of that name, of which it holds the negative as it was when the outage began.
+CREATE TABLE events (n INTEGER PRIMARY KEY, at INT, kind TEXT, text TEXT, detail TEXT, pid INT) STRICT;
+CREATE TABLE outages (
+    n INTEGER PRIMARY KEY, cause TEXT, started INT, ended INT, seen INT, tick TEXT, spooled INT, peak INT, drained INT,
+    duplicates INT
+) STRICT;
+
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Of the file itself: its destination, the last probe.
