@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spoolq import verdict
 from spoolq.dashboard.asking import Done
+from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.sampler import Sampler
 from spoolq.facts import Facts, Side, gather
 
@@ -40,10 +41,21 @@ class Desk:
         self.q, self.read_only = q, read_only
         self._authorize, self._redact = authorize, redact
         self.sampler = Sampler(self._look)
+        self.drainer = Drainage(q)
+        self._rate, self._rows = Rate(), (0, 0)
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def _look(self) -> Facts:
-        return gather(self.q, ASKING, connect=0.0)
+        found = gather(self.q, ASKING, connect=0.0)
+        if found.spool is not None and (info := found.spool.info) is not None:
+            last, gone = self._rows
+            self._rows = info.rows, gone + max(0, last - info.rows)
+            self._rate.see(time.monotonic(), self._rows[1])
+        return found
+
+    def rate(self) -> float | None:
+        """Rows a second by which the spool got smaller lately, None where that isn't known."""
+        return self._rate.value()
 
     def facts(self) -> Facts:
         """Both stores as they were a moment ago."""

@@ -17,7 +17,8 @@ log = logging.getLogger("spoolq.dashboard")
 
 EVERY = 2.0  # seconds between looks while somebody watches
 WATCHED = 20.0  # and for so long after the last page: then the thread ends
-WAIT = 1.0  # what a page waits for a look that is under way
+WAIT = 1.0  # what a page waits for a look that is under way,
+FIRST_WAIT = 2.5  # and for the very first one, without which there is nothing to show
 
 
 class Sample(NamedTuple):
@@ -50,8 +51,8 @@ class Sampler:
     def latest(self) -> Sample | None:
         """The newest sample. Waits up to `wait` seconds where it is too old, or from before `forget`; returns the old one when
         there is no newer by then, None when there never was one. For threads."""
-        until = self._clock() + self._wait
         with self._changed:
+            until = self._clock() + (self._wait if self._sample is not None else max(self._wait, FIRST_WAIT))
             self._asked_at = self._clock()
             self._run()
             while not self._fresh() and (left := until - self._clock()) > 0:

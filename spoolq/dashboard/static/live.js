@@ -32,6 +32,7 @@
       await htmx.ajax("GET", live.dataset.here, {
         source: live, target: "#live", select: "#live", selectOOB: "#health:outerMorph", swap: "outerMorph",
       });
+      document.dispatchEvent(new CustomEvent("spoolq:fresh"));
     } finally {
       busy = false;
     }

@@ -4,9 +4,9 @@ navigation, and its template."""
 from __future__ import annotations
 
 from spoolq.dashboard.asking import Action, View
-from spoolq.dashboard.views import overview
+from spoolq.dashboard.views import overview, spool
 
-_FILES = (overview,)
+_FILES = (overview, spool)
 
 VIEWS: tuple[View, ...] = tuple(view for file in _FILES for view in file.VIEWS)
 ACTIONS: tuple[Action, ...] = tuple(action for file in _FILES for action in file.ACTIONS)

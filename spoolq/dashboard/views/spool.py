@@ -1,0 +1,160 @@
+"""The spool of this host: what it holds, how full it is, whether it empties, and what an operator does about it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any
+
+from spoolq import transfer
+from spoolq.dashboard import changing
+from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Download, Refused, View
+from spoolq.errors import SpoolqError, StoreUnavailable
+from spoolq.facts import Facts, document
+from spoolq.job import new_id
+from spoolq.store.base import DRAIN_PAUSED, Depth
+from spoolq.units import jobs, say_age
+
+PROBE = 2.0  # seconds that Redis has to answer a probe
+_CHUNK = 1 << 16
+
+
+def show(ask: Ask) -> Answer:
+    """The spool."""
+    found, side = ask.facts, ask.facts.spool
+    info = None if side is None else side.info
+    shows = {
+        "side": side,
+        "info": info,
+        "queues": _queues(() if side is None else side.depths),
+        "draining": draining(ask),
+        "drain_command": f"spoolq drain --spool {shlex.quote(str(ask.q.settings.spool_path))}",
+        "probed": ask.desk.drainer.error,
+    }
+    return Answer("spool.html", "Spool", shows, {"draining": draining(ask), **_document(found)})
+
+
+def draining(ask: Ask) -> dict[str, Any]:
+    """Whether the spool empties: a state, a sentence, and where both are known how fast (rows a second) and how long it will take
+    (seconds)."""
+    found, side = ask.facts, ask.facts.spool
+    info = None if side is None else side.info
+    rate = ask.desk.rate()
+    if info is None or not info.rows:
+        return _says("ok", "Nothing waits to be moved.", None, None)
+    if info.drain_paused_at is not None:
+        return _says("paused", "Not draining: an operator has paused it.", None, None)
+    if found.primary.state != "up" or found.outage is not None:
+        why = found.primary.reason or (found.outage.reason if found.outage is not None else "no answer")
+        return _says("away", f"Not draining: breaker open ({why}). It goes on by itself when Redis answers.", None, None)
+    if not _somebody(found) and not ask.desk.drainer.busy:
+        return _says("nobody", "No drainer running: nobody moves these jobs into Redis.", None, None)
+    if not rate:
+        return _says("drains", "Draining; how fast is not known yet.", None, None)
+    return _says("drains", f"Draining, {rate:,.0f} a second: empty in about {say_age(info.rows / rate)}.", rate, info.rows / rate)
+
+
+def _says(state: str, sentence: str, rate: float | None, left: float | None) -> dict[str, Any]:
+    return {"state": state, "sentence": sentence, "rate": rate, "time_to_empty": left}
+
+
+def _somebody(found: Facts) -> bool:
+    """Whether a drainer, or a worker, which drains too, is known to live on this host."""
+    sides = [found.primary, *([found.spool] if found.spool is not None else [])]
+    here = socket.gethostname()
+    views = [view for side in sides for view in side.workers if view.lease_left >= 0]
+    return any(view.info.kind == "drainer" or view.info.host == here for view in views)
+
+
+def _queues(depths: tuple[Depth, ...]) -> list[Depth]:
+    return sorted((d for d in depths if d.ready or d.scheduled or d.claimed), key=lambda d: -(d.ready + d.scheduled + d.claimed))
+
+
+def _document(found: Facts) -> dict[str, Any]:
+    whole = document(found)
+    return {name: whole[name] for name in ("at", "spool", "breaker", "uploads")}
+
+
+def _drain(ask: Ask) -> Done:
+    changing.spool(ask)
+    if ask.desk.drainer.start():
+        return Done("Draining has begun here. It ends when the spool is empty or Redis doesn't answer.", "/spool")
+    return Done("It is being drained here already.", "/spool", changed=False)
+
+
+def _pause(ask: Ask) -> Done:
+    changed = changing.spool(ask).set_meta(DRAIN_PAUSED, str(int(time.time())), expected=None)
+    return Done(f"Draining {'is' if changed else 'was'} paused{'' if changed else ' already'}.", "/spool", changed=changed)
+
+
+def _resume(ask: Ask) -> Done:
+    changing.spool(ask).set_meta(DRAIN_PAUSED, None)
+    return Done("Draining goes on.", "/spool")
+
+
+def _probe(ask: Ask) -> Done:
+    """Ask Redis now; an answer closes the breakers of this host's processes too, by the hint that they read."""
+    if ask.q.settings.sqlite_path is not None:
+        raise Refused("This queue is an SQLite file: there is no Redis to ask.")
+    breaker, began = ask.q.breaker, time.monotonic()
+    breaker.allows()  # hears of an outage that others have met
+    try:
+        breaker.probe(lambda: ask.q.primary.ready(PROBE))
+    except StoreUnavailable as error:
+        breaker.failed(error.reason, str(error))
+        return Done(f"Redis does not take jobs: {error}", "/spool", {"answers": False})
+    took = time.monotonic() - began
+    if not breaker.allows():
+        return Done(
+            f"Redis answers, but too slowly ({1000 * took:,.0f} ms): jobs go on to the spool.", "/spool", {"answers": True}
+        )
+    return Done(f"Redis answers ({1000 * took:,.1f} ms). Jobs go to it again.", "/spool", {"answers": True})
+
+
+def _export(ask: Ask) -> Download:
+    spool = changing.spool(ask)
+    info = spool.info()
+    name = f"spool-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
+
+    def write(out: IO[bytes]) -> None:
+        transfer.export(spool.upkeep, info, out, id=new_id(), at=time.time(), sync=None)
+
+    return Download(name, "application/x-ndjson", piped(write))
+
+
+def _sure(ask: Ask) -> Confirm:
+    info = changing.spool(ask).info()
+    return Confirm(
+        f"Download {jobs(info.rows - info.claimed + info.quarantined)} with their arguments? They stay in the spool; from then "
+        "on only a drainer takes them, no local worker.",
+        "Download them",
+    )
+
+
+def piped(write: Any) -> Iterator[bytes]:
+    """What `write` writes into a file, as it comes. Where it fails the file ends early, which an import notices."""
+    read_end, write_end = os.pipe()
+
+    def run() -> None:
+        with suppress(OSError, SpoolqError), os.fdopen(write_end, "wb") as out:  # OSError: nobody reads any more
+            write(out)
+
+    with os.fdopen(read_end, "rb", buffering=0) as parts:
+        threading.Thread(target=run, name="spoolq-export", daemon=True).start()
+        while part := parts.read(_CHUNK):
+            yield part
+
+
+VIEWS = (View("spool", "/spool", show, "Spool"),)
+ACTIONS = (
+    Action("spool.drain", "/spool/drain", _drain),
+    Action("spool.pause", "/spool/pause", _pause),
+    Action("spool.resume", "/spool/resume", _resume),
+    Action("spool.probe", "/spool/probe", _probe),
+    Action("spool.export", "/spool/export", _export, _sure),
+)
