@@ -88,7 +88,7 @@ class Asking:
         """
         with importing():
             from spoolq.cancelling import Canceller
-        return Canceller(self.primary, self._spool_there()).cancel(_id(id))
+        return Canceller(self.primary, self.spool_there()).cancel(_id(id))
 
     async def acancel(self, id: str) -> Cancellation:
         """`cancel` for asyncio."""
@@ -100,10 +100,10 @@ class Asking:
         if self._results is None:
             with importing():
                 from spoolq.results import Results
-            self._results = Results(lambda: self.primary, self._spool_there, self.breaker, address=self.settings.destination)
+            self._results = Results(lambda: self.primary, self.spool_there, self.breaker, address=self.settings.destination)
         return self._results
 
-    def _spool_there(self) -> Spool | None:
+    def spool_there(self) -> Spool | None:
         """The spool, where there is one already: asking makes none."""
         if self.settings.sqlite_path is not None or not os.path.exists(self.settings.spool_path):
             return None

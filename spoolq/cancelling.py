@@ -74,6 +74,17 @@ class Canceller:
         """Take away this one job that waits, whatever its id, or without one. Returns whether it was there still."""
         return store.waiting_jobs.remove(job, self._effects(job))
 
+    def take_back(self, store: Store, job: WaitingJob) -> bool:
+        """Take away this job that was found to wait there; where the primary may have it too, by its id, wherever it is. Returns
+        whether it was there still, or was asked to stop."""
+        if not job.in_doubt and self.remove(store, job):  # first: by its id all queues are searched
+            return True
+        try:
+            id = wire.decode(job.payload, job.queue).id if wire.has_id(job.payload) else ""
+        except PayloadError:
+            return False
+        return bool(id and self.cancel(id))
+
     def from_primary(self, id: str, *, refused: bool | None = None) -> Cancellation:
         """The same in the primary alone. `refused`: its answer when it was told to take no put of the id; None: it wasn't."""
         try:

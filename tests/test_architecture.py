@@ -29,7 +29,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "breaker slow events",
     "alarm checks",
     "store.sqlite store.redis",  # 4
-    "client teller results cancelling purging moving handoffs",  # 5
+    "client teller results cancelling purging moving choosing whereabouts handoffs",  # 5
     "sieve",
     "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",

@@ -42,7 +42,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> f
         ) from None
 
 
-def _text(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+def some_text(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
     if text is not None and not text.strip():  # a variable of a script that is empty would choose everything
         raise click.BadParameter("an empty text; leave the option out, or say --all")
     return text
@@ -57,9 +57,9 @@ def choice_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, choice=Choice(**{name: values.pop(name) for name in names}), **values)
 
     options = [
-        click.option("--task", metavar="NAME", callback=_text, help="Only of this task."),
-        click.option("--queue", metavar="NAME", callback=_text, help="Only of this queue."),
-        click.option("--error", metavar="TEXT", callback=_text, help="Only those whose error has this in its class or text."),
+        click.option("--task", metavar="NAME", callback=some_text, help="Only of this task."),
+        click.option("--queue", metavar="NAME", callback=some_text, help="Only of this queue."),
+        click.option("--error", metavar="TEXT", callback=some_text, help="Only those whose error has this in its class or text."),
         click.option("--since", metavar="WHEN", callback=_moment, help="Only newer ones: 2h (ago), or 2026-11-26T09:30Z."),
         click.option("--before", metavar="WHEN", callback=_moment, help="Only older ones, in the same words."),
     ]

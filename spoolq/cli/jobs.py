@@ -1,4 +1,4 @@
-"""`spoolq jobs`: jobs one by one, by their id or by what they are to do: shown, listed and cancelled."""
+"""`spoolq jobs`: jobs one by one, by their id or by what they are to do: listed and cancelled; found, shown, moved, deleted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import click
 from spoolq import wire
 from spoolq.cli.away import connect
 from spoolq.cli.faults import Fault
+from spoolq.cli.jobs_change import delete, move
+from spoolq.cli.jobs_find import find
+from spoolq.cli.jobs_show import show
 from spoolq.cli.opening import Given, command_options, json_option, must_exist
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
@@ -35,51 +38,11 @@ _SAYS = {
 
 @click.group()
 def jobs() -> None:
-    """Show, list and cancel jobs."""
+    """Find, show, list, move, delete and cancel jobs."""
 
 
-@jobs.command()
-@click.argument("id")
-@json_option
-@command_options()
-def show(given: Given, id: str, as_json: bool) -> None:
-    """Say how far the job ID is.
-
-    Its progress, and how it ended; for tasks with `track` or `result_ttl`. Exit 1 when nothing is known of it, also
-    where a store could not be asked.
-    """
-    q = given.open()
-    must_exist(q)
-    connect(q)
-    status = q.status(id)
-    if as_json:
-        emit(
-            {
-                "job": {
-                    "id": id,
-                    "status": str(status),
-                    "since": when(status.at),
-                    "progress": status.progress,
-                    "text": status.text,
-                    "error": status.error,
-                    "why": status.why,
-                }
-            }
-        )
-    elif status != "unknown":
-        click.echo(f"{clean(id)}: {status}{_details(status)}")
-    if status == "unknown":
-        why = status.why or "its task has neither result_ttl nor track, its time is over, or it was never there"
-        raise Fault(f"nothing is known of job {clean(id)}: {clean(why)}")
-
-
-def _details(status: Any) -> str:
-    said = "" if status.at is None else f", since {when(status.at)}"
-    if status.progress is not None:
-        said += f", {100 * status.progress:.0f} %"
-    if status.text:
-        said += f": {clean(status.text)}"
-    return said + (f" ({clean(status.error)})" if status.error else "")
+for _command in (find, show, move, delete):
+    jobs.add_command(_command)
 
 
 @jobs.command("list")
@@ -151,14 +114,12 @@ def cancel(
 
     wanted = None if arguments is None else _list_of(arguments)
     found, removed = 0, 0
+    canceller = Canceller(q.primary, q.spool_there())
     for place in places(q, "all"):
-        canceller = Canceller(place.store, None)
         with place.asking():
             for job in _matching(place, task, wanted, queue, scheduled):
                 found += 1
-                # where it was found, first: by its id all queues are searched, for each job anew
-                gone = not job.in_doubt and canceller.remove(place.store, job)
-                removed += gone or bool((id := _Shown.of(job).id) and q.cancel(id))
+                removed += canceller.take_back(place.store, job)
     if as_json:
         emit({"task": task, "found": found, "cancelled": removed})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,8 +24,18 @@ def hint(text: str) -> None:
 
 def agreed(question: str) -> None:
     """Go on only after a yes. A command that nobody watches can't be asked: there it is refused, and `--yes` named."""
+    _go_on(lambda: click.confirm(question, err=True))
+
+
+def typed(question: str, word: str) -> None:
+    """Go on only after that word was typed: for what takes much away at once. Refused as `agreed` does it."""
+    ask = f"{question} Type {clean(word)} to go on"
+    _go_on(lambda: str(click.prompt(ask, err=True, default="", show_default=False)).strip() == word)
+
+
+def _go_on(asked: Callable[[], bool]) -> None:
     try:
-        yes = click.confirm(question, err=True)
+        yes = asked()
     except click.Abort:
         click.echo(err=True)
         if not sys.stdin.isatty():

@@ -11,7 +11,9 @@ import click
 from spoolq import facts, purging, quotas
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option, no_spool
-from spoolq.cli.output import agreed, clean, emit, hint, table
+from spoolq.cli.output import clean, emit, hint, table, typed
+from spoolq.cli.queue_names import checked
+from spoolq.cli.queues_move import move
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.places import there
 from spoolq.store.base import EVERY_QUEUE, Depth
@@ -20,7 +22,10 @@ from spoolq.units import jobs, say_age
 
 @click.group()
 def queues() -> None:
-    """List, pause and purge queues."""
+    """List, pause, purge and move queues."""
+
+
+queues.add_command(move)
 
 
 @queues.command("list")
@@ -94,10 +99,7 @@ def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json:
     if bool(names) == every:
         raise click.UsageError("name the queues, or give --all for all of them" + (", not both" if names else ""))
     for name in names:
-        if not name or not name.isprintable() or set(name) & set("*,"):
-            raise click.UsageError(
-                f"{clean(name)!r}: one queue's name is meant, as `spoolq queues list` has it; give several apart"
-            )
+        checked(name)
     asked = (EVERY_QUEUE,) if every else tuple(dict.fromkeys(names))
 
     def change(place: Place) -> list[tuple[Place, str, bool]]:
@@ -129,7 +131,7 @@ def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json:
 def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete the ready jobs of QUEUE for good. Scheduled and running ones stay, and so do failures.
 
-    Asks first, and names the count. Exit 1 when there is no such queue.
+    Asks for the queue's name first, and says the count. Exit 1 when there is no such queue.
     """
     q = given.open()
     counts: dict[str, int] = {}
@@ -151,7 +153,7 @@ def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_jso
         _say(as_json, {"queue": queue, "dry_run": True, "would_purge": total, "purged": 0}, f"Would delete {words}.")
         return
     if total and not yes:
-        agreed(f"Delete {words} for good?")
+        typed(f"Delete {words} for good?", queue)
     purged = 0
     for place in found:
         with place.asking():

@@ -194,8 +194,8 @@ class FailureLog(Protocol):
         """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as
         such, never an error."""
 
-    def get(self, id: str) -> Failure | None:
-        """The newest failure of this job id."""
+    def get(self, id: str, *, newest: int | None = None) -> Failure | None:
+        """The newest failure of this job id; where a log must be gone through, only among so many of its newest (None: all)."""
 
     def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
         """How many entries there are of each of these job ids (None: of each id that there is), the newest id first. Ids that

@@ -16,6 +16,7 @@ class WaitingJob(NamedTuple):
     run_at    when it is due, in epoch seconds; 0.0 of one that is ready
     place     the store's own word for where it is
     holder    who has it, the empty text for nobody
+    kept      of a spool's row: it is in the primary, and here until that has persisted it
     worker    the key of the worker that has it, where that is known
     in_doubt  of a spool's row: the primary may have it too
     aside     it is set aside, in quarantine, and nobody takes it
@@ -28,6 +29,7 @@ class WaitingJob(NamedTuple):
     holder: Holder = ""
     in_doubt: bool = False
     aside: bool = False
+    kept: bool = False
     worker: str = ""
 
 

@@ -92,12 +92,12 @@ def test_jobs_are_cancelled_by_what_they_are_to_do(run: Run, q: SpoolQ) -> None:
 
 
 def test_a_job_of_which_nothing_is_known_is_told(run: Run, q: SpoolQ) -> None:
-    plain = send(q, 1)
-    said = run("jobs", "show", plain, "--url", URL)
+    send(q, 1)
+    said = run("jobs", "show", "nope", "--url", URL)
     assert (said.code, said.out) == (1, "")
     assert "result_ttl" in said.err
-    document = run("jobs", "show", plain, "--json", "--url", URL)
-    assert (document.code, document.json["job"]["status"]) == (1, "unknown")
+    document = run("jobs", "show", "nope", "--json", "--url", URL)
+    assert (document.code, document.json["job"]["status"], document.json["job"]["places"]) == (1, "unknown", [])
 
 
 @pytest.mark.parametrize("command", ["show", "cancel"])

@@ -52,7 +52,9 @@ def test_purge_asks_and_names_the_count(run: Run) -> None:
     assert said.code == 1
     assert "Delete 3 ready jobs of mail (3 in the queue" in said.err
     assert ready(run) == {"sqlite mail": 3}
-    said = run("queues", "purge", "mail", "--url", URL, input="y\n")
+    assert run("queues", "purge", "mail", "--url", URL, input="y\n").code == 1, "its name is asked for"
+    assert ready(run) == {"sqlite mail": 3}
+    said = run("queues", "purge", "mail", "--url", URL, input="mail\n")
     assert (said.code, said.out) == (0, "Deleted 3 jobs of mail.\n")
     assert ready(run).get("sqlite mail", 0) == 0
 

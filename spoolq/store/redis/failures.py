@@ -46,9 +46,9 @@ class RedisFailures:
             found += [wire.decode_failure(entry) for entry in entries]
         return found
 
-    def get(self, id: str) -> Failure | None:
-        """The newest failure of this job id."""
-        return next((failure for _, _, failure in self._all((id,)) if failure.id == id), None)
+    def get(self, id: str, *, newest: int | None = None) -> Failure | None:
+        """The newest failure of this job id, looked for among so many of the newest."""
+        return next((failure for _, _, failure in self._all((id,), newest) if failure.id == id), None)
 
     def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
         """How many entries there are of each of these ids (None: of each id that there is), the newest id first."""
@@ -151,9 +151,9 @@ class RedisFailures:
         while entries := self._slice(start, PAGE):
             start += len(entries) - settle(list(_read(entries, start, ids)))
 
-    def _all(self, ids: Collection[str] | None) -> Iterator[tuple[int, bytes, Failure]]:
+    def _all(self, ids: Collection[str] | None, most: int | None = None) -> Iterator[tuple[int, bytes, Failure]]:
         start = 0
-        while entries := self._slice(start, PAGE):
+        while entries := self._slice(start, PAGE if most is None else min(PAGE, most - start)):
             yield from _read(entries, start, ids)
             start += len(entries)
 

@@ -56,8 +56,8 @@ class SQLiteFailures:
         rows = self._writer.run(lambda session: session.all(SQL["page"], (start, max(0, limit))), writes=False)
         return [wire.decode_failure(found) for (found,) in rows]
 
-    def get(self, id: str) -> Failure | None:
-        """The newest failure of this job id."""
+    def get(self, id: str, *, newest: int | None = None) -> Failure | None:
+        """The newest failure of this job id, by the index."""
         row = self._writer.run(lambda session: session.one(SQL["newest"], (id,)), writes=False)
         return None if row is None else wire.decode_failure(row[1])
 

@@ -151,5 +151,6 @@ def _job(row: Any) -> WaitingJob:
         holder,
         in_doubt=bool(doubt) or state == "k",
         aside=state == "q",
+        kept=state == "k",
         worker=worker or "",
     )

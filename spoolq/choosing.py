@@ -1,0 +1,77 @@
+"""Which of the jobs that wait are meant: by task, queue and text, a bounded look at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from spoolq import wire
+from spoolq.errors import PayloadError
+from spoolq.store.base import Store
+from spoolq.store.waiting import Page, WaitingJob
+
+LOOK = 2000
+"""Jobs that one look goes through at most, whether they are meant or not."""
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class JobChoice:
+    """All that is given must fit. `text` is a part of the payload, in any case of letters; `retrying`: those that were tried
+    before, False: those that were not."""
+
+    task: str | None = None
+    queue: str | None = None
+    text: str | None = None
+    retrying: bool | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it leaves anything out."""
+        return self != JobChoice()
+
+    def fits(self, job: WaitingJob) -> bool:
+        """Whether this job is meant. What is no job has no task and no attempts."""
+        if self.queue is not None and job.queue != self.queue:
+            return False
+        if self.text is not None and self.text.lower() not in job.payload.decode("utf-8", "replace").lower():
+            return False
+        if self.task is None and self.retrying is None:
+            return True
+        try:
+            known = wire.decode(job.payload, job.queue)
+        except PayloadError:
+            return False
+        return self.task in (None, known.task) and self.retrying in (None, known.ended > 0)
+
+
+def look(store: Store, choice: JobChoice, *, scheduled: bool, after: Any = None, limit: int = 100, most: int = LOOK) -> Page:
+    """Up to `limit` of those that are meant, of the next `most` that are ready in the queue of the choice (`scheduled`: that wait
+    for their time), and what the next look begins `after`, None at the end."""
+    found: list[WaitingJob] = []
+    looked, begun = 0, False
+    while looked < most and len(found) < limit and not (begun and after is None):
+        ask = min(limit - len(found), most - looked)  # never more than there is room for: a page can't be cut
+        jobs, after = store.waiting_jobs.page(choice.queue, scheduled=scheduled, after=after, limit=ask)
+        found += filter(choice.fits, jobs)
+        looked, begun = looked + max(1, len(jobs)), True
+    return found, after
+
+
+def every(store: Store, choice: JobChoice, *, ready: bool = True, scheduled: bool = True) -> Iterator[WaitingJob]:
+    """All that are meant, in all queues unless the choice names one: first those that wait for their time, as what comes due
+    meanwhile goes that way. Takes the longer, the more waits."""
+    if scheduled:
+        yield from _through(store, choice, choice.queue, True)
+    if ready:
+        for queue in sorted(store.queues()) if choice.queue is None else (choice.queue,):
+            yield from _through(store, choice, queue, False)
+
+
+def _through(store: Store, choice: JobChoice, queue: str | None, scheduled: bool) -> Iterator[WaitingJob]:
+    after = None
+    while True:
+        jobs, after = store.waiting_jobs.page(queue, scheduled=scheduled, after=after, limit=_PAGE)
+        yield from filter(choice.fits, jobs)
+        if after is None:
+            return
