@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from spoolq.errors import Discard, EnqueueError
+from spoolq.errors import ConfigError, Discard, EnqueueError, PayloadError
 from spoolq.job import Job, Receipt
 from spoolq.middleware import Hooks
+from spoolq.spans import epoch
+from spoolq.tasks import queue_name
 
 Put = Callable[[], list[Receipt]]
 
@@ -66,7 +68,9 @@ class Launching:
                 changed = call(job)
                 if changed is not None and not isinstance(changed, Job):
                     raise TypeError(f"{call.__qualname__} returned {changed!r:.200}: a job is needed, or None")
-                job = job if changed is None else changed
+                if changed is not None:
+                    _check(call, job, changed)
+                    job = changed
         except Discard:
             return None
         if job.after:
@@ -75,6 +79,21 @@ class Launching:
             then = self._before(job.batch.then)
             job = replace(job, batch=None if then is None else job.batch._replace(then=then))
         return job
+
+
+def _check(call: Callable[..., object], before: Job, job: Job) -> None:
+    """Raises PayloadError for what no launch could say: a queue that is none, a time that never comes, and another count of what
+    became of the job so far."""
+    try:
+        queue_name(job.queue)
+        epoch(job.run_at, "run_at")
+        if counted := next((name for name in _COUNTED if getattr(job, name) != getattr(before, name)), None):
+            raise PayloadError(f"{counted} counts what became of a job so far, and is not a launch's to change")
+    except (ConfigError, PayloadError) as error:
+        raise PayloadError(f"{call.__qualname__} returned a job that can't be: {error}. Nothing was stored") from error
+
+
+_COUNTED = ("attempt", "crashes", "history", "begun", "run")
 
 
 def _without(job: Job, vetoed: int) -> Job:

@@ -38,7 +38,7 @@ class Owner(Protocol):
     def spool(self) -> Store | None:
         """Where they go while it is away."""
 
-    def submit(self, jobs: Sequence[Job]) -> object:
+    def _put(self, messages: Sequence[Message], deadline: float | None) -> object:
         """Store them in one of the two."""
 
 
@@ -129,4 +129,7 @@ class Schedules:
             return ()
         from spoolq.ticker import Ticker
 
-        return [("ticker", Ticker(self.entries.values(), self.primary, self.submit, spool=self.spool).turn)]
+        def submit(jobs: Sequence[Job]) -> object:
+            return self._put([self.message(job) for job in jobs], None)  # by no hook: each host's would see each tick
+
+        return [("ticker", Ticker(self.entries.values(), self.primary, submit, spool=self.spool).turn)]

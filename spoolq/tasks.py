@@ -196,7 +196,7 @@ class Launch(Generic[P]):
         if isinstance(expires, datetime):
             changes |= {"expires_at": epoch(expires, "expires"), "expires_in": None}
         elif expires is not None:
-            changes |= {"expires_in": seconds(expires, "expires"), "expires_at": None}
+            changes |= {"expires_in": above_0(expires, "expires"), "expires_at": None}
         if result_ttl is not None or track is not None:
             changes["track"], changes["result"] = tracked(self.name, track, result_ttl, PayloadError)
         said = uniqueness.declared(self.name, unique, unique_key, unique_for)

@@ -17,7 +17,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "job",
     "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked",  # 2, pure
     "traces counts places boot parcels",
-    "launching jsonable history tracing notifying",
+    "jsonable history tracing notifying",
     "failed unique",
     "following",
     "wire retry selection",
@@ -33,7 +33,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "sieve",
     "periodic pauses",
     "drain watch tasks ticker scheduler stats transfer failurelog",
-    "gate current",
+    "gate current launching",
     "outcome",
     "runcounts",
     "runner forward limits schedules",

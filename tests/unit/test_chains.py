@@ -396,7 +396,7 @@ def test_a_member_that_was_cancelled_has_ended(q: SpoolQ, ran: list[Any]) -> Non
 
 def test_a_callback_on_complete_waits_for_nobody_s_retry(q: SpoolQ, ran: list[Any]) -> None:
     note, fail, drop = (q.tasks.get(name) for name in ("note", "fail", "drop"))
-    jobs = [note.job(1), fail.job("bad"), drop.job(1), note.using(expires=0).job("stale")]
+    jobs = [note.job(1), fail.job("bad"), drop.job(1), note.using(expires=0.000001).job("stale")]
     q.batch(jobs, then=note.job("then"), on="complete")
     work(q)
     assert sorted(map(str, ran)) == ["1", "bad", "then"]

@@ -19,10 +19,11 @@ from spoolq import Discard, Middleware, PayloadError, Receipt, Retry, SpoolQ, cu
 from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, NotStored, TimeLimit, WorkerDied
-from spoolq.job import Job, Message
+from spoolq.job import Job, Message, new_id
 from spoolq.middleware import NAMES
 from spoolq.store.sqlite import SQLiteStore
 from tests.unit.test_drain import WHO, Primary, no_wait
+from tests.waiting import eventually
 
 said: ContextVar[str] = ContextVar("said", default="")
 
@@ -219,6 +220,62 @@ def test_what_is_put_in_a_job_s_place_must_be_one(q: SpoolQ) -> None:
     with pytest.raises(TypeError, match="returned False: a job is needed, or None"):
         q.remote("t").enqueue()
     assert q.primary.depths() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"queue": "*"},
+        {"queue": "spoolq:relay"},
+        {"queue": ""},
+        {"run_at": float("inf")},
+        {"run_at": "soon"},
+        {"run": 1},
+        {"crashes": 1},
+        {"begun": True},
+    ],
+    ids=str,
+)
+def test_what_no_launch_could_say_no_hook_can(q: SpoolQ, change: dict[str, Any]) -> None:
+    class Wrong(Middleware):
+        def before_enqueue(self, job: Job) -> Job:
+            return replace(job, **change)
+
+    q.middleware(Wrong())
+    note = q.task(name="note")(lambda: None)
+    for launch in (note, note.using(after=[note.job()])):
+        with pytest.raises(PayloadError, match=r"Wrong.before_enqueue returned a job that can't be: .*Nothing was stored"):
+            launch.enqueue()
+    assert q.primary.depths() == []
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_an_end_of_the_process_that_a_hook_asks_for_is_the_caller_s_and_the_job_is_stored(
+    q: SpoolQ, end: type[BaseException]
+) -> None:
+    class Ends(Middleware):
+        def after_enqueue(self, job: Job, receipt: Receipt) -> None:
+            raise end
+
+    q.middleware(Ends())
+    with pytest.raises(end):
+        q.remote("t").enqueue()
+    assert [depth.ready for depth in q.primary.depths()] == [1]
+
+
+def test_a_tick_goes_through_no_hook(q: SpoolQ, calls: list[Any]) -> None:
+    """One that gave it another id would have a second host put it again."""
+
+    class Renames(Middleware):
+        def before_enqueue(self, job: Job) -> Job:
+            return replace(job, id=new_id())
+
+    for one in (Renames(), Recorder("a", calls)):
+        q.middleware(one)
+    q.periodic(1)(q.task(name="tick")(lambda: None))
+    [(_, turn)] = q._ticking()
+    eventually(lambda: turn() and q.primary.depths())
+    assert calls == []
 
 
 def test_what_is_told_afterwards_can_not_fail_a_launch(q: SpoolQ, calls: list[Any], caplog: pytest.LogCaptureFixture) -> None:

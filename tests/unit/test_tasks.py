@@ -285,6 +285,12 @@ def test_a_task_knows_whether_it_is_async():
     assert not task(send).asynchronous
 
 
+@pytest.mark.parametrize("expires", [0, -1, "10m", timedelta(seconds=-1), float("nan"), True])
+def test_a_launch_that_would_be_stale_at_once_is_refused(expires):
+    with pytest.raises(PayloadError, match="expires="):
+        task(send).using(expires=expires)
+
+
 @pytest.mark.parametrize("expires", [0, -1, "10m"])
 def test_a_task_whose_jobs_would_all_be_stale_is_refused(expires):
     with SpoolQ("sqlite:///jobs.db") as q, pytest.raises(ConfigError, match="send: expires="):
