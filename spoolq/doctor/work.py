@@ -1,0 +1,190 @@
+"""Who works: drainers, workers, queues, and the tasks that wait in them."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from spoolq import checks, wire
+from spoolq.doctor import processes
+from spoolq.doctor.case import Room, problem, some, warning
+from spoolq.doctor.look import Look, Unseen
+from spoolq.errors import ConfigError, PayloadError
+from spoolq.facts import Facts, paused_since
+from spoolq.selection import parse
+from spoolq.store.base import EVERY_QUEUE, Stranger
+from spoolq.store.upkeep import Finding
+from spoolq.units import jobs, say_age
+from spoolq.verdict import RESCUE
+
+ROOM = Room("work")
+
+SILENT = 300.0
+"""Seconds after which Ruby's Resque itself prunes a worker that gives no sign of life (its `prune_interval`)."""
+
+QUEUES, HEAD = 20, 10
+"""Queues looked into, and jobs at the head of each."""
+
+
+def _answering(look: Look) -> Facts:
+    facts = look.facts
+    if facts.primary.state not in ("up", "refusing"):
+        raise Unseen(f"{'Redis' if facts.primary.kind == 'redis' else 'the queue'} could not be asked")
+    return facts
+
+
+@ROOM.check("drainer", "something here drains the spool", "jobs of an outage wait in it for ever")
+def drainer(look: Look) -> Iterator[Finding]:
+    """A drainer, or a worker, which drains too."""
+    facts = look.facts
+    if facts.spool is None or facts.spool.info is None:
+        return
+    host, start = socket.gethostname(), "start `spoolq drain`, or a worker, on this host"
+    drains = [view for view in facts.spool.workers if view.info.kind == "drainer"]
+    for view in drains:
+        if view.lease_left < 0 and view.claims:
+            state = processes.state(view.info.pid, look.root) if view.info.host == host else ""
+            why = {"T": "it is stopped", "": "it is gone"}.get(state, "it hangs")
+            yield warning(
+                f"the drainer {view.info.host}:{view.info.pid} holds {jobs(view.claims, 'row')} and was last heard of "
+                f"{say_age(view.info.lease - view.lease_left)} ago: {why}",
+                f"kill -CONT {view.info.pid}, or kill it and start `spoolq drain`" if state == "T" else start,
+            )
+    waits = facts.spool.info.rows
+    here = [view for view in (*facts.spool.workers, *facts.primary.workers) if view.info.host == host and view.lease_left >= 0]
+    if waits and not here and facts.spool.info.drain_paused_at is None:
+        yield warning(f"{jobs(waits)} in the spool, and no drainer or worker of this host is known", start)
+
+
+@ROOM.check("queues", "somebody works on each queue that has jobs", "they wait for ever, and nothing fails")
+def queues(look: Look) -> Iterator[Finding]:
+    """Against what the workers that live said they take, Resque's own among them."""
+    facts = _answering(look)
+    filled = [depth for depth in facts.primary.depths if depth.ready]
+    if not filled:
+        return
+    lists = [view.info.queues for view in facts.primary.workers if view.lease_left >= -RESCUE and view.info.role == "worker"]
+    lists += [tuple(one.id.rpartition(":")[2].split(",")) for one in _strangers(look) if not _silent(one, look.wall())]
+    alone = [depth for depth in filled if not any(_takes(names, depth.queue) for names in lists)]
+    if alone:
+        names = ",".join(depth.queue for depth in alone[:5])
+        yield warning(
+            f"nobody works on {some(f'{depth.queue} ({jobs(depth.ready)})' for depth in alone)}",
+            f"`spoolq worker {look.app or 'APP'} --queues {names}`",
+        )
+
+
+def _takes(names: Sequence[str], queue: str) -> bool:
+    """Whether a worker that says it takes from these takes from that queue. Without any it takes from all."""
+    if not names:
+        return True
+    try:
+        return any(queue in queues for queues in parse(list(names)).expand([queue]).values())
+    except ConfigError:  # a stranger's own idea of a list
+        return queue in names or "*" in names
+
+
+def _strangers(look: Look) -> Sequence[Stranger]:
+    return () if look.settings.sqlite_path is not None else look.strangers
+
+
+@ROOM.check("paused", "no queue with jobs is paused", "somebody meant to resume it")
+def paused(look: Look) -> Iterator[Finding]:
+    """A pause is kept until it is taken back."""
+    side = _answering(look).primary
+    held = [depth for depth in side.depths if depth.ready and paused_since(side.paused, depth.queue) is not None]
+    if held:
+        every = EVERY_QUEUE in side.paused
+        which = "--all" if every else " ".join(depth.queue for depth in held[:5])
+        yield warning(
+            f"{jobs(sum(depth.ready for depth in held))} behind a pause of {some(depth.queue for depth in held)}",
+            f"`spoolq queues resume {which}`",
+        )
+
+
+@ROOM.check("claims", "no dead worker holds jobs", "they run again only when somebody takes them over")
+def claims(look: Look) -> Iterator[Finding]:
+    """A worker whose lease is over, and whose jobs nobody took."""
+    facts = _answering(look)
+    alive = any(view.lease_left >= 0 and view.info.role == "worker" for view in facts.primary.workers)
+    dead = [view for view in facts.primary.workers if view.claims and view.lease_left < -max(view.info.lease, RESCUE)]
+    if dead:
+        yield warning(
+            f"{jobs(sum(view.claims for view in dead))} held by workers that are gone: "
+            + some(f"{view.info.host}:{view.info.pid}" for view in dead),
+            "look at the logs of the workers that run" if alive else f"start `spoolq worker {look.app or 'APP'}`",
+        )
+
+
+@ROOM.check("names", "each worker has a name of its own", "Resque's views show one for two, and the wrong one's job")
+def names(look: Look) -> Iterator[Finding]:
+    """Host and process id: two containers may share both."""
+    alive = [view.info for view in _answering(look).primary.workers if view.lease_left >= 0 and view.info.kind == "worker"]
+    twice = [name for name, count in Counter(f"{info.host}:{info.pid}" for info in alive if info.threads).items() if count > 1]
+    if twice:
+        yield warning(
+            f"several workers call themselves {some(twice)}", "give each container a host name of its own (docker run --hostname)"
+        )
+    ours = {f"{info.host}:{info.pid}" for info in alive}
+    same = sorted(
+        {one.id for one in _strangers(look) if ":".join(one.id.split(":")[:2]) in ours and not _silent(one, look.wall())}
+    )
+    if same:
+        yield warning(f"other Resque workers have the names of spoolq's: {some(same)}", "give each its own host name")
+
+
+@ROOM.check("strangers", "Resque's list has no workers that are gone", "its views show them at work, with jobs that nobody runs")
+def strangers(look: Look) -> Iterator[Finding]:
+    """By their sign of life; on this host by their process."""
+    host, now = socket.gethostname(), look.wall()
+    gone = [one.id for one in _strangers(look) if _silent(one, now) or _dead_here(one, host, look.root)]
+    if gone:
+        yield warning(
+            f"{jobs(len(gone), 'worker')} in Resque's list, gone or silent for {say_age(SILENT)}: {some(gone)}",
+            f"`redis-cli SREM {look.settings.namespace}:workers NAME`, or Resque's own prune_dead_workers",
+        )
+
+
+def _silent(one: Stranger, now: float) -> bool:
+    return one.heard is not None and now - one.heard > SILENT
+
+
+def _dead_here(one: Stranger, host: str, root: str) -> bool:
+    at, _, rest = one.id.partition(":")
+    pid = rest.partition(":")[0].partition("+")[0].partition("-")[0]
+    return at == host and pid.isdigit() and len(pid) < 10 and not processes.state(int(pid), root)
+
+
+@ROOM.check("tasks", "every job that waits is of a task that APP has", "a worker fails each job whose task it doesn't know")
+def tasks(look: Look) -> Iterator[Finding]:
+    """The heads of the queues of this application's tasks."""
+    known = set(look.q.tasks.names())
+    if not known:
+        raise Unseen("no application was given, so its tasks aren't known", "`spoolq doctor APP`, such as shop.jobs:q")
+    facts, found = _answering(look), Counter[str]()
+    mine = set(look.q.queues())
+    looked = [depth.queue for depth in facts.primary.depths if depth.ready and depth.queue in mine][:QUEUES]
+    for queue in looked:
+        for job in look.q.primary.waiting_jobs.page(queue, limit=HEAD)[0]:
+            try:
+                task = wire.decode(job.payload, queue).task
+            except PayloadError:
+                task = "(unreadable)"
+            if task not in known:
+                found[f"{task[:60]} in {queue}"] += 1
+    if found:
+        yield problem(
+            f"no task of {look.app or 'this application'} has these names: {some(found)}",
+            "import the module that defines them in APP, or `spoolq jobs` to take them away",
+        )
+
+
+@ROOM.check("uploads", "failures on their way to a bucket go on", "the disk fills, and nobody sees them")
+def uploads(look: Look) -> Iterator[Finding]:
+    """What waits in an outbox of this host for more than a minute."""
+    now = look.wall()
+    for one in look.facts.waiting:
+        if now - one.since > checks.STUCK:
+            text = f"{jobs(one.files, 'file')} of failures wait in {one.folder}, the oldest for {say_age(now - one.since)}"
+            yield warning(text, f"`spoolq config check` tries {one.url}" if one.url else f"`spoolq failed import {one.folder}`")
