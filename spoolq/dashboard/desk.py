@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from spoolq import verdict
+from spoolq.dashboard import journal
 from spoolq.dashboard.asking import Done
 from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.sampler import Sampler
@@ -89,6 +90,7 @@ class Desk:
 
     def record(self, visitor: Visitor, action: str, text: str, **detail: Any) -> None:
         """Into the journal of this host, with who did it. What can't be written there is in the log."""
+        journal.acted(self.q, visitor, action, text, detail)
 
     def shown_arguments(self, task: str, arguments: Any, most: int = 4000) -> str:
         """A job's arguments as text for its own page: through `redact`, with what looks like a secret taken out, cut to `most`

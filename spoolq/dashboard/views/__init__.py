@@ -4,9 +4,9 @@ navigation, and its template."""
 from __future__ import annotations
 
 from spoolq.dashboard.asking import Action, View
-from spoolq.dashboard.views import overview, spool
+from spoolq.dashboard.views import events, outages, overview, spool
 
-_FILES = (overview, spool)
+_FILES = (overview, spool, outages, events)
 
 VIEWS: tuple[View, ...] = tuple(view for file in _FILES for view in file.VIEWS)
 ACTIONS: tuple[Action, ...] = tuple(action for file in _FILES for action in file.ACTIONS)
