@@ -72,3 +72,17 @@ def kind_of_disk(directory: str | os.PathLike[str]) -> str:
 
 def _limits(settings: Settings) -> dict[str, Any]:
     return {"max_bytes": settings.spool_max_bytes, "max_rows": settings.spool_max_rows, "min_free": settings.spool_min_free}
+
+
+def upgrade(path: str | os.PathLike[str], limit: float | None = None) -> tuple[int, int]:
+    """Bring the file at `path`, which must be there, to this version's schema. Returns the versions before and now: the same
+    where there was nothing to do. Old processes that use it go on. Producers wait meanwhile, for up to `limit` seconds (a second
+    by default); what takes longer is undone.
+
+    Raises ConfigError for a file that isn't ours or too new for this version, StoreUnavailable where it was left as it was."""
+    with importing():
+        from spoolq.store.sqlite.migrations import LIMIT, migrate
+        from spoolq.store.sqlite.session import VERSION
+
+    before = migrate(path, limit=LIMIT if limit is None else limit)
+    return before, max(before, VERSION)

@@ -20,6 +20,7 @@ from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint
 from spoolq.cli.progress import Progress, facts
 from spoolq.cli.signals import Signals
+from spoolq.cli.upgrade import bring_up
 from spoolq.errors import ConfigError, StoreFull, StoreUnavailable
 from spoolq.service import Service
 from spoolq.store.base import DRAIN_PAUSED
@@ -86,6 +87,8 @@ def drain(
     if dry_run:
         _dry_run(q, orphans, as_json)
         return
+    if orphans is None:
+        bring_up(q)
     if once and not timeout and not log.isEnabledFor(logging.DEBUG):
         logging.getLogger().setLevel("ERROR")  # it ends at once, and says at the end why
     with asking_spool():

@@ -17,6 +17,7 @@ from spoolq.cli.opening import Given, command_options, existing_spool, json_opti
 from spoolq.cli.output import agreed, clean, emit, hint, terminal
 from spoolq.cli.spool_quarantine import quarantine
 from spoolq.cli.spool_transfer import export, import_
+from spoolq.cli.upgrade import upgrade
 from spoolq.errors import StoreUnavailable
 from spoolq.facts import spool_info
 from spoolq.store.upkeep import Finding, Recovered
@@ -36,6 +37,7 @@ def spool() -> None:
 spool.add_command(quarantine)
 spool.add_command(export)
 spool.add_command(import_)
+spool.add_command(upgrade)
 
 
 @spool.command("info")

@@ -38,7 +38,9 @@ def systemd() -> None:
 @click.argument("command", type=click.Choice(list(DESCRIPTIONS)))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def print_(user: str | None, environment_file: str, command: Kind, arguments: tuple[str, ...]) -> None:
-    """Print the unit of `spoolq COMMAND ARGUMENTS`, run from this directory with this environment's Python.
+    """Print the unit of `spoolq COMMAND ARGUMENTS`.
+
+    It is run from this directory, with this environment's Python.
 
     \b
     spoolq systemd print worker shop.jobs:q --processes 2:8 \\

@@ -13,6 +13,7 @@ import click
 from spoolq import config, units
 from spoolq.cli.away import asking_primary
 from spoolq.cli.opening import Given, command_options
+from spoolq.cli.upgrade import bring_up
 from spoolq.errors import ConfigError
 from spoolq.selection import Selection, parse
 from spoolq.version import VERSION
@@ -143,6 +144,7 @@ def worker(
     if seat is None:
         where = q.settings.sqlite_path or f"{q.settings.destination}, spool {q.settings.spool_path}"
         log.info("spoolq %s works for %s: %s", VERSION, given.app, where)
+        bring_up(q)
     options: dict[str, Any] = {
         "queues": queues or (),
         "threads": threads,

@@ -19,6 +19,12 @@ from spoolq.store.sqlite.statements import schema, statements
 VERSION = 1
 """`PRAGMA user_version` of the schema that this code makes."""
 
+OLDEST = 1
+"""The oldest version whose code can use a file of this one's schema. A file says so itself, for the code that was older."""
+
+COMPATIBLE = "oldest_code"
+"""Under which name the file says it, since it was migrated."""
+
 APPLICATION = 0x73706C71
 """`PRAGMA application_id`: "splq"."""
 
@@ -128,6 +134,19 @@ class Session:
             self._connection.close()
 
 
+def reads(oldest: str | None, version: int) -> bool:
+    """Whether code of that schema version can use a file that is newer, and says which is the `oldest` that can."""
+    return oldest is not None and oldest.isdecimal() and int(oldest) <= version
+
+
+def newer(path: str, found: int, known: int) -> str:
+    """What to say of a file that can't be used, since a newer version changed it."""
+    return (
+        f"{path} was made by a newer spoolq (schema {found}, this one knows {known}). It was left as it is, with its jobs: "
+        "upgrade spoolq here too, or drain or export it with the newer one, and name another file"
+    )
+
+
 def open_session(settings: Settings, reserve: Reserve) -> Session:
     """Open the file, made first if it may be. Under the commit lock. Raises ConfigError, StoreUnavailable or a driver's error."""
     driver.check_version()
@@ -181,11 +200,8 @@ def _prepare(session: Session) -> None:
     version, application = session.scalar("PRAGMA user_version"), session.scalar("PRAGMA application_id")
     if application != APPLICATION and (version or session.scalar("SELECT count(*) FROM sqlite_schema")):
         raise ConfigError(f"{path} is a SQLite database of something else. It was left as it is; name another file")
-    if version > VERSION:
-        raise ConfigError(
-            f"{path} was made by a newer spoolq (schema {version}, this one knows {VERSION}). It was left as it is: "
-            "upgrade spoolq"
-        )
+    if version > VERSION and not reads(session.scalar(_VIEWS["about"], (COMPATIBLE,)), VERSION):
+        raise ConfigError(newer(path, version, VERSION))
     if version and not session.scalar(_VIEWS["has_front"]):
         raise ConfigError(
             f"{path} was made by an earlier spoolq that was never released. It was left as it is, with its jobs: drain or export "

@@ -89,10 +89,34 @@ def test_a_missing_step_is_told(old: Path) -> None:
     assert version(old) == 1
 
 
-def test_a_newer_file_is_left_as_it_is(old: Path) -> None:
+def test_a_newer_file_that_older_code_can_use_is_used(old: Path, open_store: Open) -> None:
     migrate(old, steps=STEPS, to=3)
-    with pytest.raises(ConfigError, match=r"newer spoolq .schema 3, this one knows 1"):
+    assert migrate(old) == 3
+    store = open_store()
+    assert store.put([message("2")]) == [True]
+    assert len(claim(store, 1)) == 2
+    assert version(old) == 3
+
+
+def test_a_newer_file_that_it_can_not_use_is_left_as_it_is(old: Path, open_store: Open) -> None:
+    migrate(old, steps=STEPS, to=3, oldest=2)
+    with pytest.raises(ConfigError, match=r"newer spoolq .schema 3, this one knows 1.*with its jobs: upgrade spoolq"):
         migrate(old)
+    with pytest.raises(ConfigError, match=r"newer spoolq .schema 3, this one knows 1.*with its jobs: upgrade spoolq"):
+        open_store().put([message("2")])
+    look = raw(old)
+    assert look.execute("SELECT id FROM jobs").fetchall() == [("1",)]
+    look.close()
+
+
+def test_a_step_that_keeps_producers_waiting_is_undone(old: Path) -> None:
+    def slow(database: Database) -> None:
+        database.execute("CREATE TABLE slow AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
+
+    with pytest.raises(StoreUnavailable, match=r"schema 2 takes longer than 0.05 s.*left at schema 1; `spoolq spool upgrade"):
+        migrate(old, steps={2: slow}, to=2, limit=0.05)
+    assert version(old) == 1
+    assert migrate(old, steps=STEPS, to=3) == 1
 
 
 def test_what_is_none_of_ours_is_left_as_it_is(path: Path) -> None:
