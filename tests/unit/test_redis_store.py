@@ -897,6 +897,23 @@ def test_a_schedule_or_lock_that_is_none_holds_up_no_job_of_ours(store: RedisSto
     assert store.promote(10) == 0
 
 
+@pytest.mark.parametrize("key", ["spoolq:batch:b", "spoolq:guard:g", "lock:t:mail:[]", "workerslock:t:mail:[]"])
+def test_a_key_of_a_job_s_effects_that_holds_something_else_keeps_it_from_no_end(
+    store: RedisStore, control: Control, key: str
+) -> None:
+    """Its worker would try again for as long as it lives, and the next one after it."""
+    store.put([message("a"), message("b")])
+    one = info()
+    first, second = store.claim(one, 1, ("mail",), 2).claims
+    control.delete(f"resque:{key}")
+    control.hset(f"resque:{key}", "somebody", "else's")
+    guards = ("g", "lock:t:mail:[]", "workerslock:t:mail:[]")
+    store.retry(first, first.payload, 0.0, Effects(acquire=tuple((guard, "a", 60.0) for guard in guards)))
+    then = Effects(countdown=(Countdown("b", "b", 1, message("then"), 60.0),), release=tuple((guard, "b") for guard in guards))
+    store.ack([second], then)
+    assert [json.loads(text)["id"] for text in control.lrange("resque:queue:mail", 0, -1)] == ["a", "then"]
+
+
 def test_resques_own_delayed_jobs_are_promoted_as_they_are(store: RedisStore, control: Control) -> None:
     texts = ['{"class":"add","queue":"math","args":[1,2]}', '{"class":"Add","args":[],"queue":"math","x":12345678901234567}']
     delayed(control, int(time.time()) - 5, *texts)

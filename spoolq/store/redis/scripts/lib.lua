@@ -262,7 +262,8 @@ local function take(g)
   if left and left > 0 then back('SET', g.key, before, 'PX', left) else back('DEL', g.key) end
 end
 local function let_go(g)
-  if g.delayed or holder_of(g) ~= g.holder then return end
+  local fine, holder = pcall(holder_of, g) -- a key that holds something else keeps no job from being settled
+  if g.delayed or not fine or holder ~= g.holder then return end
   local value, left = call('GET', g.key), call('PTTL', g.key)
   call('DEL', g.key)
   if left > 0 then back('SET', g.key, value, 'PX', left) end
@@ -288,7 +289,12 @@ local function guarded(e)
   end
 end
 local function count_down(c)
-  if call('SADD', c.key, c.member) == 0 then return end
+  local added = redis.pcall('SADD', c.key, c.member)
+  if type(added) == 'table' then
+    if string.find(added.err, 'WRONGTYPE', 1, true) then call('DEL', c.key) end -- of another's hand: it counts nothing
+    added = call('SADD', c.key, c.member)
+  end
+  if added == 0 then return end
   back('SREM', c.key, c.member)
   call('PEXPIRE', c.key, c.ttl)
   if call('SCARD', c.key) < c.size then return end
@@ -447,8 +453,9 @@ end
 local function settle(claims, e, finish)
   local have, lost = held(claims)
   if #have == 0 then return {'ok', lost} end
-  local refusal = guarded(e)
-  if refusal then return refusal end
+  local fine, refusal = pcall(guarded, e)
+  if not fine then e.acquire = {} end -- a key of that name that is no guard: the job goes on without
+  if fine and refusal then return refusal end
   works_when_full()
   finish(have)
   apply(e)
