@@ -68,16 +68,24 @@ class Facts:
     at: float = field(default_factory=time.time)
 
 
-def gather(q: SpoolQ, timeout: float = 1.0, clock: Callable[[], float] = time.monotonic, *, connect: float = TO_CONNECT) -> Facts:
+def gather(
+    q: SpoolQ,
+    timeout: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    connect: float = TO_CONNECT,
+    most: int | None = None,
+) -> Facts:
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file. `connect`: seconds beyond
-    `timeout` that the first answer may take, which a process that goes on needs not."""
-    primary = _primary(q, timeout, connect, clock)
+    `timeout` that the first answer may take, which a process that goes on needs not. `most`: numbers that have to be counted
+    are counted up to that only."""
+    primary = _primary(q, timeout, connect, most, clock)
     spool = q.spool
     if spool is None:
         return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
     note = q.hint.read()
     outage = note if note is not None and note.open else None
-    return Facts(primary, _spool(q, spool, timeout), outage, _waiting(q), _pools(q, primary))
+    return Facts(primary, _spool(q, spool, timeout, most), outage, _waiting(q), _pools(q, primary))
 
 
 def _pools(q: SpoolQ, primary: Side) -> tuple[tuple[PoolState, float | None], ...]:
@@ -100,7 +108,7 @@ def _waiting(q: SpoolQ) -> tuple[Waiting, ...]:
         return ()
 
 
-def _primary(q: SpoolQ, timeout: float, connect: float, clock: Callable[[], float]) -> Side:
+def _primary(q: SpoolQ, timeout: float, connect: float, most: int | None, clock: Callable[[], float]) -> Side:
     path = q.settings.sqlite_path
     kind: Literal["redis", "sqlite"] = "redis" if path is None else "sqlite"
     name = q.settings.destination if path is None else str(path)
@@ -111,11 +119,11 @@ def _primary(q: SpoolQ, timeout: float, connect: float, clock: Callable[[], floa
         began = clock()
         q.primary.ready(timeout)
         latency = clock() - began
-        return Side(kind, name, "up", latency=latency, **_contents(q.primary))
+        return Side(kind, name, "up", latency=latency, **_contents(q.primary, most))
     except StoreUnavailable as error:
         if error.reason in ANSWERS:
             with contextlib.suppress(StoreUnavailable):
-                return Side(kind, name, "refusing", str(error), error.reason, **_contents(q.primary))
+                return Side(kind, name, "refusing", str(error), error.reason, **_contents(q.primary, most))
         return Side(kind, name, "unreadable" if isinstance(error, SpoolDamaged) else "away", str(error), error.reason)
     except NoAccess as error:
         return Side(kind, name, "forbidden", str(error))
@@ -123,14 +131,14 @@ def _primary(q: SpoolQ, timeout: float, connect: float, clock: Callable[[], floa
         return Side(kind, name, "unreadable", str(error))
 
 
-def _spool(q: SpoolQ, spool: Spool, timeout: float) -> Side:
+def _spool(q: SpoolQ, spool: Spool, timeout: float, most: int | None) -> Side:
     path = q.settings.spool_path
     name = str(path)
     try:
         if not there(path):
             return Side("spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(q))
-        info = spool.info()
-        return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool))
+        info = spool.info(most)
+        return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool, most))
     except StoreUnavailable as error:
         return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
     except NoAccess as error:
@@ -139,10 +147,10 @@ def _spool(q: SpoolQ, spool: Spool, timeout: float) -> Side:
         return Side("spool", name, "unreadable", str(error), refuses=str(error))
 
 
-def _contents(store: Store) -> dict[str, Any]:
+def _contents(store: Store, most: int | None) -> dict[str, Any]:
     return {
-        "depths": tuple(store.depths()),
-        "failures": store.failures.count(),
+        "depths": tuple(store.depths(most)),
+        "failures": store.failures.count(most),
         "workers": tuple(store.workers()),
         "paused": store.paused(),
     }

@@ -88,7 +88,7 @@ def _live(desk: Desk) -> Callable[[Request], Any]:
 
 def _for_machines(q: SpoolQ) -> list[Route]:
     """Probes."""
-    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0))
+    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=1))
 
     async def livez(_: Request) -> Response:
         answer = probes.livez()

@@ -47,7 +47,7 @@ class Desk:
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def _look(self) -> Facts:
-        found = gather(self.q, ASKING, connect=0.0)
+        found = gather(self.q, ASKING, connect=0.0, most=MANY + 1)
         if found.spool is not None and (info := found.spool.info) is not None:
             last, gone = self._rows
             self._rows = info.rows, gone + max(0, last - info.rows)

@@ -187,8 +187,8 @@ class Life(NamedTuple):
 class FailureLog(Protocol):
     """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
 
-    def count(self) -> int:
-        """How many there are."""
+    def count(self, most: int | None = None) -> int:
+        """How many there are. With `most`, one who would have to count them counts up to that only."""
 
     def page(self, start: int = 0, limit: int = 100) -> list[Failure]:
         """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as
@@ -388,8 +388,9 @@ class Store(Protocol):
         """The names of the queues that there are, in no order: of each with a job that is ready or scheduled, perhaps of others.
         Names that no claim can carry are left out."""
 
-    def depths(self) -> list[Depth]:
-        """Every queue that there is, by name."""
+    def depths(self, most: int | None = None) -> list[Depth]:
+        """Every queue that there is, by name. With `most`, a store that would have to count jobs counts each number up to that
+        only, so that it costs the same however many there are."""
 
     def workers(self) -> list[WorkerView]:
         """Every worker that is known, those whose lease ran out included."""
@@ -515,8 +516,8 @@ class Spool(Store, Protocol):
         """How many rows wait to be handed over, those in claims included, kept ones and those in quarantine not; counted up to
         `limit` only."""
 
-    def info(self) -> SpoolInfo:
-        """Facts for people."""
+    def info(self, most: int | None = None) -> SpoolInfo:
+        """Facts for people. With `most` each number of rows is counted up to that only."""
 
 
 class Watch(NamedTuple):

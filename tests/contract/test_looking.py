@@ -46,6 +46,17 @@ def test_the_age_of_the_oldest_is_told_where_it_can_be(store: Store) -> None:
     assert depth.oldest is None or 0 <= depth.oldest < 30
 
 
+def test_numbers_are_counted_up_to_a_limit_where_one_is_given(store: Store, hand: Hand) -> None:
+    later = store.ready(5.0) + 3600.0
+    store.put([*messages(*"abcde"), *(message(id, run_at=later) for id in "vwxyz")])
+    [whole], [few], [enough] = store.depths(), store.depths(2), store.depths(100)
+    assert enough[:4] == whole[:4] == ("q", 5, 5, 0)
+    assert (enough.oldest is None) == (whole.oldest is None)
+    assert few.queue == "q"
+    assert (few.ready, few.scheduled) in {(2, 2), (5, 5)}  # a server that keeps its numbers needs no limit
+    assert store.failures.count(2) == store.failures.count() == 0
+
+
 def test_settled_jobs_are_in_no_depth(store: Store, hand: Hand) -> None:
     store.put(messages("a", "b"))
     store.ack(hand.claim())

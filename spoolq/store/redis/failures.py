@@ -35,8 +35,8 @@ class RedisFailures:
         self._key = names.failed
         self._size = FIRST
 
-    def count(self) -> int:
-        """How many there are."""
+    def count(self, most: int | None = None) -> int:
+        """How many there are, which a list knows: `most` or not."""
         return int(self._command(b"LLEN", self._key))
 
     def page(self, start: int = 0, limit: int = 100) -> list[Failure]:

@@ -349,7 +349,7 @@ class RedisStore:
         names = {name for some in self._scan(b"SSCAN", self._names.queues) for name in some}
         return [queue for name in names if (queue := views.queue(name)) is not None]
 
-    def depths(self) -> list[Depth]:
+    def depths(self, most: int | None = None) -> list[Depth]:
         known: set[bytes] = set()
         for some in self._scan(b"SSCAN", self._names.queues):
             known.update(some)

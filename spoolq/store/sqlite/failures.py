@@ -42,11 +42,11 @@ class SQLiteFailures:
         self._limits = limits
         self._largest = largest
 
-    def count(self) -> int:
-        """How many there are."""
+    def count(self, most: int | None = None) -> int:
+        """How many there are, counted up to `most` only."""
 
         def work(session: Session) -> int:
-            count: int = session.scalar(SQL["count"])
+            count: int = session.scalar(SQL["count"]) if most is None else session.scalar(SQL["count_up_to"], (most,))
             return count
 
         return self._writer.run(work, writes=False)

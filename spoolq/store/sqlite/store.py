@@ -404,9 +404,9 @@ class SQLiteStore:
         """See `Spool.waiting`."""
         return self._run(lambda session: count_rows(session, limit), writes=False)
 
-    def info(self) -> SpoolInfo:
+    def info(self, most: int | None = None) -> SpoolInfo:
         """See `Spool.info`."""
-        return self._run(views.info, writes=False)
+        return self._run(partial(views.info, most=most), writes=False)
 
     # looking
 
@@ -414,9 +414,10 @@ class SQLiteStore:
         """See `Store.queues`."""
         return self._run(views.queues, writes=False)
 
-    def depths(self) -> list[Depth]:
+    def depths(self, most: int | None = None) -> list[Depth]:
         """See `Store.depths`."""
-        return self._run(views.depths, writes=False)
+        look = views.depths if most is None else partial(views.depths_up_to, most=most)
+        return self._run(look, writes=False)
 
     def workers(self) -> list[WorkerView]:
         """See `Store.workers`."""

@@ -35,6 +35,12 @@ def depths(session: Session) -> list[Depth]:
                 since[queue] = min(at, since.get(queue, at))
     scheduled = dict(session.all(SQL["scheduled"]))
     claimed = dict(session.all(SQL["claimed"]))
+    return _depths(session, ready, scheduled, claimed, since)
+
+
+def _depths(
+    session: Session, ready: dict[str, int], scheduled: dict[str, int], claimed: dict[str, int], since: dict[str, int]
+) -> list[Depth]:
     return [
         Depth(
             queue,
@@ -45,6 +51,22 @@ def depths(session: Session) -> list[Depth]:
         )
         for queue in sorted({*ready, *scheduled, *claimed} - {RELAY})
     ]
+
+
+def depths_up_to(session: Session, most: int) -> list[Depth]:
+    """As `depths`, each number counted up to `most` only: what it reads depends on the queues, not on what is in them."""
+    ready: dict[str, int] = {}
+    since: dict[str, int] = {}
+    for part, names in (("ready", JOBS["ready_queues"]), ("in_doubt", SQL["in_doubt_queues"])):
+        for (queue,) in session.all(names):
+            ready[queue] = ready.get(queue, 0) + session.scalar(SQL[f"{part}_of"], (queue, most))
+            heads = [session.scalar(SQL[f"{part}_{end}"], (queue,)) for end in ("head", "front")]
+            times = [session.scalar(SQL["since"], (head,)) for head in heads if head is not None]
+            if times:
+                since[queue] = min(*times, since.get(queue, times[0]))
+    scheduled = {queue: session.scalar(SQL["scheduled_of"], (queue, most)) for (queue,) in session.all(JOBS["scheduled_queues"])}
+    claimed = dict(session.all(SQL["claimed_up_to"], (most,)))
+    return _depths(session, ready, scheduled, claimed, since)
 
 
 def due(session: Session, queues: Sequence[str], *, drains: bool) -> float | None:
@@ -62,23 +84,24 @@ def due(session: Session, queues: Sequence[str], *, drains: bool) -> float | Non
     return max(0.0, (min(times) - session.now) / 1e6) if times else None
 
 
-def info(session: Session) -> SpoolInfo:
+def info(session: Session, most: int | None = None) -> SpoolInfo:
     """As `Spool.info`."""
+    limit = (1 << 60 if most is None else most,)
     settings = session.settings
     free, wal, full = disk_free(settings.path), wal_bytes(settings.path), gauge(session)
     oldest = session.scalar(SQL["oldest"])
-    doubtful = (session.scalar(SQL["count_in_doubt"], (1 << 60,)), *(session.scalar(SQL[f"{at}_in_doubt"]) for at in _ELSEWHERE))
+    doubtful = [session.scalar(SQL[part], limit) for part in ("count_in_doubt", "scheduled_in_doubt", "claimed_in_doubt")]
     return SpoolInfo(
         path=settings.path,
         destination=session.scalar(SQL["about"], ("destination",)) or "",
         schema=session.scalar("PRAGMA user_version"),
         sqlite=driver.version,
-        rows=count_rows(session),
+        rows=count_rows(session, most),
         in_doubt=sum(doubtful),
-        claimed=session.scalar(SQL["count_claimed"], (1 << 60,)),
-        kept=session.scalar(SQL["count_kept"]),
-        quarantined=session.scalar(SQL["count_quarantined"]),
-        failures=session.scalar(FAILURES["count"]),
+        claimed=session.scalar(SQL["count_claimed"], limit),
+        kept=session.scalar(SQL["count_kept"], limit),
+        quarantined=session.scalar(SQL["count_quarantined"], limit),
+        failures=session.scalar(FAILURES["count_up_to"], limit),
         bytes=session.scalar("PRAGMA page_count") * session.page_size + wal,
         limit_bytes=settings.max_bytes,
         disk_free=free,
@@ -87,7 +110,7 @@ def info(session: Session) -> SpoolInfo:
         share=full.share,
         bound=full.bound,
         reserve=session.reserve.held() or 0,
-        settlements=session.scalar(SETTLEMENTS["count"]),
+        settlements=session.scalar(SETTLEMENTS["count_up_to"], limit),
         drain_paused_at=_paused_at(session),
         damaged=tuple(aside.kept(settings.path)),
     )
@@ -96,6 +119,3 @@ def info(session: Session) -> SpoolInfo:
 def _paused_at(session: Session) -> float | None:
     since = effects.meta(session, DRAIN_PAUSED)
     return None if since is None else stamps.moment(since)
-
-
-_ELSEWHERE = ("scheduled", "claimed")

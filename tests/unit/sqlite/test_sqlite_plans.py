@@ -19,7 +19,10 @@ HOT = {
     "spool": "doubt recall known ran next take give_back quarantine",
     "ahead": "watch watch_of keep kept let_go send_again end_watch",
     "workers": "find register extend heartbeat called held expire remove working",
-    "views": "any_waiting any_ready next_due since oldest span about set_about",
+    "views": (
+        "any_waiting any_ready next_due since oldest span about set_about in_doubt_queues ready_of in_doubt_of scheduled_of "
+        "ready_head in_doubt_head ready_front in_doubt_front"
+    ),
     "effects": "acquire other release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
     "upkeep": (
         "rows quarantined find_quarantined release drop page_job exported page_quarantine page_settled page_failure "

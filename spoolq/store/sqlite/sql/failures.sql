@@ -4,6 +4,9 @@ INSERT INTO failures (id, failed_at, entry) VALUES (?1, ?2, ?3);
 -- name: count
 SELECT count(*) FROM failures;
 
+-- name: count_up_to
+SELECT count(*) FROM (SELECT 1 FROM failures LIMIT ?1);
+
 -- name: page
 SELECT entry FROM failures ORDER BY n DESC LIMIT ?2 OFFSET ?1;
 

@@ -30,3 +30,6 @@ UPDATE settlements SET holder = ?2, until = ?3 WHERE token = ?1;
 
 -- name: count
 SELECT count(*) FROM settlements;
+
+-- name: count_up_to
+SELECT count(*) FROM (SELECT 1 FROM settlements LIMIT ?1);

@@ -13,6 +13,40 @@ SELECT queue, count(*) FROM jobs WHERE state = 'c' GROUP BY queue;
 -- name: since
 SELECT max(created_at, run_at) FROM jobs WHERE seq = ?1;
 
+-- name: in_doubt_queues
+WITH RECURSIVE q (name) AS (
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'r' AND doubt = 1)
+    UNION ALL
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'r' AND doubt = 1 AND queue > q.name) FROM q WHERE q.name IS NOT NULL
+)
+SELECT name FROM q WHERE name IS NOT NULL;
+
+-- name: ready_of
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 LIMIT ?2);
+
+-- name: in_doubt_of
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 1 AND queue = ?1 LIMIT ?2);
+
+-- name: scheduled_of
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 's' AND queue = ?1 LIMIT ?2);
+
+-- name: ready_head
+-- the first to come of those that came to the end of their queue: two hops, whatever is at its front
+SELECT seq FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 AND front = 0 ORDER BY seq LIMIT 1;
+
+-- name: in_doubt_head
+SELECT seq FROM jobs WHERE state = 'r' AND doubt = 1 AND queue = ?1 AND front = 0 ORDER BY seq LIMIT 1;
+
+-- name: ready_front
+-- and of those that were put at the front: the later, the nearer to it
+SELECT seq FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 AND front < 0 ORDER BY front DESC LIMIT 1;
+
+-- name: in_doubt_front
+SELECT seq FROM jobs WHERE state = 'r' AND doubt = 1 AND queue = ?1 AND front < 0 ORDER BY front DESC LIMIT 1;
+
+-- name: claimed_up_to
+SELECT queue, count(*) FROM (SELECT queue FROM jobs WHERE state = 'c' LIMIT ?1) GROUP BY queue;
+
 -- name: count_ready
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 LIMIT ?1);
 
@@ -29,16 +63,17 @@ SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 's' LIMIT ?1);
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'c' LIMIT ?1);
 
 -- name: count_kept
-SELECT count(*) FROM jobs WHERE state = 'k';
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'k' LIMIT ?1);
 
 -- name: count_quarantined
-SELECT count(*) FROM jobs WHERE state = 'q';
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'q' LIMIT ?1);
 
 -- name: scheduled_in_doubt
-SELECT count(*) FROM jobs WHERE state = 's' AND doubt = 1;
+-- among so many: which of them are in doubt no index tells
+SELECT count(*) FROM (SELECT doubt FROM jobs WHERE state = 's' LIMIT ?1) WHERE doubt = 1;
 
 -- name: claimed_in_doubt
-SELECT count(*) FROM jobs WHERE state = 'c' AND doubt = 1;
+SELECT count(*) FROM (SELECT doubt FROM jobs WHERE state = 'c' LIMIT ?1) WHERE doubt = 1;
 
 -- name: oldest
 SELECT created_at FROM jobs WHERE seq > 0 ORDER BY seq LIMIT 1;
