@@ -8,6 +8,7 @@ python web.py [PORT]
 """
 
 import json
+import logging
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,18 +18,22 @@ from jobs import q, report
 
 from spoolq import NoResult, PayloadError, SpoolqError
 
+log = logging.getLogger("web")
 PAGE = Path(__file__).with_name("page.html").read_bytes()
 
 
 def state(id):
-    """What the page shows of a job."""
+    """What the page shows of a job. `status.error` and `status.why` name paths, addresses, values: they are for the log."""
     status = q.status(id)
-    shown = {"id": id, "status": status, "progress": status.progress, "text": status.text or status.error or status.why}
+    if status.error or status.why:
+        log.warning("job %s is %s: %s", id, status, status.error or status.why)
+    shown = {"id": id, "status": status, "progress": status.progress, "text": status.text}
     if status == "done":
         try:
             shown["result"] = q.result(id)
         except NoResult as error:
-            shown["text"] = str(error)
+            log.warning("%s", error)
+            shown["text"] = "its result was not kept"
     return shown
 
 
@@ -53,7 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             receipt = report.enqueue(str(title))
         except SpoolqError as error:  # neither Redis nor this disk took it
-            self.say(503, {"error": str(error)})
+            log.error("%s", error)
+            self.say(503, {"error": "it can't be taken now; please try again later"})
         else:
             self.say(202, {"id": receipt.id, "status": receipt.status()})
 
@@ -67,8 +73,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             self.say(200, answer(unquote(self.path.removeprefix("/jobs/"))))
-        except PayloadError as error:  # such as an id that can't be one
-            self.say(400, {"error": str(error)})
+        except PayloadError:
+            self.say(400, {"error": "that is no id of a job"})
 
     def say(self, code, document):
         self.answer(code, json.dumps(document).encode(), "application/json")

@@ -110,6 +110,7 @@ def test_in_an_outage_the_page_says_spooled_and_the_job_is_done_afterwards(site:
     durable.kill()
     id = site.ask("POST", "/jobs", {"title": "in the outage"})["id"]
     assert site.reaches(id, "spooled")["text"] == ""
+    assert site.state("nobody") == {"id": "nobody", "status": "unknown", "progress": None, "text": ""}, "no address, no path"
     durable.start()
     site.work()
     assert site.reaches(id, "done")["result"]["title"] == "in the outage"
