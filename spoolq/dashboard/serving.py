@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Download, NotThere, Refused, View
+from spoolq.dashboard.guard import route_path
 from spoolq.dashboard.pages import Links, environment
 from spoolq.errors import SpoolqError, StoreUnavailable
 
@@ -142,7 +143,7 @@ class Serving:
 
     def _render(self, ask: Ask, request: Request, answer: Answer, name: str) -> Response:
         root = request.scope.get("root_path", "")
-        url, path, query = Links(root), request.scope["path"][len(root) :] or "/", without(ask.query, "note")
+        url, path, query = Links(root), route_path(request.scope) or "/", without(ask.query, "note")
         html = self._templates.get_template(answer.template).render(
             **answer.shows,
             title=answer.title,

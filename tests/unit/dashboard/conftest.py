@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolq import SpoolQ
+from tests.unit.dashboard.hands import NOWHERE
+
+
+@pytest.fixture
+def q(tmp_path: Path) -> Iterator[SpoolQ]:
+    """An application whose Redis is gone."""
+    with SpoolQ(NOWHERE, spool=tmp_path / "spool.db", spool_min_free=0) as q:
+        yield q
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[SpoolQ]:
+    """An application on an SQLite file alone."""
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0) as q:
+        yield q
