@@ -141,7 +141,9 @@ class Canceller:
                     why = "the primary may have it and can't be asked: it is called back when it is handed over"
                     return Cancellation(id, "asked", f"{why} ({error})")
             ours = refused is None  # else what its end carries happened with the refusal, or is the primary's own to say
-            if spool.waiting_jobs.remove(row, self._effects(row) if ours else guards.freed(row.payload, row.queue)):
+            if spool.waiting_jobs.remove(
+                row, self._effects(row) if ours else elsewhere(bool(refused)) | guards.freed(row.payload, row.queue)
+            ):
                 return Cancellation(id, "removed") if ours or refused else self.from_primary(id, refused=False)
         # a drainer was quicker: its put was answered as one of a job that is there
         return None if refused is None else self.from_primary(id, refused=refused)
@@ -163,6 +165,12 @@ def _put_id(row: WaitingJob, id: str) -> str:
     with suppress(PayloadError):
         return wire.decode(row.payload, row.queue).put_id
     return id
+
+
+def elsewhere(refused: bool) -> Effects:
+    """What the end of a spool's row is counted as, by the spool's tally, whose job the primary was told to take no more: refused,
+    the primary has counted it as cancelled, and it was nowhere but here; else it is the primary's, which has the last word."""
+    return Effects(counters=(("cancelled", 0) if refused else ("duplicates", 1),))
 
 
 def cancelled(payload: bytes, queue: str, now: float) -> Effects:

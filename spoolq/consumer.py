@@ -11,7 +11,6 @@ import logging
 import math
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -324,23 +323,29 @@ class Consumer:
         if room > 0 and self.lineup.due:
             self.lineup.renew()
         if room > 0 or self._acks or suspect:
-            counts = Counter(done.counter for _, done in self._acks)
-            counters = [counter for name, by in counts.items() for counter in self._settler.counters(name, by)]
+            acks = self._alike()
+            counters = self._settler.counters(acks[0][1].counter, len(acks)) if acks else ()
             self._number += 1
             order = self.lineup.order()
             quotas = [quota for quota in self._quotas if quota.queue in order]
-            self._call = _Call(self._number, self._acks, Effects(counters=tuple(counters)), order, room, wakes, quotas)
-            self._acks = []
+            self._call = _Call(self._number, acks, Effects(counters=counters), order, room, wakes, quotas)
             self._exchange(self._call)
             if room > 0 and self.empty and self.lineup.renew():
                 self.empty = False  # what woke us may be a job of a queue that has just appeared
         if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
-        if more and self._room() > 0:
+        if self._acks or (more and self._room() > 0):
             return 0.0
         self._hold.hungry = more
         return _BUSY if self._hold.unbegun else _LOOK
+
+    def _alike(self) -> list[tuple[Claim, Done]]:
+        """Taken out of what is to be acknowledged: those that count as the first one does. All of one call count alike."""
+        kind = self._acks[0][1].counter if self._acks else ""
+        alike = [ack for ack in self._acks if ack[1].counter == kind]
+        self._acks = [ack for ack in self._acks if ack[1].counter != kind] if len(alike) < len(self._acks) else []
+        return alike
 
     def _may_claim(self) -> bool:
         # what can't be settled for now is held, but not without bound

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -299,8 +299,10 @@ class Drainer:
         self._put_took += self._clock() - began
         self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
-        self._keep([h for h in handoffs if self._keeps and h.message.keep])
-        self._delete([h for h in handoffs if not (self._keeps and h.message.keep)])
+        put = [h for h in handoffs if not relayed(h)]
+        known = {h.claim.token for h, fresh in zip(put, new, strict=True) if not fresh}
+        self._keep([h for h in handoffs if self._keeps and h.message.keep], known)
+        self._delete([h for h in handoffs if not (self._keeps and h.message.keep)], known)
         for (queue, fresh), rows in Counter(zip([job.queue for job in jobs], new, strict=True)).items():
             self.progress.ended("moved" if fresh else "already_there", queue, rows)
         self.progress.moved += len(handoffs) - len(jobs)  # what is told, and is no job
@@ -341,17 +343,17 @@ class Drainer:
         self._cut = (handoffs[0].message.id, times + 1 if id == handoffs[0].message.id else 1)
         return self._cut[1] >= 3
 
-    def _keep(self, handoffs: Sequence[Handoff]) -> None:
+    def _keep(self, handoffs: Sequence[Handoff], known: Collection[str]) -> None:
         """Write-ahead: the rows stay, and so do their ids in the primary."""
         with suppress(LeaseLost):  # taken over by another drainer, which will keep them
-            self._spool.keep(handoffs, self._life, released(handoffs))
+            self._spool.keep(handoffs, self._life, released(handoffs), known=known)
 
-    def _delete(self, handoffs: Sequence[Handoff]) -> None:
+    def _delete(self, handoffs: Sequence[Handoff], known: Collection[str]) -> None:
         if not handoffs:
             return
         lost: tuple[str, ...] = ()
         try:
-            self._spool.handed_over(handoffs, released(handoffs))
+            self._spool.handed_over(handoffs, released(handoffs), known=known)
         except LeaseLost as error:
             lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
         self._primary.forget(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spoolq import chains, stamps, tracking, wire
-from spoolq.cancelling import Canceller, cancelled
+from spoolq.cancelling import Canceller, cancelled, elsewhere
 from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreUnavailable
 from spoolq.handoffs import relayed, released, shown
@@ -116,7 +116,7 @@ class Sieve:
             self._spool.give_back([handoff], applied="no")
             return
         with suppress(LeaseLost):
-            self._spool.ack([handoff.claim], released([handoff]))
+            self._spool.ack([handoff.claim], elsewhere(new) | released([handoff]))
             self._progress.ended("cancelled", handoff.message.queue)
 
     def _expire(self, handoff: Handoff) -> None:

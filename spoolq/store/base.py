@@ -16,6 +16,7 @@ from spoolq.store.effects import NONE, Effects
 from spoolq.store.events import Away, EventLog
 from spoolq.store.journal import Settlements
 from spoolq.store.quota import Quota
+from spoolq.store.tally import Ledger, Sample, Span
 from spoolq.store.upkeep import Upkeep
 from spoolq.store.waiting import WaitingJobs
 
@@ -392,6 +393,17 @@ class Store(Protocol):
         """Every queue that there is, by name. With `most`, a store that would have to count jobs counts each number up to that
         only, so that it costs the same however many there are."""
 
+    def tally(self) -> Ledger:
+        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances."""
+
+    def sample(self) -> Ledger | None:
+        """Note the tally in the history, where this minute's or this hour's sample isn't there yet; the history stays as short as
+        `spoolq.store.tally.KEPT` says. Returns what was noted, None where nothing was to be. Many may call it; one for all is
+        enough."""
+
+    def history(self, span: Span, since: float) -> list[Sample]:
+        """The samples since that time (epoch seconds), the oldest first."""
+
     def workers(self) -> list[WorkerView]:
         """Every worker that is known, those whose lease ran out included."""
 
@@ -486,15 +498,16 @@ class Spool(Store, Protocol):
         applied any more.
         """
 
-    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE) -> None:
-        """The primary has them: delete the rows. Effects, and `LeaseLost`, as `ack` has them."""
+    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
+        """The primary has them: delete the rows. `known`: the tokens of those that it had before they were put, which count as
+        duplicates. Effects, and `LeaseLost`, as `ack` has them."""
 
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""
 
-    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE) -> None:
+    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """The primary has them, since a moment not before `life`: the rows stay for `message.keep` seconds at least, kept, in
-        doubt, out of everybody's way. Effects, and `LeaseLost`, as `ack` has them."""
+        doubt, out of everybody's way. `known`, effects, and `LeaseLost`, as `handed_over` has them."""
 
     def watches(self) -> list[Watch]:
         """Every batch of kept rows, whoever handed it over, in the order in which they will be due."""

@@ -406,7 +406,7 @@ def test_rows_that_a_drainer_lost_sight_of_are_sent_when_its_lease_is_over(tmp_p
     if verb == "give_back":
         primary.refusals = [REFUSED]
     if verb == "handed_over":
-        real = lambda *given: None  # noqa: E731
+        real = lambda *given, **options: None  # noqa: E731
     monkeypatch.setattr(spool, verb, unanswered)
     with pytest.raises(StoreUnavailable, match="the disk"):
         one.turn()

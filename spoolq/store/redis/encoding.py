@@ -86,6 +86,11 @@ def claims(several: Iterable[Claim]) -> Args:
     return [b"%d" % count, *flat]
 
 
+def words(several: Sequence[str]) -> Args:
+    """How many, then each."""
+    return [b"%d" % len(several), *(word.encode() for word in several)]
+
+
 def quotas(several: Sequence[Quota]) -> Args:
     """How many, then queue, most, interval and ahead of each."""
     args: Args = [b"%d" % len(several)]

@@ -22,11 +22,13 @@ class Names:
         self.failed = self.prefix + b"failed"
         self.markers = self.prefix + b"spoolq:markers"
         self.counts = self.prefix + b"spoolq:counts"
+        self.tally = self.prefix + b"spoolq:tally"
         self.meta = self.prefix + b"spoolq:meta"
         self.series = self.prefix + b"spoolq:series"
         self.persisted = self.prefix + b"spoolq:persisted"
         self.probe = self.prefix + b"spoolq:probe"
         self.probe_queues = self.prefix + b"spoolq:probe:queues"
+        self.probe_tally = self.prefix + b"spoolq:probe:tally"
 
     def queue(self, name: str) -> bytes:
         """Resque's list of the jobs that are due."""
@@ -35,6 +37,10 @@ class Names:
     def idle(self, queue: str) -> bytes:
         """The workers that wait for a job of this queue."""
         return self.prefix + b"spoolq:idle:" + queue.encode()
+
+    def history(self, span: str) -> bytes:
+        """Samples of the tally: place in the round to the sample."""
+        return self.prefix + b"spoolq:history:" + span.encode()
 
     def wake(self, key: str) -> bytes:
         """The list on which one idle worker blocks."""

@@ -40,9 +40,9 @@ class Putter:
         forks.watch(self)
 
     def put(
-        self, messages: Sequence[Message], effects: Effects, deadline: float, not_after: float | None, hold: bool
+        self, messages: Sequence[Message], effects: Effects, deadline: float, not_after: float | None, hold: bool, word: str
     ) -> list[bool]:
-        """As `Store.put`; `deadline` is on the monotonic clock."""
+        """As `Store.put`; `deadline` is on the monotonic clock, `word` what the messages are counted as."""
         link = self._transport
         one = len(messages) == 1 and not messages[0].run_at and (effects is NONE or effects == NONE)
         # An id that may be there already goes by the script that looks before it pushes: `put` would have to take a copy back
@@ -50,7 +50,7 @@ class Putter:
             return [self._put_one(link, messages[0], deadline, not_after)]
         freed = self._due()
         try:
-            new = self._put_many(messages, effects, deadline, not_after, freed)
+            new = self._put_many(messages, effects, deadline, not_after, freed, word)
         except BaseException:
             self._again(freed)
             raise
@@ -70,7 +70,7 @@ class Putter:
         """Free what may be freed, now."""
         while freed := self._due():
             try:
-                self._put_many((), NONE, deadline, None, freed)
+                self._put_many((), NONE, deadline, None, freed, "put")
             except BaseException:
                 self._again(freed)
                 raise
@@ -83,7 +83,15 @@ class Putter:
         limit = self._limit(deadline)
         args = (self._names.prefix, b"probe", encoding.moment(limit), id.encode(), b"{}")
         probe, queues = self._names.probe, self._names.probe_queues
-        keys = (probe, self._names.markers, queues, queues + b":idle", self._names.queues)
+        keys = (
+            probe,
+            self._names.markers,
+            queues,
+            queues + b":idle",
+            self._names.probe_tally,
+            self._names.queues,
+            self._names.tally,
+        )
         try:
             for freed in ((), (id.encode(), b"0")):
                 reply = run(self._transport, script("put"), keys, (*args, *freed), deadline, _put_said)
@@ -117,7 +125,7 @@ class Putter:
             id, payload = message.id.encode(), message.payload
             head = self._head(message, evaluate) if evaluate else self._heads.get(message.queue) or self._head(message)
             data = b"*%d\r\n%b$17\r\n%017.6f\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-                12 + 2 * len(freed), head, limit, len(id), id, len(payload), payload
+                13 + 2 * len(freed), head, limit, len(id), id, len(payload), payload
             )  # fmt: skip
             if not freed:
                 return data
@@ -148,8 +156,8 @@ class Putter:
         encoding.check(message)
         queue, put = message.queue, script("put")
         head = encode((
-            *((b"EVAL", put.text) if evaluate else (b"EVALSHA", put.sha)), b"4",
-            self._names.queue(queue), self._names.markers, self._names.queues, self._names.idle(queue),
+            *((b"EVAL", put.text) if evaluate else (b"EVALSHA", put.sha)), b"5",
+            self._names.queue(queue), self._names.markers, self._names.queues, self._names.idle(queue), self._names.tally,
             self._names.prefix, queue.encode(),
         ))  # fmt: skip
         head = head[head.index(b"\r\n") + 2 :]
@@ -175,12 +183,14 @@ class Putter:
         deadline: float,
         not_after: float | None,
         freed: Sequence[tuple[str, float]],
+        word: str,
     ) -> list[bool]:
         if not_after is None:
             self._transport.open(deadline)  # or there would be no Redis's clock to speak of
             not_after = self._limit(deadline)
         args = [
             encoding.moment(not_after),
+            word.encode(),
             *encoding.messages(messages, resque_delayed=self._resque_delayed, marked=True),
             *encoding.effects(effects),
             *encoding.frees(freed),

@@ -43,8 +43,10 @@ from spoolq.store.redis.putting import Putter, known, outcome
 from spoolq.store.redis.resp import ReplyError
 from spoolq.store.redis.scripts import script
 from spoolq.store.redis.strangers import strangers
+from spoolq.store.redis.tallies import RedisTallies
 from spoolq.store.redis.transport import Injected, Transport, refused, run
 from spoolq.store.redis.waiting import RedisWaitingJobs
+from spoolq.store.tally import IN, OUT, Ledger, Sample, Span, ending
 from spoolq.store.waiting import WaitingJobs
 
 LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
@@ -109,6 +111,7 @@ class RedisStore:
         self._sweep_at, self._cursor = 0.0, b"0"
         self._closed = False
         self.events: EventLog | None = None
+        self._tallies = RedisTallies(self._scan, self._scripted, self._command, self._names, self.now)
         self.failures = RedisFailures(self._command, self._number, self._names)
         self.waiting_jobs: WaitingJobs = RedisWaitingJobs(self._scripted, self._command, self.queues, self._names, self.now)
 
@@ -128,8 +131,8 @@ class RedisStore:
     ) -> list[bool]:
         deadline = self._until(self._deadline if timeout is None else timeout)
         if self._confirm == "none" or hold:
-            return self._putter.put(messages, effects, deadline, not_after, hold)
-        new = self._putter.put(messages, effects, deadline, not_after, True)
+            return self._putter.put(messages, effects, deadline, not_after, hold, "drained" if hold else "put")
+        new = self._putter.put(messages, effects, deadline, not_after, True, "put")
         if not self._confirmed(messages, deadline):
             raise self._keeper.unconfirmed()
         self._putter.done(messages, new)
@@ -257,6 +260,7 @@ class RedisStore:
             b"%d" % len(queues),
             *(queue.encode() for queue in queues),
             *encoding.claims(ack),
+            ending(effects.counters, "done").encode(),
             *encoding.effects(effects),
             *encoding.quotas(quotas),
         ]
@@ -285,7 +289,7 @@ class RedisStore:
 
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         if claims:
-            self._settled("ack", claims, [], effects)
+            self._settled("ack", claims, [ending(effects.counters, "done").encode()], effects)
 
     def retry(self, claim: Claim, payload: bytes, at: float, effects: Effects = NONE) -> None:
         self._settled("retry", [claim], [payload, encoding.moment(at)], effects)
@@ -360,6 +364,15 @@ class RedisStore:
             page = queues[len(rows) : len(rows) + LOOKED_AT]
             rows += self._scripted("depths", [b"%d" % len(page), *page], _some)
         return [views.depth(row, self.now()) for row in rows]
+
+    def tally(self) -> Ledger:
+        return self._tallies.ledger()
+
+    def sample(self) -> Ledger | None:
+        return self._tallies.sample()
+
+    def history(self, span: Span, since: float) -> list[Sample]:
+        return self._tallies.history(span, since)
 
     def workers(self) -> list[WorkerView]:
         found, stamp = self._scripted("workers", [], _a_list)
@@ -439,7 +452,7 @@ class RedisStore:
         return self._number("meta", args) == 1
 
     def purge(self, queue: str) -> int:
-        return self._number("purge", [queue.encode()])
+        return self._number("purge", [queue.encode(), *encoding.words(IN), *encoding.words(OUT)])
 
     def close(self, timeout: float = 1.0) -> None:
         if self._closed:

@@ -13,6 +13,7 @@ from spoolq.job import Message, new_id
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding
 from spoolq.store.redis.names import Names
+from spoolq.store.tally import ending
 from spoolq.store.waiting import Move, Page, WaitingJob
 
 _AGAIN = 200  # entries that a page looks at once more: so many may be removed behind it meanwhile, and the rest move up
@@ -92,7 +93,8 @@ class RedisWaitingJobs:
     def remove(self, job: WaitingJob, effects: Effects = NONE) -> bool:
         """See `WaitingJobs.remove`."""
         kind, name, entry = job.place
-        args = [kind.encode(), name.encode(), entry, *encoding.effects(effects)]
+        word = ending(effects.counters, "purged").encode()
+        args = [kind.encode(), name.encode(), entry, word, *encoding.effects(effects)]
         return bool(self._scripted("remove", args, _two)[1])
 
     def move(self, moves: Sequence[Move]) -> list[bool]:

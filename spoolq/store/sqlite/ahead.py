@@ -6,11 +6,12 @@ Who watches holds nothing: rows are named by their number and their watch, and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from spoolq.job import Handoff
 from spoolq.store.base import Kept, Life, Watch
 from spoolq.store.sqlite import effects, settling
+from spoolq.store.sqlite import handoffs as spooling
 from spoolq.store.sqlite.rows import GIVEN
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
@@ -19,7 +20,9 @@ SQL = statements("ahead")
 _SECOND = 1_000_000
 
 
-def keep(session: Session, handoffs: Sequence[Handoff], life: Life, also: effects.Prepared) -> tuple[str, ...]:
+def keep(
+    session: Session, handoffs: Sequence[Handoff], life: Life, also: effects.Prepared, known: Collection[str] = ()
+) -> tuple[str, ...]:
     """As `Spool.keep`. Returns the tokens no longer held; when that is all, the effects don't happen."""
     longest = max(handoff.message.keep for handoff in handoffs)
     until = -(-(session.now + int(longest * _SECOND)) // _SECOND) * _SECOND
@@ -27,6 +30,7 @@ def keep(session: Session, handoffs: Sequence[Handoff], life: Life, also: effect
     session.execute(SQL["watch"], (session.fence(), *key))
     number = session.scalar(SQL["watch_of"], key)
     lost = settling.each(session, [handoff.claim.token for handoff in handoffs], (SQL["keep"], (number,)))
+    spooling.counted(session, handoffs, lost, known)
     if len(lost) == len(handoffs):
         session.execute(SQL["end_watch"], (number,))
     else:
@@ -60,5 +64,7 @@ def let_go(session: Session, watch: Watch, rows: Sequence[Kept]) -> list[Kept]:
 
 def send_again(session: Session, watch: Watch, rows: Sequence[Kept]) -> None:
     """As `Spool.send_again`."""
-    changed = session.executemany(SQL["send_again"], [(watch.number, one.row, session.now) for one in rows]).rowcount
-    session.woke = session.woke or changed > 0
+    for one in rows:
+        for (queue,) in session.all(SQL["send_again"], (watch.number, one.row, session.now)):
+            session.tally("again", queue)
+            session.woke = True

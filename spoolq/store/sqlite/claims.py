@@ -155,4 +155,5 @@ def purge(session: Session, queue: str, limit: int) -> int:
         if gone < limit:
             session.execute(SQL["purge_remember"], (queue, until, doubt, limit - gone))
             gone += session.execute(SQL["purge"], (queue, doubt, limit - gone)).rowcount
+    session.tally("purged", queue, gone)
     return gone

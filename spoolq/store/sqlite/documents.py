@@ -57,4 +57,6 @@ def put_in(session: Session, one: Document, elsewhere: str) -> int:
         micros(one.get("keep", 0.0)),
         one.get("front", False),
     )
-    return session.execute(SQL["add_job"], values).rowcount
+    added = session.execute(SQL["add_job"], values).rowcount
+    session.tally("imported", one["queue"], added)
+    return added

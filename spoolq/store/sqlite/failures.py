@@ -173,7 +173,7 @@ class SQLiteFailures:
 def _retry(session: Session, rerun: _Rerun) -> bool:
     if not session.execute(SQL["take_out"], (rerun.n, rerun.id)).rowcount:  # somebody else was faster
         return False
-    insert(session, [rerun.row], remembered=False)
+    insert(session, [rerun.row], remembered=False, word="retried")
     for n in rerun.repeats:
         session.execute(SQL["take_out"], (n, rerun.id))
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from spoolq.job import Claim, Handoff, Message
@@ -76,13 +76,23 @@ def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found
     return found
 
 
-def handed_over(session: Session, handoffs: Sequence[Handoff], also: effects.Prepared) -> tuple[str, ...]:
-    """The primary has them. Returns the tokens no longer held; when that is all, the effects don't happen. No id is remembered:
-    the primary does that."""
+def handed_over(
+    session: Session, handoffs: Sequence[Handoff], also: effects.Prepared, known: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The primary has them, and had those `known` before. Returns the tokens no longer held; when that is all, the effects don't
+    happen. No id is remembered: the primary does that."""
     lost = settling.each(session, [handoff.claim.token for handoff in handoffs], (JOBS["delete"], ()))
+    counted(session, handoffs, lost, known)
     if len(lost) < len(handoffs):
         effects.apply(session, also)
     return lost
+
+
+def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
+    """In the tally: those that the primary took, and those of which it was told a second time."""
+    claims = [handoff.claim for handoff in handoffs if handoff.claim.token not in lost]
+    settling.counted(session, [claim for claim in claims if claim.token not in known], (), "handed_over")
+    settling.counted(session, [claim for claim in claims if claim.token in known], (), "duplicate")
 
 
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:

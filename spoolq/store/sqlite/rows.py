@@ -68,12 +68,19 @@ def _row(message: Message, largest: int, hold: bool) -> Row:
 
 
 def insert(
-    session: Session, rows: Sequence[Row], *, in_doubt: bool = False, not_after: float | None = None, remembered: bool = True
+    session: Session,
+    rows: Sequence[Row],
+    *,
+    in_doubt: bool = False,
+    not_after: float | None = None,
+    remembered: bool = True,
+    word: str = "put",
 ) -> list[bool]:
     """Put them, and say for each whether it was new.
 
     With `not_after` (or, where `in_doubt`, for a given id) the row is in doubt from birth, and with `not_after` a row that is
-    there already comes into doubt. Not `remembered`: ids that were settled don't count as there.
+    there already comes into doubt. Not `remembered`: ids that were settled don't count as there. `word` is what new ones are
+    counted as.
     """
     now, new = session.now, []
     attempt = None if not_after is None else later(not_after)
@@ -100,6 +107,8 @@ def insert(
         ).rowcount
         if not inserted and attempt is not None:
             session.execute(_SPOOL["doubt"], (id, attempt))
+        if inserted:
+            session.tally(word, queue)
         new.append(inserted == 1)
     session.woke = session.woke or True in new
     return new

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.store.effects import RELAY
 from spoolq.store.sqlite import aside, driver, filesystem, identity
 from spoolq.store.sqlite.identity import Identity
 from spoolq.store.sqlite.reserve import Reserve
@@ -33,6 +34,7 @@ _CHECKPOINT_PAGES = 1000
 
 _VIEWS = statements("views")
 _ORDER = statements("order")
+_TALLY = statements("tally")
 
 inherited: set[Identity] = set()
 """Files that were open when this process was forked: what SQLite remembers of its locks on them are the parent's."""
@@ -49,7 +51,8 @@ def fence() -> int:
 
 
 class Session:
-    """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready."""
+    """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready;
+    `counted` is what the tally is to have added with it, by queue and word."""
 
     def __init__(self, settings: Settings, connection: driver.Connection, file: Identity, reserve: Reserve) -> None:
         self.settings = settings
@@ -57,6 +60,7 @@ class Session:
         self.reserve = reserve
         self.now = micros(settings.clock())
         self.woke = False
+        self.counted: dict[tuple[str, str], int] = {}
         self.page_size = PAGE
         self.fence: Callable[[], int] = fence
         self.execute = connection.execute
@@ -79,7 +83,19 @@ class Session:
     def begin(self) -> None:
         """Begin to write. Waits for a foreign writer as long as the store's time-out."""
         self.execute("BEGIN IMMEDIATE")
+        self.counted = {}
         self.look_at_clock()
+
+    def tally(self, word: str, queue: str, jobs: int = 1) -> None:
+        """So many have come or gone, as `spoolq.store.tally` says. Written once, with the rest of the transaction."""
+        if jobs and queue != RELAY:
+            self.counted[queue, word] = self.counted.get((queue, word), 0) + jobs
+
+    def write_tally(self) -> None:
+        """Before the commit."""
+        for (queue, word), jobs in self.counted.items():
+            self.execute(_TALLY["count"], (f"\n{word}\n{queue}", jobs))
+        self.counted = {}
 
     def look_at_clock(self) -> None:
         """Take the time anew."""

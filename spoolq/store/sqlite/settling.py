@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from spoolq.job import Claim
 from spoolq.store.sqlite import effects
@@ -10,6 +11,7 @@ from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.tokens import split
+from spoolq.store.tally import ending
 
 _FAILURES = statements("failures")
 
@@ -41,15 +43,27 @@ def each(session: Session, tokens: Sequence[str], *steps: tuple[str, tuple[objec
 def ack(session: Session, claims: Sequence[Claim], also: effects.Prepared) -> tuple[str, ...]:
     """These are done. Returns the tokens no longer held. When that is all of them, the effects don't happen."""
     lost = _delete(session, claims)
+    counted(session, claims, lost, ending(also.effects.counters, "done"))
     if len(lost) < len(claims) or not claims:
         effects.apply(session, also)
     return lost
+
+
+def counted(session: Session, claims: Iterable[Claim], lost: Iterable[str], word: str) -> None:
+    """In the tally, those that were not lost."""
+    over = Counter(lost)
+    for claim in claims:
+        if over[claim.token]:
+            over[claim.token] -= 1  # a token that was named twice is lost once
+        else:
+            session.tally(word, claim.queue)
 
 
 def fail(session: Session, claim: Claim, failed: tuple[str, int, bytes], also: effects.Prepared) -> bool:
     """Out of the queue and into the log (id, time, entry). Returns False, and does nothing, when it is no longer held."""
     if _delete(session, [claim]):
         return False
+    session.tally("failed", claim.queue)
     session.execute(_FAILURES["add"], failed)
     effects.apply(session, also)
     return True

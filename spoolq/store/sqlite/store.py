@@ -33,7 +33,7 @@ from spoolq.store.effects import NONE, Effects
 from spoolq.store.events import Away, EventLog
 from spoolq.store.journal import Settlements
 from spoolq.store.quota import Quota
-from spoolq.store.sqlite import ahead, order, outages, pauses, settling, views, workers
+from spoolq.store.sqlite import ahead, order, outages, pauses, settling, tallies, views, workers
 from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
@@ -48,6 +48,7 @@ from spoolq.store.sqlite.upkeep import SQLiteUpkeep
 from spoolq.store.sqlite.waiting import SQLiteWaitingJobs
 from spoolq.store.sqlite.wake import Bell
 from spoolq.store.sqlite.writer import Writer
+from spoolq.store.tally import Ledger, Sample, Span
 from spoolq.store.upkeep import Upkeep
 from spoolq.store.waiting import WaitingJobs
 
@@ -153,7 +154,7 @@ class SQLiteStore:
 
         def work(session: Session) -> list[bool]:
             self._check_time(not_after)
-            new = _merged(seen, self._insert(session, rows))
+            new = _merged(seen, self._insert(session, rows, word="drained" if hold else "put"))
             also.apply(session, more, new, rows)
             return new
 
@@ -363,20 +364,20 @@ class SQLiteStore:
                     raise
                 limit //= 2
 
-    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE) -> None:
+    def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """See `Spool.handed_over`."""
         more = also.prepare_effects(effects, self._largest)
-        _raise_lost(self._run(lambda session: spooling.handed_over(session, handoffs, more), guarded=more.guarded))
+        _raise_lost(self._run(lambda session: spooling.handed_over(session, handoffs, more, known), guarded=more.guarded))
 
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
         self._run(lambda session: spooling.give_back(session, handoffs, applied))
 
-    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE) -> None:
+    def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """See `Spool.keep`."""
         if handoffs:
             more = also.prepare_effects(effects, self._largest)
-            _raise_lost(self._run(lambda session: ahead.keep(session, handoffs, life, more), guarded=more.guarded))
+            _raise_lost(self._run(lambda session: ahead.keep(session, handoffs, life, more, known), guarded=more.guarded))
 
     def watches(self) -> list[Watch]:
         """See `Spool.watches`."""
@@ -418,6 +419,18 @@ class SQLiteStore:
         """See `Store.depths`."""
         look = views.depths if most is None else partial(views.depths_up_to, most=most)
         return self._run(look, writes=False)
+
+    def tally(self) -> Ledger:
+        """See `Store.tally`."""
+        return self._run(tallies.ledger, writes=False)
+
+    def sample(self) -> Ledger | None:
+        """See `Store.sample`."""
+        return self._run(tallies.sample) if self._run(tallies.due, writes=False) else None
+
+    def history(self, span: Span, since: float) -> list[Sample]:
+        """See `Store.history`."""
+        return self._run(lambda session: tallies.history(session, span, since), writes=False)
 
     def workers(self) -> list[WorkerView]:
         """See `Store.workers`."""
@@ -482,12 +495,18 @@ class SQLiteStore:
     # helpers
 
     def _insert(
-        self, session: Session, rows: Sequence[Row], *, in_doubt: bool = False, not_after: float | None = None
+        self,
+        session: Session,
+        rows: Sequence[Row],
+        *,
+        in_doubt: bool = False,
+        not_after: float | None = None,
+        word: str = "put",
     ) -> list[bool]:
         self._sweep(session)
         if rows:
             self._limits.check(session, len(rows), sum(len(row.payload) for row in rows))
-        return insert(session, rows, in_doubt=in_doubt, not_after=not_after)
+        return insert(session, rows, in_doubt=in_doubt, not_after=not_after, word=word)
 
     def _latest(self, timeout: float | None, not_after: float | None) -> float:
         if not_after is not None:

@@ -119,6 +119,7 @@ class Transactions:
             for operation in live:
                 self._one(session, operation, alone=len(live) == 1)
             if session.in_transaction:
+                session.write_tally()
                 committing = True
                 session.commit()
             self._check_place(session)
@@ -139,7 +140,7 @@ class Transactions:
 
     def _one(self, session: Session, operation: Operation, *, alone: bool) -> None:
         session.woke = False
-        savepoint = operation.guarded and not alone
+        savepoint, counted = operation.guarded and not alone, dict(session.counted)
         if savepoint:
             session.execute("SAVEPOINT one")
         try:
@@ -151,6 +152,7 @@ class Transactions:
                 session.execute("ROLLBACK")
             elif savepoint:
                 session.execute("ROLLBACK TO one")
+            session.counted = counted
             operation.fail(error, self.settings.path)
         else:
             operation.woke = session.woke

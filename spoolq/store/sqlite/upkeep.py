@@ -130,7 +130,7 @@ class SQLiteUpkeep:
 
     def drop(self, ids: Sequence[str]) -> int:
         """See `Upkeep.drop`."""
-        return self._writer.run(lambda session: sum(session.execute(SQL["drop"], (id,)).rowcount for id in ids), _PATIENT)
+        return self._writer.run(lambda session: sum(_gone(session, "drop", (id,), "purged") for id in ids), _PATIENT)
 
     # out and in
 
@@ -154,11 +154,10 @@ class SQLiteUpkeep:
 
     def remove(self, kind: Kind, keys: Sequence[Any], release: Sequence[tuple[str, str]] = ()) -> list[Any]:
         """See `Upkeep.remove`."""
-        sql = SQL[f"remove_{kind}"]
 
         def work(session: Session) -> list[Any]:
             session.executemany(EFFECTS["release"], release)
-            return [key for key in keys if session.execute(sql, key if kind == "job" else (key,)).rowcount]
+            return [key for key in keys if _gone(session, f"remove_{kind}", key if kind == "job" else (key,), "exported")]
 
         return self._writer.run(work, _PATIENT)
 
@@ -189,6 +188,14 @@ class SQLiteUpkeep:
         settings = self._writer.settings
         recovery.set_aside_if_damaged(settings)
         return [recovery.recover(path, self.add, settings.timeout) for path in recovery.kept(settings.path)]
+
+
+def _gone(session: Session, name: str, key: tuple[Any, ...], word: str) -> bool:
+    """Delete one by this statement, and count it, if it is a job. Returns whether it was there."""
+    row = session.one(SQL[name], key)
+    if row is not None and row[0] is not None:
+        session.tally(word, row[0])
+    return row is not None
 
 
 def _quarantined(session: Session, row: tuple[Any, ...]) -> tuple[int, Quarantined]:

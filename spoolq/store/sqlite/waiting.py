@@ -16,6 +16,7 @@ from spoolq.store.sqlite.rows import checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
+from spoolq.store.tally import ending
 from spoolq.store.waiting import Holder, Move, Page, WaitingJob
 
 SQL = statements("waiting")
@@ -78,8 +79,12 @@ class SQLiteWaitingJobs:
             settings = session.settings
             until = session.now + micros(settings.remember)
             session.execute(SQL["remember"], (*job.place, until, int(settings.role == "spool")))
-            if not session.execute(SQL["remove"], job.place).rowcount:
+            found = session.one(SQL["remove"], job.place)
+            if found is None:
                 return False
+            queue, state = found
+            if state != "k":  # a kept one is in the primary, and is counted there
+                session.tally(ending(effects.counters, "purged"), queue)
             session.woke = session.woke or settings.role == "spool"  # where order is kept, the next of the queue may go
             also.apply(session, more)
             return True
@@ -97,6 +102,9 @@ class SQLiteWaitingJobs:
                 last += 1
                 values = (*move.job.place, last, move.queue, move.payload, crc, micros(move.run_at), session.now, move.front)
                 moved.append(session.execute(SQL["move"], values).rowcount == 1)
+                if moved[-1] and move.queue != move.job.queue:
+                    session.tally("moved", move.job.queue)
+                    session.tally("moved_in", move.queue)
             session.woke = session.woke or True in moved
             return moved
 

@@ -1,5 +1,5 @@
 -- needs lib
 return atomically(function()
-  local done, e = list(claim), effects()
-  return settle(done, e, function() end)
+  local done, word, e = list(claim), arg(), effects()
+  return settle(done, e, function() end, word)
 end)

@@ -5,7 +5,7 @@
 local FULL = 0.25 -- as in spoolq.store.quota
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
-  local queues, done, e = list(arg), list(claim), effects()
+  local queues, done, word, e = list(arg), list(claim), arg(), effects()
   local quotas, limited = {}, {}
   for _, q in ipairs(list(function() return {queue = arg(), most = num(), interval = num(), ahead = num()} end)) do quotas[q.queue] = q end
   local open, paused, held_back = queues, {}, limit > 0 and pauses() or {}
@@ -93,7 +93,7 @@ return atomically(function()
     return fit > 0 and redis.pcall('LPOP', key, fit)
   end
   for _, queue in ipairs(open) do
-    local key, start, quota = P .. 'queue:' .. queue, n, quotas[queue]
+    local key, start, quota, strangers = P .. 'queue:' .. queue, n, quotas[queue], 0
     local most, why, begins = limit - n, nil, nil
     if quota then most, why, begins = allowance(quota) end
     while n - start < most and more == 0 do
@@ -108,6 +108,7 @@ return atomically(function()
         n, bytes, largest = n + 1, bytes + #payload, math.max(largest, #payload)
         local token, value = w.key .. ':' .. number .. ':' .. n, queue .. '\n' .. payload
         again[#payloads + 1 - i] = payload
+        strangers = strangers + (ours(payload) and 0 or 1)
         fields[2 * i - 1], fields[2 * i] = token, value
         taken[#taken + 1] = token
         taken[#taken + 1] = value
@@ -117,6 +118,7 @@ return atomically(function()
       for i = 1, #fields, 2 do back('HDEL', w.claims, fields[i]) end
     end
     if n > start then count('c:' .. queue, n - start) end
+    tally('found', queue, strangers)
     if quota then note(quota, n - start, n - start == most and why, begins) end
   end
   if trouble and n == 0 and #done == 0 then error({said = trouble.err}) end
@@ -125,6 +127,6 @@ return atomically(function()
   end
   if state[4] then alive(w) else register(w) end
   call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'), 'more', more)
-  drop(have)
+  drop(have, word)
   return {'ok', lost, taken, more, paused, limited}
 end)

@@ -5,5 +5,6 @@ return atomically(function()
   if call('LREM', P .. 'failed', -1, entry) == 0 then return 0 end
   back('RPUSH', P .. 'failed', entry)
   push(queue, {payload})
+  if ours(payload) then tally('retried', queue, 1) end
   return 1
 end)

@@ -3,7 +3,7 @@
 -- because Redis itself doesn't. Payloads are bytes and stay bytes.
 local P = string.sub(KEYS[1], 1, -15)
 local S = P .. 'spoolq:'
-local MARKERS, DELAYED, COUNTS, LEASES = KEYS[1], S .. 'delayed', S .. 'counts', S .. 'leases'
+local MARKERS, DELAYED, COUNTS, LEASES, TALLY = KEYS[1], S .. 'delayed', S .. 'counts', S .. 'leases', S .. 'tally'
 local IDLE_FOR_NEW = S .. 'idle:*' -- workers that wait for queues that aren't there yet; no queue has such a name
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
@@ -86,6 +86,17 @@ local function count(field, by)
   undone_by(function() add(field, -by) end)
 end
 
+-- What has come and gone, by word and queue (spoolq.store.tally). After the write that it counts, whose refusal by a full server is
+-- the script's: a key that can't be counted in keeps no job from its way.
+local function tally(word, queue, jobs)
+  if jobs == 0 or type(redis.pcall('HINCRBY', TALLY, word .. ':' .. queue, jobs)) ~= 'number' then return end
+  undone_by(function()
+    if redis.pcall('HINCRBY', TALLY, word .. ':' .. queue, -jobs) == 0 then redis.pcall('HDEL', TALLY, word .. ':' .. queue) end
+  end)
+end
+-- Whether spoolq wrote this payload: it is counted when it is put. Others' are counted as found when they are taken.
+local function ours(payload) return string.find(payload, '],"id":"', 1, true) ~= nil end
+
 -- queues
 
 -- Wakes one of these idle workers. Answers whether there was one that lives.
@@ -132,11 +143,13 @@ local function push_front(queue, payload)
 end
 local function delay(queue, id, at, payload)
   local member = queue .. '\n' .. id .. '\n' .. payload
-  if call('ZADD', DELAYED, at, member) == 1 then
+  local new = call('ZADD', DELAYED, at, member) == 1
+  if new then
     back('ZREM', DELAYED, member)
     count('s:' .. queue, 1)
   end
   know(queue)
+  return new
 end
 -- Resque's own delayed keys, in node-resque's form
 local function delay_resque(at, payload)
@@ -167,13 +180,20 @@ local function news(messages)
   end
   return flags
 end
--- Push first, mark after.
-local function place(messages, flags)
-  local queues, order, marks = {}, {}, {}
+-- Push first, mark after. What goes to Resque's own delayed keys is counted when it comes out of them: a stock scheduler makes
+-- another payload of it.
+local function place(messages, flags, word)
+  local queues, order, marks, counted = {}, {}, {}, {}
   for i, m in ipairs(messages) do
     if flags[i] == '1' then
+      local new = true
       if tonumber(m.at) > now then
-        if m.resque then delay_resque(tonumber(m.at), m.payload) else delay(m.queue, m.id, m.at, m.payload) end
+        if m.resque then
+          delay_resque(tonumber(m.at), m.payload)
+          new = false
+        else
+          new = delay(m.queue, m.id, m.at, m.payload)
+        end
       elseif m.front then
         push_front(m.queue, m.payload)
       else
@@ -183,6 +203,7 @@ local function place(messages, flags)
         end
         table.insert(queues[m.queue], m.payload)
       end
+      if new and ours(m.payload) then counted[m.queue] = (counted[m.queue] or 0) + 1 end
       if m.marked then
         marks[#marks + 1] = stamp
         marks[#marks + 1] = m.id
@@ -190,6 +211,7 @@ local function place(messages, flags)
     end
   end
   for _, queue in ipairs(order) do push(queue, queues[queue]) end
+  for queue, jobs in pairs(counted) do tally(word or 'put', queue, jobs) end
   slices(marks, 400, function(i, j)
     call('ZADD', MARKERS, 'NX', unpack(marks, i, j))
     local ids = {}
@@ -425,15 +447,19 @@ local function show(key, ids)
     call('HSET', S .. 'worker:' .. key, 'shown', table.concat(lines, '\n'))
   end
 end
--- The claims end. Last in a script: nothing after it can fail, and it isn't taken back.
-local function drop(have)
+-- The claims end, their jobs as `word` says (nil: they are in their queues again). Last in a script: nothing after it can fail, and it
+-- isn't taken back.
+local function drop(have, word)
   local workers, queues = {}, {}
   for _, c in ipairs(have) do
     workers[c.worker] = workers[c.worker] or {}
     table.insert(workers[c.worker], c.token)
     queues[c.queue] = (queues[c.queue] or 0) + 1
   end
-  for queue, jobs in pairs(queues) do count('c:' .. queue, -jobs) end
+  for queue, jobs in pairs(queues) do
+    count('c:' .. queue, -jobs)
+    if word then tally(word, queue, jobs) end
+  end
   for key, tokens in pairs(workers) do
     local ids, changed = shown(key), false
     for _, token in ipairs(tokens) do
@@ -449,8 +475,8 @@ local function drop(have)
     if changed then show(key, ids) end
   end
 end
--- Every settling verb: fenced by the token; `finish` does what becomes of the jobs.
-local function settle(claims, e, finish)
+-- Every settling verb: fenced by the token; `finish` does what becomes of the jobs, `word` is what they are counted as.
+local function settle(claims, e, finish, word)
   local have, lost = held(claims)
   if #have == 0 then return {'ok', lost} end
   local fine, refusal = pcall(guarded, e)
@@ -459,6 +485,6 @@ local function settle(claims, e, finish)
   works_when_full()
   finish(have)
   apply(e)
-  drop(have)
+  drop(have, word)
   return {'ok', lost}
 end

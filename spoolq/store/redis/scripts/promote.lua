@@ -72,6 +72,7 @@ return atomically(function()
         back('RPOP', P .. 'queue:' .. queue)
         know(queue)
       end
+      if ours(payload) then tally('put', queue, 1) end
       call('LPOP', P .. key)
       stays()
       if type(pushed) ~= 'table' then wake(queue, 1) end

@@ -1,5 +1,5 @@
 -- Put one due message; the cheapest form. Answers 1 (new), 0 (the id was there), -1 (came too late), -2 (an undo failed).
--- KEYS: queue:NAME, spoolq:markers, queues, spoolq:idle:NAME
+-- KEYS: queue:NAME, spoolq:markers, queues, spoolq:idle:NAME, spoolq:tally
 -- ARGV: namespace with its colon, queue, not-after, id, payload, then id and time of each marker to free
 -- The push comes first: it is its own check of memory and type, and of everything that forbids writing (docs/hand-off.md).
 local clock = redis.call('TIME')
@@ -48,6 +48,7 @@ if marked ~= 1 or failed then
 end
 
 if marked == 1 then
+  if string.find(ARGV[5], '],"id":"', 1, true) then redis.pcall('HINCRBY', KEYS[5], 'put:' .. ARGV[2], 1) end -- as in lib.lua
   rouse(KEYS[4])
   if known == 1 and KEYS[3] == ARGV[1] .. 'queues' then -- a new queue, no probe's: for those who take from whatever appears
     while rouse(ARGV[1] .. 'spoolq:idle:*') do end

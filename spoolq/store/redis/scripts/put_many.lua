@@ -1,7 +1,7 @@
 -- needs lib
 -- Put messages, all or nothing, with effects; then free markers. Answers ok with a '1' or '0' for each (new or not), late, guard, undo.
 return atomically(function()
-  local not_after, messages, e = num(), list(message), effects()
+  local not_after, word, messages, e = num(), arg(), list(message), effects()
   local ids = list(function() return {id = arg(), after = num()} end)
   if now > not_after then return {'late'} end
   local flags = news(messages)
@@ -9,7 +9,7 @@ return atomically(function()
   local refusal = guarded(e)
   if refusal then return refusal end
   if #messages + #e.put == 0 and #e.acquire > 0 then works_when_full() end -- a worker's, whose job makes room when it is done
-  place(messages, flags)
+  place(messages, flags, word)
   if #e.values > 0 then
     local there, values = {}, {}
     for i, m in ipairs(messages) do there[m.id] = there[m.id] ~= false and flags[i] == '0' end

@@ -3,6 +3,8 @@
 return atomically(function()
   local claims, payload, at, e = list(claim), arg(), arg(), effects()
   return settle(claims, e, function(have)
+    local _, before = cut(call('HGET', S .. 'claims:' .. have[1].worker, have[1].token))
+    if not (ours(before) or ours(payload)) then tally('found', have[1].queue, -1) end -- it will be found again
     if tonumber(at) > now then
       delay(have[1].queue, have[1].token, at, payload)
     else

@@ -21,7 +21,8 @@ DELETE FROM jobs WHERE seq = ?2 AND state = 'k' AND worker = ?1;
 -- name: send_again
 -- at the place that it had
 UPDATE jobs SET seq = -seq, state = iif(run_at <= ?3, 'r', 's'), worker = 2305843009213693952
-WHERE seq = ?2 AND state = 'k' AND worker = ?1;
+WHERE seq = ?2 AND state = 'k' AND worker = ?1
+RETURNING queue;
 
 -- name: end_watch
 DELETE FROM watches WHERE n = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'k' AND worker = ?1);

@@ -43,8 +43,8 @@ DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 0;
 INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
 
 -- name: counters
--- without what is between ?1 and ?2: the series, which are nobody's counters
-SELECT name, n FROM counters WHERE name < ?1 OR name >= ?2 ORDER BY name;
+-- without what is between ?1 and ?2: the series, which are nobody's counters; nor is the tally (see tally.sql)
+SELECT name, n FROM counters WHERE (name < ?1 OR name >= ?2) AND NOT name BETWEEN char(10) AND char(11) ORDER BY name;
 
 -- name: add_series
 INSERT INTO counters (name, n) SELECT ?1, ?2 WHERE ?3 OR EXISTS (SELECT 1 FROM counters WHERE name = ?1)

@@ -20,7 +20,7 @@ SET seq = max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) F
 WHERE id = ?1 AND state = 'q';
 
 -- name: drop
-DELETE FROM jobs WHERE id = ?1 AND state = 'q';
+DELETE FROM jobs WHERE id = ?1 AND state = 'q' RETURNING queue;
 
 -- name: page_job
 SELECT seq, id, queue, payload, crc, run_at, doubt, not_after, created_at, reason, watch, front FROM jobs
@@ -41,13 +41,13 @@ SELECT n, id, failed_at, entry FROM failures WHERE n > ?1 ORDER BY n LIMIT ?2;
 
 -- name: remove_job
 -- as it was read: whoever took it since has raised its not-after, and may have sent it
-DELETE FROM jobs WHERE seq = ?1 AND not_after = ?2 AND state IN ('r', 's');
+DELETE FROM jobs WHERE seq = ?1 AND not_after = ?2 AND state IN ('r', 's') RETURNING queue;
 
 -- name: remove_quarantine
-DELETE FROM jobs WHERE seq = ?1 AND state = 'q';
+DELETE FROM jobs WHERE seq = ?1 AND state = 'q' RETURNING queue;
 
 -- name: remove_failure
-DELETE FROM failures WHERE n = ?1;
+DELETE FROM failures WHERE n = ?1 RETURNING NULL;
 
 -- name: add_job
 INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, front, worker, token,

@@ -60,7 +60,7 @@ SELECT id, keep, ?4 FROM jobs WHERE seq = ?1 AND id = ?2 AND doubt = ?3 AND stat
 
 -- name: remove
 -- with the doubt that it was found with: a drainer may have taken it since, and given it back as one that may have arrived
-DELETE FROM jobs WHERE seq = ?1 AND id = ?2 AND doubt = ?3 AND state IN ('r', 's', 'k');
+DELETE FROM jobs WHERE seq = ?1 AND id = ?2 AND doubt = ?3 AND state IN ('r', 's', 'k') RETURNING queue, state;
 
 -- name: refuse
 INSERT INTO settled (id, keep, until)

@@ -1,0 +1,26 @@
+-- needs lib
+-- What is counted and what is there, for each of the queues asked for: name, ready, scheduled, claimed, and the counts by the words
+-- asked for; in front of them what the count is called, since when, and how many jobs have been ended since, by whichever workers.
+-- Where the count has no name yet, and one is given, it gets that.
+return atomically(function()
+  local name, queues, words = arg(), list(arg), list(arg)
+  local function whole(n) return tonumber(n or 0) or 0 end
+  local ended = whole(display('GET', P .. 'stat:processed')) + whole(display('GET', P .. 'stat:failed'))
+  if name ~= '' then works_when_full() end
+  if name ~= '' and call('HSETNX', TALLY, 'birth', name) == 1 then
+    local ours, flat = {done = 0, failed = 0}, call('HGETALL', TALLY)
+    for i = 1, #flat, 2 do
+      local word = string.match(flat[i], '^(%a+):')
+      if ours[word] then ours[word] = ours[word] + flat[i + 1] end
+    end
+    call('HSET', TALLY, 'since', stamp, 'others', ended - ours.done - ours.failed)
+  end
+  local about, rows = call('HMGET', TALLY, 'birth', 'since', 'others'), {}
+  for _, queue in ipairs(queues) do
+    local jobs, fields = redis.pcall('LLEN', P .. 'queue:' .. queue), {}
+    for i, word in ipairs(words) do fields[i] = word .. ':' .. queue end
+    local there = call('HMGET', COUNTS, 's:' .. queue, 'c:' .. queue)
+    rows[#rows + 1] = {queue, type(jobs) == 'number' and jobs or 0, whole(there[1]), whole(there[2]), call('HMGET', TALLY, unpack(fields))}
+  end
+  return {about[1] or '', about[2] or '0', ended - whole(about[3]), rows}
+end)

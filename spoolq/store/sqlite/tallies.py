@@ -1,0 +1,63 @@
+"""What has come into a file and gone out of it, and samples of that: the form there of `spoolq.store.tally`."""
+
+from __future__ import annotations
+
+import uuid
+
+from spoolq.store.effects import RELAY
+from spoolq.store.sqlite import effects
+from spoolq.store.sqlite.session import Session
+from spoolq.store.sqlite.statements import statements
+from spoolq.store.sqlite.views import SQL as VIEWS
+from spoolq.store.tally import KEPT, SECONDS, Ledger, Sample, Span, Tally, read, sampled, write
+
+SQL = statements("tally")
+_SINCE = "tally-since"  # in the table of what is known of the file: name and time
+
+
+def ledger(session: Session) -> Ledger:
+    """As `Store.tally`."""
+    counts: dict[str, dict[str, int]] = {}
+    places: dict[str, dict[str, int]] = {}
+    for name, place, n in session.all(SQL["ledger"]):
+        if place:
+            there = places.setdefault(name, {})
+            there[place] = there.get(place, 0) + n
+        else:
+            _, word, queue = name.split("\n", 2)
+            counts.setdefault(queue, {})[word] = n
+    named = (session.scalar(VIEWS["about"], (_SINCE,)) or "").split()
+    queues = {queue: Tally(queue, counts.get(queue, {}), **places.get(queue, {})) for queue in {*counts, *places} - {RELAY}}
+    return Ledger(queues, named[0], float(named[1])) if named else Ledger(queues)
+
+
+def due(session: Session) -> list[Span]:
+    """The spans whose sample of now isn't there."""
+    return [span for span in KEPT if effects.value(session, _key(span, _number(session, span))) is None]
+
+
+def sample(session: Session) -> Ledger:
+    """As `Store.sample`, where one is due."""
+    if session.one(VIEWS["about"], (_SINCE,)) is None:
+        session.execute(VIEWS["set_about"], (_SINCE, f"{uuid.uuid4().hex} {session.now / 1e6:.6f}"))
+    found = ledger(session)
+    text = write(sampled(found, session.now / 1e6)).encode()
+    for span in due(session):
+        until = session.now + KEPT[span] * SECONDS[span] * 1_000_000
+        session.execute(effects.SQL["set_value"], (_key(span, _number(session, span)), text, until))
+    return found
+
+
+def history(session: Session, span: Span, since: float) -> list[Sample]:
+    """As `Store.history`."""
+    first, last = _key(span, max(0, int(since // SECONDS[span]))), _key(span, _number(session, span))
+    texts = session.all(SQL["samples"], (first, last, session.now))
+    return [one for (text,) in texts if (one := read(text)) is not None and one.at >= since]
+
+
+def _number(session: Session, span: Span) -> int:
+    return session.now // (SECONDS[span] * 1_000_000)
+
+
+def _key(span: Span, number: int) -> str:
+    return f"\n{span}\n{number:012d}"
