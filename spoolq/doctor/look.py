@@ -261,5 +261,5 @@ class Look:
         return found
 
 
-_SPEAKS = frozenset({"oom", "readonly", "misconf", "noreplicas", "noperm", "crossslot", "moved", "masterdown"})
+_SPEAKS = frozenset({"oom", "readonly", "misconf", "noreplicas", "noperm", "cluster", "clusterdown", "masterdown"})
 """Reasons with which Redis takes no job, and still answers questions."""

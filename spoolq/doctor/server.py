@@ -17,6 +17,9 @@ SKEW = 1.0
 """Seconds between two clocks that are kept by NTP are a hundredth of this."""
 
 FULL = 0.8
+CLUSTERED = ("cluster", "clusterdown")
+"""Reasons for which a cluster refuses."""
+
 OLDEST, CONFIRMS, CLIENT = (6, 2), (7, 2), (5, 0)
 """Versions of the server, of one that has WAITAOF, and of redis-py."""
 
@@ -191,14 +194,14 @@ def client(look: Look) -> Iterable[Finding]:
 def cluster(look: Look) -> Iterable[Finding]:
     """A node of a cluster, with a namespace that is no hash tag, or in another node's slot."""
     refusal = look.refusal
-    split = refusal is not None and refusal.reason in ("crossslot", "moved", "clusterdown", "ask")
+    split = refusal is not None and refusal.reason in CLUSTERED
     if split or look.server.cluster:
         tag = look.settings.namespace
         whole = "{" in tag and "}" in tag.partition("{")[2]
         if split or not whole:
             yield problem(
                 "this is a node of a Redis Cluster, and the namespace's keys aren't all its own",
-                "use a server that is no cluster; or a namespace that is a hash tag, such as {resque}, and the node that has its slot",
+                "use a server that is no cluster; or a hash tag as namespace, such as {resque}, and the node that has its slot",
             )
 
 
