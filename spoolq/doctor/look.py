@@ -59,9 +59,10 @@ class fact(Generic[T]):  # noqa: N801 (used as a decorator)
         known = look.known
         if self.name not in known:
             known[self.name] = look.within(self.name, self._ask, long=self.name == "inside")
-        if isinstance(known[self.name], Unseen):
-            raise known[self.name]
-        return cast(T, known[self.name])
+        answer = known[self.name]
+        if isinstance(answer, Unseen):
+            raise answer from answer.__cause__
+        return cast(T, answer)
 
 
 class Look:
@@ -213,8 +214,8 @@ class Look:
         peeked = self.peeked
         if peeked is None:
             raise Unseen(f"there is no {self.what} so far")
-        if not peeked.ours:
-            raise Unseen(f"{self.path} is none of spoolq's")
+        if not peeked.ours or not peeked.usable:
+            raise Unseen(f"{self.path} is none that this spoolq can use")
         if peeked.journal != "wal":
             raise Unseen(f"the {self.what} was not opened, since that would change its journal mode ({peeked.journal})")
         return self.q.spool or cast(Spool, self.q.primary)

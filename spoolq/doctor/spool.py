@@ -11,7 +11,7 @@ from contextlib import suppress
 from spoolq import checks
 from spoolq.doctor.case import Room, note, problem, some, warning
 from spoolq.doctor.look import Look, Unseen
-from spoolq.errors import NoAccess, NoPlace
+from spoolq.errors import NoAccess, NoPlace, SpoolDamaged
 from spoolq.places import unwritable
 from spoolq.store.upkeep import Finding, Peeked
 from spoolq.units import jobs, say_age, say_size
@@ -75,14 +75,15 @@ def schema(look: Look) -> Iterator[Finding]:
         if look.path.stat().st_size:
             yield problem(f"{look.path} is none of spoolq's files", "name another file as the spool, and leave this one alone")
     elif peeked.schema > peeked.newest:
-        yield problem(
-            f"{look.path} was made by a newer spoolq (schema {peeked.schema}, this one knows {peeked.newest})",
-            "upgrade spoolq here",
-        )
+        text = f"{look.path} was made by a newer spoolq (schema {peeked.schema}, this one knows {peeked.newest})"
+        if peeked.usable:
+            yield warning(f"{text}; this one can use it", "upgrade spoolq here too, and restart what runs")
+        else:
+            yield problem(f"{text}, and this one can't use it", "upgrade spoolq here")
     elif peeked.schema < peeked.newest:
         yield warning(
             f"{look.path} has the schema {peeked.schema} of an older spoolq (now {peeked.newest})",
-            "start a worker or `spoolq drain` of this version: it brings the file up to date, and older ones can still use it",
+            "`spoolq spool upgrade`, or start a worker or `spoolq drain` of this version; older ones can still use it",
         )
 
 
@@ -174,7 +175,12 @@ def versions(look: Look) -> Iterator[Finding]:
 @ROOM.check("structure", "the file's structure is sound", "what SQLite can't read can't be drained")
 def structure(look: Look) -> Iterable[Finding]:
     """SQLite's own check of each table, within a fraction of a second; with --deep however long it takes."""
-    return _inside(look, "structure")
+    try:
+        return _inside(look, "structure")
+    except Unseen as unseen:
+        if not isinstance(unseen.__cause__, SpoolDamaged):
+            raise
+        return [problem(str(unseen), "`spoolq spool recover` sets it aside whole and saves what can be read of it")]
 
 
 @ROOM.check("checksum", "each row is as it was written", "a bit that the disk has changed makes another job of it")

@@ -32,12 +32,13 @@ class Finding(NamedTuple):
 
 class Peeked(NamedTuple):
     """What a file says of itself before anybody uses it. `ours`: it is a queue of spoolq's. `schema` is its version, `newest` the
-    one that this spoolq makes; `journal` is SQLite's journal mode, which is made `wal` when it is used. `rows` are jobs of any
-    state."""
+    one that this spoolq makes, and `usable` whether this one can use it; `journal` is SQLite's journal mode, which becomes `wal`
+    when it is used. `rows` are jobs of any state, up to 100,000."""
 
     ours: bool
     schema: int
     newest: int
+    usable: bool
     journal: str
     destination: str = ""
     rows: int = 0

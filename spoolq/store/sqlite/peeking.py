@@ -7,7 +7,7 @@ import time
 
 from spoolq.errors import StoreUnavailable
 from spoolq.store.sqlite import driver, identity
-from spoolq.store.sqlite.session import APPLICATION, VERSION
+from spoolq.store.sqlite.session import APPLICATION, COMPATIBLE, VERSION, reads
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.upkeep import Peeked
 
@@ -33,10 +33,12 @@ def peek(path: str | os.PathLike[str], timeout: float = 1.0) -> Peeked:
             journal = "wal" if in_wal else journal  # of a file that is taken to be still SQLite doesn't say it
             ours = application == APPLICATION and schema > 0
             if not ours:
-                return Peeked(False, schema, VERSION, journal)
+                return Peeked(False, schema, VERSION, False, journal)
             about = connection.execute(_VIEWS["about"], ("destination",)).fetchone()
+            oldest = connection.execute(_VIEWS["about"], (COMPATIBLE,)).fetchone()
+            usable = schema <= VERSION or reads(oldest[0] if oldest else None, VERSION)
             rows = connection.execute(_VIEWS["count_some"], (_COUNTED,)).fetchone()[0]
-            return Peeked(True, schema, VERSION, journal, about[0] if about else "", rows)
+            return Peeked(True, schema, VERSION, usable, journal, about[0] if about else "", rows)
         finally:
             connection.close()
     except driver.Error as error:
