@@ -108,7 +108,7 @@ def file_size(look: Look) -> Iterator[Finding]:
         )
 
 
-class _Unit:
+class Unit:
     """Of a service: what it starts, and how long systemd waits for its end, None for ever."""
 
     def __init__(self, text: str) -> None:
@@ -132,9 +132,9 @@ _PLACES = (
 _MOST = 2000
 
 
-def _units(root: str) -> Mapping[str, _Unit]:
+def _units(root: str) -> Mapping[str, Unit]:
     """The services of this host that start a worker, each from the first place that has it, with its drop-ins."""
-    found: dict[str, _Unit] = {}
+    found: dict[str, Unit] = {}
     for place in _PLACES:
         for path in sorted(Path(root, place).glob("*.service"))[:_MOST]:
             if path.name in found:
@@ -142,7 +142,7 @@ def _units(root: str) -> Mapping[str, _Unit]:
             with suppress(OSError):
                 parts = [path, *sorted(Path(f"{path}.d").glob("*.conf"))]
                 text = "\n".join(part.read_text("utf-8", "replace")[:65_536] for part in parts).replace("\\\n", " ")
-                found[path.name] = _Unit(text)
+                found[path.name] = Unit(text)
     return {name: unit for name, unit in found.items() if unit.works}
 
 
