@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
@@ -29,8 +30,7 @@ LONGEST = 3.0  # seconds that a page waits for its view
 CHANGING = 15.0  # and for an action, which may have many rows to move
 THREADS = 16  # of one application at the same time: who waits for a store that doesn't answer is one of them
 BODY = 1 << 20  # bytes of a form
-
-T = TypeVar("T")
+FIELDS = 2000
 
 
 class Serving:
@@ -67,11 +67,9 @@ class Serving:
 
     def _change(self, action: Action) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            if int(request.headers.get("content-length") or 0) > BODY:
+            if (form := await _form(request)) is None:
                 return self.problem(request, 413, "That is too much for a form. Nothing was changed.")
-            async with request.form(max_files=0, max_fields=2000) as form:
-                fields = {name: value for name, value in form.items() if isinstance(value, str)}
-            return await self._answer(request, lambda: self._do(request, action, fields), CHANGING)
+            return await self._answer(request, lambda: self._do(request, action, form), CHANGING)
 
         return endpoint
 
@@ -171,6 +169,19 @@ class Serving:
             url=Links(request.scope.get("root_path", "")),
         )
         return HTMLResponse(html, status)
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """The fields of a form, the last of each name; None where it is too large, which is seen before all of it is read."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY:
+            return None
+    try:
+        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS))
+    except ValueError:
+        return None
 
 
 def wants_json(request: Request) -> bool:
