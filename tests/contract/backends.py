@@ -12,6 +12,9 @@ from spoolq.store.base import Store
 PATIENT = 5.0
 """Seconds for one call: a busy machine is no fault of the store's."""
 
+DISK = 30.0
+"""The same for a file: a sync waits behind all that others of this machine write."""
+
 
 @dataclass
 class Backend:
@@ -29,7 +32,7 @@ def open_spec(kind: str, where: str) -> Store:
     if kind == "sqlite":
         from spoolq.store.sqlite import SQLiteStore
 
-        return SQLiteStore(where)
+        return SQLiteStore(where, timeout=DISK)
     from spoolq.store.redis import RedisStore
 
     return RedisStore(where, deadline=PATIENT)
