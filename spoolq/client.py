@@ -93,7 +93,15 @@ class Client:
             receipts = self._put_all(messages, deadline)
         if receipts:
             self._counts.observe(_TOOK[receipts[-1].route], self._monotonic() - began)
+            if receipts[-1].route == "spool":
+                self._count_spooled(messages, receipts)
         return receipts
+
+    def _count_spooled(self, messages: Sequence[Message], receipts: Sequence[Receipt]) -> None:
+        """What the primary takes it counts by itself; of a spool other hosts see nothing."""
+        for message, receipt in zip(messages, receipts, strict=True):
+            if receipt.new and receipt.route == "spool":
+                self._counts.add("spoolq_jobs_enqueued_total", self._counts.bounded(message.queue), "spool")
 
     def _put_all(self, messages: Sequence[Message], deadline: float | None) -> list[Receipt]:
         receipts: list[Receipt] = []

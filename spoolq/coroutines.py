@@ -53,7 +53,7 @@ class Coroutines:
         while not self._room.acquire(timeout=_LOOK):
             if run.lost or run.hold.closed or self._ended:
                 pending.close()
-                run.hold.runner.left(pending.run)
+                run.hold.runner.unbegun(pending)
                 run.hold.unbegin(run)
                 return
         try:
@@ -83,7 +83,7 @@ class Coroutines:
 
         def ended(error: BaseException | None) -> None:
             if self._ended and isinstance(error, asyncio.CancelledError):
-                run.hold.runner.left(pending.run)
+                run.hold.runner.unbegun(pending)
                 return  # it was cancelled for the worker's end: it is still to be put back, and is no failure
             if finish(error):
                 self._leave(slot)

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
-from spoolq import guards, history, tracking, wire
+from spoolq import guards, history, tracing, tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.handoffs import effects_of, read, relayed, released, shown
 from spoolq.importing import importing
-from spoolq.job import Handoff, new_id
+from spoolq.job import Handoff, Message, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
 from spoolq.pace import Pace, Room
 from spoolq.sieve import DAY, Drained, Sieve
@@ -289,7 +290,8 @@ class Drainer:
                 effects |= effects_of(handoff)
             now = self._wall()
             effects |= tracking.queued(jobs, now) | guards.acquiring(handoffs[0].message, now)
-            new = self._primary.put(jobs, effects, timeout=left, not_after=not_after, hold=True)
+            put = partial(self._primary.put, jobs, effects, timeout=left, not_after=not_after, hold=True)
+            new = self._traced(jobs, put) if tracing.LOADED in sys.modules else put()
         except GuardHeld as refused:
             self._sieve.kept_out(handoffs[0], refused)
             return
@@ -299,16 +301,21 @@ class Drainer:
         self._put_took += self._clock() - began
         self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
-        put = [h for h in handoffs if not relayed(h)]
-        known = {h.claim.token for h, fresh in zip(put, new, strict=True) if not fresh}
+        sent = [h for h in handoffs if not relayed(h)]
+        known = {h.claim.token for h, fresh in zip(sent, new, strict=True) if not fresh}
         self._keep([h for h in handoffs if self._keeps and h.message.keep], known)
         self._delete([h for h in handoffs if not (self._keeps and h.message.keep)], known)
-        for (queue, fresh), rows in Counter(zip([job.queue for job in jobs], new, strict=True)).items():
-            self.progress.ended("moved" if fresh else "already_there", queue, rows)
-        self.progress.moved += len(handoffs) - len(jobs)  # what is told, and is no job
+        self.progress.moved += sum(new) + len(handoffs) - len(jobs)
+        for job, fresh in zip(jobs, new, strict=True):
+            if not fresh:
+                self.progress.ended("already_there", job.queue)
         if self._hooks.has("on_drained"):
             for message in jobs:
                 self._hooks.tell("on_drained", shown(message))
+
+    def _traced(self, jobs: Sequence[Message], put: Callable[[], list[bool]]) -> list[bool]:
+        sent = (wire.trace_of(job.payload) for job in jobs)
+        return tracing.draining(sent, {job.queue for job in jobs}, len(jobs), put)
 
     def _not_put(self, handoffs: Sequence[Handoff], not_after: float, error: PayloadError | StoreUnavailable) -> None:
         if isinstance(error, StoreUnavailable) and error.maybe_applied:

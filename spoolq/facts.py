@@ -85,7 +85,7 @@ def gather(
         return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
     note = q.hint.read()
     outage = note if note is not None and note.open else None
-    return Facts(primary, _spool(q, spool, timeout, most), outage, _waiting(q), _pools(q, primary))
+    return Facts(primary, spool_side(q, spool, timeout, most), outage, _waiting(q), _pools(q, primary))
 
 
 def _pools(q: SpoolQ, primary: Side) -> tuple[tuple[PoolState, float | None], ...]:
@@ -131,7 +131,8 @@ def _primary(q: SpoolQ, timeout: float, connect: float, most: int | None, clock:
         return Side(kind, name, "unreadable", str(error))
 
 
-def _spool(q: SpoolQ, spool: Spool, timeout: float, most: int | None) -> Side:
+def spool_side(q: SpoolQ, spool: Spool, timeout: float, most: int | None = None) -> Side:
+    """The spool alone, counted up to `most`."""
     path = q.settings.spool_path
     name = str(path)
     try:

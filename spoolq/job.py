@@ -56,6 +56,13 @@ class Unique(NamedTuple):
     delayed: str = ""
 
 
+class Trace(NamedTuple):
+    """The context in which a job was enqueued: the values of the two headers of W3C Trace Context."""
+
+    parent: str
+    state: str = ""
+
+
 RERUN = "\t"
 """Between a job's id and the number of its re-run, in `Job.put_id`."""
 
@@ -72,6 +79,7 @@ class Job:
     accepted first, None as the application has it. `unique`: what keeps equal jobs out, None: nothing.
     `after` are the jobs that are put when this one is done, `batch` is its part in a batch.
     `track` is for how many seconds its end is remembered, None for not at all; with `result` what the task returns as well.
+    `trace`: the trace in which it was enqueued, where there was one.
     `extra` holds fields that another writer put beside Resque's own; they are
     carried along.
     """
@@ -98,6 +106,7 @@ class Job:
     track: float | None = None
     result: bool = False
     unique: Unique | None = None
+    trace: Trace | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

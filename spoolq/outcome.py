@@ -12,6 +12,7 @@ from spoolq.job import Claim, Failure, Job
 from spoolq.reporter import Following
 from spoolq.store.effects import NONE, Effects
 from spoolq.tasks import Task
+from spoolq.tracing import Processing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Pending:
     awaitable: Awaitable[Any]
     context: Context
     run: Following | None = None
+    span: Processing | None = None
 
     def close(self) -> None:
         """It will not be awaited."""

@@ -10,9 +10,10 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from sys import modules
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
-from spoolq import chains, stores, wire
+from spoolq import chains, stores, tracing, wire
 from spoolq.asking import Asking
 from spoolq.batching import Batching
 from spoolq.breaker import Breaker
@@ -176,14 +177,26 @@ class Producer(Schedules, Batching, Asking):
 
     def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
-        if self.hooks.at_launch:
-            launching = Launching(self.hooks, jobs)
-            return launching.store(partial(self._put, self._messages(launching.before()), deadline))
-        return self._put(self._messages(jobs), deadline)
+        sending = tracing.Sending(jobs) if tracing.LOADED in modules else None
+        if sending is not None:
+            jobs = sending.jobs
+        try:
+            if self.hooks.at_launch:
+                launching = Launching(self.hooks, jobs)
+                receipts = launching.store(partial(self._put, self._messages(launching.before()), deadline))
+            else:
+                receipts = self._put(self._messages(jobs), deadline)
+        except BaseException as error:
+            if sending is not None:
+                sending.failed(error)
+            raise
+        if sending is not None:
+            sending.stored(receipts)
+        return receipts
 
     def _messages(self, jobs: Sequence[Job]) -> list[Message]:
         try:
-            return [self.message(job) for job in jobs]
+            return list(map(self.message, jobs))
         except PayloadError:
             for job in jobs:
                 self.counts.add("spoolq_enqueue_errors_total", self.counts.bounded(job.queue), "payload")
@@ -207,13 +220,22 @@ class Producer(Schedules, Batching, Asking):
         """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
         import asyncio
 
-        if self.hooks.at_launch:
-            launching = Launching(self.hooks, jobs)
-            messages = self._messages(launching.before())
-            call = self._threads().submit(copy_context().run, launching.store, partial(self._put, messages, deadline))
-        else:
-            messages = self._messages(jobs)
-            call = self._threads().submit(self._put, messages, deadline)
+        sending = tracing.Sending(jobs) if tracing.LOADED in modules else None
+        if sending is not None:
+            jobs = sending.jobs
+        try:
+            if self.hooks.at_launch:
+                launching = Launching(self.hooks, jobs)
+                messages = self._messages(launching.before())
+                call = self._threads().submit(copy_context().run, launching.store, partial(self._put, messages, deadline))
+            else:
+                call = self._threads().submit(self._put, self._messages(jobs), deadline)
+        except BaseException as error:
+            if sending is not None:
+                sending.failed(error)
+            raise
+        if sending is not None:
+            call.add_done_callback(sending.done)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return asyncio.wrap_future(call)

@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from spoolq import chains, history, traces, tracking, wire
+from spoolq import chains, history, traces, tracing, tracking, wire
 from spoolq.counts import OTHER
 from spoolq.current import Current, running
 from spoolq.errors import PayloadError, StoreUnavailable, UnknownTask, WorkerDied
@@ -79,6 +79,8 @@ class Runner:
         """The outcome of a job that was awaited, for so many seconds, and ended with this error, or with none and this result."""
         try:
             claim, job, task = pending.claim, pending.job, pending.task
+            if pending.span is not None:
+                pending.span.end(error)
             if error is None:
                 outcome = self._done(job, result, pending.run)
             else:
@@ -96,6 +98,12 @@ class Runner:
         """A call to the store of these claims failed."""
         if self._store == "primary":
             self.counts.counts.add("spoolq_redis_errors_total", error.reason, "work")
+
+    def unbegun(self, pending: Pending) -> None:
+        """What is left of it is not run, or its end doesn't count."""
+        if pending.span is not None:
+            pending.span.end()
+        self.left(pending.run)
 
     def left(self, run: Following | None) -> None:
         """A job runs no more, or its run doesn't count."""
@@ -143,6 +151,7 @@ class Runner:
                 at = self._clock() + shut.delay
                 return RetryLater(claim.payload, at, shut.reason, renewing(job, at, self._clock(), begun=False))
         token = running.set(Current(job, self._store, run))
+        span = tracing.Processing(job, self._clock()) if tracing.LOADED in sys.modules else None
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         self.counts.began(job, task.name, self._clock())
         began, pending = self._timer(), False
@@ -150,15 +159,21 @@ class Runner:
             result = call(task, job) if within is None else within.run(call, task, job)
             if result is not None and inspect.isawaitable(result):
                 pending = True
-                return Pending(claim, job, task, result, within or copy_context(), run)
+                return Pending(claim, job, task, result, within or copy_context(), run, span)
         except BaseException as error:  # a task may even call sys.exit; the worker goes on
+            if span is not None:
+                span.end(error)
             took = self._timer() - began
             self.counts.took(job, task.name, took)
             return self._ended(claim, job, task.policy, error, slot, self._here, took, run, within)
         finally:
+            if span is not None:
+                span.leave()
             running.reset(token)
             if not pending:
                 self.left(run)
+        if span is not None:
+            span.end()
         self.counts.took(job, task.name, self._timer() - began)
         return self._done(job, result, run)
 

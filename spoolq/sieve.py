@@ -23,7 +23,7 @@ log = logging.getLogger("spoolq.drain")
 
 DAY = 86_400.0
 
-End = Literal["moved", "already_there", "expired", "quarantined", "cancelled", "unique"]
+End = Literal["already_there", "expired", "quarantined", "cancelled", "unique"]
 
 
 @dataclass
@@ -43,10 +43,10 @@ class Drained:
     began: float = field(default_factory=time.monotonic)
     counts: Counts = field(default_factory=Counts, repr=False, compare=False)
 
-    def ended(self, how: End, queue: str, rows: int = 1) -> None:
-        """So many rows of the queue left the spool's queue like this."""
-        setattr(self, how, getattr(self, how) + rows)
-        self.counts.add("spoolq_drained_jobs_total", self.counts.bounded(queue), how, by=rows)
+    def ended(self, how: End, queue: str) -> None:
+        """A row left the spool's queue like this. What was moved the primary counts, as it takes it."""
+        setattr(self, how, getattr(self, how) + 1)
+        self.counts.add("spoolq_drained_jobs_total", self.counts.bounded(queue), how)
 
     @property
     def rows(self) -> int:

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from spoolq import following, history, jsjson, stamps, unique
+from spoolq import following, history, jsjson, stamps, tracing, unique
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
-from spoolq.job import Attempt, Failure, Job, Message, Unique, new_id
+from spoolq.job import Attempt, Failure, Job, Message, Trace, Unique, new_id
 from spoolq.jsonable import check, suspicious
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "record",
     "rerun",
     "run_of",
+    "trace_of",
     "tracked",
     "unique_of",
 ]
@@ -55,7 +56,7 @@ _SHOWN = 300  # characters of a name in the log
 _RESQUE = frozenset({"class", "queue", "args"})
 _OURS = frozenset(
     {"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries", "after", "batch"}
-    | {"track", "result", "unique"}
+    | {"track", "result", "unique", "traceparent", "tracestate"}
 )
 _KNOWN = _RESQUE | _OURS
 
@@ -98,6 +99,8 @@ def _fields(job: Job, mode: Mode) -> dict[str, Any]:
         fields["result"] = True
     if job.unique is not None:
         fields["unique"] = unique.written(job.unique, job)
+    if job.trace is not None:
+        fields |= tracing.written(job.trace)
     fields.update(job.extra)
     return fields
 
@@ -193,6 +196,7 @@ def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
         track=_time(fields.get("track")),
         result=fields.get("result") is True,
         unique=unique.read(fields) if "unique" in fields else None,
+        trace=tracing.read(fields) if "traceparent" in fields else None,
         extra={key: value for key, value in fields.items() if key not in _KNOWN},
     )
     return following.read(job, fields, _job, depth) if "after" in fields or "batch" in fields else job
@@ -352,6 +356,16 @@ def bare(payload: bytes) -> bool:
         return jsjson.fields(payload).keys() <= _RESQUE
     except PayloadError:
         return False
+
+
+def trace_of(payload: bytes) -> Trace | None:
+    """The trace in which the job was enqueued, None for none or what can't be read. Never raises."""
+    if b'"traceparent"' not in payload:
+        return None
+    try:
+        return tracing.read(jsjson.fields(payload))
+    except PayloadError:
+        return None
 
 
 def tracked(payload: bytes) -> bool:

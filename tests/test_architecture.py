@@ -55,7 +55,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "app",
     "facts",
     "verdict",
-    "doctor metrics probes",
+    "doctor probes",
+    "metrics",
     "dashboard",  # 8
     "cli contrib testing",
     "__main__",
