@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -66,8 +67,18 @@ def note(what: str, remedy: str = "") -> Finding:
     return Finding("", "note", what, remedy)
 
 
+def short(text: str, most: int = 80) -> str:
+    """The beginning of a text of foreign origin, which may be of any length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def some(names: Iterable[str], most: int = 5) -> str:
     """The first few of them, and how many more: however many there are, a finding stays short."""
     every = list(names)
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+    return ", ".join(short(name) for name in every[:most]) + more
+
+
+def typed(*words: object) -> str:
+    """Words of a command as they are typed: a foreign name in it is one word, whatever a shell would make of it."""
+    return " ".join(shlex.quote(str(word)) for word in words)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from spoolq import checks
-from spoolq.doctor.case import Room, note, problem, some, warning
+from spoolq.doctor.case import Room, note, problem, short, some, typed, warning
 from spoolq.doctor.look import Look, Unseen
 from spoolq.errors import NoAccess, NoPlace, SpoolDamaged
 from spoolq.places import unwritable
@@ -33,10 +33,12 @@ def place(look: Look) -> Iterator[Finding]:
     except Unseen as unseen:
         if not isinstance(unseen.__cause__, NoAccess | NoPlace):
             raise
-        yield problem(str(unseen), f"ls -l {look.path.parent}; run this, and what uses it, as one user")
+        yield problem(str(unseen), f"{typed('ls', '-l', look.path.parent)}; run this, and what uses it, as one user")
         return
     if not look.folder.is_dir():
-        yield problem(f"there is no directory {look.folder} for the {look.what}", f"mkdir -p {look.folder}, for who enqueues")
+        yield problem(
+            f"there is no directory {look.folder} for the {look.what}", f"{typed('mkdir', '-p', look.folder)}, for who enqueues"
+        )
     elif why := unwritable(look.folder):
         yield problem(f"the {look.what} can't be made: {why}", f"chown {look.folder} to the user who enqueues")
 
@@ -62,7 +64,7 @@ def space(look: Look) -> Iterator[Finding]:
         text = (
             f"{say_size(free)} are free on the disk of the {look.what}; below {say_size(least)} jobs are refused (spool_min_free)"
         )
-        yield (problem if free < least else warning)(text, f"free space on {look.folder} (df -h {look.folder})")
+        yield (problem if free < least else warning)(text, f"free space on {look.folder} ({typed('df', '-h', look.folder)})")
 
 
 @ROOM.check("schema", "the file is spoolq's, and of this version", "a newer one can't be used; an older one lacks what is new")
@@ -104,7 +106,7 @@ def destination(look: Look) -> Iterator[Finding]:
     peeked = look.peeked
     if look.what == "spool" and peeked is not None and peeked.destination not in ("", look.settings.destination):
         yield problem(
-            f"{look.path} holds {jobs(peeked.rows)} for {peeked.destination}, not for {look.settings.destination}",
+            f"{look.path} holds {jobs(peeked.rows)} for {short(peeked.destination)}, not for {look.settings.destination}",
             "`spoolq drain` with that URL and namespace, or with --to-here; or name another spool",
         )
 
@@ -122,7 +124,8 @@ def owner(look: Look) -> Iterator[Finding]:
                 foreign.append(f"{path.name}{part}")
     if foreign:
         yield problem(
-            f"{some(foreign)} belong to another user than {path.name} (uid {own.st_uid})", f"chown --reference={path} {path}-*"
+            f"{some(foreign)} belong to another user than {path.name} (uid {own.st_uid})",
+            f"chown --reference={typed(path)} {typed(path)}-*",
         )
     if os.geteuid() not in (0, own.st_uid):
         yield warning(
@@ -131,7 +134,7 @@ def owner(look: Look) -> Iterator[Finding]:
         )
     folder = path.parent.stat()
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        yield warning(f"everybody may replace files in {path.parent}", f"chmod o-w {path.parent}")
+        yield warning(f"everybody may replace files in {path.parent}", typed("chmod", "o-w", path.parent))
 
 
 @ROOM.check("mode", "nobody else may read the file", "jobs carry what they are given: names, addresses, tokens")
@@ -261,22 +264,22 @@ def orphans(look: Look) -> Iterator[Finding]:
             unread.append(path.name)
         elif peeked.ours:
             yield warning(
-                f"{path} holds {jobs(peeked.rows)} for {peeked.destination or 'itself'}, and no process has it open",
+                f"{path} holds {jobs(peeked.rows)} for {short(peeked.destination) or 'itself'}, and no process has it open",
                 _drains(path, peeked, look),
             )
     if unread:
         yield warning(
             f"these files beside the {look.what} can't be read: {some(unread)}",
-            f"look with the user that they belong to (ls -l {look.path.parent})",
+            f"look with the user that they belong to ({typed('ls', '-l', look.path.parent)})",
         )
 
 
 def _drains(path: os.PathLike[str], peeked: Peeked, look: Look) -> str:
     if not peeked.destination:
-        return f"it is a queue of its own: `spoolq worker --url sqlite:///{os.fspath(path)}`"
+        return f"it is a queue of its own: `spoolq worker APP` with SPOOLQ_URL={typed(f'sqlite:///{path}')}"
     if peeked.destination == look.settings.destination:
-        return f"`spoolq drain --once --spool {os.fspath(path)}`"
-    return f"`spoolq drain --once --spool {os.fspath(path)}` with that URL and namespace"
+        return f"`spoolq drain --once --spool {typed(path)}`"
+    return f"`spoolq drain --once --spool {typed(path)}` with that URL and namespace"
 
 
 def _inside(look: Look, name: str) -> list[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from spoolq import checks, wire
 from spoolq.doctor import processes
-from spoolq.doctor.case import Room, problem, some, warning
+from spoolq.doctor.case import Room, problem, short, some, typed, warning
 from spoolq.doctor.look import Look, Unseen
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.facts import Facts, paused_since
@@ -68,9 +68,9 @@ def queues(look: Look) -> Iterator[Finding]:
     lists += [tuple(one.id.rpartition(":")[2].split(",")) for one in _strangers(look) if not _silent(one, look.wall())]
     alone = [depth for depth in filled if not any(_takes(names, depth.queue) for names in lists)]
     if alone:
-        names = ",".join(depth.queue for depth in alone[:5])
+        names = typed(",".join(depth.queue for depth in alone[:5] if len(depth.queue) <= 200) or "QUEUE")
         yield warning(
-            f"nobody works on {some(f'{depth.queue} ({jobs(depth.ready)})' for depth in alone)}",
+            f"nobody works on {some(f'{short(depth.queue, 60)} ({jobs(depth.ready)})' for depth in alone)}",
             f"`spoolq worker {look.app or 'APP'} --queues {names}`",
         )
 
@@ -96,7 +96,7 @@ def paused(look: Look) -> Iterator[Finding]:
     held = [depth for depth in side.depths if depth.ready and paused_since(side.paused, depth.queue) is not None]
     if held:
         every = EVERY_QUEUE in side.paused
-        which = "--all" if every else " ".join(depth.queue for depth in held[:5])
+        which = "--all" if every else typed(*(depth.queue for depth in held[:5]))
         yield warning(
             f"{jobs(sum(depth.ready for depth in held))} behind a pause of {some(depth.queue for depth in held)}",
             f"`spoolq queues resume {which}`",
@@ -172,7 +172,7 @@ def tasks(look: Look) -> Iterator[Finding]:
             except PayloadError:
                 task = "(unreadable)"
             if task not in known:
-                found[f"{task[:60]} in {queue}"] += 1
+                found[f"{short(task, 50)} in {short(queue, 25)}"] += 1
     if found:
         yield problem(
             f"no task of {look.app or 'this application'} has these names: {some(found)}",
@@ -187,4 +187,6 @@ def uploads(look: Look) -> Iterator[Finding]:
     for one in look.facts.waiting:
         if now - one.since > checks.STUCK:
             text = f"{jobs(one.files, 'file')} of failures wait in {one.folder}, the oldest for {say_age(now - one.since)}"
-            yield warning(text, f"`spoolq config check` tries {one.url}" if one.url else f"`spoolq failed import {one.folder}`")
+            yield warning(
+                text, f"`spoolq config check` tries {one.url}" if one.url else f"`spoolq failed import {typed(one.folder)}`"
+            )

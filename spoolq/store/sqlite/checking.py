@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 
@@ -87,5 +88,5 @@ def check_state(session: Session) -> list[Finding]:
         text = "there is no reserve: on a full disk it could not be drained"
         found.append(Finding("reserve", "warning", text, "free disk space; the next job that is spooled makes it"))
     if (mode := stat.S_IMODE(os.stat(path).st_mode)) & 0o077:
-        found.append(Finding("mode", "warning", f"others may read it (mode {mode:o})", f"chmod 600 {path}"))
+        found.append(Finding("mode", "warning", f"others may read it (mode {mode:o})", f"chmod 600 {shlex.quote(path)}"))
     return found

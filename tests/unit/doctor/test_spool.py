@@ -361,12 +361,12 @@ def test_a_file_near_its_bound(url: str, make: Make) -> None:
 
 
 def test_a_wal_that_a_reader_keeps(url: str, make: Make) -> None:
-    q = make(url, spool_max_bytes=4 << 20)
+    q = make(url, spool_max_bytes=8 << 20)
     fill(q, 1)
     reader = raw(q.settings.spool_path)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM jobs").fetchall()
-    for _ in range(16):
+    for _ in range(30):
         fill(q, 1, 80_000)
     found = finding(q, "wal")
     assert (found.level, "a reader keeps it" in found.what) == ("warning", True)
