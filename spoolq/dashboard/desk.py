@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spoolq import verdict
 from spoolq.dashboard import journal
 from spoolq.dashboard.asking import Done
+from spoolq.dashboard.cached import Cached
 from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.sampler import Sampler
 from spoolq.facts import Facts, Side, gather
@@ -43,6 +44,7 @@ class Desk:
         self._authorize, self._redact = authorize, redact
         self.sampler = Sampler(self._look)
         self.drainer = Drainage(q)
+        self.cached = Cached()
         self._rate, self._rows = Rate(), (0, 0)
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
@@ -76,6 +78,7 @@ class Desk:
         """Write an action to the journal, have the next page see it, and keep its sentence for that page. Returns the name of
         that note."""
         self.sampler.forget()
+        self.cached.forget()
         self.record(visitor, action, done.text, **done.detail)
         key = secrets.token_urlsafe(9)
         self._notes[key] = time.monotonic(), done.text

@@ -396,6 +396,10 @@ class Store(Protocol):
     def tally(self) -> Ledger:
         """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances."""
 
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """What has come and gone, by queue and word: the tally without what is there, which costs the same however much that
+        is."""
+
     def sample(self) -> Ledger | None:
         """Note the tally in the history, where this minute's or this hour's sample isn't there yet; the history stays as short as
         `spoolq.store.tally.KEPT` says. Returns what was noted, None where nothing was to be. Many may call it; one for all is

@@ -185,3 +185,11 @@ def test_the_wait_of_a_small_request_is_measured(store: Store) -> None:
 def test_a_store_without_a_limit_of_memory_or_that_will_not_tell_has_none(store: Store) -> None:
     load = store.load(5.0, memory=True)
     assert (load.used, load.limit) == (None, None)
+
+
+def test_what_came_and_went_is_counted_by_queue_and_word(store: Store, hand: Hand) -> None:
+    assert dict(store.counts()) == {}
+    store.put([*messages("a", "b", queue="red"), message("c", "blue")])
+    store.ack(hand.claim(1, ["red"]))
+    assert {queue: dict(words) for queue, words in store.counts().items()} == {"red": {"put": 2, "done": 1}, "blue": {"put": 1}}
+    assert {queue: dict(one.counts) for queue, one in store.tally().queues.items()} == store.counts()

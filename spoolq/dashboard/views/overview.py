@@ -1,29 +1,164 @@
-"""The first page: one sentence, the numbers, and pausing all queues."""
+"""The first page: one sentence, the numbers, what was done lately and where enqueues went, and pausing all queues."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
 from spoolq import facts
-from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View, link
+from spoolq.choosing import JobChoice, look
+from spoolq.dashboard import flow, journal
+from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View
 from spoolq.dashboard.changing import both
-from spoolq.store.base import EVERY_QUEUE
+from spoolq.errors import SpoolqError
+from spoolq.store.base import EVERY_QUEUE, Store
+from spoolq.store.events import Outage
+from spoolq.store.tally import Sample, Span
+from spoolq.units import when
+
+LOOKED_AT = 500
+"""Scheduled jobs among which those that are tried again are counted: where more wait, the number is "at least"."""
+
+T = TypeVar("T")
+
+
+class Number(NamedTuple):
+    """One of the numbers: `least`: there may be more; None: not known. `kind` colours it."""
+
+    word: str
+    n: int | None
+    path: str = ""
+    kind: str = ""
+    least: bool = False
+    hint: str = ""
 
 
 def show(ask: Ask) -> Answer:
-    """The overview."""
-    return Answer("overview.html", "Overview", {"numbers": numbers(ask.facts)}, facts.document(ask.facts))
+    """The overview; `span` of the query is how far back the charts look."""
+    key = ask.query.get("span", "1h")
+    stretch = flow.STRETCHES.get(key) or flow.STRETCHES["1h"]
+    shown, done, came = numbers(ask), worked(ask, stretch), enqueued(ask, stretch)
+    outage = _latest_outage(ask)
+    shows = {
+        "numbers": shown,
+        "stretch": stretch,
+        "stretches": flow.STRETCHES,
+        "done": done,
+        "came": came,
+        "outage": outage,
+        "paused": EVERY_QUEUE in {**ask.facts.primary.paused, **(ask.facts.spool.paused if ask.facts.spool else {})},
+        "alone": ask.facts.spool is None,
+    }
+    judged = ask.desk.judge(ask.facts)
+    document = {
+        "state": judged.word,
+        "lost": judged.lost,
+        "sentence": judged.sentence,
+        "numbers": {one.word.lower(): one.n for one in shown},
+        "done": [{"at": when(at), "done": done, "failed": failed} for at, done, failed in done],
+        "enqueued": [{"at": when(at), "redis" if ask.facts.spool else "file": there, "spool": here} for at, there, here in came],
+    }
+    return Answer("overview.html", "Overview", shows, {**document, **facts.document(ask.facts)})
 
 
-def numbers(found: facts.Facts) -> list[tuple[str, int | None, str]]:
-    """What is where: a word, a count (None: not known), and the page that tells more."""
+def numbers(ask: Ask) -> list[Number]:
+    """What was done, and what is where."""
+    found, q = ask.facts, ask.q
     primary, known = found.primary, found.primary.state in ("up", "refusing")
     info = found.spool.info if found.spool is not None else None
-    return [
-        ("Queued", primary.total("ready") if known else None, "/queues"),
-        ("Busy", primary.total("claimed") if known else None, "/workers"),
-        ("Scheduled", primary.total("scheduled") if known else None, "/scheduled"),
-        ("Dead", primary.failures if known else None, "/failures"),
-        ("Spooled", info.rows if info is not None else None, "/spool"),
+    here = found.spool if info is not None else None
+    counts = [
+        _try(ask, "counts", q.primary, known, lambda: q.primary.counts()),
+        _try(ask, "counts", q.spool, here is not None, lambda: _spool(ask).counts()),
     ]
+    scheduled = primary.total("scheduled") if known else None
+    again, whole = _retrying(ask, known)
+    failures = (primary.failures if known else 0) + (here.failures if here is not None else 0)
+    return [
+        Number("Processed", _sum(counts, "done")),
+        Number("Failed", _sum(counts, "failed"), hint="for good, since the count began"),
+        Number("Busy", primary.total("claimed") if known else None, "/workers"),
+        Number("Queued", primary.total("ready") if known else None, "/queues"),
+        Number("Scheduled", scheduled, "/scheduled"),
+        Number("Retrying", again, "/retries", "warn" if again else "", not whole),
+        Number("Dead", failures if known or here is not None else None, "/failures", "bad" if failures else ""),
+        *([] if found.spool is None else [Number("Spooled", info.rows if info else _none(found), "/spool", _spool_kind(found))]),
+    ]
+
+
+def _none(found: facts.Facts) -> int | None:
+    return 0 if found.spool is not None and found.spool.state == "absent" else None
+
+
+def _spool_kind(found: facts.Facts) -> str:
+    return "warn" if found.spool is not None and found.spool.info is not None and found.spool.info.rows else ""
+
+
+def _retrying(ask: Ask, known: bool) -> tuple[int | None, bool]:
+    """How many of the jobs that wait for their time were tried before, and whether that is all of them."""
+    choice = JobChoice(retrying=True)
+    found = _try(
+        *(ask, "retrying", ask.q.primary, known),
+        lambda: look(ask.q.primary, choice, scheduled=True, limit=LOOKED_AT, most=LOOKED_AT),
+    )
+    return (None, True) if found is None else (len(found[0]), found[1] is None)
+
+
+def worked(ask: Ask, stretch: flow.Stretch) -> list[tuple[int, ...]]:
+    """Jobs that were done and that failed for good, step by step, in Redis and in this host's spool."""
+    samples = _samples(ask, stretch)
+    ways = [flow.add(*(flow.flow(some, words, stretch, ask.facts.at) for some in samples)) for words in (("done",), ("failed",))]
+    return flow.together(ask.facts.at, stretch, *ways)
+
+
+def enqueued(ask: Ask, stretch: flow.Stretch) -> list[tuple[int, ...]]:
+    """Jobs that were enqueued, step by step: those of all hosts that went straight into the primary, and those that this host
+    spooled."""
+    ways = [flow.flow(some, ("put",), stretch, ask.facts.at) for some in _samples(ask, stretch)]
+    return flow.together(ask.facts.at, stretch, *ways)
+
+
+def _samples(ask: Ask, stretch: flow.Stretch) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    since = ask.facts.at - stretch.seconds - stretch.step
+    known = ask.facts.primary.state in ("up", "refusing")
+    here = ask.facts.spool is not None and ask.facts.spool.info is not None
+    there = _try(ask, stretch, ask.q.primary, known, lambda: _history(ask.q.primary, stretch.span, since))
+    spooled = _try(ask, stretch, ask.q.spool, here, lambda: _history(_spool(ask), stretch.span, since))
+    return there or (), spooled or ()
+
+
+def _history(store: Store, span: Span, since: float) -> Sequence[Sample]:
+    return store.history(span, since)
+
+
+def _spool(ask: Ask) -> Store:
+    assert ask.q.spool is not None  # noqa: S101 (asked for where its facts are there)
+    return ask.q.spool
+
+
+def _try(ask: Ask, name: object, store: Store | None, known: bool, get: Callable[[], T]) -> T | None:
+    """What a store says, as it was a moment ago; None where it doesn't answer, or isn't asked for that."""
+    if not known or store is None:
+        return None
+    try:
+        fresh = name.step / 30 if isinstance(name, flow.Stretch) else 2.0
+        return ask.desk.cached.get((name, id(store)), fresh, get)
+    except SpoolqError:
+        return None
+
+
+def _sum(counts: Sequence[Mapping[str, Mapping[str, int]] | None], word: str) -> int | None:
+    known = [one for one in counts if one is not None]
+    return sum(queue.get(word, 0) for one in known for queue in one.values()) if known else None
+
+
+def _latest_outage(ask: Ask) -> Outage | None:
+    try:
+        log = journal.opened(ask.q)
+        found = log.outages(1) if log is not None and ask.facts.spool is not None else []
+    except SpoolqError:
+        return None
+    return found[0] if found else None
 
 
 def _pause(ask: Ask) -> Done:
@@ -33,7 +168,7 @@ def _pause(ask: Ask) -> Done:
 
 def _resume(ask: Ask) -> Done:
     done = both(ask, lambda store: store.resume(EVERY_QUEUE))
-    return Done(f"Workers take jobs again {done}.", link("/"))
+    return Done(f"Workers take jobs again {done}.", "/")
 
 
 def _sure(ask: Ask) -> Confirm:

@@ -368,6 +368,9 @@ class RedisStore:
     def tally(self) -> Ledger:
         return self._tallies.ledger()
 
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        return self._tallies.counts()
+
     def sample(self) -> Ledger | None:
         return self._tallies.sample()
 

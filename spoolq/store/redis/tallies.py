@@ -44,6 +44,16 @@ class RedisTallies:
         ours = sum(one.sum(("done", "failed")) for one in queues.values())
         return Ledger(queues, birth.decode("utf-8", "replace"), float(since), max(0, ended - ours))
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """As `Store.counts`."""
+        found: dict[str, dict[str, int]] = {}
+        for some in self._scan(b"HSCAN", self._names.tally):
+            for field, n in some.items() if isinstance(some, dict) else zip(some[::2], some[1::2], strict=True):
+                word, colon, queue = field.partition(b":")
+                if colon and (name := word.decode("utf-8", "replace")) in WORDS and n.lstrip(b"-").isdigit():
+                    found.setdefault(queue.decode("utf-8", "replace"), {})[name] = int(n)
+        return found
+
     def sample(self) -> Ledger | None:
         """As `Store.sample`."""
         at = self._clock()

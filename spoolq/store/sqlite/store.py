@@ -424,6 +424,10 @@ class SQLiteStore:
         """See `Store.tally`."""
         return self._run(tallies.ledger, writes=False)
 
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Store.counts`."""
+        return self._run(tallies.counts, writes=False)
+
     def sample(self) -> Ledger | None:
         """See `Store.sample`."""
         return self._run(tallies.sample) if self._run(tallies.due, writes=False) else None

@@ -31,6 +31,16 @@ def ledger(session: Session) -> Ledger:
     return Ledger(queues, named[0], float(named[1])) if named else Ledger(queues)
 
 
+def counts(session: Session) -> dict[str, dict[str, int]]:
+    """As `Store.counts`."""
+    found: dict[str, dict[str, int]] = {}
+    for name, n in session.all(SQL["counts"]):
+        _, word, queue = name.split("\n", 2)
+        if queue != RELAY:
+            found.setdefault(queue, {})[word] = n
+    return found
+
+
 def due(session: Session) -> list[Span]:
     """The spans whose sample of now isn't there."""
     return [span for span in KEPT if effects.value(session, _key(span, _number(session, span))) is None]
