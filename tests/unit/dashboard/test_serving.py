@@ -206,7 +206,7 @@ def test_a_store_that_hangs_holds_up_no_page(stage: Stage, monkeypatch: pytest.M
 
     def show(ask: Ask) -> Answer:
         hangs.wait(60.0)
-        return Answer("overview.html", "Late", {"numbers": [], "panels": []}, {})
+        return Answer("spool.html", "Late", {"side": None}, {})
 
     hanging, stage.show = show, stage.show
     quick, stage.show = stage.show, hanging
