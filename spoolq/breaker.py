@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from spoolq.hint import Hint, Note
+from spoolq.store.events import Away
 
 LASTING = frozenset({"auth", "noperm", "config", "protected", "unsupported"})
 """Reasons that don't heal by themselves: a person has to mend a setting, here or at the server."""
@@ -52,6 +53,7 @@ class Breaker:
         self._heard = False
         self._deaf, self._deaf_until = 0.0, -math.inf
         self.open_since: float | None = None
+        self._opened_at = -math.inf
         self.reason: str | None = None
         self.detail = ""
 
@@ -67,7 +69,7 @@ class Breaker:
         now = self._monotonic()
         with self._lock:
             self._heard, self._deaf, self._failed_at = False, 0.0, now
-            opened = self._open(reason, detail, self._clock())
+            opened = self._open(reason, detail, self._clock(), now)
             tell = reason not in OWN and now - self._told_at >= CONFIRM
             since = self.open_since or 0.0
             if tell:
@@ -108,6 +110,13 @@ class Breaker:
             self._hint.write(Note(False, reason, note.since, now))
         self._changed(False, reason)
 
+    def away(self) -> Away | None:
+        """What this process knows of an outage, None when it knows of none."""
+        with self._lock:
+            if self.open_since is None:
+                return None
+            return Away(self._opened_at, self.reason or "unknown", self.detail)
+
     def after_fork(self) -> None:
         """In a forked child: the parent's lock may have been held by a thread that is gone. The state is kept."""
         self._lock = threading.RLock()
@@ -121,7 +130,9 @@ class Breaker:
             return
         with self._lock:
             if note.open:
-                changed = note.at > self._answered_at and now >= self._deaf_until and self._open(note.reason, "", note.since)
+                changed = (
+                    note.at > self._answered_at and now >= self._deaf_until and self._open(note.reason, "", note.since, note.at)
+                )
                 self._heard = self._heard or changed
             else:
                 changed = note.at > self._failed_at and self.reason not in OWN and self._close() is not None
@@ -130,10 +141,10 @@ class Breaker:
 
     # under the lock
 
-    def _open(self, reason: str, detail: str, since: float) -> bool:
+    def _open(self, reason: str, detail: str, since: float, at: float) -> bool:
         opened = self.open_since is None
         if opened:
-            self.open_since = since
+            self.open_since, self._opened_at = since, at
             self._told_at = -math.inf
         self.reason, self.detail = reason, detail
         return opened

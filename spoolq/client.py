@@ -27,6 +27,7 @@ from spoolq.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from spoolq.events import Witness
 from spoolq.job import Message, Receipt, Route
 from spoolq.service import Service
 from spoolq.slow import Slowness
@@ -78,7 +79,10 @@ class Client:
         self._keep = keep
         self._forward = forward
         self._counts = Counts() if counts is None else counts
-        self._prober = Prober(primary, breaker, rng=rng or random.Random(), counts=self._counts)
+        journal = (lambda: None) if spool is None else (lambda: spool().events)
+        self._prober = Prober(
+            primary, breaker, rng=rng or random.Random(), counts=self._counts, witness=Witness(breaker, journal)
+        )
 
     def put(self, messages: Sequence[Message], *, deadline: float | None = None) -> list[Receipt]:
         """Store the messages, each chunk (500 rows, 1 MiB) all or nothing; a receipt for each, in order.
@@ -186,7 +190,7 @@ class Client:
         if self._keep:
             messages = [message._replace(keep=self._keep) for message in messages]
         try:
-            new = disk.ask(spool().spool, messages, _acquired(messages), not_after=not_after)
+            new = disk.ask(spool().spool, messages, _acquired(messages), not_after=not_after, outage=self.breaker.away())
         except GuardHeld as error:
             return guards.held(error, "spool", messages)
         except (StoreUnavailable, ConfigError, PayloadError) as error:
@@ -266,6 +270,7 @@ class Prober:
     most: float = 5.0
     timeout: float = 1.0
     counts: Counts = field(default_factory=Counts)
+    witness: Witness | None = None
 
     def __post_init__(self) -> None:
         self._failures = 0
@@ -295,7 +300,7 @@ class Prober:
     def turn(self) -> float | None:
         """One probe. Returns the seconds to the next one (full jitter), or None when there is nothing left to ask."""
         if self.breaker.allows():
-            return None
+            return self._over()
         if self._failures:  # the first turn comes right after the failure: wait first
             try:
                 self.breaker.probe(lambda: self.primary.ready(self.timeout))
@@ -303,9 +308,17 @@ class Prober:
                 self.counts.add("spoolq_redis_errors_total", error.reason, "probe")
                 self.breaker.failed(error.reason, str(error))
             if self.breaker.allows():
-                return None
+                return self._over()
+            if self.witness is not None:
+                self.witness.look()
+        elif self.witness is not None:
+            self.witness.expect()  # no more in this turn: the job that met the outage is being spooled just then
         self._failures += 1
         return self.first + self.rng.uniform(0, min(self.most, self.first * 2 ** min(self._failures, 20)))
+
+    def _over(self) -> float | None:
+        """The end of it goes into the journal before this ends."""
+        return None if self.witness is None or self.witness.look() else self.most
 
     def stop(self, timeout: float) -> None:
         """Stop probing, for good."""

@@ -16,6 +16,7 @@ from spoolq import guards, history, tracing, tracking, wire
 from spoolq.breaker import Breaker
 from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
+from spoolq.events import Witness
 from spoolq.handoffs import effects_of, read, relayed, released, shown
 from spoolq.importing import importing
 from spoolq.job import Handoff, Message, new_id
@@ -91,6 +92,7 @@ class Drainer:
         self._drained_at = self._said_at = 0.0
         self._stopping = False
         self.progress = Drained(counts=Counts() if counts is None else counts)
+        self._witness = Witness(breaker, lambda: spool.events, monotonic=clock)
         self._sieve = Sieve(spool, primary, self.progress, hooks, timeout=timeout, horizon=horizon, wall=wall)
 
     def hold(self, held: bool = True) -> None:
@@ -114,6 +116,7 @@ class Drainer:
         if not self._spool.waiting(1):
             self._say_drained(0.0)
             self._tidy()
+            self._witness.empty(lambda: self._primary.ready(self._timeout))
             return self._idle
         if (since := self._spool.meta(DRAIN_PAUSED)) is not None:
             return self._paused(since)
@@ -126,6 +129,7 @@ class Drainer:
             self._note_life(began)
         except StoreUnavailable as error:
             return self._refused(error)
+        self._witness.answers()
         not_after = self._primary.now() + self._timeout
         size = int(min(MAX_BYTES, self._room.left))
         handoffs = [read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), size, not_after)]
@@ -379,6 +383,7 @@ class Drainer:
         if error.server_wide:
             self.progress.counts.add("spoolq_redis_errors_total", error.reason, "drain")
             self._breaker.failed(error.reason, str(error))
+            self._witness.look()
         self._pace.begin_anew()
         if self.progress.error is None:
             log.warning("the primary does not take jobs now, they stay safe in the spool: %s", error)

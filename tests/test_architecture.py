@@ -26,8 +26,8 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "store.waiting tracking",
     "store.base runtime service guards",
     "accounting chains hint presence membership signals reporter",
-    "breaker slow events",
-    "alarm checks",
+    "breaker slow",
+    "alarm checks events",
     "store.sqlite store.redis",  # 4
     "client teller results cancelling purging moving choosing whereabouts handoffs",  # 5
     "sieve",

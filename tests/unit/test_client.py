@@ -16,6 +16,7 @@ from spoolq.client import Client, Prober, chunks
 from spoolq.errors import ConfigError, MaybeStored, NotStored, PayloadError, SpoolFull, StoreFull, StoreUnavailable
 from spoolq.job import Message
 from spoolq.store.effects import NONE, Effects
+from spoolq.store.events import Away
 
 REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
 IN_DOUBT = StoreUnavailable("no answer", reason="timeout", maybe_applied=True, not_after=123.5)
@@ -56,7 +57,13 @@ class SpoolStub:
         self.recalls: list[list[str]] = []
 
     def spool(
-        self, messages: list[Message], effects: Effects = NONE, *, not_after: float | None = None, timeout: float | None = None
+        self,
+        messages: list[Message],
+        effects: Effects = NONE,
+        *,
+        not_after: float | None = None,
+        timeout: float | None = None,
+        outage: Away | None = None,
     ) -> list[bool]:
         if self.answer is not None:
             raise self.answer

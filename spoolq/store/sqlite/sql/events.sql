@@ -45,7 +45,8 @@ WHERE drained = 0 ORDER BY n DESC;
 DELETE FROM outages WHERE n <= (SELECT max(n) FROM outages) - ?1;
 
 -- name: duplicates
-SELECT ifnull((SELECT n FROM counters WHERE name = 'duplicates'), 0);
+-- of all queues, by their counters' names (see tally.sql)
+SELECT ifnull(sum(n), 0) FROM counters WHERE name > ?1 AND name < ?2;
 
 -- name: about
 SELECT value FROM about WHERE key = ?1;
