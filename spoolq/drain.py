@@ -102,6 +102,7 @@ class Drainer:
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
+        self._spool.attend()
         if self._held:
             return _HELD
         try:
@@ -197,6 +198,7 @@ class Drainer:
 
     def leave(self) -> None:
         """Rows that this drainer still holds may be taken over at once."""
+        self._spool.leave()
         self._spool.unregister(self._worker)
 
     def close(self, wait: Callable[[float], object] = time.sleep) -> None:

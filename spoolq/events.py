@@ -10,14 +10,15 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
 from spoolq.breaker import Breaker
 from spoolq.errors import SpoolqError, StoreUnavailable
 from spoolq.service import Service
-from spoolq.store.events import CONFIRM, STALE, EventLog, Kind
+from spoolq.store.events import CONFIRM, STALE, Event, EventLog, Kind, Outage
+from spoolq.units import when
 
 _log = logging.getLogger("spoolq")
 
@@ -146,8 +147,26 @@ class Witness:
         return True
 
 
+def document(event: Event) -> Mapping[str, object]:
+    """For JSON: `at` in UTC."""
+    return {**event._asdict(), "at": when(event.at)}
+
+
+def outage_document(outage: Outage, now: float) -> Mapping[str, object]:
+    """For JSON: times in UTC, how long it lasted and took to drain in seconds."""
+    times = {name: when(getattr(outage, name)) for name in ("started_at", "ended_at", "seen_at", "drained_at")}
+    return {
+        **outage._asdict(),
+        **times,
+        "open": outage.ended_at is None,
+        "seconds": outage.seconds(now),
+        "to_drain": outage.to_drain(),
+    }
+
+
 def record(journal: Journal, kind: Kind, text: str, **detail: object) -> bool:
-    """Write it down now, as a command does that ends at once. Returns whether it is there; raises nothing."""
+    """Write it down now, as a command does that ends at once. Returns whether it is there: a journal that can't be written is no
+    reason to fail."""
     try:
         log = journal()
         if log is None:

@@ -30,6 +30,7 @@ from spoolq.periodic import Entries
 from spoolq.schedules import Schedules
 from spoolq.spans import Seconds, above_0
 from spoolq.store.base import Spool, Store
+from spoolq.store.events import EventLog
 from spoolq.tasks import Launch, Options, Task, Tasks, queue_name
 from spoolq.teller import Teller, count_refused
 
@@ -283,6 +284,11 @@ class Producer(Schedules, Batching, Asking):
         if self.settings.sqlite_path is not None:
             return None
         return self._open_spool()
+
+    def journal(self) -> EventLog | None:
+        """What befell this host: the journal in its spool, or in the queue's own file where there is no Redis."""
+        spool = self.spool
+        return self.primary.events if spool is None else spool.events
 
     @property
     def client(self) -> Client:

@@ -15,6 +15,7 @@ import click
 from spoolq import config, units
 from spoolq.cli.away import waiting
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint
@@ -206,6 +207,7 @@ def _exit(q: SpoolQ, drainer: Drainer | Orphans, left: int) -> None:
 
 @drain.command("pause")
 @command_options()
+@acts
 def pause(given: Given) -> None:
     """Move nothing more from this spool, until `drain resume`. Every drainer obeys, also in workers.
 
@@ -215,6 +217,7 @@ def pause(given: Given) -> None:
 
 @drain.command("resume")
 @command_options()
+@acts
 def resume(given: Given) -> None:
     """Go on after `drain pause`. Drainers that run notice within a second or two. Exit 1 when there is no spool."""
     _set_paused(given, None)

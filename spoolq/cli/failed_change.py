@@ -13,6 +13,7 @@ from spoolq import tracking, units
 from spoolq.app import SpoolQ
 from spoolq.cli.failed_choice import asking, choice_options, chosen, from_option, must_choose, place_alone, read
 from spoolq.cli.faults import PROBLEM
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint
 from spoolq.cli.stores import Place, places, where_option
@@ -47,6 +48,7 @@ dry_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
 @where_option
 @json_option
 @command_options()
+@acts
 def retry(
     given: Given, ids: tuple[str, ...], every: bool, choice: Choice, origin: str | None, dry_run: bool, where: str, as_json: bool
 ) -> None:
@@ -143,6 +145,7 @@ def _refused(moved: Moved, what: str) -> int:
 @where_option
 @json_option
 @command_options()
+@acts
 def remove(
     given: Given, ids: tuple[str, ...], every: bool, choice: Choice, yes: bool, dry_run: bool, where: str, as_json: bool
 ) -> None:
@@ -175,6 +178,7 @@ def remove(
 @where_option
 @json_option
 @command_options()
+@acts
 def prune(given: Given, older: float | None, keep: int | None, yes: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Delete the oldest failures.
 

@@ -16,6 +16,7 @@ from spoolq.app import SpoolQ
 from spoolq.cli.failed_change import _refused, dry_option
 from spoolq.cli.failed_choice import asking, choice_options, read
 from spoolq.cli.faults import CANT_CREATE, PROBLEM, Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit
 from spoolq.cli.stores import Place, places, where_option
@@ -36,6 +37,7 @@ from spoolq.units import jobs
 @where_option
 @json_option
 @command_options()
+@acts
 def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> None:
     """Write failures to a file, a directory or a bucket.
 
@@ -76,6 +78,7 @@ def export(given: Given, to: str, choice: Choice, where: str, as_json: bool) -> 
 @dry_option
 @json_option
 @command_options()
+@acts
 def import_(given: Given, origin: str, choice: Choice, dry_run: bool, as_json: bool) -> None:
     """Take failures into the primary's list.
 

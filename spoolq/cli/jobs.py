@@ -15,6 +15,7 @@ from spoolq.cli.faults import Fault
 from spoolq.cli.jobs_change import delete, move
 from spoolq.cli.jobs_find import find
 from spoolq.cli.jobs_show import show
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option, must_exist
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
@@ -87,6 +88,7 @@ def list_(given: Given, queue: str | None, scheduled: bool, limit: int, where: s
 @click.option("--scheduled", is_flag=True, help="With --task: only those that wait for their time.")
 @json_option
 @command_options()
+@acts
 def cancel(
     given: Given,
     ids: tuple[str, ...],

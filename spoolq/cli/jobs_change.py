@@ -13,6 +13,7 @@ from spoolq.app import SpoolQ
 from spoolq.cancelling import Canceller
 from spoolq.cli.faults import PROBLEM
 from spoolq.cli.jobs_choice import Meant, choice_options, must_choose, named
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, emit, hint
 from spoolq.cli.queue_names import one_queue
@@ -34,6 +35,7 @@ Found = list[tuple[Place, list[WaitingJob]]]
 @where_option
 @json_option
 @command_options()
+@acts
 def move(
     given: Given, ids: tuple[str, ...], meant: Meant, to: str | None, now: bool, dry_run: bool, where: str, as_json: bool
 ) -> None:
@@ -66,6 +68,7 @@ def move(
 @where_option
 @json_option
 @command_options()
+@acts
 def delete(given: Given, ids: tuple[str, ...], meant: Meant, yes: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Delete jobs that wait, for good: they do not run. Asks first, and names the count.
 

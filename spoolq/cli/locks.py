@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint, table
 from spoolq.cli.stores import Place, look, where_option
@@ -53,6 +54,7 @@ def list_(given: Given, where: str, as_json: bool) -> None:
 @json_option
 @command_options()
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@acts
 def remove(given: Given, name: str, where: str, as_json: bool, yes: bool) -> None:
     """Remove the lock NAME, as `spoolq locks list` has it. Exit 1 when there is none.
 

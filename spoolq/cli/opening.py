@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.store.base import Spool
 
+_OPENED = "spoolq.cli.opening.q"
 FOLDER = click.Path(dir_okay=False)
 
 
@@ -51,8 +52,16 @@ class Given:
         from spoolq.app import SpoolQ
 
         q = SpoolQ(config_file=self.config, **self.arguments) if self.app is None else load(self.app, self)
-        click.get_current_context().call_on_close(q.close)
+        context = click.get_current_context()
+        context.call_on_close(q.close)
+        context.meta[_OPENED] = q
         return q
+
+
+def opened() -> SpoolQ | None:
+    """The application object that this command has opened, None before that."""
+    q: SpoolQ | None = click.get_current_context().meta.get(_OPENED)
+    return q
 
 
 def command_options(*, app: bool = True, level: str = "WARNING") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import look, where_option
@@ -59,6 +60,7 @@ def list_(given: Given, as_json: bool) -> None:
 @where_option
 @json_option
 @command_options()
+@acts
 def scale(given: Given, size: str, address: str | None, every: bool, where: str, as_json: bool) -> None:
     """Say how large a pool may be.
 

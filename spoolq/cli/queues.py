@@ -10,6 +10,7 @@ import click
 
 from spoolq import facts, purging, quotas
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option, no_spool
 from spoolq.cli.output import clean, emit, hint, table, typed
 from spoolq.cli.queue_names import checked
@@ -80,6 +81,7 @@ def _of_queues(what_all_means: str) -> Callable[[Callable[..., None]], click.Com
 
 
 @_of_queues("All queues, those to come included. Ruby's Resque workers obey this one too.")
+@acts
 def pause(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
     """Let workers take no more jobs of QUEUE.
 
@@ -90,6 +92,7 @@ def pause(given: Given, names: tuple[str, ...], every: bool, where: str, as_json
 
 
 @_of_queues("Take back `pause --all`. A queue that is paused by itself stays so.")
+@acts
 def resume(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
     """Let workers take jobs of QUEUE again. They see it within a second or so."""
     _set(given, names, every, where, as_json, paused=False)
@@ -128,6 +131,7 @@ def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json:
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
 @json_option
 @command_options()
+@acts
 def purge(given: Given, queue: str, where: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete the ready jobs of QUEUE for good. Scheduled and running ones stay, and so do failures.
 

@@ -8,6 +8,7 @@ import click
 
 from spoolq import moving
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint
 from spoolq.cli.queue_names import checked
@@ -23,6 +24,7 @@ from spoolq.units import jobs
 @where_option
 @json_option
 @command_options()
+@acts
 def move(given: Given, queue: str, to: str, scheduled: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Move the ready jobs of queue FROM to the end of queue TO, in their order.
 

@@ -12,6 +12,7 @@ import click
 from spoolq import pauses, ticker
 from spoolq.cli.away import asking_primary, connect
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.errors import NoAccess
@@ -75,6 +76,7 @@ def list_(given: Given, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 @command_options()
+@acts
 def run(given: Given, name: str, as_json: bool) -> None:
     """Enqueue a job of the schedule NAME now, beside its ticks. Prints its id, and where it is: `primary` or `spool`."""
     q = _opened(given)
@@ -91,6 +93,7 @@ def run(given: Given, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 @command_options()
+@acts
 def pause(given: Given, name: str, as_json: bool) -> None:
     """Let the ticks of NAME pass without a job, until resumed.
 
@@ -104,6 +107,7 @@ def pause(given: Given, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 @command_options()
+@acts
 def resume(given: Given, name: str, as_json: bool) -> None:
     """Go on with the next tick of NAME. Those that passed meanwhile are not made up for."""
     _set(given, name, as_json, paused=False)

@@ -13,6 +13,7 @@ import click
 
 from spoolq import checks
 from spoolq.cli.faults import PROBLEM, asking_spool
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import agreed, clean, emit, hint, terminal
 from spoolq.cli.spool_quarantine import quarantine
@@ -132,6 +133,7 @@ def _print(found: list[Finding], path: str, *, sound: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say how much would be given back.")
 @json_option
 @command_options()
+@acts
 def compact(given: Given, dry_run: bool, as_json: bool) -> None:
     """Give the room of jobs that are gone back to the disk. In small steps, safe beside everything that uses the spool."""
     q = given.open()
@@ -151,6 +153,7 @@ def compact(given: Given, dry_run: bool, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask before the spool itself is set aside.")
 @json_option
 @command_options()
+@acts
 def recover(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Save what can be read of a damaged spool into a new one.
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from spoolq.cli.faults import PROBLEM, Fault, asking_spool
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option
 from spoolq.cli.output import agreed, clean, emit, hint, table
 from spoolq.store.upkeep import Quarantined, Upkeep
@@ -80,6 +81,7 @@ def show(given: Given, id: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @json_option
 @command_options()
+@acts
 def release(given: Given, ids: tuple[str, ...], every: bool, damaged: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Put jobs back, to be sent to Redis. Exit 1 when one isn't there or stays.
 
@@ -109,6 +111,7 @@ def release(given: Given, ids: tuple[str, ...], every: bool, damaged: bool, dry_
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @json_option
 @command_options()
+@acts
 def drop(given: Given, ids: tuple[str, ...], every: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete jobs for good. Asks first, and names the count. Exit 1 when one isn't there."""
     upkeep, chosen, missing = _chosen(given, ids, every)

@@ -14,6 +14,7 @@ import click
 
 from spoolq import transfer
 from spoolq.cli.faults import CANT_CREATE, PROBLEM, Fault, asking_spool
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import agreed, clean, emit, hint
 from spoolq.errors import ConfigError
@@ -28,6 +29,7 @@ from spoolq.units import jobs
 @click.option("--yes", is_flag=True, help="Don't ask before --move.")
 @json_option
 @command_options()
+@acts
 def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Write the spool's jobs to FILE, as JSON Lines. FILE must not be there yet; it holds the jobs' arguments (mode 0600).
 
@@ -71,6 +73,7 @@ def export(given: Given, file: Path, move: bool, dry_run: bool, yes: bool, as_js
 @click.option("--dry-run", is_flag=True, help="Read it, and change nothing.")
 @json_option
 @command_options()
+@acts
 def import_(given: Given, file: Path, to_here: bool, dry_run: bool, as_json: bool) -> None:
     """Take the jobs of an export into this spool. From there `spoolq drain` sends them to Redis.
 

@@ -509,6 +509,16 @@ class Spool(Store, Protocol):
     def give_back(self, handoffs: Sequence[Handoff], *, applied: Literal["no", "maybe"]) -> None:
         """The primary did not take them. With `no`, each row's doubt is what it was before; with `maybe`, it stays in doubt."""
 
+    def attend(self) -> None:
+        """A drainer of this spool runs in this process, until `leave`, `close` or the process's end. Asked each turn; raises
+        nothing."""
+
+    def attended(self) -> bool:
+        """Whether a drainer of this spool runs anywhere now: `spoolq drain`, or a worker that drains."""
+
+    def leave(self) -> None:
+        """None runs in this process any more."""
+
     def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """The primary has them, since a moment not before `life`: the rows stay for `message.keep` seconds at least, kept, in
         doubt, out of everybody's way. `known`, effects, and `LeaseLost`, as `handed_over` has them."""

@@ -38,6 +38,7 @@ from spoolq.store.sqlite import claims as taking
 from spoolq.store.sqlite import effects as also
 from spoolq.store.sqlite import failures as log
 from spoolq.store.sqlite import handoffs as spooling
+from spoolq.store.sqlite.attendance import Attendance
 from spoolq.store.sqlite.events import SQLiteEvents
 from spoolq.store.sqlite.limits import Limits, count_rows
 from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare, unanswered
@@ -123,6 +124,7 @@ class SQLiteStore:
         self._forgettable: deque[tuple[str, float]] = deque()
         self.upkeep: Upkeep = SQLiteUpkeep(self._writer, self._limits)
         self.events: EventLog = SQLiteEvents(self._writer)
+        self._attendance = Attendance(f"{where}-drain")
         self.settlements: Settlements = SQLiteSettlements(self._writer)
         self.failures = log.SQLiteFailures(self._writer, self._limits, self._largest)
         self.waiting_jobs: WaitingJobs = SQLiteWaitingJobs(self._writer, self._largest)
@@ -373,6 +375,18 @@ class SQLiteStore:
         """See `Spool.give_back`. Rows that somebody else took over meanwhile are passed over."""
         self._run(lambda session: spooling.give_back(session, handoffs, applied))
 
+    def attend(self) -> None:
+        """See `Spool.attend`."""
+        self._attendance.attend()
+
+    def attended(self) -> bool:
+        """See `Spool.attended`."""
+        return self._attendance.attended()
+
+    def leave(self) -> None:
+        """See `Spool.leave`."""
+        self._attendance.leave()
+
     def keep(self, handoffs: Sequence[Handoff], life: Life, effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """See `Spool.keep`."""
         if handoffs:
@@ -493,6 +507,7 @@ class SQLiteStore:
 
     def close(self, timeout: float = 1.0) -> None:
         """See `Store.close`. Wakes whoever waits."""
+        self._attendance.leave()
         self._writer.close(timeout)
         self._bell.close()
 

@@ -1,7 +1,7 @@
 -- name: add
--- numbers go on where the spool was set aside and begun anew: the first is the time, and they come slower than seconds do
+-- numbers go on where the spool was set aside and begun anew: the first is the time, in microseconds
 INSERT INTO events (n, at, kind, text, detail, pid)
-VALUES (ifnull((SELECT max(n) FROM events) + 1, ?1 / 1000000), ?1, ?2, ?3, ?4, ?5);
+VALUES (ifnull((SELECT max(n) FROM events) + 1, ?1), ?1, ?2, ?3, ?4, ?5);
 
 -- name: last_like
 -- the newest, if it says the same
@@ -45,8 +45,9 @@ WHERE drained = 0 ORDER BY n DESC;
 DELETE FROM outages WHERE n <= (SELECT max(n) FROM outages) - ?1;
 
 -- name: duplicates
--- of all queues, by their counters' names (see tally.sql)
-SELECT ifnull(sum(n), 0) FROM counters WHERE name > ?1 AND name < ?2;
+-- of all queues together (see tally.sql)
+SELECT ifnull(sum(n - 2305843009213693952), 0) FROM counters
+WHERE name BETWEEN char(10) || 'duplicate' || char(10) AND char(10) || 'duplicate' || char(11);
 
 -- name: about
 SELECT value FROM about WHERE key = ?1;
