@@ -247,11 +247,10 @@ def test_workers_here_may_leave_nothing_to_drain(spool, host, away):
 
 
 def test_duplicates_are_those_of_its_own_drain(spool, host, away):
-    from spoolq.store.effects import Effects
 
     def moved(twice: int) -> None:
         taken = spool.take(worker("d", kind="drainer"), 500, 1 << 20, 0.0)
-        spool.handed_over(taken, Effects(counters=(("duplicates", twice),)))
+        spool.handed_over(taken, known=[one.claim.token for one in taken[:twice]])
 
     spooled(spool, away(), "a")
     spool.events.back()
