@@ -26,7 +26,8 @@ class Sighting:
 
     ready           it waits to be run, or of a spool's row to be handed over
     scheduled       it waits for its time (`job.run_at`); `retrying`: to be tried again
-    running         a thread of `worker` (its key) works on it, since `since`; `claimed`: a worker has it, others come first
+    running         a thread of `worker` (its key; `on` its host and process) works on it, since `since`
+    claimed         a worker has it, and others come first
     handed over     a drainer has it in its hands; `in the primary`: kept here until that has persisted it
     set aside       it is in the spool's quarantine
     failed          it is in the failure log: `failure`
@@ -39,6 +40,7 @@ class Sighting:
     waiting: WaitingJob | None = None
     failure: Failure | None = None
     worker: str = ""
+    on: str = ""
     since: float | None = None
 
     @property
@@ -150,11 +152,14 @@ def _held(store: Store, where: Where, id: str) -> Iterator[Sighting]:
     held = store.waiting_jobs.held(id)
     if not held:
         return
-    busy = {_key(one): one for view in store.workers() for one in view.working}
+    views = {view.info.key: view for view in store.workers()}
+    busy = {_key(one): one for view in views.values() for one in view.working}
     for job in held:
+        view = views.get(job.worker)
+        name = "" if view is None else f"{view.info.host}:{view.info.pid}"
         on = busy.get((job.worker, job.payload))
         state: State = "running" if on else "claimed"
-        yield Sighting(where, state, job.queue, job.payload, worker=job.worker, since=on.since if on else None)
+        yield Sighting(where, state, job.queue, job.payload, worker=job.worker, on=name, since=on.since if on else None)
 
 
 def _key(working: Working) -> tuple[str, bytes]:
@@ -200,7 +205,7 @@ def _now(one: Sighting, now: float) -> Moment:
             failure = one.failure
             return Moment(failure.failed_at or None, "failed", f"{failure.exception}: {failure.error}")
         case "running":
-            return Moment(one.since, "running", f"on {one.worker}")
+            return Moment(one.since, "running", f"on {one.on or one.worker}")
         case "scheduled" | "retrying" if one.waiting is not None:
             return Moment(one.waiting.run_at, "due", f"{one.state}, in {place}")
     doubt = "; the primary may have it too" if one.waiting is not None and one.waiting.in_doubt else ""

@@ -35,6 +35,7 @@ from spoolq.store.quota import Quota
 from spoolq.tasks import Tasks
 from spoolq.units import jobs
 from spoolq.watch import Watcher
+from spoolq.wishes import Listener, Word
 
 log = logging.getLogger("spoolq.worker")
 
@@ -149,6 +150,9 @@ class Worker(signals.Obeys):
             for one in self._consumers
         ]
         self._services += [Service(name, turn, quiet=True) for name, turn in everywhere]
+        active = {id(one.store): one for one in self._consumers}
+        hears = Listener(info.key, [one.store for one in self._consumers], self._told, lambda store: active[id(store)].active)
+        self._services.append(Service("wishes", hears.turn, quiet=True))
         if self.local is not None:
             self._services.append(Service("pauses", self.primary.lineup.look, quiet=True, again=1.0))
         tidy: tuple[Callable[[], float], ...] = ()
@@ -210,6 +214,13 @@ class Worker(signals.Obeys):
         self._now = self._now or now
         self._until = time.monotonic() + self._grace if grace and self._grace is not None else float("inf")
         super().stop()
+
+    def _told(self, word: Word) -> None:
+        """An operator's word to this process, from a store."""
+        if word == "stop":
+            self.stop()
+        else:
+            self.pause(word == "quiet")
 
     def install_signals(self) -> None:
         """Obey signals, as `spoolq.signals.install` says. Only from the main thread."""

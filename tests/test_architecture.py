@@ -31,7 +31,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "store.sqlite store.redis",  # 4
     "client teller results cancelling purging moving choosing whereabouts handoffs",  # 5
     "sieve",
-    "periodic pauses",
+    "periodic pauses wishes",
     "drain watch tasks ticker scheduler stats transfer failurelog",
     "gate current launching",
     "outcome",
@@ -49,7 +49,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "starting",
     "priorities quotas",
     "config",  # 7
-    "stores failurelog.assembly asking batching declaring",
+    "settings_words stores failurelog.assembly asking batching declaring",
     "producer",
     "autoscale.assembly",
     "app",

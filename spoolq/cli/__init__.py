@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": ("doctor", "doctor", "Look for what goes wrong: Redis, spool, workers, host. Each with its remedy."),
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
     "jobs": ("jobs", "jobs", "Find, show, move, delete and cancel jobs, by id or by what they are."),
+    "workers": ("workers", "workers", "List the workers of all hosts; have one take no more jobs, go on, or end."),
     "queues": ("queues", "queues", "List, pause, purge and move queues."),
     "schedule": ("schedule", "schedule", "List, run, pause and resume periodic jobs."),
     "locks": ("locks", "locks", "List and remove the locks of unique jobs."),

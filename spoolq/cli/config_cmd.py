@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -15,17 +15,10 @@ from spoolq.config import KINDS, Origins, Settings
 from spoolq.config import load as load_settings
 from spoolq.errors import ConfigError, SpoolqError, StoreUnavailable
 from spoolq.places import folder, there, unwritable
-from spoolq.priorities import Priorities
-from spoolq.units import say_duration, say_size
+from spoolq.settings_words import plain, words
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
-
-DURATIONS = (
-    *("deadline", "disk_limit", "keep", "lease", "grace", "horizon", "failure_log_max_age", "failures_max_age"),
-    *("scale_target", "scale_idle", "scale_delay", "scale_check"),
-)
-SIZES = ("max_payload", "spool_max_bytes", "spool_min_free", "failure_log_size", "failure_log_outbox")
 
 
 @click.group()
@@ -41,10 +34,10 @@ def show(given: Given, as_json: bool) -> None:
     settings, origins = _settings(given)
     shown = settings.shown()
     if as_json:
-        facts = {name: {"value": _plain(shown[name]), "origin": origins[name]} for name in KINDS}
-        emit({"file": _plain(origins.file), "destination": settings.destination, "settings": facts, "warnings": origins.warnings})
+        facts = {name: {"value": plain(shown[name]), "origin": origins[name]} for name in KINDS}
+        emit({"file": plain(origins.file), "destination": settings.destination, "settings": facts, "warnings": origins.warnings})
         return
-    rows = [(name, _words(name, shown[name]), origins[name]) for name in KINDS]
+    rows = [(name, words(name, shown[name]), origins[name]) for name in KINDS]
     table(("SETTING", "VALUE", "FROM"), rows)
     hint(f"Read from {origins.file}." if origins.file else "No spoolq.toml was found.")
 
@@ -150,21 +143,3 @@ def _finish(findings: list[tuple[str, str]], as_json: bool) -> NoReturn:
         if not code:
             click.echo("ok: every setting can be used")
     sys.exit(code)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Priorities):
-        return dict(value.pairs)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _words(name: str, value: Any) -> str:
-    if value is None or value == ():
-        return {"spool": "-"}.get(name, "none")
-    if name in DURATIONS:
-        return say_duration(value)
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    if name in SIZES:
-        return say_size(value)
-    return str(value)

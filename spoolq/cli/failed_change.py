@@ -17,14 +17,12 @@ from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint
 from spoolq.cli.stores import Place, places, where_option
-from spoolq.failurelog import moving, source
+from spoolq.failurelog import again, moving, source
 from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.moving import Moved
 from spoolq.job import RERUN, Message
 from spoolq.units import jobs
-
-_TOGETHER = 500  # jobs in one step
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -70,10 +68,7 @@ def retry(
     else:
         for place, entries in found:
             with place.asking():
-                again = list(entries)
-                for at in range(0, len(again), _TOGETHER):
-                    place.store.put((), tracking.wanted_again(again[at : at + _TOGETHER]))
-                done += place.store.failures.retry(entries)
+                done += again.put_back(place.store, list(entries))
         total = max(total, done)  # entries of stock workers may be equal, and then have one id
         words = f"Put back {jobs(done)}."
         if done < total:
@@ -93,12 +88,12 @@ def _retry_from(q: SpoolQ, origin: str, ids: Sequence[str], choice: Choice, dry_
         if dry_run:
             return [True] * len(messages)
         launches = (message.id.rpartition(RERUN) for message in messages)
-        again = {id: int(run) - 1 for id, _, run in launches}
-        new = q.primary.put(messages, tracking.wanted_again(again))
+        before = {id: int(run) - 1 for id, _, run in launches}
+        new = q.primary.put(messages, tracking.wanted_again(before))
         for store, known in lists:  # put first, removed then; some may have run, and failed, in between
-            if has := again.keys() & known.keys():
+            if has := before.keys() & known.keys():
                 with store.asking():
-                    store.store.failures.remove(has, runs=again)
+                    store.store.failures.remove(has, runs=before)
         return new
 
     def records() -> Iterator[Record]:

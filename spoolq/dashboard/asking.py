@@ -37,6 +37,10 @@ class Ask:
         """The application object."""
         return self.desk.q
 
+    def back(self, default: str) -> str:
+        """Where a form wants to go afterwards, in its field `back`."""
+        return local(self.form.get("back", ""), default)
+
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most` of the query; the default where it is none."""
         text = self.query.get(name, "")
@@ -110,6 +114,13 @@ class Action(NamedTuple):
     path: str
     do: Callable[[Ask], Done | Download]
     confirm: Callable[[Ask], Confirm | None] | None = None
+
+
+def local(text: str, default: str) -> str:
+    """A path of the dashboard's own, with its query, to go back to, as a form brought it; the default for anything else, such as
+    another site's address."""
+    fits = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable() and len(text) < 4000
+    return text if fits else default
 
 
 def link(path: str, **query: object) -> str:

@@ -14,7 +14,9 @@ from spoolq.dashboard import journal
 from spoolq.dashboard.asking import Done
 from spoolq.dashboard.cached import Cached
 from spoolq.dashboard.draining import Drainage, Rate
+from spoolq.dashboard.examining import Examination
 from spoolq.dashboard.sampler import Sampler
+from spoolq.dashboard.trends import Trends
 from spoolq.facts import Facts, Side, gather
 
 if TYPE_CHECKING:
@@ -46,10 +48,13 @@ class Desk:
         self.drainer = Drainage(q)
         self.cached = Cached()
         self._rate, self._rows = Rate(), (0, 0)
+        self.trends = Trends()
+        self.examination = Examination(q)
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def _look(self) -> Facts:
         found = gather(self.q, ASKING, connect=0.0, most=MANY + 1)
+        self.trends.see(found)
         if found.spool is not None and (info := found.spool.info) is not None:
             last, gone = self._rows
             self._rows = info.rows, gone + max(0, last - info.rows)

@@ -14,7 +14,7 @@ import anyio.to_thread
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Download, NotThere, Refused, View
+from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Download, NotThere, Refused, View, link
 from spoolq.dashboard.guard import route_path
 from spoolq.dashboard.pages import Links, environment
 from spoolq.errors import SpoolqError, StoreUnavailable
@@ -31,6 +31,12 @@ CHANGING = 15.0  # and for an action, which may have many rows to move
 THREADS = 16  # of one application at the same time: who waits for a store that doesn't answer is one of them
 BODY = 1 << 20  # bytes of a form
 FIELDS = 2000
+
+LATE = "The stores did not answer in time. What is in them is untouched by this; try again."
+GOES_ON = (
+    "That takes longer than a page can wait. It goes on by itself, each step of it whole; look again in a while, at the numbers "
+    "or in the journal (`spoolq events`), before you ask for it once more."
+)
 
 
 class Serving:
@@ -52,7 +58,7 @@ class Serving:
 
     def _page(self, view: View, as_json: bool = False) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            return await self._answer(request, lambda: self._view(request, view, as_json or wants_json(request)), LONGEST)
+            return await self._answer(request, lambda: self._view(request, view, as_json or wants_json(request)), LONGEST, LATE)
 
         return endpoint
 
@@ -69,7 +75,7 @@ class Serving:
         async def endpoint(request: Request) -> Response:
             if (form := await _form(request)) is None:
                 return self.problem(request, 413, "That is too much for a form. Nothing was changed.")
-            return await self._answer(request, lambda: self._do(request, action, form), CHANGING)
+            return await self._answer(request, lambda: self._do(request, action, form), CHANGING, GOES_ON)
 
         return endpoint
 
@@ -101,19 +107,17 @@ class Serving:
             needs = {"typed": asked.typed} if asked.typed else {"confirmed": "yes"}
             return document({"question": asked.question, "needs": needs}, 409)
         kept = {name: value for name, value in ask.form.items() if name not in ("typed", "confirmed")}
-        shows = {"asked": asked, "action": action, "kept": kept, "wrong": wrong, "back": kept.get("back", "/")}
+        shows = {"asked": asked, "action": action, "kept": kept, "wrong": wrong, "back": ask.back("/")}
         return self._render(ask, request, Answer("confirm.html", asked.button, shows, {}, 422 if wrong else 200), "")
 
-    async def _answer(self, request: Request, work: Callable[[], Response], longest: float) -> Response:
+    async def _answer(self, request: Request, work: Callable[[], Response], longest: float, late: str) -> Response:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(THREADS)
         try:
             with anyio.fail_after(longest):
                 return await anyio.to_thread.run_sync(self._caught(request, work), abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError:
-            return self.problem(
-                request, 503, "The stores did not answer in time. What is in them is untouched by this; try again."
-            )
+            return self.problem(request, 503, late)
 
     def _caught(self, request: Request, work: Callable[[], Response]) -> Callable[[], Response]:
         def run() -> Response:
@@ -148,6 +152,7 @@ class Serving:
             page=name,
             url=url,
             here=url(path, **query),
+            back_here=link(path, **query),
             twin=url(f"{path.rstrip('/') or '/overview'}.json", **query),
             paths={view.path for view in self.views},
             nav=[view for view in self.views if view.label],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from spoolq import stamps, units, wire
 from spoolq.errors import PayloadError
@@ -14,24 +14,27 @@ UNREADABLE = "(unreadable)"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """All that is given must fit. `error` is a part of `Class: text`, in any case of letters; `since` and `before` are epoch
-    seconds, which a failure whose time isn't known never fits."""
+    """All that is given must fit. `error` is a part of `Class: text`, in any case of letters, `exception` the class alone;
+    `since` and `before` are epoch seconds, which a failure whose time isn't known never fits."""
 
     task: str | None = None
     queue: str | None = None
     error: str | None = None
     since: float | None = None
     before: float | None = None
+    exception: str | None = None
 
     def __bool__(self) -> bool:
         """Whether it leaves anything out."""
-        return any(value is not None for value in (self.task, self.queue, self.error, self.since, self.before))
+        return any(value is not None for value in astuple(self))
 
     def fits(self, failure: Failure) -> bool:
         """Whether this failure is meant."""
         if self.since is not None and not failure.failed_at >= self.since:
             return False
         if self.before is not None and not 0 < failure.failed_at < self.before:
+            return False
+        if self.exception is not None and failure.exception != self.exception:
             return False
         if self.queue is not None and failure.queue != self.queue:
             return False

@@ -4,9 +4,35 @@ navigation, and its template."""
 from __future__ import annotations
 
 from spoolq.dashboard.asking import Action, View
-from spoolq.dashboard.views import events, outages, overview, spool
+from spoolq.dashboard.views import (
+    cron,
+    doctor,
+    events,
+    failures,
+    job,
+    outages,
+    overview,
+    queue,
+    queues,
+    spool,
+    waiting,
+    workers,
+)
 
-_FILES = (overview, spool, outages, events)
+_FILES = (
+    overview,
+    spool,
+    outages,
+    queues,
+    queue,
+    waiting,
+    cron,
+    failures,
+    workers,
+    job,
+    doctor,
+    events,
+)
 
 VIEWS: tuple[View, ...] = tuple(view for file in _FILES for view in file.VIEWS)
 ACTIONS: tuple[Action, ...] = tuple(action for file in _FILES for action in file.ACTIONS)

@@ -1,0 +1,128 @@
+"""What waits for its time: jobs to be tried again, and jobs launched for later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from spoolq import choosing, moving
+from spoolq.cancelling import Canceller
+from spoolq.choosing import JobChoice
+from spoolq.dashboard import picking
+from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View, link
+from spoolq.dashboard.views.queues import known
+from spoolq.store.waiting import WaitingJob
+from spoolq.units import jobs, when
+
+MOST = 2000
+"""Jobs that one order on a filter changes; the next one goes on."""
+COUNTED = 10_000
+"""Jobs that are looked at to say how many fit."""
+
+
+def show(ask: Ask, *, retrying: bool) -> Answer:
+    """A page of them, the next one first."""
+    path = "/retries" if retrying else "/scheduled"
+    where, chosen = picking.where(ask), picking.choice(ask, retrying=retrying)
+    after = ask.query.get("after", "")
+    rows, then, why = [], None, ""
+    if where == "primary" and not known(ask):
+        why = ask.facts.primary.error or "Redis does not answer"
+    else:
+        place = picking.store(ask, where)
+        found, then = picking.look(place, chosen, scheduled=True, after=picking.cursor(after))
+        rows = [picking.row(job, where, after) for job in found]
+    base = {**_in(ask), **picking.filters(chosen)}
+    shows = {
+        "rows": rows,
+        "why": why,
+        "path": path,
+        "retrying": retrying,
+        "chosen": chosen,
+        "where": where,
+        "has_spool": picking.has_spool(ask),
+        "base": base,
+        "first": base if after else None,
+        "more": {**base, "after": picking.written(then)} if then is not None else None,
+        "now": time.time(),
+    }
+    document = {
+        "at": when(ask.facts.at),
+        "in": where,
+        "jobs": [row.document() for row in rows],
+        "after": picking.written(then) or None,
+        "away": why or None,
+    }
+    return Answer("waiting.html", "Retries" if retrying else "Scheduled", shows, document)
+
+
+def _meant(ask: Ask, retrying: bool) -> tuple[JobChoice, Iterator[WaitingJob]]:
+    chosen = picking.choice(ask, retrying=retrying)
+    return chosen, choosing.every(picking.store(ask, picking.where(ask)), chosen, ready=False)
+
+
+def _words(chosen: JobChoice) -> str:
+    given = picking.filters(chosen)
+    return f" ({', '.join(f'{name} {value}' for name, value in given.items())})" if given else ""
+
+
+def _path(retrying: bool, ask: Ask) -> str:
+    chosen = picking.choice(ask)
+    return link("/retries" if retrying else "/scheduled", **picking.filters(chosen), **_in(ask))
+
+
+def _in(ask: Ask) -> dict[str, str]:
+    return {"in": "spool"} if picking.where(ask) == "spool" else {}
+
+
+def _sure(ask: Ask, *, retrying: bool, what: str, button: str) -> Confirm:
+    """The count is exact as far as COUNTED goes."""
+    chosen, found = _meant(ask, retrying)
+    count = sum(1 for _ in islice(found, COUNTED + 1))
+    number = f"more than {jobs(COUNTED)}" if count > COUNTED else jobs(count)
+    which = "that wait to be tried again" if retrying else "that wait for their time"
+    at_once = f" At most {MOST:,} at a time." if count > MOST else ""
+    return Confirm(f"{what} {number} {which}{_words(chosen)}?{at_once}", button)
+
+
+def _each(ask: Ask, retrying: bool, change: Callable[[WaitingJob], bool], word: str) -> Done:
+    """Looked through before any is changed: places move up."""
+    _, found = _meant(ask, retrying)
+    some = list(islice(found, MOST))
+    done = sum(map(change, some))
+    left = " There may be more." if len(some) == MOST else ""
+    return Done(f"{word} {jobs(done)}.{left}", _path(retrying, ask), {"jobs": done, **ask_filter(ask)}, done > 0)
+
+
+def ask_filter(ask: Ask) -> dict[str, Any]:
+    """The filter, for the journal."""
+    return picking.filters(picking.choice(ask))
+
+
+def _now(ask: Ask, *, retrying: bool) -> Done:
+    place = picking.store(ask, picking.where(ask))
+    return _each(ask, retrying, lambda job: moving.to_front(place, job, time.time()), "To be run next:")
+
+
+def _delete(ask: Ask, *, retrying: bool) -> Done:
+    place = picking.store(ask, picking.where(ask))
+    canceller = Canceller(ask.q.primary, ask.q.spool_there())
+    return _each(ask, retrying, lambda job: canceller.take_back(place, job), "Deleted")
+
+
+def _actions(name: str, *, retrying: bool) -> tuple[Action, ...]:
+    run, gone = partial(_sure, retrying=retrying, what="Run"), partial(_sure, retrying=retrying, what="Delete")
+    return (
+        Action(f"{name}.now", f"/{name}/now", partial(_now, retrying=retrying), partial(run, button="Run them now")),
+        Action(f"{name}.delete", f"/{name}/delete", partial(_delete, retrying=retrying), partial(gone, button="Delete them")),
+    )
+
+
+VIEWS = (
+    View("retries", "/retries", partial(show, retrying=True), "Retries"),
+    View("scheduled", "/scheduled", partial(show, retrying=False), "Scheduled"),
+)
+ACTIONS = (*_actions("retries", retrying=True), *_actions("scheduled", retrying=False))
