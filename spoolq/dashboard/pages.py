@@ -37,6 +37,7 @@ def environment() -> Environment:
         "ago": ago,
         "short": short,
         "text": text,
+        "commands": commands,
         "percent": lambda share: f"{100 * share:.0f} %",
     }
     return env
@@ -63,6 +64,12 @@ def short(value: object, most: int = 60) -> str:
     """One line of a few words: for cells of tables."""
     line = re.sub(r"\s+", " ", "" if value is None else str(value)[: most * 4]).strip()
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def commands(value: str) -> Markup:
+    """A sentence whose `commands` between backticks are set as such."""
+    parts = [str(visible(part)) for part in value.split("`")]
+    return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(parts))
 
 
 def count(number: int | None, most: int = MANY) -> str:

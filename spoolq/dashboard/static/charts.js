@@ -37,7 +37,8 @@
   function options(figure, names) {
     const hues = (figure.dataset.hues || "accent").split(" ");
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
-    const bars = uPlot.paths.bars({ size: [0.8, 40], align: 1 });
+    const bars = uPlot.paths.bars({ size: [0.75, 40], align: 1 });
+    const days = Number(figure.dataset.step) >= 86400;
     const series = names.map((name, at) => ({
       label: name, stroke: colour(hues[at] || "soft"), width: 1, paths: bars, points: { show: false },
       fill: at ? stripes(colour(hues[at] || "soft")) : colour(hues[at] || "soft"),
@@ -46,10 +47,14 @@
       width: figure.querySelector(".plot").clientWidth, height: 170, padding: [8, 4, 0, 0],
       cursor: { y: false, points: { show: false } }, legend: { show: false }, select: { show: false },
       axes: [
-        { ...axis, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map((row) => [row[0], row[1], null, null, null, null, null, null, 0]), size: 26 },
-        { ...axis, size: 46, values: (_, splits) => splits.map((n) => (n % 1 ? "" : n.toLocaleString("en"))) },
+        {
+          ...axis, size: 26, space: 64,
+          values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleString("en-GB", days
+            ? { day: "numeric", month: "short", timeZone: "UTC" } : { hour: "2-digit", minute: "2-digit", timeZone: "UTC" })),
+        },
+        { ...axis, size: 46, incrs: [1, 2, 5].flatMap((n) => [...Array(10).keys()].map((power) => n * 10 ** power)).sort((a, b) => a - b), values: (_, splits) => splits.map((n) => n.toLocaleString("en", { notation: n >= 10000 ? "compact" : "standard" })) },
       ],
-      scales: { y: { range: (_, low, high) => [0, Math.max(4, high * 1.08)] } },
+      scales: { x: { range: () => [Number(figure.dataset.since), Number(figure.dataset.until)] }, y: { range: (_, low, high) => [0, Math.max(4, high * 1.08)] } },
       series: [{}, ...series.reverse()],
     };
   }

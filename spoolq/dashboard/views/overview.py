@@ -43,6 +43,8 @@ def show(ask: Ask) -> Answer:
         "numbers": shown,
         "stretch": stretch,
         "stretches": flow.STRETCHES,
+        "since": flow.begin(ask.facts.at - stretch.seconds + stretch.step, stretch.step),
+        "until": flow.begin(ask.facts.at, stretch.step) + stretch.step,
         "done": done,
         "came": came,
         "outage": outage,

@@ -28,9 +28,7 @@ class Stage:
 
     def __init__(self, q: SpoolQ, **options: Any) -> None:
         self.done: list[dict[str, str]] = []
-        self.show: Any = lambda ask: Answer(
-            "overview.html", "A view", {"numbers": [], "panels": []}, {"value": ask.number("n", 7, 9)}
-        )
+        self.show: Any = lambda ask: Answer("spool.html", "A view", {"side": None}, {"value": ask.number("n", 7, 9)})
         views = (View("view", "/", lambda ask: self.show(ask), "View"), View("other", "/other", lambda ask: self.show(ask)))
         actions = (
             Action("do", "/do", self.act),
