@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spoolq import verdict
@@ -17,6 +18,7 @@ from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.examining import Examination
 from spoolq.dashboard.sampler import Sampler
 from spoolq.dashboard.trends import Trends
+from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, Side, gather
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ MANY = 100_000
 """Up to here is counted; above it a page says "100,000+"."""
 
 ASKING = 0.5  # seconds for a store's answer
+LEFT = ("handed_over", "duplicate")  # how a row leaves a spool for the primary, in the words of `spoolq.store.tally`
 _NOTES, _NOTE_LASTS = 200, 120.0
 _SECRET = ("password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "credential", "cookie", "private")
 
@@ -47,7 +50,7 @@ class Desk:
         self.sampler = Sampler(self._look)
         self.drainer = Drainage(q)
         self.cached = Cached()
-        self._rate, self._rows = Rate(), (0, 0)
+        self._rate = Rate()
         self.trends = Trends()
         self.examination = Examination(q)
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
@@ -55,14 +58,14 @@ class Desk:
     def _look(self) -> Facts:
         found = gather(self.q, ASKING, connect=0.0, most=MANY + 1)
         self.trends.see(found)
-        if found.spool is not None and (info := found.spool.info) is not None:
-            last, gone = self._rows
-            self._rows = info.rows, gone + max(0, last - info.rows)
-            self._rate.see(time.monotonic(), self._rows[1])
+        if found.spool is not None and found.spool.info is not None and self.q.spool is not None:
+            with suppress(SpoolqError):
+                counts = self.q.spool.counts().values()
+                self._rate.see(time.monotonic(), sum(queue.get(word, 0) for queue in counts for word in LEFT))
         return found
 
     def rate(self) -> float | None:
-        """Rows a second by which the spool got smaller lately, None where that isn't known."""
+        """Rows a second that left the spool for the primary lately, None where that isn't known."""
         return self._rate.value()
 
     def facts(self) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from spoolq import events
 from spoolq.errors import SpoolqError
 from spoolq.places import there
 
@@ -17,18 +18,19 @@ log = logging.getLogger("spoolq.dashboard")
 
 
 def opened(q: SpoolQ) -> EventLog | None:
-    """The journal, None where its file isn't there yet: looking makes none."""
-    path = q.settings.sqlite_path or q.settings.spool_path
-    return (q.spool or q.primary).events if there(path) else None
+    """The journal, None where its file isn't there yet: neither a look nor a note makes one."""
+    return q.journal() if there(q.settings.sqlite_path or q.settings.spool_path) else None
 
 
 def acted(q: SpoolQ, visitor: Visitor, action: str, text: str, detail: dict[str, Any]) -> None:
-    """Write down who did what. What can't be written there is in the log, and the action is done all the same."""
-    log.info("%s: %s: %s", visitor, action, text)
+    """Write down who did what, here and in the log. Where it can't be written the log alone has it, and it is done all the
+    same."""
+    who = str(visitor)
+    log.info("%s: %s: %s", who, action, text)
+    about = {"who": who, "what": action, "by": "dashboard", "user": visitor.user, "address": visitor.address, **detail}
     try:
-        journal = (q.spool or q.primary).events
-        if journal is not None:
-            who = {"user": visitor.user, "address": visitor.address}
-            journal.record("action", f"{text} ({visitor})", **{"action": action, **who, **detail})
-    except SpoolqError as error:
-        log.warning("the journal could not be written: %s (%s: %s: %s)", error, visitor, action, text)
+        written = events.record(lambda: opened(q), "action", f"{who}: {text}", **about)
+    except SpoolqError:  # a file that this user may not use
+        written = False
+    if not written:
+        log.warning("not in the journal of this host: %s: %s: %s", who, action, text)

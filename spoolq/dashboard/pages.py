@@ -68,8 +68,8 @@ def short(value: object, most: int = 60) -> str:
 
 def commands(value: str) -> Markup:
     """A sentence whose `commands` between backticks are set as such."""
-    parts = [str(visible(part)) for part in value.split("`")]
-    return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(parts))
+    shapes = Markup("{}"), Markup("<code>{}</code>")
+    return Markup("").join(shapes[at % 2].format(visible(part)) for at, part in enumerate(value.split("`")))
 
 
 def count(number: int | None, most: int = MANY) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from spoolq.dashboard import journal
 from spoolq.dashboard.asking import Answer, Ask, View
+from spoolq.events import document
 from spoolq.store.events import KINDS, Event
-from spoolq.units import when
 
 PAGE = 100
 MARKS = {
@@ -40,11 +39,6 @@ def show(ask: Ask) -> Answer:
         "more": {**chosen, "before": page[-1].number} if len(found) > PAGE else None,
     }
     return Answer("events.html", "Events", shows, {"events": [document(one) for one in page]})
-
-
-def document(one: Event) -> dict[str, Any]:
-    """One event for JSON."""
-    return {**one._asdict(), "at": when(one.at), "detail": dict(one.detail)}
 
 
 def _detail(one: Event) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spoolq.dashboard import journal
 from spoolq.dashboard.asking import Answer, Ask, View
+from spoolq.events import outage_document
 from spoolq.store.events import Outage
-from spoolq.units import say_age, when
+from spoolq.units import say_age
 
 PAGE = 50
 SPANS = {"1d": ("24 hours", 86_400.0), "7d": ("7 days", 7 * 86_400.0), "30d": ("30 days", 30 * 86_400.0)}
@@ -40,7 +41,7 @@ def show(ask: Ask) -> Answer:
         "first": {"span": span} if before else None,
         "more": {"span": span, "before": page[-1].number} if len(found) > PAGE else None,
     }
-    return Answer("outages.html", "Outages", shows, {"outages": [document(one, now) for one in page]})
+    return Answer("outages.html", "Outages", shows, {"outages": [outage_document(one, now) for one in page]})
 
 
 def stripes(outages: list[Outage], since: float, until: float) -> list[Stripe]:
@@ -66,22 +67,6 @@ def ticks(since: float, until: float, parts: int = 6) -> list[tuple[float, str]]
     form = "%d %b" if days else "%H:%M"
     times = [since + (until - since) * part / parts for part in range(parts)]
     return [(round(100 * part / parts, 2), time.strftime(form, time.gmtime(at))) for part, at in enumerate(times)]
-
-
-def document(one: Outage, now: float) -> dict[str, Any]:
-    """One outage for JSON: times in UTC, durations in seconds."""
-    return {
-        "number": one.number,
-        "started_at": when(one.started_at),
-        "ended_at": when(one.ended_at),
-        "cause": one.cause,
-        "seconds": one.seconds(now),
-        "spooled": one.spooled,
-        "peak": one.peak,
-        "drained_at": when(one.drained_at),
-        "to_drain": one.to_drain(),
-        "duplicates": one.duplicates,
-    }
 
 
 VIEWS = (View("outages", "/outages", show, "Outages"),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def draining(ask: Ask) -> dict[str, Any]:
     if found.primary.state != "up" or found.outage is not None:
         why = found.primary.reason or (found.outage.reason if found.outage is not None else "no answer")
         return _says("away", f"Not draining: breaker open ({why}). It goes on by itself when Redis answers.", None, None)
-    if not _somebody(found) and not ask.desk.drainer.busy:
+    if ask.q.spool is not None and not ask.q.spool.attended():
         return _says("nobody", "No drainer running: nobody moves these jobs into Redis.", None, None)
     if not rate:
         return _says("drains", "Draining; how fast is not known yet.", None, None)
@@ -61,14 +60,6 @@ def draining(ask: Ask) -> dict[str, Any]:
 
 def _says(state: str, sentence: str, rate: float | None, left: float | None) -> dict[str, Any]:
     return {"state": state, "sentence": sentence, "rate": rate, "time_to_empty": left}
-
-
-def _somebody(found: Facts) -> bool:
-    """Whether a drainer, or a worker, which drains too, is known to live on this host."""
-    sides = [found.primary, *([found.spool] if found.spool is not None else [])]
-    here = socket.gethostname()
-    views = [view for side in sides for view in side.workers if view.lease_left >= 0]
-    return any(view.info.kind == "drainer" or view.info.host == here for view in views)
 
 
 def _queues(depths: tuple[Depth, ...]) -> list[Depth]:

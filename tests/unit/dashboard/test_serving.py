@@ -84,6 +84,7 @@ def test_names_of_views_and_actions_are_their_own() -> None:
 
 
 def test_a_change_is_made_told_and_written_down(stage: Stage, q: SpoolQ) -> None:
+    q.spool.ready(2.0)  # type: ignore[union-attr]  # makes the file
     answer = stage.post("/do", {"name": "mail"})
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/other?note=")
@@ -92,8 +93,15 @@ def test_a_change_is_made_told_and_written_down(stage: Stage, q: SpoolQ) -> None
     assert "It is done." in words(stage.client.get(answer.headers["location"]).text)
     assert q.spool is not None
     [event] = q.spool.events.page()
-    assert (event.kind, event.text) == ("action", "It is done. (somebody at testclient)")
-    assert dict(event.detail) == {"action": "do", "user": "", "address": "testclient", "count": 3}
+    assert (event.kind, event.text) == ("action", "somebody at testclient: It is done.")
+    assert dict(event.detail) == {
+        "who": "somebody at testclient",
+        "what": "do",
+        "by": "dashboard",
+        "user": "",
+        "address": "testclient",
+        "count": 3,
+    }
 
 
 def test_a_change_asked_for_as_json_is_answered_so(stage: Stage) -> None:
