@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from spoolq.failurelog.entry import Redact
     from spoolq.failurelog.sink import FailureSink
     from spoolq.forward import Forwarder
+    from spoolq.hosts import Publisher
     from spoolq.pool import Pool
     from spoolq.replayer import Replayer
     from spoolq.runtime import Folder
@@ -116,13 +117,14 @@ class SpoolQ(Producer):
         # a pool has seen to it at its start; a process that comes later works on also where that disk has failed since
         sink = self._prepared_sink() if seat is None else self.failure_sink()
         info = self.worker_info(selection.words, threads, key=key)
+        drainer = self.drainer() if drain and spool is not None else None
         return Worker(
             self.primary,
             self.tasks,
             info,
             selection=selection,
             spool=spool,
-            drainer=self.drainer() if drain and spool is not None else None,
+            drainer=drainer,
             watcher=self.watcher() if drain and spool is not None else None,
             local=local,
             grace=self.settings.grace if grace is None else grace,
@@ -137,6 +139,7 @@ class SpoolQ(Producer):
                 *self._retention(),
                 *(self._ticking() if member.house and not ends else ()),
                 *(gauging(self, info, selection, member.pool, name) if scaled else ()),
+                *(() if drainer is None else [("hosts", self.publisher(drainer).turn)]),
             ],
         )
 
@@ -247,6 +250,24 @@ class SpoolQ(Producer):
             keep=keep,
             hooks=self.hooks,
             counts=self.counts,
+        )
+
+    def publisher(self, drainer: Drainer) -> Publisher:
+        """Who tells the primary, and so other hosts, how this host's spool is, which that drainer empties. Raises ConfigError
+        where there is no spool."""
+        with importing():
+            from spoolq import config
+            from spoolq.hosts import Publisher
+        if self.spool is None:
+            raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to tell of")
+        host, name = self.worker_info((), 1).host, config.digits(str(self.settings.spool_path))
+        return Publisher(
+            self.spool,
+            self.primary,
+            self.breaker,
+            lambda: (drainer.progress.rows, drainer.progress.error),
+            host=host,
+            name=name,
         )
 
     def watcher(self, spool: Spool | None = None) -> Watcher:

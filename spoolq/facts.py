@@ -6,12 +6,15 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from spoolq.autoscale import board
 from spoolq.errors import NoAccess, SpoolDamaged, SpoolqError, StoreUnavailable
+from spoolq.events import outage_document
 from spoolq.hint import Note
+from spoolq.hosts import HostSpool, published
+from spoolq.pauses import paused as paused_schedules
 from spoolq.places import folder, there, unwritable
 from spoolq.store.base import EVERY_QUEUE, Depth, Spool, SpoolInfo, Store, WorkerView
 from spoolq.units import when
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.autoscale.board import State as PoolState
     from spoolq.failurelog.assembly import Waiting
+    from spoolq.store.events import Outage
 
 State = Literal["up", "refusing", "away", "absent", "forbidden", "unreadable"]
 TO_CONNECT = 2.0
@@ -33,7 +37,7 @@ ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 @dataclass(frozen=True, slots=True)
 class Side:
     """One store. `name` is its address or path; `error` and `reason` say why it isn't `up`; `latency` is in seconds; `paused` is
-    as `Store.paused`."""
+    as `Store.paused`; `attended` whether somebody drains it now."""
 
     kind: Literal["redis", "sqlite", "spool"]
     name: str
@@ -47,6 +51,7 @@ class Side:
     paused: Mapping[str, float] = field(default_factory=dict)
     info: SpoolInfo | None = None
     refuses: str | None = None
+    attended: bool = False
 
     def total(self, what: Literal["ready", "scheduled", "claimed"]) -> int:
         """Jobs of all queues in that state."""
@@ -58,13 +63,18 @@ class Facts:
     """Both stores at `at` (epoch seconds). `spool` is None where the primary is an SQLite file. `outage` is what the producers
     of this host, those of this user, have told each other within the last seconds; None when they go to the primary. `waiting` is
     what is on its way from this disk to a bucket. `pools`: how those that are known are, and how long ago each was heard of, None
-    where another host tells of it."""
+    where another host tells of it. `lasting`: the outage in the journal of this host that goes on. `hosts`: the spools of all
+    hosts as the primary was told of them, and for how many seconds each has been silent. `schedules`: those that are paused, and
+    since when."""
 
     primary: Side
     spool: Side | None
     outage: Note | None = None
     waiting: tuple[Waiting, ...] = ()
     pools: tuple[tuple[PoolState, float | None], ...] = ()
+    lasting: Outage | None = None
+    hosts: tuple[tuple[HostSpool, float], ...] = ()
+    schedules: Mapping[str, float] = field(default_factory=dict)
     at: float = field(default_factory=time.time)
 
 
@@ -82,10 +92,37 @@ def gather(
     primary = _primary(q, timeout, connect, most, clock)
     spool = q.spool
     if spool is None:
-        return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary))
+        return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary), schedules=_schedules(q, primary))
     note = q.hint.read()
     outage = note if note is not None and note.open else None
-    return Facts(primary, spool_side(q, spool, timeout, most), outage, _waiting(q), _pools(q, primary))
+    side = spool_side(q, spool, timeout, most)
+    return Facts(
+        *(primary, side, outage, _waiting(q), _pools(q, primary)),
+        lasting=_lasting(spool, side),
+        hosts=_hosts(q, primary),
+        schedules=_schedules(q, primary),
+    )
+
+
+def _lasting(spool: Spool, side: Side) -> Outage | None:
+    if side.state == "up":
+        with contextlib.suppress(SpoolqError):
+            return spool.events.outage()
+    return None
+
+
+def _hosts(q: SpoolQ, primary: Side) -> tuple[tuple[HostSpool, float], ...]:
+    if primary.state in ("up", "refusing"):
+        with contextlib.suppress(SpoolqError):
+            return tuple((state, state.silent(q.primary.now())) for state in published(q.primary))
+    return ()
+
+
+def _schedules(q: SpoolQ, primary: Side) -> Mapping[str, float]:
+    if primary.state in ("up", "refusing"):
+        with contextlib.suppress(SpoolqError):
+            return paused_schedules(q.primary)
+    return {}
 
 
 def _pools(q: SpoolQ, primary: Side) -> tuple[tuple[PoolState, float | None], ...]:
@@ -139,7 +176,9 @@ def spool_side(q: SpoolQ, spool: Spool, timeout: float, most: int | None = None)
         if not there(path):
             return Side("spool", name, "absent", error=f"no spool at {path}", refuses=_cannot_make(q))
         info = spool.info(most)
-        return Side("spool", name, "up", info=info, refuses=_refusal(spool, timeout), **_contents(spool, most))
+        return Side(
+            "spool", name, "up", info=info, refuses=_refusal(spool, timeout), attended=spool.attended(), **_contents(spool, most)
+        )
     except StoreUnavailable as error:
         return Side("spool", name, "unreadable", str(error), error.reason, refuses=str(error))
     except NoAccess as error:
@@ -189,6 +228,9 @@ def document(facts: Facts) -> dict[str, Any]:
             "reason": facts.primary.reason or (facts.outage and facts.outage.reason),
             "since": facts.outage and when(facts.outage.since),
         },
+        "outage": None if facts.lasting is None else outage_document(facts.lasting, facts.at),
+        "hosts": [{**asdict(state), "heard": when(state.heard), "silent": silent} for state, silent in facts.hosts],
+        "schedules_paused": pauses(facts.schedules),
         "pools": [board.document(state, heard) for state, heard in facts.pools],
         "uploads": [
             {"to": one.url, "outbox": str(one.folder), "files": one.files, "oldest_at": when(one.since)} for one in facts.waiting
@@ -210,7 +252,12 @@ def _side(side: Side, now: float) -> dict[str, Any]:
         "workers": [_worker(view, now) for view in side.workers],
     }
     if side.kind == "spool":
-        shown |= {"accepts": side.refuses is None, "refuses": side.refuses, "info": side.info and spool_info(side.info, now)}
+        shown |= {
+            "attended": side.attended,
+            "accepts": side.refuses is None,
+            "refuses": side.refuses,
+            "info": side.info and spool_info(side.info, now),
+        }
     return shown
 
 

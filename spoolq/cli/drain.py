@@ -103,6 +103,8 @@ def drain(
             spool = adopt(q, q.settings.spool_path, to_here=True) if to_here else existing_spool(q) if once else spool_of(q)
             drainer = q.drainer(rate=rate, batch=batch, spool=spool, keep=not to_here)
             beside = _beside(q, spool)
+            if not (once or to_here):
+                beside.append(q.publisher(drainer).turn)
         if to_here:
             beside = []  # what is kept, or to be told, is another Redis's affair
     progress = Progress(spool, drainer, as_json)

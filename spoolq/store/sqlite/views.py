@@ -89,14 +89,15 @@ def info(session: Session, most: int | None = None) -> SpoolInfo:
     limit = (1 << 60 if most is None else most,)
     settings = session.settings
     free, wal, full = disk_free(settings.path), wal_bytes(settings.path), gauge(session)
-    oldest = session.scalar(SQL["oldest"])
+    told = session.scalar(SQL["count_relayed"], (RELAY, *limit))  # notes to the primary, which are no jobs
+    oldest = session.scalar(SQL["oldest_job"], (RELAY,))
     doubtful = [session.scalar(SQL[part], limit) for part in ("count_in_doubt", "scheduled_in_doubt", "claimed_in_doubt")]
     return SpoolInfo(
         path=settings.path,
         destination=session.scalar(SQL["about"], ("destination",)) or "",
         schema=session.scalar("PRAGMA user_version"),
         sqlite=driver.version,
-        rows=count_rows(session, most),
+        rows=max(0, count_rows(session, None if most is None else most + told) - told),
         in_doubt=sum(doubtful),
         claimed=session.scalar(SQL["count_claimed"], limit),
         kept=session.scalar(SQL["count_kept"], limit),

@@ -78,6 +78,14 @@ SELECT count(*) FROM (SELECT doubt FROM jobs WHERE state = 'c' LIMIT ?1) WHERE d
 -- name: oldest
 SELECT created_at FROM jobs WHERE seq > 0 ORDER BY seq LIMIT 1;
 
+-- name: oldest_job
+-- not of one queue
+SELECT created_at FROM jobs WHERE seq > 0 AND queue <> ?1 ORDER BY seq LIMIT 1;
+
+-- name: count_relayed
+-- of one queue, those that are ready; one that a drainer has in its hands is there for a moment
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 LIMIT ?2);
+
 -- name: span
 SELECT (SELECT max(seq) FROM jobs WHERE seq > 0) - (SELECT min(seq) FROM jobs WHERE seq > 0) + 1;
 
