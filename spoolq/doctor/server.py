@@ -28,7 +28,7 @@ def _given(found: Finding | None) -> Iterable[Finding]:
     return () if found is None else (found,)
 
 
-@ROOM.check("redis", "Redis takes jobs", "while it does not, jobs wait in the spool of each host, and the spool has an end")
+@ROOM.check("redis", "Redis takes jobs", "until then jobs wait in the spool of each host, and a spool has an end")
 def redis(look: Look) -> Iterable[Finding]:
     """By the very script of a put, on keys of its own."""
     if look.refusal is None:

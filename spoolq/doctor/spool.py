@@ -233,8 +233,8 @@ def wal(look: Look) -> Iterable[Finding]:
 
 @ROOM.check("reserve", "there is a reserve for a full disk", "without it a spool on a full disk can't be drained")
 def reserve(look: Look) -> Iterable[Finding]:
-    """PATH-reserve, where anything was ever spooled."""
-    return _inside(look, "reserve")
+    """PATH-reserve. It is made with the first job."""
+    return _inside(look, "reserve") if look.info is not None and look.info.rows else []
 
 
 @ROOM.check("waiting", "rows don't wait while Redis answers", "they are accepted jobs that do not run")

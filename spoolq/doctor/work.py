@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 from spoolq import checks, wire
 from spoolq.doctor import processes
@@ -22,6 +23,9 @@ ROOM = Room("work")
 
 SILENT = 300.0
 """Seconds after which Ruby's Resque itself prunes a worker that gives no sign of life (its `prune_interval`)."""
+
+ASKED, PATTERNS = 1000, 200
+"""Queues for which a worker is looked for, and workers' lists with patterns."""
 
 QUEUES, HEAD = 20, 10
 """Queues looked into, and jobs at the head of each."""
@@ -61,12 +65,13 @@ def drainer(look: Look) -> Iterator[Finding]:
 def queues(look: Look) -> Iterator[Finding]:
     """Against what the workers that live said they take, Resque's own among them."""
     facts = _answering(look)
-    filled = [depth for depth in facts.primary.depths if depth.ready]
+    filled = [depth for depth in facts.primary.depths if depth.ready][:ASKED]
     if not filled:
         return
     lists = [view.info.queues for view in facts.primary.workers if view.lease_left >= -RESCUE and view.info.role == "worker"]
     lists += [tuple(one.id.rpartition(":")[2].split(",")) for one in _strangers(look) if not _silent(one, look.wall())]
-    alone = [depth for depth in filled if not any(_takes(names, depth.queue) for names in lists)]
+    taken = _taken(set(lists), [depth.queue for depth in filled])
+    alone = [depth for depth in filled if depth.queue not in taken]
     if alone:
         names = typed(",".join(depth.queue for depth in alone[:5] if len(depth.queue) <= 200) or "QUEUE")
         yield warning(
@@ -75,14 +80,16 @@ def queues(look: Look) -> Iterator[Finding]:
         )
 
 
-def _takes(names: Sequence[str], queue: str) -> bool:
-    """Whether a worker that says it takes from these takes from that queue. Without any it takes from all."""
-    if not names:
-        return True
-    try:
-        return any(queue in queues for queues in parse(list(names)).expand([queue]).values())
-    except ConfigError:  # a stranger's own idea of a list
-        return queue in names or "*" in names
+def _taken(lists: Collection[Sequence[str]], queues: Sequence[str]) -> Collection[str]:
+    """Those of the queues from which workers with these lists take. Who names none takes from all."""
+    if () in lists or ("*",) in lists:
+        return queues
+    taken = {name for names in lists for name in names}
+    open_ones = [names for names in lists if any("*" in name or name.startswith("!") for name in names)]
+    for names in open_ones[:PATTERNS]:
+        with suppress(ConfigError):  # a stranger's own idea of a list
+            taken.update(queue for some in parse(list(names)).expand(queues).values() for queue in some)
+    return taken
 
 
 def _strangers(look: Look) -> Sequence[Stranger]:

@@ -79,7 +79,7 @@ def check_state(session: Session) -> list[Finding]:
     wal = wal_bytes(path)
     full = measure(session, pages_used(session) + wal, disk_free(path))
     if full.share >= 0.8:
-        text = f"{100 * full.share:.0f} % full, by {full.bound}"
+        text = f"the file is {100 * full.share:.0f} % full, by {full.bound}"
         found.append(Finding("full", "warning", text, "drain it, free disk space, or raise the bound"))
     if wal > settings.max_bytes // 4:
         text = f"the -wal has grown to {wal >> 20} MiB: a reader keeps it from being copied into the file"
@@ -88,5 +88,5 @@ def check_state(session: Session) -> list[Finding]:
         text = "there is no reserve: on a full disk it could not be drained"
         found.append(Finding("reserve", "warning", text, "free disk space; the next job that is spooled makes it"))
     if (mode := stat.S_IMODE(os.stat(path).st_mode)) & 0o077:
-        found.append(Finding("mode", "warning", f"others may read it (mode {mode:o})", f"chmod 600 {shlex.quote(path)}"))
+        found.append(Finding("mode", "warning", f"others may read {path} (mode {mode:o})", f"chmod 600 {shlex.quote(path)}"))
     return found

@@ -14,6 +14,7 @@ from spoolq.doctor.case import warning
 from spoolq.doctor.look import Look
 from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerInfo
+from tests.proxy import Proxy
 from tests.servers import Server, free_port
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import spool_of
@@ -101,6 +102,42 @@ def test_a_server_that_hangs_holds_nothing_up(fresh_server: Server, make: Make) 
     assert levels["redis"] == "warning"
     assert levels["eviction"] == levels["queues"] == "unknown"
     assert levels["place"] == levels["structure"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("needle", "unknown", "well"),
+    [
+        (b"INFO", {"eviction", "saving", "version"}, {"place"}),
+        (b"SSCAN", {"queues", "strangers"}, {"redis", "saving"}),
+        (b"TIME", {"latency"}, {"place", "schema"}),
+    ],
+    ids=["info", "sscan", "time"],
+)
+def test_a_server_that_hangs_in_the_middle_of_it(
+    needle: bytes, unknown: set[str], well: set[str], fresh_server: Server, make: Make
+) -> None:
+    with Proxy(fresh_server.port) as proxy:
+        q = make(proxy.url)
+        fill(q, 1)
+        proxy.rule(needle, "swallow", times=-1)
+        began = time.monotonic()
+        levels = {one.name: one.level for one in check(q, look=look(q, limit=3.0))}
+        assert time.monotonic() - began < 60
+    assert {name for name in unknown if levels[name] == "unknown"} == unknown
+    assert {name for name in well if levels[name] == "ok"} == well
+
+
+def test_thousands_of_queues_and_workers_are_looked_at_in_time(make: Make) -> None:
+    with Server() as server, server.client() as control:
+        pipe = control.pipeline()
+        for number in range(5000):
+            pipe.sadd("resque:queues", f"q{number}")
+            pipe.rpush(f"resque:queue:q{number}", "{}")
+            pipe.sadd("resque:workers", f"h{number}:1:q{number},p{number}*")
+        pipe.execute()
+        found = check(make(server.url), only={"work"}, look=look(make(server.url)))
+    assert {one.name: one.level for one in found}["queues"] == "warning"  # only so many of the workers are looked at
+    assert max(len(one.what) for one in found) < 500
 
 
 def test_what_hangs_is_left_behind_and_asked_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

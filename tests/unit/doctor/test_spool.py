@@ -375,6 +375,13 @@ def test_a_wal_that_a_reader_keeps(url: str, make: Make) -> None:
     assert level(q, "wal") == "ok"
 
 
+def test_a_spool_that_was_only_opened_needs_no_reserve(url: str, make: Make) -> None:
+    q = make(url)
+    assert spool_of(q).info().rows == 0
+    assert not Path(f"{q.settings.spool_path}-reserve").exists()
+    assert level(q, "reserve") == "ok"
+
+
 def test_a_reserve_that_is_not_there(q: SpoolQ) -> None:
     reserve = Path(f"{q.settings.spool_path}-reserve")
     assert level(q, "reserve") == "ok"
