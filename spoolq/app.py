@@ -19,6 +19,7 @@ from spoolq.store.base import Spool, Store, WorkerInfo
 
 if TYPE_CHECKING:
     from spoolq.autoscale.sample import Policy
+    from spoolq.bookkeeping import Bookkeeper
     from spoolq.drain import Drainer
     from spoolq.failurelog.entry import Redact
     from spoolq.failurelog.sink import FailureSink
@@ -137,6 +138,7 @@ class SpoolQ(Producer):
             services=[
                 *(() if sink is None else sink.services),
                 *self._retention(),
+                ("books", self.bookkeeper().turn),
                 *(self._ticking() if member.house and not ends else ()),
                 *(gauging(self, info, selection, member.pool, name) if scaled else ()),
                 *(() if drainer is None else [("hosts", self.publisher(drainer).turn)]),
@@ -279,6 +281,12 @@ class SpoolQ(Producer):
         if spool is None:
             raise ConfigError(f"{self.settings.url}: an SQLite queue has no spool, so there is nothing to watch")
         return Watcher(spool, self.primary, replica=self.settings.confirm == "replica")
+
+    def bookkeeper(self, spool: Spool | None = None) -> Bookkeeper:
+        """Who keeps the accounts of the primary and of this spool (or the given one)."""
+        with importing():
+            from spoolq.bookkeeping import Bookkeeper
+        return Bookkeeper(self.primary, spool or self.spool)
 
     def replayer(self, spool: Spool | None = None) -> Replayer:
         """Who tells the primary what workers of this host left in the journal of this spool (or the given one). Raises

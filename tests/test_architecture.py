@@ -32,7 +32,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "hosts client teller results cancelling purging moving choosing whereabouts handoffs",  # 5
     "sieve",
     "periodic pauses wishes",
-    "drain watch tasks ticker scheduler stats transfer failurelog",
+    "drain watch tasks ticker scheduler stats bookkeeping transfer failurelog",
     "gate current launching",
     "outcome",
     "runcounts",

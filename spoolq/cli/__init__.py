@@ -20,6 +20,7 @@ COMMANDS = {
     "drain": ("drain", "drain", "Move this host's spooled jobs into Redis."),
     "status": ("status", "status", "Where the jobs are, and whether anything is lost."),
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
+    "accounts": ("accounts", "accounts", "Does it balance? What came, went, is there, and is missing."),
     "doctor": ("doctor", "doctor", "Look for what goes wrong: Redis, spool, workers, host. Each with its remedy."),
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
     "jobs": ("jobs", "jobs", "Find, show, move, delete and cancel jobs, by id or by what they are."),

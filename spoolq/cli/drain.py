@@ -155,7 +155,7 @@ def _orphans(q: SpoolQ, given: Given, to_here: bool, rate: float | None, batch: 
 
 def _beside(q: SpoolQ, spool: Spool) -> list[Callable[[], float]]:
     """What is done for a spool beside draining it."""
-    return [q.replayer(spool).turn, q.watcher(spool).turn]
+    return [q.replayer(spool).turn, q.watcher(spool).turn, q.bookkeeper(spool).turn]
 
 
 def _go_on(

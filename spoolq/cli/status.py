@@ -8,11 +8,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
+from spoolq import accounting, quotas
 from spoolq import facts as looking
-from spoolq import quotas
+from spoolq.cli import accounts
 from spoolq.cli import pool as pools
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, table, terminal
@@ -21,6 +23,9 @@ from spoolq.facts import Facts, Side
 from spoolq.store.base import EVERY_QUEUE, WorkerView
 from spoolq.units import jobs, say_age, say_size, when
 from spoolq.verdict import DEGRADED, OK, UNKNOWN, UNSURE, Verdict, judge
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
 
 log = logging.getLogger("spoolq")
 
@@ -45,7 +50,7 @@ def status(given: Given, as_json: bool, watch: bool, every: float) -> None:
             facts = looking.gather(q)
             verdict = judge(facts)
             if as_json:
-                emit(_document(facts, verdict))
+                emit(_document(facts, verdict) | {"accounts": _accounts(q, facts)})
             else:
                 if watch and terminal():
                     click.clear()
@@ -82,6 +87,11 @@ def health(given: Given, as_json: bool) -> None:
         lost = "" if verdict.level == UNKNOWN else f"{_lower(verdict.lost)}. "
         click.echo(clean(f"{verdict.word}: {lost}{_upper(verdict.sentence) if lost else verdict.sentence}"))
     sys.exit(verdict.level)
+
+
+def _accounts(q: SpoolQ, facts: Facts) -> dict[str, object] | None:
+    found = accounts.of(q, facts)
+    return None if found is None else accounting.document(found)
 
 
 def _document(facts: Facts | None, verdict: Verdict) -> dict[str, object]:

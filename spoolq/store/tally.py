@@ -139,7 +139,7 @@ def write(sample: Sample) -> str:
     rows = [
         [queue, [n for name, value in row.items() for n in (_NAMES.index(name), value)]] for queue, row in sample.rows.items()
     ]
-    return json.dumps([round(sample.at), rows], separators=(",", ":"), ensure_ascii=False)
+    return json.dumps([int(sample.at), rows], separators=(",", ":"), ensure_ascii=False)
 
 
 def read(text: str | bytes) -> Sample | None:

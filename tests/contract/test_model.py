@@ -38,6 +38,7 @@ class Model:
     given: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     counter: int = 0
+    forgotten: int = 0
     guard: str | None = None
 
 
@@ -206,6 +207,8 @@ class StoreMachine(RuleBasedStateMachine):
         queue = self.model.failed.pop(id)
         if verb == "retry":
             self.model.ready[queue].add(id)
+        else:
+            self.model.forgotten += 1
 
     @rule(queue=queues)
     def purge(self, queue: str) -> None:
@@ -220,6 +223,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert found.get(queue, (0, 0, 0)) == (len(self.model.ready[queue]), 0, claimed[queue])
         assert self.store.failures.count() == len(self.model.failed)
         assert self.store.counters().get("seen", 0) == self.model.counter
+
+    @invariant()
+    def it_balances(self) -> None:
+        queues = self.store.tally().queues
+        assert {name: one.left for name, one in queues.items() if one.left} == {}
+        failed = sum(one.counts.get("failed", 0) - one.counts.get("retried", 0) for one in queues.values())
+        assert failed == len(self.model.failed) + self.model.forgotten
+        assert sum(one.sum(("done",)) for one in queues.values()) == len(self.model.done)
 
     @invariant()
     def each_worker_holds_what_it_should(self) -> None:

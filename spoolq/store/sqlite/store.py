@@ -444,7 +444,10 @@ class SQLiteStore:
 
     def sample(self) -> Ledger | None:
         """See `Store.sample`."""
-        return self._run(tallies.sample) if self._run(tallies.due, writes=False) else None
+        if not self._run(tallies.due, writes=False):
+            return None
+        ledger = self._run(tallies.ledger, writes=False)  # apart: it counts all rows, and others are not to wait for that
+        return self._run(lambda session: tallies.sample(session, ledger))
 
     def history(self, span: Span, since: float) -> list[Sample]:
         """See `Store.history`."""

@@ -26,9 +26,13 @@ def ledger(session: Session) -> Ledger:
         else:
             _, word, queue = name.split("\n", 2)
             counts.setdefault(queue, {})[word] = n
-    named = (session.scalar(VIEWS["about"], (_SINCE,)) or "").split()
     queues = {queue: Tally(queue, counts.get(queue, {}), **places.get(queue, {})) for queue in {*counts, *places} - {RELAY}}
-    return Ledger(queues, named[0], float(named[1])) if named else Ledger(queues)
+    return _named(session, Ledger(queues))
+
+
+def _named(session: Session, found: Ledger) -> Ledger:
+    name, _, since = (session.scalar(VIEWS["about"], (_SINCE,)) or "").partition(" ")
+    return found._replace(birth=name, since=float(since or 0.0))
 
 
 def counts(session: Session) -> dict[str, dict[str, int]]:
@@ -46,16 +50,15 @@ def due(session: Session) -> list[Span]:
     return [span for span in KEPT if effects.value(session, _key(span, _number(session, span))) is None]
 
 
-def sample(session: Session) -> Ledger:
-    """As `Store.sample`, where one is due."""
+def sample(session: Session, found: Ledger) -> Ledger:
+    """Note what was found a moment ago, as `Store.sample` does."""
     if session.one(VIEWS["about"], (_SINCE,)) is None:
         session.execute(VIEWS["set_about"], (_SINCE, f"{uuid.uuid4().hex} {session.now / 1e6:.6f}"))
-    found = ledger(session)
     text = write(sampled(found, session.now / 1e6)).encode()
     for span in due(session):
         until = session.now + KEPT[span] * SECONDS[span] * 1_000_000
         session.execute(effects.SQL["set_value"], (_key(span, _number(session, span)), text, until))
-    return found
+    return _named(session, found)
 
 
 def history(session: Session, span: Span, since: float) -> list[Sample]:

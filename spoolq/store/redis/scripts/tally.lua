@@ -7,13 +7,13 @@ return atomically(function()
   local function whole(n) return tonumber(n or 0) or 0 end
   local ended = whole(display('GET', P .. 'stat:processed')) + whole(display('GET', P .. 'stat:failed'))
   if name ~= '' then works_when_full() end
-  if name ~= '' and call('HSETNX', TALLY, 'birth', name) == 1 then
-    local ours, flat = {done = 0, failed = 0}, call('HGETALL', TALLY)
+  if name ~= '' and call('HEXISTS', TALLY, 'birth') == 0 then
+    local own, flat = {done = 0, failed = 0}, call('HGETALL', TALLY)
     for i = 1, #flat, 2 do
       local word = string.match(flat[i], '^(%a+):')
-      if ours[word] then ours[word] = ours[word] + flat[i + 1] end
+      if own[word] then own[word] = own[word] + flat[i + 1] end
     end
-    call('HSET', TALLY, 'since', stamp, 'others', ended - ours.done - ours.failed)
+    call('HSET', TALLY, 'birth', name, 'since', stamp, 'others', ended - own.done - own.failed)
   end
   local about, rows = call('HMGET', TALLY, 'birth', 'since', 'others'), {}
   for _, queue in ipairs(queues) do

@@ -1,0 +1,65 @@
+"""The accounts, kept: samples for the history, and what a host remembers of its primary so as to see what that has lost.
+
+A count that lies in Redis goes with Redis's data. So once a minute one process of each host writes into its spool what the
+primary's count said: when that has another name later, or none, or says less than before, the rest is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+
+from spoolq.accounting import Accounts, Known, accounts, looked
+from spoolq.store.base import Spool, Store
+
+REMEMBERED = "accounts"
+"""The key in a spool's meta of what its host remembers of the primary."""
+
+
+def balance(primary: Store | None, spool: Spool | None) -> Accounts:
+    """The accounts now. None for a store that can't be read, or that there is none of. Raises StoreUnavailable."""
+    if spool is None:
+        return accounts(None if primary is None else primary.tally())
+    here = spool.tally()  # first: what is handed over in between is in both, and never in neither
+    known = remembered(spool)
+    return accounts(None if primary is None else primary.tally(), here, known)
+
+
+def remembered(spool: Spool) -> Known:
+    """What this host remembers of its primary."""
+    try:
+        return Known(**json.loads(spool.meta(REMEMBERED) or "{}"))
+    except (ValueError, TypeError):  # a newer spoolq's
+        return Known()
+
+
+class Bookkeeper:
+    """Takes the samples of `primary` and, where there is one, of this host's `spool`. Any number may run: one of them is first.
+
+    idle   seconds between looks, about
+    """
+
+    def __init__(
+        self,
+        primary: Store,
+        spool: Spool | None,
+        *,
+        idle: float = 10.0,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._primary, self._spool = primary, spool
+        self._idle, self._clock, self._rng = idle, clock, rng or random.Random()
+
+    def turn(self) -> float:
+        """Sample what is due. Returns the seconds to the next look. Raises StoreUnavailable, with what could be done done."""
+        spool = self._spool
+        here = None if spool is None else spool.sample()  # also in an outage
+        there = self._primary.sample()
+        if spool is not None and here is not None:
+            before = spool.meta(REMEMBERED)
+            known = looked(remembered(spool), there or self._primary.tally(), here, self._clock())
+            spool.set_meta(REMEMBERED, json.dumps(known._asdict()), expected=before)
+        return self._idle * self._rng.uniform(0.8, 1.2)
