@@ -32,6 +32,7 @@ COMMANDS = {
     "dashboard": ("dashboard", "dashboard", "What is true here, in a browser, also while Redis is gone."),
     "events": ("events", "events", "What befell this host: outages, drains, faults, what operators did."),
     "outages": ("outages", "outages", "The times in which jobs of this host went past Redis."),
+    "exporter": ("exporter", "exporter", "Metrics for Prometheus, and probes."),
     "config": ("config_cmd", "config", "Show and check the settings."),
     "systemd": ("systemd", "systemd", "Print the unit with which systemd runs a command."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),

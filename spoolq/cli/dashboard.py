@@ -7,7 +7,7 @@ import socket
 import click
 
 from spoolq import config
-from spoolq.cli.faults import Fault
+from spoolq.cli.listening import listen, shown
 from spoolq.cli.opening import Given, command_options
 from spoolq.cli.output import hint
 from spoolq.errors import ConfigError
@@ -61,7 +61,7 @@ def dashboard(
     prefix = prefix.rstrip("/")
     if not PREFIX.fullmatch(prefix):
         raise click.UsageError(f"--prefix {prefix!r}: a path such as /spoolq is needed")
-    listener = _listen(host, port)
+    listener = listen(host, port)
     bound = listener.getsockname()[:2]
     app = assemble(
         q,
@@ -82,25 +82,11 @@ def dashboard(
         lifespan="off",
         ws="none",
     )
-    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    hint(f"The dashboard of {q.settings.destination} is at http://{shown}:{bound[1]}{prefix}/ (Ctrl-C ends it).")
+    hint(f"The dashboard of {q.settings.destination} is at http://{shown(listener)}{prefix}/ (Ctrl-C ends it).")
     if password is None and not loopback(host):
         hint("Whoever reaches that address sees and changes everything: there is no password (--no-auth).")
     with listener:
         uvicorn.Server(settings).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise Fault(
-            f"can't listen on {host}, port {port}: {error.strerror or error}; name another with --port or --host"
-        ) from error
-    return listener
 
 
 def _names(host: str, bound: str) -> set[str]:
