@@ -44,7 +44,7 @@
       fill: at ? stripes(colour(hues[at] || "soft")) : colour(hues[at] || "soft"),
     }));
     return {
-      width: figure.querySelector(".plot").clientWidth, height: 170, padding: [8, 4, 0, 0],
+      width: figure.querySelector(".plot").clientWidth, height: 170, padding: [8, 16, 0, 0],
       cursor: { y: false, points: { show: false } }, legend: { show: false }, select: { show: false },
       axes: [
         {

@@ -155,6 +155,8 @@ def _sum(counts: Sequence[Mapping[str, Mapping[str, int]] | None], word: str) ->
 
 
 def _latest_outage(ask: Ask) -> Outage | None:
+    if ask.facts.lasting is not None:
+        return ask.facts.lasting
     try:
         log = journal.opened(ask.q)
         found = log.outages(1) if log is not None and ask.facts.spool is not None else []

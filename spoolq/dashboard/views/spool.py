@@ -8,19 +8,29 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from spoolq import transfer
 from spoolq.dashboard import changing
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Download, Refused, View
 from spoolq.errors import SpoolqError, StoreUnavailable
 from spoolq.facts import Facts, document
+from spoolq.hosts import SILENT, HostSpool
 from spoolq.job import new_id
 from spoolq.store.base import DRAIN_PAUSED, Depth
 from spoolq.units import jobs, say_age
 
 PROBE = 2.0  # seconds that Redis has to answer a probe
 _CHUNK = 1 << 16
+
+
+class Host(NamedTuple):
+    """A host's spool as it told the primary of it, how long ago in seconds, and in a word and a colour whether it empties."""
+
+    state: HostSpool
+    silent: float
+    empties: str
+    kind: str
 
 
 def show(ask: Ask) -> Answer:
@@ -34,6 +44,7 @@ def show(ask: Ask) -> Answer:
         "draining": draining(ask),
         "drain_command": f"spoolq drain --spool {shlex.quote(str(ask.q.settings.spool_path))}",
         "probed": ask.desk.drainer.error,
+        "hosts": [Host(state, silent, *_empties(state, silent)) for state, silent in found.hosts],
     }
     return Answer("spool.html", "Spool", shows, {"draining": draining(ask), **_document(found)})
 
@@ -51,11 +62,25 @@ def draining(ask: Ask) -> dict[str, Any]:
     if found.primary.state != "up" or found.outage is not None:
         why = found.primary.reason or (found.outage.reason if found.outage is not None else "no answer")
         return _says("away", f"Not draining: breaker open ({why}). It goes on by itself when Redis answers.", None, None)
-    if ask.q.spool is not None and not ask.q.spool.attended():
+    if side is not None and not side.attended and not ask.desk.drainer.busy:
         return _says("nobody", "No drainer running: nobody moves these jobs into Redis.", None, None)
     if not rate:
         return _says("drains", "Draining; how fast is not known yet.", None, None)
     return _says("drains", f"Draining, {rate:,.0f} a second: empty in about {say_age(info.rows / rate)}.", rate, info.rows / rate)
+
+
+def _empties(state: HostSpool, silent: float) -> tuple[str, str]:
+    if silent > SILENT:
+        return f"silent for {say_age(silent)}", "bad" if state.rows else "off"
+    if not state.rows:
+        return "empty", "ok"
+    if state.paused:
+        return "paused", "warn"
+    if state.away_since is not None:
+        return f"not draining: breaker open ({state.cause})", "warn"
+    if not state.rate:
+        return f"not draining: {state.error}" if state.error else "draining", "warn" if state.error else "ok"
+    return f"{state.rate:,.0f} a second, empty in {say_age(state.rows / state.rate)}", "ok"
 
 
 def _says(state: str, sentence: str, rate: float | None, left: float | None) -> dict[str, Any]:
@@ -68,7 +93,7 @@ def _queues(depths: tuple[Depth, ...]) -> list[Depth]:
 
 def _document(found: Facts) -> dict[str, Any]:
     whole = document(found)
-    return {name: whole[name] for name in ("at", "spool", "breaker", "uploads")}
+    return {name: whole[name] for name in ("at", "spool", "breaker", "outage", "hosts", "uploads")}
 
 
 def _drain(ask: Ask) -> Done:
