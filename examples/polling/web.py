@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             receipt = report.enqueue(str(title))
         except SpoolqError as error:  # neither Redis nor this disk took it
-            log.error("%s", error)
+            log.warning("%s", error)
             self.say(503, {"error": "it can't be taken now; please try again later"})
         else:
             self.say(202, {"id": receipt.id, "status": receipt.status()})
