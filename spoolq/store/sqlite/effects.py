@@ -64,7 +64,12 @@ def apply(session: Session, prepared: Prepared, new: Sequence[bool] = (), put: S
     for key, value, ttl in effects.values:
         if key.partition(":")[2] in ids:
             continue
-        session.execute(SQL["set_value"], (key, value, now + micros(ttl)))
+        if ttl > 0:
+            session.execute(SQL["set_value"], (key, value, now + micros(ttl)))
+        else:
+            session.execute(SQL["delete_value"], (key,))
+    if effects.values:  # who writes some takes away more that are over: at whatever rate they come, they don't pile up
+        session.execute(SQL["sweep_values"], (now, 2 * len(effects.values)))
     for name, by in effects.counters:
         session.execute(SQL["count"], (name, by))
 

@@ -23,7 +23,7 @@ HOT = {
         "any_waiting any_ready next_due since oldest span about set_about in_doubt_queues ready_of in_doubt_of scheduled_of "
         "ready_head in_doubt_head ready_front in_doubt_front"
     ),
-    "effects": "acquire other release set_value value count sweep_guards sweep_values meta set_meta delete_meta",
+    "effects": "acquire other release set_value delete_value value count sweep_guards sweep_values meta set_meta delete_meta",
     "upkeep": (
         "rows quarantined find_quarantined release drop page_job exported page_quarantine page_settled page_failure "
         "remove_job remove_quarantine remove_failure add_job add_settled add_failure salvage_up salvage_down salvage_one"

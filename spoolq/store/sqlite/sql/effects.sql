@@ -13,6 +13,9 @@ DELETE FROM guards WHERE key = ?1 AND holder = ?2;
 -- name: set_value
 INSERT OR REPLACE INTO vals (key, value, until) VALUES (?1, ?2, ?3);
 
+-- name: delete_value
+DELETE FROM vals WHERE key = ?1;
+
 -- name: value
 SELECT value FROM vals WHERE key = ?1 AND until > ?2;
 
