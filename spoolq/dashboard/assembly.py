@@ -14,13 +14,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from spoolq import probes
-from spoolq.dashboard import views
+from spoolq.dashboard import machines, views
 from spoolq.dashboard.access import Door
-from spoolq.dashboard.desk import ASKING, Desk
+from spoolq.dashboard.desk import Desk
 from spoolq.dashboard.guard import Guard
-from spoolq.dashboard.serving import Serving, document
-from spoolq.facts import gather
+from spoolq.dashboard.serving import Serving
 from spoolq.units import when
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def assemble(
         routes=[
             *serving.routes(),
             Route("/live", _live(desk), methods=["GET"]),
-            *_for_machines(q),
+            *machines.routes(desk),
             Mount("/static", _Static(packages=[("spoolq.dashboard", "static")]), name="static"),
         ],
         middleware=[Middleware(Guard, door=None if password is None else Door(password), hosts=hosts, prefix=prefix)],
@@ -84,21 +82,6 @@ def _live(desk: Desk) -> Callable[[Request], Any]:
         return EventSourceResponse(events(every), ping=15, send_timeout=10)
 
     return live
-
-
-def _for_machines(q: SpoolQ) -> list[Route]:
-    """Probes."""
-    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=1))
-
-    async def livez(_: Request) -> Response:
-        answer = probes.livez()
-        return document(answer.body, answer.status)
-
-    async def readyz(_: Request) -> Response:
-        answer = await run_in_threadpool(prober.readyz)
-        return document(answer.body, answer.status)
-
-    return [Route("/livez", livez, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
 
 
 class _Static(StaticFiles):

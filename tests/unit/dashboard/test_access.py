@@ -99,7 +99,7 @@ def test_each_page_asks_for_the_password(q: SpoolQ) -> None:
 def test_probes_need_no_password(q: SpoolQ) -> None:
     client = browser(q, password="tiger")
     assert client.get("/livez").status_code == 200
-    assert client.get("/readyz").json()["state"] == "degraded"
+    assert "ready" in client.get("/readyz").json()
 
 
 def test_many_wrong_passwords_are_slowed(q: SpoolQ) -> None:
