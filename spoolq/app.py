@@ -103,7 +103,7 @@ class SpoolQ(Producer):
         if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0):
             raise ConfigError(f"grace={grace!r}: a number of seconds from 0 up is needed, or None for the setting's")
         selection = self._selection(queues)
-        spool, folder, key = self.spool, self._workers_folder(), ""
+        spool, folder, key = self.spool, self.workers_folder(), ""
         ends = burst  # of a burst's pool too: who works off what there is makes no ticks
         scaled = seat is not None and seat.role == "house" and not burst
         if seat is None:
@@ -181,7 +181,7 @@ class SpoolQ(Producer):
         Membership(max_jobs=options.get("max_jobs"), max_memory=options.get("max_memory")).begin()
         options["queues"] = self._selection(options.get("queues", ()))  # before there is a process that would end for it
         options["async_concurrency"] = self.tasks.concurrency(async_concurrency)
-        folder, key = self._workers_folder(), new_id()
+        folder, key = self.workers_folder(), new_id()
         if not folder.path:
             raise ConfigError("no place for the files of worker processes: set RUNTIME_DIRECTORY to a directory of this user's")
         who = self.worker_info(options["queues"].words, threads)
@@ -365,7 +365,8 @@ class SpoolQ(Producer):
                     forwarder = self._forwarder = Forwarder(self._open_spool(), self.drainer(), self.watcher())
         forwarder.wake()
 
-    def _workers_folder(self) -> Folder:
+    def workers_folder(self) -> Folder:
+        """Where this user's workers on this host keep a file each, by which others see that they live."""
         with importing():
             from spoolq import config
             from spoolq.runtime import Folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from spoolq.facts import Facts
@@ -33,6 +33,16 @@ class Answer(NamedTuple):
 def livez() -> Answer:
     """That the process answers, and nothing more: a restart mends no Redis and no disk."""
     return Answer(200, {"schema": 1, "live": True})
+
+
+def workers_live(silent: Mapping[str, float], limit: float = 30.0) -> Answer:
+    """Whether workers of this host live: there is one, and each main loop (`silent`: seconds since it told of itself, by name)
+    has gone round within `limit` seconds. An outage and a long job keep none from that."""
+    stuck = sorted(name for name, seconds in silent.items() if seconds > limit)
+    says = f"silent for more than {limit:g} s: {', '.join(stuck)}" if stuck else "" if silent else "no worker runs here"
+    return Answer(
+        503 if says else 200, {"schema": 1, "live": not says, "workers": len(silent), "summary": says or "all go round"}
+    )
 
 
 def readyz(facts: Facts) -> Answer:

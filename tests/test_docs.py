@@ -230,6 +230,8 @@ def test_commands_and_their_options_are_there(page: Path) -> None:
                 assert word.partition("=")[0] in known, f"{place}: `spoolq {line}` has no option {word}"
             elif value_of and isinstance(command, click.Group) and command.invoke_without_command:
                 continue  # a group that also does something by itself has options with values
+            elif command.context_settings.get("ignore_unknown_options") and (other := subcommand(main, word)):
+                known |= options_of(other)  # it hands them on to that one
             elif isinstance(command, click.Group) and word and not word.isupper():
                 found = subcommand(command, word)
                 assert found is not None, f"{place}: there is no command `{word}` in `spoolq {line}`"

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": ("status", "status", "Where the jobs are, and whether anything is lost."),
     "health": ("status", "health", "One line for a monitor: exit 0 well, 1 degraded, 2 critical, 3 unknown."),
     "accounts": ("accounts", "accounts", "Does it balance? What came, went, is there, and is missing."),
+    "probe": ("probe", "probe", "Liveness and readiness for an orchestrator: exit 0 yes, 1 no."),
     "doctor": ("doctor", "doctor", "Look for what goes wrong: Redis, spool, workers, host. Each with its remedy."),
     "failed": ("failed", "failed", "List, show, retry, remove, move and prune failed jobs."),
     "jobs": ("jobs", "jobs", "Find, show, move, delete and cancel jobs, by id or by what they are."),

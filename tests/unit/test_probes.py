@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.facts import Facts, Side, gather
-from spoolq.probes import Prober, livez, readyz
+from spoolq.probes import Prober, livez, readyz, workers_live
 from tests.servers import free_port
 from tests.waiting import eventually
 
@@ -54,6 +54,20 @@ def test_ready_is_who_would_keep_a_job_safe(primary: Side, spool: Side | None, s
 
 def test_who_answers_is_alive() -> None:
     assert livez() == (200, {"schema": 1, "live": True})
+
+
+@pytest.mark.parametrize(
+    ("silent", "status", "says"),
+    [
+        ({"worker 1": 0.4}, 200, "all go round"),
+        ({"pool 1": 0.4, "worker 2": 29.9}, 200, "all go round"),
+        ({"pool 1": 31.0, "worker 2": 0.2}, 503, "silent for more than 30 s: pool 1"),
+        ({}, 503, "no worker runs here"),
+    ],
+)
+def test_workers_live_when_each_main_loop_goes_round(silent: dict[str, float], status: int, says: str) -> None:
+    answer = workers_live(silent)
+    assert (answer.status, answer.body["summary"], answer.body["live"]) == (status, says, status == 200)
 
 
 def test_redis_down_while_the_spool_works_is_ready(tmp_path: Path) -> None:
