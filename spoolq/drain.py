@@ -228,7 +228,8 @@ class Drainer:
                     self._spool.release([claim])
                 else:
                     self._spool.retry(claim, payload, 0.0)
-                log.warning("a job of queue %s, held by a local worker that stopped answering, is sent on", claim.queue)
+                named = wire.named(claim.payload, claim.queue)
+                log.warning("%s, held by a local worker that stopped answering, is sent on", named)
 
     # before a batch
 

@@ -72,7 +72,8 @@ class Runner:
         try:
             return self._run(claim, slot, call, alone)
         except BaseException as error:  # a mistake of ours or of a policy ends one job's attempt, never a thread
-            log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", claim.queue)
+            job = wire.named(claim.payload, claim.queue)
+            log.exception("%s could not be run to an outcome; it goes to the failure log", job)
             return self._unreadable(claim, error, slot)
 
     def finish(self, pending: Pending, error: BaseException | None, slot: int, took: float, result: object = None) -> Outcome:
@@ -89,7 +90,8 @@ class Runner:
             self.counts.ended(claim, task.name, outcome)
             return self._freed(claim, job, task, outcome)
         except BaseException as mistake:
-            log.exception("a job of queue %s could not be run to an outcome; it goes to the failure log", pending.claim.queue)
+            named = wire.named(pending.claim.payload, pending.claim.queue)
+            log.exception("%s could not be run to an outcome; it goes to the failure log", named)
             return self._unreadable(pending.claim, mistake, slot)
         finally:
             self.left(pending.run)

@@ -144,9 +144,9 @@ class Settler:
     def _park(self, entry: _Entry, error: Exception) -> None:
         if not entry.again_at:
             log.error(
-                "%s: a claim of queue %s can't be settled, it is kept and tried again: %s: %s",
+                "%s: %s can't be settled, its claim is kept and tried again: %s: %s",
                 self._name,
-                entry.claims[0].queue,
+                wire.named(entry.claims[0].payload, entry.claims[0].queue),
                 type(error).__name__,
                 error,
             )

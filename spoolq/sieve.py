@@ -159,7 +159,8 @@ class Sieve:
                 self._spool.put((), effects)
         except LeaseLost:
             return
-        log.error("job %s was set aside in the spool's quarantine: %s", handoff.message.id, reason)
+        named = wire.named(handoff.message.payload, handoff.message.queue, handoff.message.id)
+        log.error("%s was set aside in the spool's quarantine: %s", named, reason)
         self._progress.ended("quarantined", handoff.message.queue)
         if self._hooks.has("on_quarantined"):
             self._hooks.tell("on_quarantined", shown(handoff.message), reason)

@@ -23,6 +23,7 @@ from spoolq.jsonable import check, suspicious
 
 __all__ = [
     "Mode",
+    "Named",
     "Reruns",
     "attempted",
     "bare",
@@ -373,14 +374,27 @@ def tracked(payload: bytes) -> bool:
     return b'"track":' in payload and _peek(payload, "track") is not None
 
 
-def named(payload: bytes, queue: str, id: str = "") -> str:
+class Named(str):
+    """A job in words, with its parts for who writes logs by fields."""
+
+    __slots__ = ("job", "queue", "task")
+
+    job: str
+    task: str
+    queue: str
+
+
+def named(payload: bytes, queue: str, id: str = "") -> Named:
     """The job in a line of the log: its id (this one where it is known), task and queue, and no argument. Never raises."""
     try:
         fields = jsjson.fields(payload)
     except PayloadError:
         fields = {"class": "unreadable"}
-    words = [id or job_id(fields) or "without an id", f"({fields['class']}, queue {queue})"]
-    return "job " + " ".join(word if word.isprintable() else ascii(word) for word in (word[:_SHOWN] for word in words))
+    id, task = id or job_id(fields) or "", str(fields["class"])
+    words = [id or "without an id", f"({task}, queue {queue})"]
+    said = Named("job " + " ".join(word if word.isprintable() else ascii(word) for word in (word[:_SHOWN] for word in words)))
+    said.job, said.task, said.queue = id[:_SHOWN], task[:_SHOWN], queue[:_SHOWN]
+    return said
 
 
 def _peek(payload: bytes, name: str) -> float | None:
