@@ -27,7 +27,7 @@ _LATELY = 30.0  # seconds
 
 def processes(q: SpoolQ) -> dict[str, Process]:
     """Those of this user on this host, by the keys of their workers."""
-    folder = q._workers_folder()
+    folder = q.workers_folder()
     found = {}
     for name in presence.names(folder):
         with suppress(OSError, ValueError), presence.Seen(folder, name, lockable=False) as seen:
