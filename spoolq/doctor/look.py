@@ -233,6 +233,18 @@ class Look:
         return self._file().upkeep.check(whole=self.deep, limit=None if self.deep else QUICK)
 
     @fact
+    def drained(self) -> bool | None:
+        """Whether somebody drains the spool now; None where there is none so far."""
+        if self.what != "spool" or self.peeked is None:
+            return None
+        return self._file().attended()
+
+    @fact
+    def drainers(self) -> Sequence[Holder]:
+        """The processes that hold the lock of those who drain it."""
+        return processes.holders(f"{self.path}-drain", self.root)
+
+    @fact
     def facts(self) -> Facts:
         """Both stores, as `status` sees them."""
         if self.peeked is not None:

@@ -38,27 +38,25 @@ def _answering(look: Look) -> Facts:
     return facts
 
 
-@ROOM.check("drainer", "something here drains the spool", "jobs of an outage wait in it for ever")
+@ROOM.check("drainer", "something drains the spool, and goes on", "the jobs of an outage wait in it for ever")
 def drainer(look: Look) -> Iterator[Finding]:
-    """A drainer, or a worker, which drains too."""
-    facts = look.facts
-    if facts.spool is None or facts.spool.info is None:
+    """By the lock that drainers hold, the state of their processes, and their leases."""
+    info, start = look.info, "start `spoolq drain`, or a worker, on this host"
+    if info is None or look.drained is None:
         return
-    host, start = socket.gethostname(), "start `spoolq drain`, or a worker, on this host"
-    drains = [view for view in facts.spool.workers if view.info.kind == "drainer"]
-    for view in drains:
-        if view.lease_left < 0 and view.claims:
-            state = processes.state(view.info.pid, look.root) if view.info.host == host else ""
-            why = {"T": "it is stopped", "": "it is gone"}.get(state, "it hangs")
+    stopped = {one.pid for one in look.drainers if one.state == "T"}
+    for pid in sorted(stopped):
+        yield warning(f"process {pid}, which drains the spool, is stopped", f"kill -CONT {pid}; or kill it, and {start}")
+    for view in look.facts.spool.workers if look.facts.spool is not None else ():
+        if view.info.kind == "drainer" and view.lease_left < 0 and view.claims and view.info.pid not in stopped:
             yield warning(
                 f"the drainer {view.info.host}:{view.info.pid} holds {jobs(view.claims, 'row')} and was last heard of "
-                f"{say_age(view.info.lease - view.lease_left)} ago: {why}",
-                f"kill -CONT {view.info.pid}, or kill it and start `spoolq drain`" if state == "T" else start,
+                f"{say_age(view.info.lease - view.lease_left)} ago",
+                f"look whether it hangs (kill -TTIN {view.info.pid} has it write where it stands); {start}",
             )
-    waits = facts.spool.info.rows
-    here = [view for view in (*facts.spool.workers, *facts.primary.workers) if view.info.host == host and view.lease_left >= 0]
-    if waits and not here and facts.spool.info.drain_paused_at is None:
-        yield warning(f"{jobs(waits)} in the spool, and no drainer or worker of this host is known", start)
+    if not look.drained and info.drain_paused_at is None:
+        waits = f"{jobs(info.rows)} in it" if info.rows else "what the next outage brings would stay in it"
+        yield warning(f"nobody drains the spool of this host: {waits}", start)
 
 
 @ROOM.check("queues", "somebody works on each queue that has jobs", "they wait for ever, and nothing fails")

@@ -40,6 +40,7 @@ def clean(q: SpoolQ) -> SpoolQ:
 
     fill(q, 1)
     spool_of(q).ready(2.0)
+    spool_of(q).attend()
     q.primary.register(WorkerInfo("w", "host", 1, ("mail",), lease=600.0))
     send.enqueue("a")
     return q
@@ -113,10 +114,8 @@ def test_a_server_that_hangs_holds_nothing_up(fresh_server: Server, make: Make) 
     ],
     ids=["info", "sscan", "time"],
 )
-def test_a_server_that_hangs_in_the_middle_of_it(
-    needle: bytes, unknown: set[str], well: set[str], fresh_server: Server, make: Make
-) -> None:
-    with Proxy(fresh_server.port) as proxy:
+def test_a_server_that_hangs_in_the_middle_of_it(needle: bytes, unknown: set[str], well: set[str], make: Make) -> None:
+    with Server() as server, Proxy(server.port) as proxy:
         q = make(proxy.url)
         fill(q, 1)
         proxy.rule(needle, "swallow", times=-1)

@@ -8,37 +8,27 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spoolq.app import SpoolQ
-from spoolq.doctor import check
+from spoolq.doctor import check, processes
 from spoolq.doctor.look import Look
 from spoolq.facts import gather
 from spoolq.failurelog.assembly import Waiting
 from spoolq.store.base import WorkerInfo
 from tests.servers import Server
 from tests.unit.doctor.conftest import Make
-from tests.unit.doctor.hands import finding, findings, level, spool_of
+from tests.unit.doctor.hands import finding, level, spool_of
 from tests.unit.doctor.test_spool import drain, fill
 from tests.waiting import eventually
 
 HOST = socket.gethostname()
 ROOT = Path(__file__).parents[3]
-
-HOLDS = """
-import os, sys, time
-from spoolq.app import SpoolQ
-from spoolq.store.base import WorkerInfo
-import socket
-q = SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0)
-me = WorkerInfo("me", socket.gethostname(), os.getpid(), (), lease=0.3, kind="drainer")
-q.spool.take(me, 10, 1 << 20, time.time())
-print("taken", flush=True)
-sys.stdin.read()
-"""
 
 
 def worker(key: str = "w", *queues: str, pid: int = 1, host: str = "host", lease: float = 60.0) -> WorkerInfo:
@@ -58,38 +48,52 @@ def spooled(q: SpoolQ, server: Server, count: int) -> None:
 
 
 def test_a_spool_that_nobody_drains(fresh_server: Server, q: SpoolQ) -> None:
-    assert level(q, "drainer") == "ok"
+    assert level(q, "drainer") == "ok"  # there is none
     spooled(q, fresh_server, 3)
     found = finding(q, "drainer")
-    assert (found.level, found.what) == ("warning", "3 jobs in the spool, and no drainer or worker of this host is known")
-    q.primary.register(worker("here", "mail", host=HOST))
-    assert level(q, "drainer") == "ok"
-    q.primary.unregister(worker("here", "mail", host=HOST))
+    assert (found.level, found.what) == ("warning", "nobody drains the spool of this host: 3 jobs in it")
     drain(q)
-    assert level(q, "drainer") == "ok"
+    q.close()  # with it ends the drainer's part
+    assert finding(q, "drainer").what == "nobody drains the spool of this host: what the next outage brings would stay in it"
+    with draining(q):
+        assert level(q, "drainer") == "ok"
 
 
-def test_a_drainer_that_is_stopped_and_one_that_was_killed(fresh_server: Server, q: SpoolQ) -> None:
-    spooled(q, fresh_server, 2)
+@contextmanager
+def draining(q: SpoolQ) -> Iterator[subprocess.Popen[bytes]]:
+    """A real `spoolq drain` of this spool, at work."""
+    command = [sys.executable, "-m", "spoolq", "drain", "--url", q.settings.url, "--spool", str(q.settings.spool_path)]
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDS, q.settings.url, str(q.settings.spool_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "taken\n"
+        try:
+            eventually(lambda: spool_of(q).attended())
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_drainer_that_is_stopped(fresh_server: Server, q: SpoolQ) -> None:
+    spooled(q, fresh_server, 2)
+    with draining(q) as process:
         process.send_signal(signal.SIGSTOP)
-        eventually(lambda: all(view.lease_left < 0 for view in spool_of(q).workers()))
-        found = findings(q, "drainer")[0]
-        assert (found.level, f":{process.pid} holds 2 rows" in found.what) == ("warning", True)
-        assert "it is stopped" in found.what
-        assert found.remedy.startswith(f"kill -CONT {process.pid}")
-        process.kill()
-        process.wait(30)
-        assert "it is gone" in findings(q, "drainer")[0].what
+        eventually(lambda: processes.state(process.pid) == "T")
+        found = finding(q, "drainer")
+        assert (found.level, found.what) == ("warning", f"process {process.pid}, which drains the spool, is stopped")
+        subprocess.run(found.remedy.partition(";")[0].split(), check=True)
+        eventually(lambda: level(q, "drainer") == "ok")
+
+
+def test_a_drainer_that_hangs_with_rows_in_its_hands(fresh_server: Server, q: SpoolQ) -> None:
+    spooled(q, fresh_server, 2)
+    spool_of(q).attend()
+    me = WorkerInfo("me", HOST, 77, (), lease=0.1, kind="drainer")
+    spool_of(q).take(me, 10, 1 << 20, time.time())
+    eventually(lambda: all(view.lease_left < 0 for view in spool_of(q).workers()))
+    found = finding(q, "drainer")
+    assert (found.level, f"the drainer {HOST}:77 holds 2 rows" in found.what) == ("warning", True)
     eventually(lambda: drain(q) or spool_of(q).info().rows == 0)
+    spool_of(q).attend()  # which that drainer has given up at its end
     assert level(q, "drainer") == "ok"
 
 
