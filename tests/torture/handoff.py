@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers import Server
+from tests.torture.books import Books
 from tests.torture.check import Log, verdict
 from tests.waiting import eventually
 
@@ -30,7 +31,11 @@ def run(
 ) -> dict[str, Any]:
     """One run; returns the figures, with the broken invariants under `broken`."""
     rng = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="spoolq-torture-") as folder, Server(appendonly=True, appendfsync="always") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="spoolq-torture-") as folder,
+        Server(appendonly=True, appendfsync="always") as server,
+        Books(server.url, Path(folder, "spool.db")) as books,
+    ):
         spool, logs = Path(folder, "spool.db"), [Path(folder, f"producer-{n}.log") for n in range(producers)]
         environment = os.environ | {"SPOOLQ_URL": server.url, "SPOOLQ_SPOOL": str(spool), "SPOOLQ_SPOOL_MIN_FREE": "0"}
         errors = open(Path(folder, "stderr.log"), "ab")  # noqa: SIM115
@@ -67,7 +72,10 @@ def run(
             errors.close()
         control = server.client(socket_timeout=30.0)
         arrived = Counter(json.loads(item)["id"] for item in control.lrange("resque:queue:torture", 0, -1))
-        log = Log.read(logs)
+        log, total = Log.read(logs), books.close().total
+        broken = verdict(log, arrived) | {"5 doesn't balance": books.broken}
+        if total.all_came != arrived.total() or total.there != arrived.total():
+            broken["5 doesn't balance"].append(f"{total.all_came} came and {total.there} are there, of {arrived.total()}")
         return {
             "tried": len(log.tried),
             "acknowledged": len(log.acknowledged),
@@ -81,7 +89,8 @@ def run(
             "drain exit": once.returncode,
             "died": died,
             "stderr": Path(folder, "stderr.log").read_text(errors="replace")[-2000:],
-            "broken": {rule: ids for rule, ids in verdict(log, arrived).items() if ids},
+            "books": f"{books.looks} looks, {books.busy} at jobs; {dict(total.came)} came, {total.missing} missing",
+            "broken": {rule: ids for rule, ids in broken.items() if ids},
         }
 
 

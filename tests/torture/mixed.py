@@ -26,6 +26,7 @@ from typing import Any
 from spoolq import SpoolQ
 from spoolq.job import Failure
 from tests.servers import Server
+from tests.torture.books import Books
 from tests.waiting import eventually, while_moving
 
 QUEUES = ("critical", "default", "low")
@@ -294,6 +295,7 @@ def run(
         }
         own = {} if server is None else {"spool": folder / "spool.db"}
         q = stack.enter_context(SpoolQ(url, spool_min_free=0, deadline=10.0, disk_limit=60.0, **own))
+        books = stack.enter_context(Books(url, own.get("spool")))
         seen: dict[str, Seen] = defaultdict(Seen)
         kinds: dict[str, str] = {}
         planned = plan(jobs, crashes, random.Random(seed))
@@ -312,6 +314,7 @@ def run(
             ended = while_moving(over, (folder / "journal").stat, still=90.0)
         finally:
             codes = hands.end()
+        total = books.close().total
         for line in (folder / "journal").read_text().splitlines():
             id, *numbers = line.split()
             attempt, crash, kept = map(int, numbers)
@@ -331,12 +334,18 @@ def run(
             broken["run or failed, never enqueued"] = sorted(strangers)
         counters = {name: q.primary.counters().get(name, 0) for name in ("processed", "failed", "discarded", "retried")}
         failures = sum(len(one.failures) for one in seen.values())
+        if books.broken:
+            broken["doesn't balance"] = books.broken
         discarded = sum(KINDS[kind].end == DISCARDED for kind in kinds.values())
         if (counters["failed"], counters["discarded"]) != (failures, discarded):
             broken[f"the counters say {counters}, there are {failures} failures and {discarded} discarded jobs"] = []
         if counters["processed"] + failures + discarded != len(kinds):
             broken[f"the counters say {counters}, of {len(kinds)} jobs"] = []
+        expected = ({"put": len(kinds)}, {"done": counters["processed"], "failed": failures, "discarded": discarded})
+        if (total.came, total.went) != expected:
+            broken[f"the books say {total}, not {expected}"] = []
         return {
+            "books": f"{books.looks} looks, {books.busy} at jobs; {total.all_came} came, {total.missing} missing",
             "jobs": len(kinds),
             "table": table(kinds, seen),
             "runs": sum(len(one.runs) for one in seen.values()),

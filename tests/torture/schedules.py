@@ -29,6 +29,7 @@ from typing import Any, get_args
 from tests.faults.working import ROOT, Place, at
 from tests.proxy import Action, Proxy
 from tests.servers import Server
+from tests.torture.books import Books
 from tests.torture.check import Log, verdict
 from tests.torture.features import APP_WITH_FEATURES, Told
 from tests.torture.features import verdict as features_verdict
@@ -205,6 +206,7 @@ def run(seed: int, seconds: float = 3.0, features: bool = False) -> dict[str, An
         Server(appendonly=True, appendfsync="always") as server,
         Proxy(server.port) as proxy,
         at(Path(name), proxy.url, deadline=5.0) as place,
+        Books(server.url, place.spool, known_as=proxy.url) as books,
     ):
         schedule = Schedule(Path(name), seed, server, proxy, place, features=features)
         try:
@@ -214,6 +216,7 @@ def run(seed: int, seconds: float = 3.0, features: bool = False) -> dict[str, An
             for process in schedule.everybody:
                 process.process.kill()
                 process.process.wait()
+        total = books.close().total
         log, runs, told = Log.read(schedule.logs), place.runs(), Told(schedule.logs)
         afresh = Counter(line.id for line in place.trace() if line.fresh)
         broken: dict[str, Any] = verdict(log, Counter(runs.keys() - told.derived))
@@ -228,6 +231,7 @@ def run(seed: int, seconds: float = 3.0, features: bool = False) -> dict[str, An
             "6 left": left,
             "7 died": [what for process in schedule.everybody for what in process.died],
             "8 errors": _tracebacks(Path(name)),
+            "9 doesn't balance": books.broken,
         }
         if features:
             broken |= features_verdict(place, told, log.acknowledged)
@@ -240,6 +244,7 @@ def run(seed: int, seconds: float = 3.0, features: bool = False) -> dict[str, An
             "runs": sum(runs.values()),
             "faults": dict(schedule.done),
             "features": told.counts(runs),
+            "books": Counter(looks=books.looks, came=total.all_came, went=total.all_went, missing=total.missing),
             "slowest ms": max(log.took, default=0.0),
             "seconds": round(time.monotonic() - began, 1),
             "broken": {rule: found for rule, found in broken.items() if found},
@@ -268,7 +273,7 @@ def main() -> int:
             total["broken"] += bool(figures["broken"])
             for name in ("tried", "acknowledged", "runs"):
                 total[name] += figures[name]
-            for name in ("by route", "raised", "faults", "features"):
+            for name in ("by route", "raised", "faults", "features", "books"):
                 total.update({f"{name}: {key}": count for key, count in figures[name].items()})
             slowest = max(slowest, figures["slowest ms"])
             if figures["broken"]:

@@ -1,0 +1,73 @@
+"""The accounts of a run, looked at all the while: does each queue balance at every moment, whatever is killed?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spoolq import SpoolQ
+from spoolq.accounting import Accounts, accounts, drained, handed_over
+from spoolq.errors import StoreError
+from spoolq.store.tally import Ledger
+
+_PAUSE = 0.05
+
+
+class Books:
+    """Looks from beginning to end of a `with`, and once more when it is asked to `close`. `broken` is what didn't balance.
+    `known_as`: by which address the spool knows the server, where that is another."""
+
+    def __init__(self, url: str, spool: Path | None = None, known_as: str = "") -> None:
+        own: dict[str, Any] = {} if spool is None else {"spool": spool}
+        self._q = SpoolQ(url, deadline=5.0)
+        self._beside = SpoolQ(known_as or url, spool_min_free=0, disk_limit=10.0, **own)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, daemon=True)
+        self.looks = 0
+        self.busy = 0
+        """Looks at which some job was somewhere: the others prove nothing."""
+        self.broken: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(60)
+        self._q.close()
+        self._beside.close()
+
+    def _look_on(self) -> None:
+        while not self._over.is_set():
+            for name, ledger in self._ledgers():
+                self._check(name, ledger)
+            self._over.wait(_PAUSE)
+
+    def _ledgers(self) -> Iterator[tuple[str, Ledger]]:
+        """Those that can be read now: a server that is down says nothing."""
+        for name, store in (("spool", self._beside.spool), ("primary", self._q.primary)):
+            if store is not None and (name == "primary" or self._beside.settings.spool_path.exists()):
+                with suppress(StoreError):
+                    yield name, store.tally()
+
+    def _check(self, name: str, ledger: Ledger) -> None:
+        self.looks += 1
+        self.busy += any(one.there for one in ledger.queues.values())
+        self.broken += [f"{name}, queue {one.queue}: {one.left} missing" for one in ledger.queues.values() if one.left]
+
+    def close(self) -> Accounts:
+        """The accounts at the end, with nothing going on any more."""
+        self._over.set()
+        self._thread.join(60)
+        ledgers = dict(self._ledgers())
+        for name, ledger in ledgers.items():
+            self._check(f"at the end the {name}", ledger)
+        primary, spool = ledgers.get("primary"), ledgers.get("spool")
+        if primary is not None and handed_over(spool) > drained(primary):
+            self.broken.append(f"{handed_over(spool)} handed over, and only {drained(primary)} drained")
+        return accounts(primary, spool)
