@@ -125,7 +125,7 @@ class Canceller:
             if row.aside:
                 return Cancellation(id, "late", "it was set aside in the spool: see `spoolq spool quarantine`")
             if row.holder == "worker":
-                spool.put((), self._wish(id), hold=True)
+                self._leave_word(spool, id)  # it may go back to its queue, and be handed over
                 return Cancellation(id, "asked", "it runs on this host")
             if row.holder == "drainer":
                 if self._monotonic() < until:

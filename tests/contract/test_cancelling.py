@@ -208,6 +208,17 @@ def test_a_job_that_runs_on_this_host_is_asked_to_stop(spool: Spool, store: Stor
     assert spool.value(tracking.cancel_key("a")) is not None
 
 
+def test_a_job_of_this_host_that_goes_back_to_its_queue_is_called_back_at_the_hand_over(spool: Spool, store: Store) -> None:
+    """Its worker was killed, say, or ended before it began it."""
+    spool.spool([tracked("a")])
+    claims = Hand(spool, "local").claim()
+    assert cancel(store, "a", spool).outcome == "asked"
+    spool.release(claims)
+    assert drainer(spool, store).run_once(wait=lambda seconds: None).cancelled == 1
+    assert claimable(store) == []
+    assert state(store, "a") == "cancelled"
+
+
 def test_words_for_drainers_end_with_their_time(tmp_path: Path, store: Store) -> None:
     now = [1_800_000_000.0]
     spool = SQLiteStore(tmp_path / "timed.db", role="spool", clock=lambda: now[0])
