@@ -117,7 +117,7 @@ class SpoolqCollector(Collector):
         if look.facts is not None:
             parts.append(samples.of_primary(look.facts, look.primary))
         if look.primary is not None and (look.spool is not None or look.side is None or look.side.state == "absent"):
-            parts.append(samples.of_accounts(look.primary, look.spool))
+            parts.append(samples.of_accounts(look.primary, look.spool, look.remembered))
         if look.side is not None:
             parts.append(samples.of_spool(look.side, look.spool, look.at, look.drained_at))
         return samples.merged([*parts, samples.of_breaker(self._open(look), self._outage)])

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from spoolq.bookkeeping import remembered
 from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, Side, gather, spool_side
 from spoolq.stamps import moment
 from spoolq.store.base import DRAINED_AT, Spool
 
 if TYPE_CHECKING:
+    from spoolq.accounting import Known
     from spoolq.app import SpoolQ
     from spoolq.store.tally import Ledger
 
@@ -29,8 +31,8 @@ _TIMEOUT = 1.0  # seconds for each question
 @dataclass(frozen=True, slots=True)
 class Look:
     """`facts` None: the primary was not asked; `side` is this host's spool, None where there is none. Of a ledger and of series
-    None: that store could not be asked. `outage`: seconds of all outages of this host; `drained_at`: epoch seconds, 0 for never.
-    `own`: of one process, whose own counts the series are."""
+    None: that store could not be asked. `remembered`: what this host knows of the primary. `outage`: seconds of all outages of
+    this host; `drained_at`: epoch seconds, 0 for never. `own`: of one process, whose own counts the series are."""
 
     facts: Facts | None = None
     side: Side | None = None
@@ -38,6 +40,7 @@ class Look:
     spool: Ledger | None = None
     primary_series: Mapping[str, int] | None = None
     spool_series: Mapping[str, int] | None = None
+    remembered: Known | None = None
     outage: float = 0.0
     drained_at: float = 0.0
     own: bool = False
@@ -47,18 +50,19 @@ class Look:
 def take(q: SpoolQ) -> Look:
     """Ask both stores. Never raises for one that is away."""
     facts = gather(q, _TIMEOUT, connect=_TIMEOUT, most=_MOST)
-    primary = spool = None
+    primary = spool = memory = None
     primary_series = spool_series = None
     outage = drained_at = 0.0
     here = q.spool
     # the spool first: what is handed over in between is then counted in both, and isn't missing
     if here is not None and facts.spool is not None and facts.spool.state == "up":
         spool, spool_series = known(here.tally), known(lambda: here.series(timeout=_TIMEOUT))
+        memory = known(lambda: remembered(here))
         outage, drained_at = known(lambda: _outages(here, facts.at)) or 0.0, known(lambda: _drained_at(here)) or 0.0
     if facts.primary.state in ("up", "refusing"):
         primary = known(q.primary.tally)
         primary_series = known(lambda: q.primary.series(timeout=_TIMEOUT))
-    return Look(facts, facts.spool, primary, spool, primary_series, spool_series, outage, drained_at, at=facts.at)
+    return Look(facts, facts.spool, primary, spool, primary_series, spool_series, memory, outage, drained_at, at=facts.at)
 
 
 def take_own(q: SpoolQ) -> Look:
@@ -71,7 +75,7 @@ def take_own(q: SpoolQ) -> Look:
     tally = outage = drained_at = None
     if side.state == "up":
         tally, outage, drained_at = known(here.tally), known(lambda: _outages(here, now)), known(lambda: _drained_at(here))
-    return Look(None, side, None, tally, q.counts.totals(), None, outage or 0.0, drained_at or 0.0, own=True, at=now)
+    return Look(None, side, None, tally, q.counts.totals(), None, None, outage or 0.0, drained_at or 0.0, own=True, at=now)
 
 
 def known(ask: Callable[[], T]) -> T | None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from spoolq.accounting import accounts
+from spoolq.accounting import Known, accounts
 from spoolq.counts import OTHER, REST, SEPARATOR, SUM
 from spoolq.facts import Facts, Side
 from spoolq.metrics.table import BY_NAME, METRICS, Metric
@@ -69,9 +69,9 @@ def _histogram(metric: Metric, cell: Mapping[str, int]) -> Histogram:
     return Histogram(tuple(buckets), cell.get(SUM, 0) / 1e6)
 
 
-def of_accounts(primary: Ledger, spool: Ledger | None) -> Samples:
+def of_accounts(primary: Ledger, spool: Ledger | None, known: Known | None) -> Samples:
     """Whether it balances."""
-    return {"spoolq_jobs_missing": {(): accounts(primary, spool).total.missing}}
+    return {"spoolq_jobs_missing": {(): accounts(primary, spool, known).total.missing}}
 
 
 def of_ledger(primary: Ledger) -> Samples:
