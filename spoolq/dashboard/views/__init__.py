@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from spoolq.dashboard.asking import Action, View
 from spoolq.dashboard.views import (
+    accounts,
     cron,
     doctor,
     events,
@@ -32,6 +33,7 @@ _FILES = (
     job,
     doctor,
     events,
+    accounts,
 )
 
 VIEWS: tuple[View, ...] = tuple(view for file in _FILES for view in file.VIEWS)
