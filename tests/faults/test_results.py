@@ -285,7 +285,7 @@ def test_what_is_reported_as_removed_never_runs_and_what_runs_was_never_reported
 def test_a_job_that_asks_for_nothing_leaves_nothing_and_asks_nothing(ours: Place, server: Server) -> None:
     with server.client() as control:
         control.config_resetstat()  # other tests had it before
-    ids = [ours.enqueue("note", n) for n in range(20)]
+    ids = [ours.enqueue("note", n) for n in range(200)]
     worker = ours.worker()
     ours.done()
     worker.end()
@@ -293,4 +293,5 @@ def test_a_job_that_asks_for_nothing_leaves_nothing_and_asks_nothing(ours: Place
     with server.client() as control:
         kept = control.keys("resque:spoolq:value:*")
         assert [key for key in kept if b":value:spool:" not in key] == [], "but what the host tells of its spool"
-        assert "cmdstat_mget" not in control.info("commandstats"), "nobody looked for values"
+        looks = control.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"]
+        assert looks < len(ids) / 2, "now and then for a word to the worker, never for a job"
