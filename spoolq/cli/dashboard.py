@@ -49,6 +49,7 @@ def dashboard(
 
         from spoolq.dashboard.assembly import assemble
         from spoolq.dashboard.guard import PREFIX, loopback
+        from spoolq.dashboard.running import Running
     except ModuleNotFoundError as error:
         from spoolq.dashboard import missing
 
@@ -85,8 +86,10 @@ def dashboard(
     hint(f"The dashboard of {q.settings.destination} is at http://{shown(listener)}{prefix}/ (Ctrl-C ends it).")
     if password is None and not loopback(host):
         hint("Whoever reaches that address sees and changes everything: there is no password (--no-auth).")
+    server = Running(settings, config.notifier(), shown(listener))
+    server.obey_hup()
     with listener:
-        uvicorn.Server(settings).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def _names(host: str, bound: str) -> set[str]:

@@ -162,6 +162,35 @@ def test_a_drainer_beats_through_an_outage_and_says_what_it_waits_for(outage: Pl
         drain.wait()
 
 
+@pytest.mark.parametrize("command", ["dashboard", "exporter"])
+def test_a_page_beats_through_an_outage_and_lives_through_hup(outage: Place, systemd: Systemd, command: str) -> None:
+    outage.enqueue("note")
+    log = outage.folder / "page.log"
+    with log.open("wb") as file:
+        page = subprocess.Popen(
+            [sys.executable, "-m", "spoolq", command, "--port", "0"],
+            env=outage.environment,
+            cwd=outage.folder,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        eventually(lambda: "READY=1" in systemd.said, what=log.read_text())
+        systemd.beats_on()
+        page.send_signal(signal.SIGHUP)
+        eventually(lambda: "RELOADING=1" in systemd.said and systemd.said.count("READY=1") == 2)
+        page.send_signal(signal.SIGSTOP)
+        systemd.is_silent()
+        page.send_signal(signal.SIGCONT)
+        systemd.beats_on()
+        page.send_signal(signal.SIGTERM)
+        assert page.wait(30) in (0, -signal.SIGTERM), log.read_text()
+        eventually(lambda: "STOPPING=1" in systemd.said)
+    finally:
+        page.kill()
+        page.wait()
+
+
 def test_a_pools_first_process_beats_and_its_others_do_not_speak_for_it(box: Place, systemd: Systemd) -> None:
     box.enqueue("hold")
     pool = box.worker("--processes", "2")
