@@ -76,6 +76,7 @@ def draining(q: SpoolQ) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_drainer_that_is_stopped(fresh_server: Server, q: SpoolQ) -> None:
     spooled(q, fresh_server, 2)
     with draining(q) as process:
+        eventually(lambda: not spool_of(q).info().rows)  # with rows in its hands it would be told of these for a while
         process.send_signal(signal.SIGSTOP)
         eventually(lambda: processes.state(process.pid) == "T")
         found = finding(q, "drainer")
