@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from spoolq import wire
@@ -58,20 +59,22 @@ def look(store: Store, choice: JobChoice, *, scheduled: bool, after: Any = None,
     return found, after
 
 
-def every(store: Store, choice: JobChoice, *, ready: bool = True, scheduled: bool = True) -> Iterator[WaitingJob]:
+def every(
+    store: Store, choice: JobChoice, *, ready: bool = True, scheduled: bool = True, most: int | None = None
+) -> Iterator[WaitingJob]:
     """All that are meant, in all queues unless the choice names one: first those that wait for their time, as what comes due
-    meanwhile goes that way. Takes the longer, the more waits."""
+    meanwhile goes that way. Takes the longer, the more waits; `most`: jobs of a list that are looked at, its first ones."""
     if scheduled:
-        yield from _through(store, choice, choice.queue, True)
+        yield from filter(choice.fits, islice(_through(store, choice.queue, True), most))
     if ready:
         for queue in sorted(store.queues()) if choice.queue is None else (choice.queue,):
-            yield from _through(store, choice, queue, False)
+            yield from filter(choice.fits, islice(_through(store, queue, False), most))
 
 
-def _through(store: Store, choice: JobChoice, queue: str | None, scheduled: bool) -> Iterator[WaitingJob]:
+def _through(store: Store, queue: str | None, scheduled: bool) -> Iterator[WaitingJob]:
     after = None
     while True:
         jobs, after = store.waiting_jobs.page(queue, scheduled=scheduled, after=after, limit=_PAGE)
-        yield from filter(choice.fits, jobs)
+        yield from jobs
         if after is None:
             return

@@ -65,7 +65,8 @@ class WaitingJobs(Protocol):
         passed over. Ready ones come in the order in which they will be taken, scheduled ones in that of their time.
 
         A page costs the same however many there are: it has fewer, even none before the end, where they are large (about 1 MiB
-        in all, and at least one) or of other queues. `after` survives JSON.
+        in all, and at least one) or of other queues. `after` survives JSON; for another
+        list's it raises ValueError.
         """
 
     def claimed(self, after: Any = None, limit: int = 100) -> Page:
@@ -85,6 +86,15 @@ class WaitingJobs(Protocol):
     def refuse(self, id: str, effects: Effects = NONE) -> bool:
         """From now on, and for the horizon, a put of this id is answered as if it were there; in the same step these effects
         happen. Returns False where it was put or refused before, and that is remembered still: then nothing happens."""
+
+
+def placed(after: Any, *kinds: type) -> Any:
+    """What a page begins after, as a list gave it: of these kinds. Raises ValueError for anything else."""
+    if not isinstance(after, list | tuple) or len(after) != len(kinds):
+        raise ValueError(f"{after!r:.100} is no place in this list")
+    if not all(type(one) is kind for one, kind in zip(after, kinds, strict=True)):
+        raise ValueError(f"{after!r:.100} is no place in this list")
+    return after
 
 
 Page = tuple[list[WaitingJob], Any]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from spoolq import wishes
 from spoolq.breaker import Breaker
 from spoolq.current import current
 from spoolq.drain import Drainer
@@ -312,6 +313,18 @@ def test_paused_and_resumed(place: Place) -> None:
     place.real.put(jobs(2))
     worker.pause(False)
     eventually(lambda: len(place.ran) == 2)
+
+
+def test_an_operators_word_in_the_store_is_obeyed(place: Place) -> None:
+    worker = place.start()
+    eventually(lambda: worker.primary.idle)
+    wishes.say(place.real, worker.info.key, "quiet", 1.0)
+    eventually(lambda: worker.primary._paused)
+    place.real.put(jobs(2))
+    wishes.say(place.real, worker.info.key, "resume", 2.0)
+    eventually(lambda: len(place.ran) == 2)
+    wishes.say(place.real, worker.info.key, "stop", 3.0)
+    assert place.ended() == 0
 
 
 def test_signals_stop_pause_and_resume(place: Place) -> None:

@@ -200,7 +200,7 @@ def _retry(ask: Ask) -> Done:
     place, ids = _meant(ask)
     done = again.put_back(place, ids)
     left = f" {len(ids) - done:,} stay: unreadable, or put back by somebody else." if done < len(ids) else ""
-    return Done(f"Put back {jobs(done)}.{left}", _back(ask), {"jobs": done, **filters(ask)}, done > 0)
+    return Done(f"Put back {jobs(done)}.{left}", _back(ask), {"jobs": done, "filter": filters(ask)}, done > 0)
 
 
 def _sure_to_discard(ask: Ask) -> Confirm:
@@ -212,7 +212,7 @@ def _sure_to_discard(ask: Ask) -> Confirm:
 def _discard(ask: Ask) -> Done:
     place, ids = _meant(ask)
     gone = place.failures.remove(ids)
-    return Done(f"Deleted {jobs(gone, 'failure')}.", _back(ask), {"failures": gone, **filters(ask)}, gone > 0)
+    return Done(f"Deleted {jobs(gone, 'failure')}.", _back(ask), {"failures": gone, "filter": filters(ask)}, gone > 0)
 
 
 VIEWS = (View("failures", "/failures", show, "Failures"),)

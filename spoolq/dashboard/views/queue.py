@@ -7,6 +7,7 @@ from typing import Any
 from spoolq import choosing, moving, purging
 from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
+from spoolq.dashboard.desk import MANY
 from spoolq.dashboard.views.queues import Line, known, named, one
 from spoolq.store.base import Store
 from spoolq.units import jobs, when
@@ -76,13 +77,17 @@ def _store(ask: Ask) -> tuple[Store, str]:
 
 
 def _ready(store: Store, name: str) -> int:
-    return next((depth.ready for depth in store.depths() if depth.queue == name), 0)
+    return next((depth.ready for depth in store.depths(MANY + 1) if depth.queue == name), 0)
+
+
+def _count(ready: int) -> str:
+    return f"more than {jobs(MANY, 'ready job')}" if ready > MANY else jobs(ready, "ready job")
 
 
 def _sure_to_clear(ask: Ask) -> Confirm:
     name = named(ask)
     store, words = _store(ask)
-    return Confirm(f"Delete {jobs(_ready(store, name), 'ready job')} of {name} in {words}, for good?", "Clear the queue", name)
+    return Confirm(f"Delete {_count(_ready(store, name))} of {name} in {words}, for good?", "Clear the queue", name)
 
 
 def _clear(ask: Ask) -> Done:
@@ -105,7 +110,7 @@ def _sure_to_move(ask: Ask) -> Confirm:
     name = named(ask)
     store, words = _store(ask)
     return Confirm(
-        f"Move {jobs(_ready(store, name), 'ready job')} of {name} in {words} to the end of {_to(ask, name)}, in their order?",
+        f"Move {_count(_ready(store, name))} of {name} in {words} to the end of {_to(ask, name)}, in their order?",
         "Move them",
     )
 
@@ -115,7 +120,7 @@ def _move(ask: Ask) -> Done:
     store, _ = _store(ask)
     to, there = _to(ask, name), _ready(store, name)
     moved = moving.whole_queue(store, name, to, min(there, TOGETHER))
-    left = f" {there - moved:,} are left there; move again, or use `spoolq queues move`." if there > moved else ""
+    left = " More are left there: move again, or use `spoolq queues move`." if there > moved else ""
     return Done(
         f"Moved {jobs(moved)} from {name} to {to}.{left}", link("/queue", name=to), {"from": name, "to": to, "moved": moved}
     )

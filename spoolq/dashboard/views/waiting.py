@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from spoolq import choosing, moving
 from spoolq.cancelling import Canceller
@@ -19,8 +18,8 @@ from spoolq.units import jobs, when
 
 MOST = 2000
 """Jobs that one order on a filter changes; the next one goes on."""
-COUNTED = 10_000
-"""Jobs that are looked at to say how many fit."""
+LOOKED = 20_000
+"""Jobs, those that are due next, among which an order on a filter finds its own."""
 
 
 def show(ask: Ask, *, retrying: bool) -> Answer:
@@ -61,7 +60,7 @@ def show(ask: Ask, *, retrying: bool) -> Answer:
 
 def _meant(ask: Ask, retrying: bool) -> tuple[JobChoice, Iterator[WaitingJob]]:
     chosen = picking.choice(ask, retrying=retrying)
-    return chosen, choosing.every(picking.store(ask, picking.where(ask)), chosen, ready=False)
+    return chosen, choosing.every(picking.store(ask, picking.where(ask)), chosen, ready=False, most=LOOKED)
 
 
 def _words(chosen: JobChoice) -> str:
@@ -79,13 +78,18 @@ def _in(ask: Ask) -> dict[str, str]:
 
 
 def _sure(ask: Ask, *, retrying: bool, what: str, button: str) -> Confirm:
-    """The count is exact as far as COUNTED goes."""
+    """The count is that among the next LOOKED."""
     chosen, found = _meant(ask, retrying)
-    count = sum(1 for _ in islice(found, COUNTED + 1))
-    number = f"more than {jobs(COUNTED)}" if count > COUNTED else jobs(count)
+    count = sum(1 for _ in islice(found, MOST + 1))
+    number = f"the next {jobs(MOST)}" if count > MOST else jobs(count)
     which = "that wait to be tried again" if retrying else "that wait for their time"
-    at_once = f" At most {MOST:,} at a time." if count > MOST else ""
-    return Confirm(f"{what} {number} {which}{_words(chosen)}?{at_once}", button)
+    among = f" Of those that wait for their time, the next {LOOKED:,} are looked at." if _waiting(ask) > LOOKED else ""
+    return Confirm(f"{what} {number} {which}{_words(chosen)}?{among}", button)
+
+
+def _waiting(ask: Ask) -> int:
+    side = ask.facts.spool if picking.where(ask) == "spool" else ask.facts.primary
+    return 0 if side is None else side.total("scheduled")
 
 
 def _each(ask: Ask, retrying: bool, change: Callable[[WaitingJob], bool], word: str) -> Done:
@@ -94,12 +98,12 @@ def _each(ask: Ask, retrying: bool, change: Callable[[WaitingJob], bool], word: 
     some = list(islice(found, MOST))
     done = sum(map(change, some))
     left = " There may be more." if len(some) == MOST else ""
-    return Done(f"{word} {jobs(done)}.{left}", _path(retrying, ask), {"jobs": done, **ask_filter(ask)}, done > 0)
-
-
-def ask_filter(ask: Ask) -> dict[str, Any]:
-    """The filter, for the journal."""
-    return picking.filters(picking.choice(ask))
+    return Done(
+        f"{word} {jobs(done)}.{left}",
+        _path(retrying, ask),
+        {"jobs": done, "filter": picking.filters(picking.choice(ask))},
+        done > 0,
+    )
 
 
 def _now(ask: Ask, *, retrying: bool) -> Done:

@@ -103,6 +103,8 @@ class RedisFailures:
 
     def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
         """A page, newest first, and what the next one begins after: how many were shown."""
+        if after is not None and type(after) is not int:
+            raise ValueError(f"{after!r:.100} is no place in this list")
         start = after or 0
         entries = self._slice(start, max(1, limit))
         return [wire.decode_failure(entry) for entry in entries], start + len(entries) if entries else None

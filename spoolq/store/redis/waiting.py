@@ -14,7 +14,7 @@ from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding
 from spoolq.store.redis.names import Names
 from spoolq.store.tally import ending
-from spoolq.store.waiting import Move, Page, WaitingJob
+from spoolq.store.waiting import Move, Page, WaitingJob, placed
 
 _AGAIN = 200  # entries that a page looks at once more: so many may be removed behind it meanwhile, and the rest move up
 
@@ -48,7 +48,7 @@ class RedisWaitingJobs:
     def search(self, id: str, after: Any = None) -> Page:
         """See `WaitingJobs.search`. First what waits for its time, then the queues: what comes due meanwhile goes that way."""
         needle = json.dumps(id, ensure_ascii=False)[1:-1].encode()
-        kind, name, start = after or ("delayed", "", 0)
+        kind, name, start = ("delayed", "", 0) if after is None else placed(after, str, str, int)
         if kind == "delayed":
             found, then = self._in_delayed(needle, start)
         else:
@@ -71,7 +71,10 @@ class RedisWaitingJobs:
 
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.page`. Of those scheduled first ours, then Resque's own."""
-        kind, start, inside = after or ("delayed" if scheduled else "queue", 0, 0)
+        first = "delayed" if scheduled else "queue"
+        kind, start, inside = (first, 0, 0) if after is None else placed(after, str, int, int)
+        if (kind != first and (first, kind) != ("delayed", "resque")) or min(start, inside) < 0:
+            raise ValueError(f"{after!r:.100} is no place in this list")
         args = (kind.encode(), (queue or "").encode(), b"%d" % start, b"%d" % inside, b"%d" % max(1, limit))
         start, inside, flat = self._scripted("page", args, _three)
         then = (kind, start, inside) if start >= 0 else ("resque", 0, 0) if kind == "delayed" else None
@@ -83,7 +86,7 @@ class RedisWaitingJobs:
 
     def claimed(self, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.claimed`."""
-        start, inside = after or (0, 0)
+        start, inside = (0, 0) if after is None else placed(after, int, int)
         args = (b"%d" % start, b"%d" % inside, b"%d" % max(1, limit))
         start, inside, flat = self._scripted("claimed", args, _three)
         fours = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)

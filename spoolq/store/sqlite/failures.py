@@ -107,6 +107,8 @@ class SQLiteFailures:
 
     def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
         """A page, newest first, and what the next one begins after."""
+        if after is not None and type(after) is not int:
+            raise ValueError(f"{after!r:.100} is no place in this list")
         rows = self._writer.run(
             lambda session: session.all(SQL["scan"], (_END if after is None else after, max(1, limit))), writes=False
         )

@@ -17,7 +17,7 @@ from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
 from spoolq.store.tally import ending
-from spoolq.store.waiting import Holder, Move, Page, WaitingJob
+from spoolq.store.waiting import Holder, Move, Page, WaitingJob, placed
 
 SQL = statements("waiting")
 
@@ -41,14 +41,15 @@ class SQLiteWaitingJobs:
     def page(self, queue: str | None = None, *, scheduled: bool = False, after: Any = None, limit: int = 100) -> Page:
         """See `WaitingJobs.page`."""
         most = max(1, limit)
+        lowest = (_LOWEST, 0, _LOWEST) if scheduled else (_LOWEST, _LOWEST)
+        begin = lowest if after is None else placed(after, *(int for _ in lowest))
 
         def work(session: Session) -> Page:
             if scheduled:
                 names = [queue] if queue is not None else [name for (name,) in session.all(JOBS["scheduled_queues"])]
-                begin = after or (_LOWEST, 0, _LOWEST)
                 found = merge(*(session.all(SQL["scheduled"], (name, *begin, most)) for name in names))
             else:
-                found = merge(session.all(SQL["ready"], (queue, *(after or (_LOWEST, _LOWEST)), most)))
+                found = merge(session.all(SQL["ready"], (queue, *begin, most)))
             return _page(session, islice(found, most))
 
         return self._writer.run(work, writes=False)
