@@ -25,7 +25,19 @@ again     handed over and kept, and taken for lost by the primary: to be handed 
 moved_in  out of another queue of this store
 """
 
-OUT = ("done", "failed", "expired", "discarded", "cancelled", "purged", "moved", "exported", "handed_over", "duplicate")
+OUT = (
+    "done",
+    "failed",
+    "expired",
+    "discarded",
+    "cancelled",
+    "purged",
+    "moved",
+    "exported",
+    "handed_over",
+    "duplicate",
+    "given_on",
+)
 """How a job goes out.
 
 done         it ran to its end
@@ -38,9 +50,15 @@ moved        put into another queue by an operator: it comes in there (`moved_in
 exported     moved into a file
 handed_over  the primary took it out of this spool, and hadn't had it
 duplicate    out of this spool, since the primary had it already
+given_on     handed over as Resque's own, without an id (`delayed="resque"`): it will be found
 """
 
 WORDS = IN + OUT
+
+OURS = b'],"id":"'
+"""What is in a payload that spoolq wrote, behind the arguments, and hardly in another's. In Redis those with it are counted when
+they are put, all others when they are taken: nobody tells when they were pushed. (Said once more in lib.lua and put.lua.)"""
+
 PLACES = ("ready", "scheduled", "claimed", "in_doubt", "quarantined")
 _NAMES = WORDS + PLACES  # in a sample by their place here: new ones go to the end
 

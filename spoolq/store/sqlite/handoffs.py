@@ -14,6 +14,7 @@ from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.tokens import join, split
+from spoolq.store.tally import OURS
 
 SQL = statements("spool")
 _PAGE = 100
@@ -89,10 +90,12 @@ def handed_over(
 
 
 def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
-    """In the tally: those that the primary took, and those of which it was told a second time."""
+    """In the tally: those that the primary took, those that it had, and those that are no longer ours."""
     claims = [handoff.claim for handoff in handoffs if handoff.claim.token not in lost]
-    settling.counted(session, [claim for claim in claims if claim.token not in known], (), "handed_over")
-    settling.counted(session, [claim for claim in claims if claim.token in known], (), "duplicate")
+    for claim in claims:
+        session.tally(
+            "duplicate" if claim.token in known else "handed_over" if OURS in claim.payload else "given_on", claim.queue
+        )
 
 
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:
