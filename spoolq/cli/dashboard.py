@@ -12,8 +12,6 @@ from spoolq.cli.opening import Given, command_options
 from spoolq.cli.output import hint
 from spoolq.errors import ConfigError
 
-GRACE = 3  # seconds for streams that are open when it ends
-
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -45,11 +43,9 @@ def dashboard(
     q = given.open()
     password = q.settings.dashboard_password if password_file is None else config.secret(password_file, "--password-file")
     try:
-        import uvicorn
-
         from spoolq.dashboard.assembly import assemble
         from spoolq.dashboard.guard import PREFIX, loopback
-        from spoolq.dashboard.running import Running
+        from spoolq.dashboard.running import run
     except ModuleNotFoundError as error:
         from spoolq.dashboard import missing
 
@@ -73,23 +69,11 @@ def dashboard(
         redact=None,
         prefix=prefix,
     )
-    settings = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # addresses hold filters, and those may hold what nobody is to read
-        server_header=False,
-        proxy_headers=False,  # who asks is who connects: headers are anybody's to write
-        timeout_graceful_shutdown=GRACE,
-        lifespan="off",
-        ws="none",
-    )
+    listener.listen()  # before the address is told: who comes now waits a moment, and isn't turned away
     hint(f"The dashboard of {q.settings.destination} is at http://{shown(listener)}{prefix}/ (Ctrl-C ends it).")
     if password is None and not loopback(host):
         hint("Whoever reaches that address sees and changes everything: there is no password (--no-auth).")
-    server = Running(settings, config.notifier(), shown(listener))
-    server.obey_hup()
-    with listener:
-        server.run(sockets=[listener])
+    run(app, listener, config.notifier(), shown(listener))
 
 
 def _names(host: str, bound: str) -> set[str]:
