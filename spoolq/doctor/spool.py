@@ -29,6 +29,8 @@ def place(look: Look) -> Iterator[Finding]:
     """Its permissions, or those of the directory."""
     try:
         if look.there:
+            if not look.path.is_file():
+                yield problem(f"{look.path} is no file, so jobs can't be kept there", "name a file as the spool (SPOOLQ_SPOOL)")
             return
     except Unseen as unseen:
         if not isinstance(unseen.__cause__, NoAccess | NoPlace):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoolq.store.base import Depth, Store, Working
+from spoolq.store.base import Denied, Depth, Store, Working
 from spoolq.store.effects import Effects
 from tests.contract.hands import SHORT, Hand, claimable, message, messages, worker
 from tests.waiting import eventually
@@ -19,6 +19,14 @@ def test_an_empty_store_has_no_queues(store: Store) -> None:
     assert store.workers() == []
     assert dict(store.counters()) == {}
     assert store.failures.count() == 0
+
+
+def test_who_may_do_everything_is_denied_nothing_and_asking_leaves_nothing(store: Store) -> None:
+    denied = store.denied(5.0)
+    assert denied is None or denied == Denied()
+    assert store.strangers(10) == []
+    assert store.queues() == []
+    assert store.guards() == []
 
 
 def test_depths_are_counted_by_state_and_listed_by_name(store: Store, hand: Hand) -> None:

@@ -21,6 +21,8 @@ def peek(path: str | os.PathLike[str], timeout: float = 1.0) -> Peeked:
     Raises SpoolqError (mostly StoreUnavailable) for what can't be read.
     """
     where, until = os.path.abspath(os.fspath(path)), time.monotonic() + timeout
+    if os.path.exists(where) and not os.path.isfile(where):  # to open a pipe would wait for ever
+        raise StoreUnavailable(f"{where} is no file", reason="cantopen")
     still = not os.path.exists(f"{where}-wal")  # then nobody has it open; and a -wal of ours would stay behind
     try:
         in_wal = still and not identity.descriptors(identity.at(where) or (0, 0)) and _is_wal(where)

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +93,16 @@ def test_a_directory_that_is_not_there(url: str, make: Make, tmp_path: Path) -> 
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.parametrize("make_it", [os.mkfifo, os.mkdir])
+def test_what_is_no_file(make_it: Callable[[Path], None], url: str, make: Make, tmp_path: Path) -> None:
+    make_it(tmp_path / "spool.db")
+    q = make(url)
+    began = time.monotonic()
+    levels = {one.name: one.level for one in check(q, only={"spool"})}
+    assert time.monotonic() - began < 10
+    assert (levels["place"], levels["schema"], levels["structure"]) == ("problem", "unknown", "unknown")
+
+
 def as_nobody(q: SpoolQ, name: str) -> tuple[str, str]:
     """Level and text of a finding as another user sees it, who shares no rights with this one."""
     read, write = os.pipe()
@@ -141,6 +151,19 @@ def test_a_file_of_another_user(q: SpoolQ) -> None:
         os.chown(part, NOBODY, NOBODY)
     path.chmod(0o600)
     assert as_nobody(q, "owner")[0] == as_nobody(q, "place")[0] == "ok"
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("open_path")
+def test_a_user_who_may_look_at_nothing_is_told_so(q: SpoolQ) -> None:
+    q.settings.spool_path.parent.chmod(0o700)
+    q.close()
+    said = as_nobody(q, "place")
+    assert (said[0], "this user may not look there" in said[1]) == ("problem", True)
+    for name in ("filesystem", "schema", "owner", "structure", "drainer"):
+        assert as_nobody(q, name)[0] == "unknown", name
+    for name in ("orphans", "replaced", "versions", "open-files"):
+        assert as_nobody(q, name)[0] in ("ok", "unknown"), name
 
 
 @pytest.mark.root

@@ -12,7 +12,8 @@ local function may(command)
   local reply = redis.pcall(unpack(command))
   redis.pcall('DEL', key)
   if type(reply) ~= 'table' or not reply.err then return true end
-  return not (string.find(reply.err, "can't run this command", 1, true) or string.find(reply.err, "can't access at least one of the keys", 1, true))
+  local said = tostring(reply.err)
+  return not (string.find(said, "can't run this command", 1, true) or string.find(said, "can't access at least one of the keys", 1, true))
 end
 for i, command in ipairs(list(function() return list(arg) end)) do
   if not may(command) then denied[#denied + 1] = i end
