@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable
 
-from spoolq.accounting import Accounts, Known, accounts, looked
+from spoolq.accounting import Accounts, Known, accounts, looked, loss
 from spoolq.store.base import Spool, Store
 
 REMEMBERED = "accounts"
@@ -25,6 +25,28 @@ def balance(primary: Store | None, spool: Spool | None) -> Accounts:
     here = spool.tally()  # first: what is handed over in between is in both, and never in neither
     known = remembered(spool)
     return accounts(None if primary is None else primary.tally(), here, known)
+
+
+def missing(primary: Store, spool: Spool | None) -> int:
+    """How many jobs are missing in the primary, whatever waits in the spool; cheap, however much that is. Raises
+    StoreUnavailable."""
+    here = None if spool is None else spool.tally(rows=False)
+    there = primary.tally()
+    return accounts(there).total.missing + (0 if spool is None else loss(remembered(spool), there, here))
+
+
+def write_off(primary: Store | None, spool: Spool | None) -> Accounts:
+    """Count as gone what is missing: it is known from here on, and nobody is told of it again. Returns the accounts as they were
+    before. Raises StoreUnavailable."""
+    before = balance(primary, spool)
+    for store in filter(None, (spool, primary)):
+        found = accounts(store.tally())
+        if lost := {one.queue: one.missing for one in found.queues if one.missing}:
+            store.write_off(lost)
+    if spool is not None and primary is not None:
+        known = looked(remembered(spool), primary.tally(), spool.tally(rows=False), time.time())
+        spool.set_meta(REMEMBERED, json.dumps(known._replace(lost=0)._asdict()))
+    return before
 
 
 def remembered(spool: Spool) -> Known:

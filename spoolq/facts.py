@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from spoolq import bookkeeping
 from spoolq.autoscale import board
 from spoolq.errors import NoAccess, SpoolDamaged, SpoolqError, StoreUnavailable
 from spoolq.events import outage_document
@@ -65,7 +66,7 @@ class Facts:
     what is on its way from this disk to a bucket. `pools`: how those that are known are, and how long ago each was heard of, None
     where another host tells of it. `lasting`: the outage in the journal of this host that goes on. `hosts`: the spools of all
     hosts as the primary was told of them, and for how many seconds each has been silent. `schedules`: those that are paused, and
-    since when."""
+    since when. `missing`: jobs that Redis has lost, as far as the accounts show it."""
 
     primary: Side
     spool: Side | None
@@ -75,6 +76,7 @@ class Facts:
     lasting: Outage | None = None
     hosts: tuple[tuple[HostSpool, float], ...] = ()
     schedules: Mapping[str, float] = field(default_factory=dict)
+    missing: int = 0
     at: float = field(default_factory=time.time)
 
 
@@ -101,7 +103,15 @@ def gather(
         lasting=_lasting(spool, side),
         hosts=_hosts(q, primary),
         schedules=_schedules(q, primary),
+        missing=_missing(q, spool, primary, side),
     )
+
+
+def _missing(q: SpoolQ, spool: Spool, primary: Side, side: Side) -> int:
+    if primary.state in ("up", "refusing"):
+        with contextlib.suppress(SpoolqError):
+            return bookkeeping.missing(q.primary, spool if side.state == "up" else None)
+    return 0
 
 
 def _lasting(spool: Spool, side: Side) -> Outage | None:

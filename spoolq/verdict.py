@@ -39,6 +39,15 @@ class Verdict(NamedTuple):
 
 def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
+    verdict = _judged(facts)
+    if not facts.missing or verdict.level == UNKNOWN:
+        return verdict
+    are = "is" if facts.missing == 1 else "are"
+    what = f"`spoolq accounts` says of which queues; {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
+    return Verdict(max(DEGRADED, verdict.level), f"{jobs(facts.missing)} {are} missing in Redis", what)
+
+
+def _judged(facts: Facts) -> Verdict:
     for side in (facts.primary, facts.spool):
         if side is not None and side.state == "forbidden":
             return Verdict(UNKNOWN, UNSURE, f"{side.error}.")

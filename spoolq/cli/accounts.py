@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from spoolq import bookkeeping
 from spoolq.accounting import Account, Accounts, document
-from spoolq.bookkeeping import balance
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import emit, hint, table
+from spoolq.cli.output import agreed, emit, hint, table
 from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, gather
 from spoolq.units import jobs
 
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
+    from spoolq.store.base import Spool, Store
+
 _ANSWER = ("up", "refusing")
 
 
-def of(q: Any, facts: Facts) -> Accounts | None:
+def of(q: SpoolQ, facts: Facts) -> Accounts | None:
     """The accounts of the stores that can be read; None where none can."""
-    primary = q.primary if facts.primary.state in _ANSWER else None
-    spool = q.spool if facts.spool is not None and facts.spool.state in _ANSWER else None
+    primary, spool = _readable(q, facts)
     if primary is None and spool is None:
         return None
     with contextlib.suppress(SpoolqError):  # it went away just now
-        return balance(primary, spool)
+        return bookkeeping.balance(primary, spool)
     return None
+
+
+def _readable(q: SpoolQ, facts: Facts) -> tuple[Store | None, Spool | None]:
+    primary = q.primary if facts.primary.state in _ANSWER else None
+    return primary, q.spool if facts.spool is not None and facts.spool.state in _ANSWER else None
 
 
 @click.command()
 @json_option
+@click.option("--write-off", is_flag=True, help="What is missing now is known: count it as gone.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
 @command_options()
-def accounts(given: Given, as_json: bool) -> None:
+def accounts(given: Given, as_json: bool, write_off: bool, yes: bool) -> None:
     """Does it balance? By queue: the jobs that came, that went, that are there now, and that are missing.
 
     What is missing came, and neither went nor is there: Redis lost it, or somebody took it who has told nobody. Exit 1 when
@@ -51,8 +61,17 @@ def accounts(given: Given, as_json: bool) -> None:
         for side in filter(None, (facts.primary, facts.spool)):
             if side.state not in _ANSWER and side.state != "absent":
                 hint(f"{side.name} can't be read now, and isn't counted: {side.error or side.state}")
-    if found is None or found.total.missing:
+    if write_off and found is not None and found.total.missing:
+        _write_off(q, facts, found.total.missing, yes)
+    elif found is None or found.total.missing:
         click.get_current_context().exit(1)
+
+
+def _write_off(q: SpoolQ, facts: Facts, missing: int, yes: bool) -> None:
+    if not yes:
+        agreed(f"Count {jobs(missing)} as gone for good?")
+    bookkeeping.write_off(*_readable(q, facts))
+    hint(f"{jobs(missing)} written off.")
 
 
 def _read(facts: Facts) -> list[str]:

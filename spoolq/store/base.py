@@ -393,8 +393,12 @@ class Store(Protocol):
         """Every queue that there is, by name. With `most`, a store that would have to count jobs counts each number up to that
         only, so that it costs the same however many there are."""
 
-    def tally(self) -> Ledger:
-        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances."""
+    def tally(self, *, rows: bool = True) -> Ledger:
+        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances. Without
+        `rows` a store that would have to count them leaves out what is there."""
+
+    def write_off(self, jobs: Mapping[str, int]) -> None:
+        """Count so many jobs of each of these queues as gone: nobody will find them any more."""
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """What has come and gone, by queue and word: the tally without what is there, which costs the same however much that

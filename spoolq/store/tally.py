@@ -37,6 +37,7 @@ OUT = (
     "handed_over",
     "duplicate",
     "given_on",
+    "written_off",
 )
 """How a job goes out.
 
@@ -51,6 +52,7 @@ exported     moved into a file
 handed_over  the primary took it out of this spool, and hadn't had it
 duplicate    out of this spool, since the primary had it already
 given_on     handed over as Resque's own, without an id (`delayed="resque"`): it will be found
+written_off  missing, and an operator knows that
 """
 
 WORDS = IN + OUT
@@ -60,7 +62,13 @@ OURS = b'],"id":"'
 they are put, all others when they are taken: nobody tells when they were pushed. (Said once more in lib.lua and put.lua.)"""
 
 PLACES = ("ready", "scheduled", "claimed", "in_doubt", "quarantined")
-_NAMES = WORDS + PLACES  # in a sample by their place here: new ones go to the end
+# What a sample names by its number, in the order in which they came to be: new ones go to the end
+_NAMES = (
+    *("ready", "scheduled", "claimed", "in_doubt", "quarantined"),
+    *("put", "drained", "found", "retried", "imported", "again", "moved_in"),
+    *("done", "failed", "expired", "discarded", "cancelled", "purged", "moved", "exported", "handed_over", "duplicate"),
+    *("given_on", "written_off"),
+)
 
 ENDINGS: Mapping[str, str] = {
     "processed": "done",
@@ -119,7 +127,7 @@ class Ledger(NamedTuple):
 
     birth    the count's own name; with another one, or none, the store has lost the count that there was
     since    when it began (epoch seconds; 0.0: not known)
-    others   how many jobs other workers than spoolq's have ended since, as far as they have counted that
+    others   how many jobs other workers than spoolq's have ended since, as far as they have counted that, or are at
     """
 
     queues: Mapping[str, Tally]

@@ -275,3 +275,11 @@ def test_unreadable_messages_balance_too(store: Store, hand: Hand) -> None:
     store.ack(hand.claim(5))
     found = accounts(store.tally()).total
     assert (found.all_came, found.missing, found.unexplained) == (3, 0, 0)
+
+
+def test_what_is_written_off_is_missing_no_longer(store: Store) -> None:
+    store.put(messages("a"))
+    store.write_off({"q": 1, "r": 2})
+    store.write_off({"r": -2, "q": -1})
+    store.write_off({"q": 3})
+    assert store.tally().queues["q"].left == -3

@@ -12,7 +12,7 @@ import pytest
 
 from spoolq import wire
 from spoolq.accounting import Account
-from spoolq.bookkeeping import Bookkeeper, balance
+from spoolq.bookkeeping import Bookkeeper, balance, missing, write_off
 from spoolq.errors import StoreError
 from spoolq.job import Job, Message
 from spoolq.store.base import Spool
@@ -169,6 +169,24 @@ def test_a_key_that_vanished_is_missing(scene: Scene, gone: str) -> None:
         assert scene.total.claimed == 2
 
 
+def test_what_is_written_off_is_told_no_more(scene: Scene) -> None:
+    scene.primary.put(messages("a", "b", "c"))
+    scene.minute()
+    scene.control.lpop("resque:queue:q")
+    assert missing(scene.primary, scene.spool) == scene.total.missing == 1
+    assert write_off(scene.primary, scene.spool).total.missing == 1
+    assert missing(scene.primary, scene.spool) == scene.total.missing == 0
+    scene.control.flushall()
+    assert missing(scene.primary, scene.spool) == scene.total.missing == 2
+    write_off(scene.primary, scene.spool)
+    for _ in range(2):
+        assert missing(scene.primary, scene.spool) == scene.total.missing == 0
+        scene.minute()
+    scene.control.flushall()
+    scene.primary.put(messages("d"))
+    assert (scene.total.missing, scene.total.waiting) == (0, 1)
+
+
 # others
 
 
@@ -215,6 +233,10 @@ def test_what_other_workers_took_is_not_missing_as_far_as_they_say_so(scene: Sce
     assert (scene.total.taken, scene.total.missing) == (2, 0)
     scene.control.lpop("resque:queue:q")
     assert (scene.total.taken, scene.total.missing) == (2, 1)
+    scene.control.sadd("resque:workers", "node:1:q")
+    assert (scene.total.taken, scene.total.missing) == (2, 1)
+    scene.control.set("resque:worker:node:1:q", "{}")  # it is at work
+    assert (scene.total.taken, scene.total.missing) == (3, 0)
 
 
 def test_resques_own_delayed_jobs_count_when_they_come_out(server: Server) -> None:

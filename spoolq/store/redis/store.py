@@ -365,8 +365,12 @@ class RedisStore:
             rows += self._scripted("depths", [b"%d" % len(page), *page], _some)
         return [views.depth(row, self.now()) for row in rows]
 
-    def tally(self) -> Ledger:
+    def tally(self, *, rows: bool = True) -> Ledger:
         return self._tallies.ledger()
+
+    def write_off(self, jobs: Mapping[str, int]) -> None:
+        for queue, count in jobs.items():
+            self._command(b"HINCRBY", self._names.tally, f"written_off:{queue}".encode(), b"%d" % count)
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         return self._tallies.counts()

@@ -434,9 +434,18 @@ class SQLiteStore:
         look = views.depths if most is None else partial(views.depths_up_to, most=most)
         return self._run(look, writes=False)
 
-    def tally(self) -> Ledger:
+    def tally(self, *, rows: bool = True) -> Ledger:
         """See `Store.tally`."""
-        return self._run(tallies.ledger, writes=False)
+        return self._run(lambda session: tallies.ledger(session, rows=rows), writes=False)
+
+    def write_off(self, jobs: Mapping[str, int]) -> None:
+        """See `Store.write_off`."""
+
+        def work(session: Session) -> None:
+            for queue, count in jobs.items():
+                session.tally("written_off", queue, count)
+
+        self._run(work)
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """See `Store.counts`."""

@@ -15,11 +15,11 @@ SQL = statements("tally")
 _SINCE = "tally-since"  # in the table of what is known of the file: name and time
 
 
-def ledger(session: Session) -> Ledger:
+def ledger(session: Session, *, rows: bool = True) -> Ledger:
     """As `Store.tally`."""
     counts: dict[str, dict[str, int]] = {}
     places: dict[str, dict[str, int]] = {}
-    for name, place, n in session.all(SQL["ledger"]):
+    for name, place, n in session.all(SQL["ledger" if rows else "counts"]):
         if place:
             there = places.setdefault(name, {})
             there[place] = there.get(place, 0) + n

@@ -17,5 +17,8 @@ UNION ALL SELECT queue, iif(doubt, 'in_doubt', 'scheduled'), count(*) FROM jobs 
 UNION ALL SELECT queue, iif(doubt, 'in_doubt', 'claimed'), count(*) FROM jobs WHERE state = 'c' GROUP BY queue, doubt
 UNION ALL SELECT queue, 'quarantined', count(*) FROM jobs WHERE state = 'q' GROUP BY queue;
 
+-- name: counts
+SELECT name, '', n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11);
+
 -- name: samples
 SELECT value FROM vals WHERE key BETWEEN ?1 AND ?2 AND until > ?3 ORDER BY key;
