@@ -39,7 +39,7 @@ class SQLiteUpkeep:
     ) -> list[Finding]:
         """See `Upkeep.check`."""
         until = math.inf if limit is None else time.monotonic() + limit
-        table = math.inf if whole else 1.0 if limit is None else min(1.0, limit / 20)
+        table = math.inf if whole else 1.0 if limit is None else min(1.0, limit / 8)
         late: Level = "warning" if limit is None else "unknown"
         try:
             found = self._writer.run(

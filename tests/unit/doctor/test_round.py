@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -124,6 +127,37 @@ def test_a_server_that_hangs_in_the_middle_of_it(needle: bytes, unknown: set[str
         assert time.monotonic() - began < 60
     assert {name for name in unknown if levels[name] == "unknown"} == unknown
     assert {name for name in well if levels[name] == "ok"} == well
+
+
+PUTS = """
+import sys
+from spoolq.app import SpoolQ
+q = SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0)
+launch = q.remote("send", "mail")
+for number in range(300):
+    launch.enqueue(number)
+    if number % 20 == 0:
+        q.close()  # as the last one, at times: SQLite then takes the -wal away
+q.close()
+"""
+
+
+def test_rounds_beside_producers_of_this_and_another_process_harm_nothing(make: Make) -> None:
+    q = make(f"redis://127.0.0.1:{free_port()}/0")
+    path, own = str(q.settings.spool_path), 0
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-c", PUTS, q.settings.url, path], stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        while process.poll() is None or own < 50:
+            fill(q, 1)
+            own += 1
+            assert {one.name for one in check(q, only={"spool"}) if one.level == "problem"} <= {"filesystem"}
+            if own % 5 == 0:
+                q.close()
+    assert process.returncode == 0
+    assert spool_of(q).info().rows == own + 300
+    assert spool_of(q).upkeep.check(whole=True) == []
 
 
 def test_thousands_of_queues_and_workers_are_looked_at_in_time(make: Make) -> None:
