@@ -188,7 +188,7 @@ def test_a_drainer_that_died_between_its_two_steps_tells_again_and_it_counts_onc
     local.end()
     durable.start()
 
-    def dies(*given: object) -> None:
+    def dies(*given: object, **more: object) -> None:
         raise MemoryError
 
     dead = place.q.drainer()
