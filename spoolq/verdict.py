@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from spoolq.facts import Facts, Side, paused_since
 from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.events import Outage
 from spoolq.units import jobs, say_age
 from spoolq.units import kept as safe
 
@@ -20,16 +21,37 @@ SAYS = {
     "connect_timeout": "doesn't answer in time",
     "config": "can't be asked",
 }
+NOTHING = "There is nothing to do"
+MEND = {
+    "oom": "Make room in Redis",
+    "readonly": "Look at Redis: it is a replica",
+    "misconf": "Look at Redis's disk",
+    "noreplicas": "Look at Redis's replicas",
+    "auth": "Mend the login",
+    "noperm": "Mend the rights of the login",
+    "config": "Mend the settings",
+    "tls": "Mend the certificates",
+    "timeout": "Look at Redis and the network",
+    "connect_timeout": "Look at Redis and the network",
+}
+CHECK = "Run `spoolq spool check`"
+WORK = "See that a `spoolq worker` runs"
+RECOVER = "Run `spoolq spool recover`"
+ROOM = "See that the spool can take jobs"
+RESUME = "End the pause, as below"
+OWNER = "Run this as the user whose jobs they are"
 STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained, and a job isn't being run
 RESCUE = 15.0  # seconds after the end of a lease within which a worker that lives takes its claims over
 
 
 class Verdict(NamedTuple):
-    """`level` is the exit code of `health`; `lost` answers "is anything lost?" in a few words, `sentence` says the rest."""
+    """`level` is the exit code of `health`; `lost` answers "is anything lost?" and `todo` "what do I do now?", in a few words:
+    together less than a line, whatever names and numbers there are. `sentence` says the rest."""
 
     level: int
     lost: str
     sentence: str
+    todo: str = NOTHING
 
     @property
     def word(self) -> str:
@@ -50,33 +72,36 @@ def judge(facts: Facts) -> Verdict:
 def _judged(facts: Facts) -> Verdict:
     for side in (facts.primary, facts.spool):
         if side is not None and side.state == "forbidden":
-            return Verdict(UNKNOWN, UNSURE, f"{side.error}.")
+            return Verdict(UNKNOWN, UNSURE, f"{side.error}.", OWNER)
     if facts.spool is None:
         return _single(facts.primary)
     if facts.primary.state == "up":
         verdict = _reachable(facts.primary, facts.spool)
         if verdict.level == OK and facts.outage is not None and facts.outage.reason == "slow":
             # of any other outage an answer to us, just now, is the newer word
-            return Verdict(DEGRADED, SAFE, f"Redis answers too slowly, so new jobs go to the spool; {verdict.sentence}")
+            slow = f"Redis answers too slowly, so new jobs go to the spool; {verdict.sentence}"
+            return Verdict(DEGRADED, SAFE, slow, "Look why Redis is slow")
         return verdict
     if facts.primary.state in ("away", "refusing"):
-        return _away(facts.primary, facts.spool)
-    return Verdict(UNKNOWN, UNSURE, f"{facts.primary.error}.")
+        return _away(facts.primary, facts.spool, facts.lasting, facts.at)
+    return Verdict(UNKNOWN, UNSURE, f"{facts.primary.error}.", "Look at the address and the settings")
 
 
 def _single(primary: Side) -> Verdict:
     if primary.state == "up":
-        if idle := _nobody_works(primary) or _behind_a_pause(primary):
-            return Verdict(DEGRADED, SAFE, f"{idle}.")
+        if idle := _nobody_works(primary):
+            return Verdict(DEGRADED, SAFE, f"{idle}.", WORK)
+        if held := _behind_a_pause(primary):
+            return Verdict(DEGRADED, SAFE, f"{held}.", RESUME)
         return Verdict(OK, SAFE, f"{_work(primary)}.")
     if primary.state == "absent":
-        return Verdict(UNKNOWN, UNSURE, f"{primary.error}.")
-    return Verdict(CRITICAL, UNSURE, f"{_named(primary)}.")
+        return Verdict(UNKNOWN, UNSURE, f"{primary.error}.", "Look whether that is the right path")
+    return Verdict(CRITICAL, UNSURE, f"{_named(primary)}.", "Look at the file and its disk")
 
 
 def _reachable(primary: Side, spool: Side) -> Verdict:
     if spool.state == "unreadable":
-        return Verdict(DEGRADED, UNSURE, f"Redis answers, but {_named(spool)}.")
+        return Verdict(DEGRADED, UNSURE, f"Redis answers, but {_named(spool)}.", CHECK)
     waiting, oldest, aside = _rows(spool)
     if aside:
         verb = "is" if aside == 1 else "are"
@@ -84,46 +109,55 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
             DEGRADED,
             SAFE,
             f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
+            "Look: `spoolq spool quarantine list`",
         )
     if spool.info is not None and spool.info.damaged:
-        return Verdict(DEGRADED, UNSURE, f"Redis answers{_damaged(spool)}.")
+        return Verdict(DEGRADED, UNSURE, f"Redis answers{_damaged(spool)}.", RECOVER)
     if spool.refuses:
-        return Verdict(DEGRADED, SAFE, f"Redis answers, but the spool would take no job now: {spool.refuses}.")
+        return Verdict(DEGRADED, SAFE, f"Redis answers, but the spool would take no job now: {spool.refuses}.", ROOM)
     if waiting and spool.info is not None and spool.info.drain_paused_at is not None:
-        return Verdict(
-            DEGRADED, SAFE, f"{_wait(waiting)} in the spool, and draining is paused: `spoolq drain resume` lets it go on."
-        )
+        paused = f"{_wait(waiting)} in the spool, and draining is paused: `spoolq drain resume` lets it go on."
+        return Verdict(DEGRADED, SAFE, paused, "Run `spoolq drain resume`")
     if waiting and (oldest or 0.0) > STUCK:
-        return Verdict(
-            DEGRADED,
-            SAFE,
-            f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: start `spoolq drain` or a worker here.",
-        )
-    if idle := _nobody_works(primary) or _behind_a_pause(primary):
+        what = "look at the log of who drains it" if spool.attended else "start `spoolq drain` or a worker here"
+        stuck = f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: {what}."
+        return Verdict(DEGRADED, SAFE, stuck, f"{what[0].upper()}{what[1:]}")
+    idle = _nobody_works(primary)
+    if held := idle or _behind_a_pause(primary):
         on_the_way = f"{jobs(waiting)} on the way from the spool into Redis" if waiting else _none(spool)
-        return Verdict(DEGRADED, SAFE, f"{idle}; {on_the_way}{_kept(spool)}.")
+        return Verdict(DEGRADED, SAFE, f"{held}; {on_the_way}{_kept(spool)}.", WORK if idle else RESUME)
     if waiting:
         return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}{_kept(spool)}.")
     return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}{_kept(spool)}.")
 
 
-def _away(primary: Side, spool: Side) -> Verdict:
+def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Verdict:
     does = SAYS.get(primary.reason or "", "takes no jobs" if primary.state == "refusing" else "is away")
     gone = f"Redis {does} ({primary.reason or 'unknown'})"
     waiting, oldest, aside = _rows(spool)
     kept = f"{safe(waiting)} in the spool" if waiting else _none(spool)
+    if lasting is not None and primary.state == "away":
+        gone = f"Redis down for {say_age(lasting.seconds(now))} ({primary.reason or 'unknown'})"
+    mend = MEND.get(primary.reason or "", "Start Redis")
     if spool.state == "unreadable":
-        return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.")
+        return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.", f"{mend}; `spoolq spool check`")
     if spool.refuses:
-        return Verdict(CRITICAL, "New jobs are refused", f"{gone}, and the spool takes none: {spool.refuses}; {kept}.")
+        return Verdict(
+            CRITICAL,
+            "New jobs are refused",
+            f"{gone}, and the spool takes none: {spool.refuses}; {kept}.",
+            f"{mend}, or make room",
+        )
     if spool.state == "absent":
-        return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.")
+        return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.", mend)
+    if waiting and not spool.attended:
+        mend += ", then run `spoolq drain`"
     aged = f", oldest {say_age(oldest)}" if waiting else ""
     more = f"; {aside:,} set aside" if aside else ""
     if held := _behind_a_pause(spool):
         more += f"; {held}"
     lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
-    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.")
+    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.", mend)
 
 
 def _nobody_works(primary: Side) -> str | None:

@@ -56,7 +56,7 @@ def test_all_well(run: Run, server: Server) -> None:
     fill(server.url, 3)
     said = run("status", "--url", server.url)
     assert said.code == 0
-    assert said.out.startswith("Nothing is lost on this host.\n3 ready, 0 running; no spool at")
+    assert said.out.startswith("Nothing is lost on this host. There is nothing to do.\n3 ready, 0 running; no spool at")
     assert "no file there" in said.out
     assert fits(said.out)
     said = run("health", "--url", server.url)
@@ -70,12 +70,16 @@ def test_an_outage(run: Run, nowhere: str) -> None:
     fill(nowhere, 3)
     said = run("status", "--url", nowhere)
     assert said.code == 0
-    assert said.out.startswith("Nothing is lost on this host.\nRedis is away (refused); 3 jobs are safe in the spool, oldest 0.")
+    assert re.match(
+        r"Nothing is lost on this host. Start Redis, then run `spoolq drain`.\n"
+        r"Redis down for [\d.]+ s \(refused\); 3 jobs are safe in the spool, oldest",
+        said.out,
+    )
     assert "Redis  redis://127.0.0.1:" in said.out
     assert "mail   spool" in said.out
     said = run("health", "--url", nowhere)
     assert said.code == 1
-    assert said.out.startswith("degraded: nothing is lost on this host. Redis is away (refused); 3 jobs are safe")
+    assert re.match(r"degraded: nothing is lost on this host. Redis down for [\d.]+ s \(refused\); 3 jobs are safe", said.out)
     assert (said.out.count("\n"), said.err) == (1, "")
 
 
@@ -140,7 +144,7 @@ def test_what_the_producers_of_this_host_have_found_out_is_shown(run: Run, serve
 def test_a_single_box(run: Run) -> None:
     assert run("health", "--url", URL).out.startswith("unknown: no queue at ")
     said = " ".join(run("status", "--url", URL).out.split())  # it is wrapped where the path is long
-    assert said.startswith("Whether anything is lost isn't known. No queue at ")
+    assert said.startswith("Whether anything is lost isn't known. Look whether that is the right path. No queue at ")
     fill(URL, 2)
     assert run("health", "--url", URL).out == "ok: nothing is lost on this host. 2 ready, 0 running.\n"
     assert fits(run("status", "--url", URL).out)
