@@ -100,7 +100,6 @@ def test_an_outage_appears_and_ends_while_it_watches(
     eventually(lambda: "Redis down for" in shown.text)
     server.start()
     eventually(lambda: "Start Redis" not in shown.text, within=60)
-    os.write(shown.master, b"\x03")
     os.killpg(shown.process.pid, signal.SIGINT)
     eventually(lambda: shown.read() is not None and shown.process.poll() is not None)
     assert shown.process.returncode == 0
