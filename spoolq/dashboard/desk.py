@@ -57,7 +57,8 @@ class Desk:
 
     def _look(self) -> Facts:
         found = gather(self.q, ASKING, connect=0.0, most=MANY + 1)
-        self.trends.see(found)
+        with suppress(SpoolqError):
+            self.trends.see(found, self.q.primary.counts() if found.primary.state in ("up", "refusing") else {})
         if found.spool is not None and found.spool.info is not None and self.q.spool is not None:
             with suppress(SpoolqError):
                 counts = self.q.spool.counts().values()

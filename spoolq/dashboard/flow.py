@@ -31,16 +31,17 @@ STRETCHES = {
 }
 
 
-def flow(samples: Sequence[Sample], words: Iterable[str], stretch: Stretch, now: float) -> dict[int, int]:
-    """How many jobs went the ways of these words in each step of the stretch, by the time at which the step begins. A step
+def flow(samples: Sequence[Sample], words: Iterable[str], stretch: Stretch, now: float, queue: str = ALL) -> dict[int, int]:
+    """How many jobs (of one queue, where its own numbers are in the samples: the busiest) went the ways of these words in each
+    step of the stretch, by the time at which the step begins. A step
     without a sample is left out; what came between two samples belongs to the step of the later one, and where the store has
     lost its count nothing is told of that step."""
     words, first = tuple(words), begin(now - stretch.seconds + stretch.step, stretch.step)
     found: dict[int, int] = {}
-    for before, after in itertools.pairwise(samples):
+    for before, after in itertools.pairwise(one for one in samples if queue in one.rows):
         step = begin(after.at, stretch.step)
         if first <= step <= now:
-            more = _total(after, words) - _total(before, words)
+            more = _total(after, words, queue) - _total(before, words, queue)
             found[step] = found.get(step, 0) + max(0, more)
     return found
 
@@ -65,6 +66,6 @@ def begin(at: float, step: int) -> int:
     return math.floor(at / step) * step
 
 
-def _total(sample: Sample, words: tuple[str, ...]) -> int:
-    row = sample.rows.get(ALL, {})
+def _total(sample: Sample, words: tuple[str, ...], queue: str) -> int:
+    row = sample.rows.get(queue, {})
     return sum(row.get(word, 0) for word in words)

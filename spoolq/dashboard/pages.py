@@ -33,6 +33,7 @@ def environment() -> Environment:
         "size": units.say_size,
         "jobs": units.jobs,
         "count": count,
+        "rate": rate,
         "time": moment,
         "ago": ago,
         "short": short,
@@ -75,6 +76,13 @@ def commands(value: str) -> Markup:
 def count(number: int | None, most: int = MANY) -> str:
     """`1,234`; `100,000+` for what was counted up to a limit only; `–` for what isn't known."""
     return "–" if number is None else f"{most:,}+" if number > most else f"{number:,}"
+
+
+def rate(a_second: float | None) -> str:
+    """So many a second: `0`, `0.3`, `12`, `1,234`; `–` where that isn't known."""
+    if a_second is None:
+        return "–"
+    return "0" if a_second < 0.05 else f"{a_second:.1f}" if a_second < 10 else f"{a_second:,.0f}"
 
 
 def moment(at: float | None, words: str | None = None) -> Markup:

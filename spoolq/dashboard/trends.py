@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from spoolq.facts import Facts
+from spoolq.store.tally import IN, OUT
 
 KEPT = 60  # samples
 QUEUES = 200  # of which they are kept, those with the most jobs
 _LEAST = 10.0  # seconds over which a rate is told
 
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class _Seen(NamedTuple):
+    """One queue in one sample: jobs that were ready, and how many had come and gone so far."""
+
+    ready: int = 0
+    came: int = 0
+    went: int = 0
+
 
 class Trend(NamedTuple):
-    """Of one queue: how many were ready in each sample, oldest first; by how many a second it got smaller (negative: larger), and
-    in how many seconds it will be empty if it goes on so; None where that isn't known, or it won't."""
+    """Of one queue: how many were ready in each sample, oldest first; how many a second came and went; and in how many seconds
+    it will be empty if it goes on so. None where that isn't known, or it won't."""
 
     counts: tuple[int, ...] = ()
-    rate: float | None = None
+    came: float | None = None
+    went: float | None = None
     left: float | None = None
-
-    @property
-    def change(self) -> str:
-        """By how many a second the number of ready jobs changed, for a person."""
-        change = 0.0 if self.rate is None else -self.rate
-        return "0" if abs(change) < 0.05 else f"{change:+,.1f}"
 
     @property
     def points(self) -> str:
@@ -41,23 +48,31 @@ class Trends:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=KEPT)
+        self._samples: deque[tuple[float, dict[str, _Seen]]] = deque(maxlen=KEPT)
 
-    def see(self, found: Facts) -> None:
-        """One more look. A primary that didn't answer says nothing of its queues."""
+    def see(self, found: Facts, counts: Counts) -> None:
+        """One more look, with the store's counts (`Store.counts`). A primary that didn't answer says nothing of its queues."""
         if found.primary.state not in ("up", "refusing"):
             return
-        depths = sorted(found.primary.depths, key=lambda depth: -depth.ready)[:QUEUES]
+        ready = {depth.queue: depth.ready for depth in found.primary.depths}
+        sums = {queue: (_sum(row, IN), _sum(row, OUT)) for queue, row in counts.items()}
+        names = sorted({*ready, *sums}, key=lambda queue: (-ready.get(queue, 0), -sum(sums.get(queue, ()))))[:QUEUES]
         with self._lock:
-            self._samples.append((found.at, {depth.queue: depth.ready for depth in depths}))
+            self._samples.append((found.at, {queue: _Seen(ready.get(queue, 0), *sums.get(queue, ())) for queue in names}))
 
     def of(self, queue: str) -> Trend:
         """What is known of it."""
         with self._lock:
-            samples = [(at, counts.get(queue, 0)) for at, counts in self._samples]
-        counts = tuple(count for _, count in samples)
-        if len(samples) < 2 or samples[-1][0] - samples[0][0] < _LEAST:
-            return Trend(counts)
-        (began, first), (ended, last) = samples[0], samples[-1]
-        rate = (first - last) / (ended - began)
-        return Trend(counts, rate, last / rate if rate > 0 and last else None)
+            seen = [(at, sample.get(queue, _Seen())) for at, sample in self._samples]
+        ready = tuple(one.ready for _, one in seen)
+        if not seen or (span := seen[-1][0] - seen[0][0]) < _LEAST:
+            return Trend(ready)
+        first, last = seen[0][1], seen[-1][1]
+        came, went = (last.came - first.came) / span, (last.went - first.went) / span
+        if min(came, went) < 0 or not first.came:  # the store has lost its count, or this queue was not among those kept
+            return Trend(ready)
+        return Trend(ready, came, went, last.ready / (went - came) if last.ready and went - came > 0.01 else None)
+
+
+def _sum(row: Mapping[str, int], words: tuple[str, ...]) -> int:
+    return sum(row.get(word, 0) for word in words)

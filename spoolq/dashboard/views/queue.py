@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from spoolq import choosing, moving, purging
-from spoolq.dashboard import picking
+from spoolq.dashboard import flow, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
 from spoolq.dashboard.desk import MANY
 from spoolq.dashboard.views.queues import Line, known, named, one
+from spoolq.errors import SpoolqError
 from spoolq.store.base import Store
 from spoolq.units import jobs, when
+
+HOUR = flow.STRETCHES["1h"]
 
 TOGETHER = 20_000
 """Jobs that one order moves at most: the next one goes on."""
@@ -25,6 +28,7 @@ def show(ask: Ask) -> Answer:
     rows, then, why = _page(ask, where, chosen, scheduled, after)
     base = {"name": name, "in": where, "state": "scheduled" if scheduled else "", **picking.filters(chosen)}
     base.pop("queue", None)
+    worked = _worked(ask, name)
     shows = {
         "line": line,
         "known": known(ask),
@@ -34,6 +38,10 @@ def show(ask: Ask) -> Answer:
         "has_spool": picking.has_spool(ask),
         "chosen": chosen,
         "rows": rows,
+        "worked": worked,
+        "since": ask.facts.at - HOUR.seconds,
+        "until": ask.facts.at,
+        "step": HOUR.step,
         "why": why,
         "base": base,
         "first": base if after else None,
@@ -45,10 +53,25 @@ def show(ask: Ask) -> Answer:
         "in": where,
         "scheduled": scheduled,
         "jobs": [row.document() for row in rows],
+        "worked": [{"at": when(at), "done": done, "failed": failed} for at, done, failed in worked],
         "after": picking.written(then) or None,
         "away": why or None,
     }
     return Answer("queue.html", name, shows, document)
+
+
+def _worked(ask: Ask, name: str) -> list[tuple[int, ...]]:
+    """Jobs of the queue that were done and that failed for good, minute by minute, where it is among the busiest."""
+    if not known(ask):
+        return []
+    store, at = ask.q.primary, ask.facts.at
+    try:
+        samples = ask.desk.cached.get(
+            ("history", id(store)), 10.0, lambda: store.history(HOUR.span, at - HOUR.seconds - HOUR.step)
+        )
+    except SpoolqError:
+        return []
+    return flow.together(at, HOUR, *(flow.flow(samples, (word,), HOUR, at, name) for word in ("done", "failed")))
 
 
 def _page(ask: Ask, where: picking.Where, chosen: choosing.JobChoice, scheduled: bool, after: str) -> tuple[Any, Any, str]:

@@ -106,7 +106,8 @@ def _document(line: Line) -> dict[str, Any]:
         "oldest": line.oldest,
         "paused": line.paused is not None,
         "paused_at": when(line.paused or None),
-        "per_second": line.trend.rate,
+        "came_per_second": line.trend.came,
+        "went_per_second": line.trend.went,
         "time_to_clear": line.trend.left,
         "limit": line.limit or None,
     }

@@ -11,10 +11,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from spoolq import SpoolQ, wire, wishes
+from spoolq.dashboard import flow
 from spoolq.dashboard.trends import Trends
 from spoolq.facts import Facts, Side
 from spoolq.job import Attempt, Failure
 from spoolq.store.base import Depth, Store, Working
+from spoolq.store.tally import ALL, Sample
 from tests.unit.dashboard.hands import OWN, browser, words
 from tests.waiting import eventually
 
@@ -372,16 +374,25 @@ def seen(at: float, ready: int) -> Facts:
 
 def test_a_trend_tells_how_fast_a_queue_empties() -> None:
     trends = Trends()
-    for at, ready in ((0.0, 100), (10.0, 80), (20.0, 60)):
-        trends.see(seen(at, ready))
-    assert trends.of("q")[1:] == (2.0, 30.0)
-    assert trends.of("q").change == "-2.0"
-    assert trends.of("other").rate == 0.0
+    for at, ready, put, done in ((0.0, 100, 200, 100), (10.0, 80, 210, 130), (20.0, 60, 220, 160)):
+        trends.see(seen(at, ready), {"q": {"put": put, "done": done}})
+    assert trends.of("q") == ((100, 80, 60), 1.0, 3.0, 30.0)
+    assert trends.of("other").came is None
 
 
-def test_a_trend_of_one_that_grows_has_no_end() -> None:
+def test_a_trend_of_one_that_grows_has_no_end_and_of_a_lost_count_nothing_is_told() -> None:
     trends = Trends()
-    trends.see(seen(0.0, 10))
-    assert trends.of("q").rate is None
-    trends.see(seen(20.0, 30))
-    assert (trends.of("q").rate, trends.of("q").left) == (-1.0, None)
+    trends.see(seen(0.0, 10), {"q": {"put": 10}})
+    assert trends.of("q").came is None
+    trends.see(seen(20.0, 30), {"q": {"put": 30}})
+    assert trends.of("q")[1:] == (1.0, 0.0, None)
+    trends.see(seen(40.0, 5), {"q": {"put": 5}})
+    assert trends.of("q")[1:] == (None, None, None)
+
+
+def test_a_queue_of_the_busiest_has_a_history_of_its_own() -> None:
+    stretch = flow.STRETCHES["1h"]
+    rows = [{"done": n} for n in (0, 3, 10)]
+    samples = [Sample(6000.0 + 60 * n, {ALL: {"done": 99 * n}, **({"q": row} if n != 1 else {})}) for n, row in enumerate(rows)]
+    assert flow.flow(samples, ("done",), stretch, 6130.0, "q") == {6120: 10}
+    assert flow.flow(samples, ("done",), stretch, 6130.0, "other") == {}
