@@ -298,7 +298,7 @@ class Drainer:
             now = self._wall()
             effects |= tracking.queued(jobs, now) | guards.acquiring(handoffs[0].message, now)
             put = partial(self._primary.put, jobs, effects, timeout=left, not_after=not_after, hold=True)
-            new = self._traced(jobs, put) if tracing.LOADED in sys.modules else put()
+            new = self._traced(jobs, put) if tracing.LOADED in sys.modules and tracing.active() else put()
         except GuardHeld as refused:
             self._sieve.kept_out(handoffs[0], refused)
             return

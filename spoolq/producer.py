@@ -178,7 +178,7 @@ class Producer(Schedules, Batching, Asking):
 
     def submit(self, jobs: Sequence[Job], deadline: float | None = None) -> list[Receipt]:
         """What every launch ends in: encode, then put. `deadline` in seconds, or the setting."""
-        sending = tracing.Sending(jobs) if tracing.LOADED in modules else None
+        sending = tracing.Sending(jobs) if tracing.LOADED in modules and tracing.active() else None
         if sending is not None:
             jobs = sending.jobs
         try:
@@ -221,7 +221,7 @@ class Producer(Schedules, Batching, Asking):
         """`submit` on a thread of our own (the loop's default executor may be full of the application's work)."""
         import asyncio
 
-        sending = tracing.Sending(jobs) if tracing.LOADED in modules else None
+        sending = tracing.Sending(jobs) if tracing.LOADED in modules and tracing.active() else None
         if sending is not None:
             jobs = sending.jobs
         try:

@@ -153,7 +153,7 @@ class Runner:
                 at = self._clock() + shut.delay
                 return RetryLater(claim.payload, at, shut.reason, renewing(job, at, self._clock(), begun=False))
         token = running.set(Current(job, self._store, run))
-        span = tracing.Processing(job, self._clock()) if tracing.LOADED in sys.modules else None
+        span = tracing.Processing(job, self._clock()) if tracing.LOADED in sys.modules and tracing.active() else None
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
         self.counts.began(job, task.name, self._clock())
         began, pending = self._timer(), False

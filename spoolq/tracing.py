@@ -1,9 +1,9 @@
 """Spans of OpenTelemetry: `send` where a job is enqueued, `drain` where it goes from a spool into the primary, `process` where it
 runs. docs/tracing.md shows them.
 
-Only for who has OpenTelemetry loaded: callers look for `LOADED` in `sys.modules`, and call nothing here without. The names are
-those of the semantic conventions for messaging (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), the
-context travels as W3C Trace Context (https://www.w3.org/TR/trace-context/), in the payload beside `class` and `args`.
+Only for who has set up OpenTelemetry: callers look for `LOADED` in `sys.modules`, call nothing here without, and then ask whether
+it is `active`. Names are those of the semantic conventions (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/),
+the context travels as W3C Trace Context (https://www.w3.org/TR/trace-context/), in the payload beside `class` and `args`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from sys import modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spoolq.errors import Discard, Retry
@@ -37,6 +38,12 @@ LINKS = 128
 
 _PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _LONGEST_STATE = 512  # characters that everybody has to pass on
+
+
+def active() -> bool:
+    """Where it is loaded: whether anybody has set it up. redis-py 8, for one, loads what it finds installed."""
+    # As the API keeps it. Its own question (get_tracer_provider) reads the environment each time, 3 microseconds of an enqueue
+    return getattr(modules[LOADED], "_TRACER_PROVIDER", modules) is not None
 
 
 def read(fields: Mapping[str, Any]) -> Trace | None:
