@@ -135,6 +135,7 @@ def test_an_outage_is_seen_and_no_counter_falls(own_server: Server, tmp_path: Pa
         assert during["spoolq_breaker_state"] == {("closed",): 0, ("open",): 1}
         assert during["spoolq_spool_jobs"][("mail", "ready")] == 4
         assert during["spoolq_drain_lag_seconds"][()] > 0
+        assert 0 < during["spoolq_outage_seconds_total"][()] < 600
         assert ("mail", "ready", "primary") not in during["spoolq_queue_jobs"]
         assert during["spoolq_jobs_enqueued_total"] == {("mail", "primary"): 5, ("mail", "spool"): 4}
         assert sum(during["spoolq_redis_errors_total"].values()) >= 1

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import StoreFull, StoreUnavailable, WorkerDied
 from spoolq.job import Job, Member, Message
-from spoolq.store.base import DRAIN_PAUSED, Life, Load, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT, Life, Load, WorkerInfo
 from spoolq.store.effects import NONE, RELAY, Countdown, Effects
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
@@ -252,6 +253,20 @@ def test_an_expired_job_is_dropped_and_counted(spool, primary):
     fill(spool, 3, expires_at=10.0)
     done = drainer(spool, primary).run_once(wait=no_wait)
     assert (done.expired, primary.has, spool.waiting(), spool.counters()["expired"]) == (3, [], 0, 3)
+    assert Counter(name.split("\t")[2] for name in done.counts.totals()) == {"expired": 3}  # each of another queue
+
+
+def test_word_is_left_of_when_rows_were_last_handed_over(spool, primary):
+    drainer(spool, primary).run_once(wait=no_wait)
+    assert spool.meta(DRAINED_AT) is None  # an empty spool is no success
+    fill(spool, 2)
+    one = drainer(spool, primary, wall=lambda: 1_700_000_000.0)
+    one.run_once(wait=no_wait)
+    assert spool.meta(DRAINED_AT) == "1700000000.000"
+    fill(spool, 1)
+    primary.refusals = [REFUSED]
+    drainer(spool, primary, wall=lambda: 1_800_000_000.0).turn()
+    assert spool.meta(DRAINED_AT) == "1700000000.000"
 
 
 def relay(spool: SQLiteStore, *members: str, size: int = 10) -> Effects:
@@ -384,6 +399,7 @@ def test_a_drainer_that_died_after_the_put_leaves_rows_that_another_finds_alread
     now[0] += 11
     done = heir.run_once(wait=no_wait)
     assert (done.moved, done.already_there, spool.waiting(), primary.has) == (0, 5, 0, ids)
+    assert sum(n for name, n in done.counts.totals().items() if name.endswith("\talready_there")) == 5
     spool.close()
 
 

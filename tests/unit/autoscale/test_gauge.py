@@ -13,6 +13,7 @@ import pytest
 from spoolq.autoscale.board import Board
 from spoolq.autoscale.gauge import SLOW, Gauge, published
 from spoolq.autoscale.words import EVERY_POOL, Ear, parse, say
+from spoolq.counts import Counts
 from spoolq.errors import StoreUnavailable
 from spoolq.runtime import Folder
 from spoolq.selection import parse as selected
@@ -79,6 +80,16 @@ def test_the_backlog_is_of_the_pools_queues_and_not_of_those_that_are_paused(aro
     around.store.pause(EVERY_QUEUE)
     assert (seen(made, board).backlog, seen(made, board).oldest) == (0, None)
     assert seen(gauge(around, board, "nothing"), board).broker == "well"
+
+
+def test_each_change_of_the_size_is_counted_and_what_it_was_for(around: Around, board: Board) -> None:
+    counts = Counts()
+    made = gauge(around, board, counts=counts)
+    for wanted, cause in [(2, "enough"), (4, "backlog"), (4, "enough"), (3, "idle"), (1, "memory")]:
+        board.show(replace(STATE, wanted=wanted, cause=cause))
+        made.turn()
+    name = "spoolq_autoscale_decisions_total"
+    assert counts.totals() == {f"{name}\tup\tbacklog": 1, f"{name}\tdown\tidle": 1, f"{name}\tdown\tmemory": 1}
 
 
 def test_a_store_that_does_not_answer_is_away_and_one_that_is_late_is_slow(around: Around, board: Board) -> None:

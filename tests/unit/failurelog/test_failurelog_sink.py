@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolq.counts import Counts
 from spoolq.failurelog import entry
 from spoolq.failurelog.files import FailureFiles
 from spoolq.failurelog.sink import FailureSink
@@ -46,6 +47,16 @@ def test_it_is_in_every_place_on_return(tmp_path: Path) -> None:
     sink.write([failure("a"), failure("b")])
     for name in "ab":
         assert [entry.read(line).failure.id for line in lines(tmp_path / name)] == ["a", "b"]
+
+
+def test_what_is_written_is_counted_by_kind_of_place_and_outcome(tmp_path: Path) -> None:
+    counts, disk = Counts(), Disk()
+    disk.fault = OSError(28, "No space left on device")
+    sink = FailureSink([FailureFiles(tmp_path / "a"), disk], counts=counts)
+    sink.write([failure(), failure()])
+    sink.close()
+    name = "spoolq_failure_log_writes_total\tfiles"
+    assert counts.totals() == {f"{name}\twritten": 2, f"{name}\tfailed": 2}
 
 
 def test_the_hook_is_asked_once_for_all_places(tmp_path: Path) -> None:
