@@ -38,6 +38,17 @@ def _answering(look: Look) -> Facts:
     return facts
 
 
+@ROOM.check("missing", "the accounts of jobs balance", "what came, and neither went nor is there, Redis has lost")
+def missing(look: Look) -> Iterator[Finding]:
+    """What the stores counted, against what there is."""
+    count = _answering(look).missing
+    if count:
+        yield problem(
+            f"{jobs(count)} that Redis took {'is' if count == 1 else 'are'} gone from it",
+            "`spoolq accounts` says of which queues, and --write-off that it is known; mend `persistence`",
+        )
+
+
 @ROOM.check("drainer", "something drains the spool, and goes on", "the jobs of an outage wait in it for ever")
 def drainer(look: Look) -> Iterator[Finding]:
     """By the lock that drainers hold, the state of their processes, and their leases."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolq import bookkeeping
 from spoolq.app import SpoolQ
 from spoolq.doctor import check, processes
 from spoolq.doctor.look import Look
@@ -45,6 +46,17 @@ def spooled(q: SpoolQ, server: Server, count: int) -> None:
     server.kill()
     fill(q, count)
     server.start()
+
+
+def test_jobs_that_redis_has_lost(q: SpoolQ, fresh_server: Server) -> None:
+    fill(q, 3)
+    assert level(q, "missing") == "ok"
+    with fresh_server.client() as control:
+        control.ltrim("resque:queue:mail", 2, -1)
+    found = finding(q, "missing")
+    assert (found.level, found.what) == ("problem", "2 jobs that Redis took are gone from it")
+    bookkeeping.write_off(q.primary, None)
+    assert level(q, "missing") == "ok"
 
 
 def test_a_spool_that_nobody_drains(fresh_server: Server, q: SpoolQ) -> None:
