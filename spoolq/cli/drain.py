@@ -16,7 +16,7 @@ from spoolq import config, units
 from spoolq.cli.away import waiting
 from spoolq.cli.faults import TRY_LATER, UNREACHABLE, Fault, asking_spool
 from spoolq.cli.journal import acts
-from spoolq.cli.opening import Given, command_options, existing_spool, spool_of
+from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.orphans import Orphans, adopt
 from spoolq.cli.output import emit, hint
 from spoolq.cli.progress import Progress, facts
@@ -208,28 +208,36 @@ def _exit(q: SpoolQ, drainer: Drainer | Orphans, left: int) -> None:
 
 
 @drain.command("pause")
+@json_option
 @command_options()
 @acts
-def pause(given: Given) -> None:
+def pause(given: Given, as_json: bool) -> None:
     """Move nothing more from this spool, until `drain resume`. Every drainer obeys, also in workers.
 
     It is kept in the spool's file, so it needs no Redis and outlives restarts. Exit 1 when there is no spool."""
-    _set_paused(given, str(int(time.time())))
+    _set_paused(given, str(int(time.time())), as_json)
 
 
 @drain.command("resume")
+@json_option
 @command_options()
 @acts
-def resume(given: Given) -> None:
+def resume(given: Given, as_json: bool) -> None:
     """Go on after `drain pause`. Drainers that run notice within a second or two. Exit 1 when there is no spool."""
-    _set_paused(given, None)
+    _set_paused(given, None, as_json)
 
 
-def _set_paused(given: Given, since: str | None) -> None:
+def _set_paused(given: Given, since: str | None, as_json: bool) -> None:
     q = given.over(click.get_current_context().obj).open()
     with asking_spool():
         spool = existing_spool(q)
+        before = spool.meta(DRAIN_PAUSED)
         changed = spool.set_meta(DRAIN_PAUSED, since, expected=None) if since else spool.set_meta(DRAIN_PAUSED, None)
+        left = spool.waiting()
+    if as_json:
+        told = changed if since else before is not None
+        emit({"spool": str(q.settings.spool_path), "paused": bool(since), "changed": told, "waiting": left})
+        return
     word = "is paused" if since and changed else "was paused already" if since else "goes on"
     click.echo(f"Draining of {q.settings.spool_path} {word}.")
 

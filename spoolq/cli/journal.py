@@ -54,7 +54,8 @@ def _note(values: Mapping[str, Any], **detail: object) -> None:
         return
     what = _said(values)
     try:
-        events.record(lambda: existing(q), "action", f"{who()}: {what}", who=who(), what=what, by="command line", **detail)
+        away = " (Redis was away)" if "fault" in detail else ""
+        events.record(lambda: existing(q), "action", f"{who()}: {what}{away}", who=who(), what=what, by="command line", **detail)
     except (NoAccess, NoPlace):
         return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ def list_(given: Given, where: str, as_json: bool) -> None:
         hint("No queue in the spool." if fault else f"No queue in {q.settings.destination}.")
     for held in answers:
         if not as_json and held.paused:
-            hint(f"In {held.name} paused: {clean(_named(held.paused))}. `spoolq queues resume` ends that.")
+            hint(f"In {held.name} paused: {clean(_named(held.paused))}. {_ends(held.paused)} ends that.")
     if fault is not None:
         raise fault
     if not as_json and where == "all" and q.settings.sqlite_path is None and not there(q.settings.spool_path):
@@ -104,10 +105,14 @@ def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json:
     for name in names:
         checked(name)
     asked = (EVERY_QUEUE,) if every else tuple(dict.fromkeys(names))
+    still: dict[str, list[str]] = {}
 
     def change(place: Place) -> list[tuple[Place, str, bool]]:
         verb = place.store.pause if paused else place.store.resume
-        return [(place, queue, verb(queue)) for queue in asked]
+        changed = [(place, queue, verb(queue)) for queue in asked]
+        if not paused and (held := _still(place.store.paused(), asked)):
+            still[place.where] = held
+        return changed
 
     answers, fault = look(given.open(), where, change)
     done = [one for answer in answers for one in answer]
@@ -119,7 +124,10 @@ def _set(given: Given, names: tuple[str, ...], every: bool, where: str, as_json:
             if changed:
                 click.echo(f"{'Paused' if paused else 'Resumed'} {what} in {place.where}.")
             else:
-                hint(f"{what} {'was paused already' if paused else 'was not paused'} in {place.where}.")
+                who = "All queues were" if queue == EVERY_QUEUE else f"{what} was"
+                hint(f"{who} {'paused already' if paused else 'not paused'} in {place.where}.")
+        for where, held in still.items():
+            hint(f"Still paused in {where}: {clean(_named(held))}. {_ends(held)} ends that.")
     if fault is not None:
         raise fault
 
@@ -180,6 +188,18 @@ class _Held(NamedTuple):
     def says(self, queue: str, now: float) -> str:
         since = facts.paused_since(self.paused, queue)
         return "" if since is None else f"for {say_age(max(0.0, now - since))}" if since else "yes"
+
+
+def _still(paused: Mapping[str, float], resumed: Sequence[str]) -> list[str]:
+    """What goes on keeping jobs from those that were resumed, or was meant with all."""
+    return [queue for queue in paused if queue == EVERY_QUEUE or resumed == (EVERY_QUEUE,)]
+
+
+def _ends(paused: Iterable[str]) -> str:
+    """The commands that end such a pause."""
+    names = [queue for queue in sorted(paused) if queue != EVERY_QUEUE]
+    words = [*(["--all"] if EVERY_QUEUE in paused else []), *([shlex.join(map(clean, names))] if names else [])]
+    return " and ".join(f"`spoolq queues resume {each}`" for each in words)
 
 
 def _named(queues: Iterable[str]) -> str:

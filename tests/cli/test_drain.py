@@ -233,6 +233,9 @@ def test_pause_and_resume_are_kept_in_the_spool_and_shown(spoolq: Run, fresh_ser
     said = spoolq("drain", "pause", "--url", fresh_server.url)
     assert (said.code, said.out.split(" of ")[0], said.out[-11:]) == (0, "Draining", "is paused.\n")
     assert spoolq("drain", "--url", fresh_server.url, "pause").out.endswith("was paused already.\n"), "options in front hold too"
+    told = spoolq("drain", "pause", "--json", "--url", fresh_server.url).json
+    assert (told["paused"], told["changed"]) == (True, False)
+    assert told["waiting"] > 0
     once = spoolq("drain", "--once", "--url", fresh_server.url)
     assert once.code == 75
     assert "paused since " in once.err

@@ -138,7 +138,7 @@ def test_pause_and_resume(run: Run) -> None:
     rows = [line.split() for line in said.out.splitlines()]
     assert rows[0][-1] == "PAUSED"
     assert [(row[0], row[2], row[-4:-2]) for row in rows[1:]] == [("later", "0", ["-", "for"]), ("mail", "3", ["s", "for"])]
-    assert "In sqlite paused: later, mail. `spoolq queues resume` ends that." in said.err
+    assert "In sqlite paused: later, mail. `spoolq queues resume later mail` ends that." in said.err
     document = run("queues", "list", "--json", "--url", URL).json
     assert [(queue["queue"], queue["paused"]) for queue in document["queues"]] == [("later", True), ("mail", True)]
     assert document["paused"]["sqlite"].keys() == {"later", "mail"}
@@ -157,8 +157,18 @@ def test_all_queues_are_paused_by_one_word(run: Run) -> None:
     (queue,) = run("queues", "list", "--json", "--url", URL).json["queues"]
     assert queue["paused"] is True
     assert "all queues are paused since 20" in " ".join(run("status", "--url", URL).out.split())
-    assert run("queues", "resume", "mail", "--url", URL).err.startswith("mail was not paused in ")
-    assert run("queues", "resume", "--all", "--url", URL).out.startswith("Resumed all queues in ")
+    said = run("queues", "resume", "mail", "--url", URL)
+    assert said.err.startswith("mail was not paused in ")
+    assert "Still paused in" in said.err
+    assert said.err.endswith(": all queues. `spoolq queues resume --all` ends that.\n")
+    run("queues", "pause", "bulk", "mail", "--url", URL)
+    assert (
+        "`spoolq queues resume --all` and `spoolq queues resume bulk mail` ends that" in run("queues", "list", "--url", URL).err
+    )
+    said = run("queues", "resume", "--all", "--url", URL)
+    assert said.out.startswith("Resumed all queues in ")
+    assert said.err.endswith(": bulk, mail. `spoolq queues resume bulk mail` ends that.\n")
+    assert run("queues", "resume", "--all", "--url", URL).err.startswith("All queues were not paused in ")
 
 
 def test_a_pause_needs_names_that_queues_can_have(run: Run) -> None:
