@@ -7,12 +7,16 @@ primary's count said: when that has another name later, or none, or says less th
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections.abc import Callable
 
 from spoolq.accounting import Accounts, Known, accounts, looked, loss
 from spoolq.store.base import Spool, Store
+from spoolq.units import jobs, when
+
+log = logging.getLogger("spoolq")
 
 REMEMBERED = "accounts"
 """The key in a spool's meta of what its host remembers of the primary."""
@@ -81,7 +85,14 @@ class Bookkeeper:
         here = None if spool is None else spool.sample()  # also in an outage
         there = self._primary.sample()
         if spool is not None and here is not None:
-            before = spool.meta(REMEMBERED)
-            known = looked(remembered(spool), there or self._primary.tally(), here, self._clock())
-            spool.set_meta(REMEMBERED, json.dumps(known._asdict()), expected=before)
+            text, before = spool.meta(REMEMBERED), remembered(spool)
+            known = looked(before, there or self._primary.tally(), here, self._clock())
+            mine = spool.set_meta(REMEMBERED, json.dumps(known._asdict()), expected=text)
+            if mine and known.lost > before.lost:
+                self._tell(spool, known.lost - before.lost, before.at)
         return self._idle * self._rng.uniform(0.8, 1.2)
+
+    def _tell(self, spool: Spool, lost: int, seen_at: float) -> None:
+        text = f"Redis has lost {jobs(lost)}, together with its count of them, since {when(seen_at)}: see `spoolq accounts`"
+        log.error("%s", text)
+        spool.events.record("jobs_lost", text, jobs=lost, seen_at=seen_at)

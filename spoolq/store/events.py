@@ -20,6 +20,7 @@ Kind = Literal[
     "spool_damaged",
     "spool_recovered",
     "config_fault",
+    "jobs_lost",
     "action",
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ MARKS = {
     "worker_died": "bad",
     "spool_damaged": "bad",
     "config_fault": "warn",
+    "jobs_lost": "bad",
     "action": "info",
 }
 

@@ -12,6 +12,7 @@ from spoolq.store.sqlite.views import SQL as VIEWS
 from spoolq.store.tally import KEPT, SECONDS, Ledger, Sample, Span, Tally, read, sampled, write
 
 SQL = statements("tally")
+_SWEPT_AT_ONCE = 100
 _SINCE = "tally-since"  # in the table of what is known of the file: name and time
 
 
@@ -55,6 +56,7 @@ def sample(session: Session, found: Ledger) -> Ledger:
     if session.one(VIEWS["about"], (_SINCE,)) is None:
         session.execute(VIEWS["set_about"], (_SINCE, f"{uuid.uuid4().hex} {session.now / 1e6:.6f}"))
     text = write(sampled(found, session.now / 1e6)).encode()
+    effects.sweep(session, _SWEPT_AT_ONCE)  # or a file that nobody works from would keep those whose time has passed
     for span in due(session):
         until = session.now + KEPT[span] * SECONDS[span] * 1_000_000
         session.execute(effects.SQL["set_value"], (_key(span, _number(session, span)), text, until))
