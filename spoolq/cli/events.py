@@ -34,7 +34,14 @@ def _span(_ctx: click.Context, _param: click.Parameter, text: str | None) -> flo
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on with those that come, until interrupted.")
-@click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only of this kind; may be given again.")
+@click.option(
+    "--kind",
+    "kinds",
+    metavar="KIND",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help=f"Only of this kind: {', '.join(KINDS)}. Can be given again.",
+)
 @click.option("--since", metavar="SPAN", callback=_span, help="Only of the last SPAN: 30m, 12h, 7d.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The newest N. [50; with --follow 10]")
 @click.option("--json", "as_json", is_flag=True, help="A JSON document a line instead of text.")

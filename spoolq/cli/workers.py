@@ -47,7 +47,7 @@ def _known(place: Place) -> list[_Seen]:
 @json_option
 @command_options()
 def list_(given: Given, where: str, as_json: bool) -> None:
-    """Each worker, its queues, what it runs and for how long, and what was said to it."""
+    """Each worker: its queues, what it runs, what was said to it."""
     answers, fault = look(given.open(), where, _known)
     seen, now = [one for answer in answers for one in answer], time.time()
     if as_json:
