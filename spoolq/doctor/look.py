@@ -172,7 +172,10 @@ class Look:
     @fact
     def installed(self) -> tuple[str, float]:
         """The version of this spoolq, and since when it is here."""
-        found = importlib.metadata.distribution("spoolq")
+        try:
+            found = importlib.metadata.distribution("spoolq")
+        except importlib.metadata.PackageNotFoundError:
+            raise Unseen("spoolq runs from a directory in which it was not installed", "pip install spoolq") from None
         head = next((file for file in found.files or () if file.name == "METADATA"), None)
         return found.version, 0.0 if head is None else Path(str(head.locate())).parent.stat().st_mtime
 

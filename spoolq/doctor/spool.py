@@ -18,7 +18,7 @@ from spoolq.units import jobs, say_age, say_size
 
 ROOM = Room("spool")
 
-PARTS = ("", "-wal", "-shm", "-lock", "-wake", "-reserve")
+PARTS = ("-wal", "-shm", "-lock", "-wake", "-reserve", "-drain")
 LOCAL = {"tmpfs": "is gone after a reboot", "ramfs": "is gone after a reboot", "overlay": "goes with its container"}
 
 
@@ -120,7 +120,7 @@ def owner(look: Look) -> Iterator[Finding]:
         return
     path, own = look.path, look.path.stat()
     foreign = []
-    for part in PARTS[1:]:
+    for part in PARTS:
         with suppress(FileNotFoundError):
             if os.stat(f"{path}{part}").st_uid != own.st_uid:
                 foreign.append(f"{path.name}{part}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import sqlite3
@@ -327,6 +328,15 @@ def test_two_versions_of_spoolq_on_one_spool(q: SpoolQ, tmp_path: Path) -> None:
         found = finding(q, "versions", known={"installed": (spoolq.__version__, time.time() + 60)})
         assert (found.level, f"{process.pid} (python" in found.what) == ("warning", True)
     assert level(q, "versions") == "ok"
+
+
+def test_where_spoolq_was_not_installed_its_version_is_not_known(q: SpoolQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", nowhere)
+    found = finding(q, "versions")
+    assert (found.level, "it was not installed" in found.what) == ("unknown", True)
 
 
 def test_a_damaged_structure_and_what_was_set_aside(q: SpoolQ) -> None:
