@@ -20,6 +20,9 @@ def schema() -> Sequence[str]:
 
 
 def statements(subject: str) -> Mapping[str, str]:
-    """The statements of `sql/SUBJECT.sql` by name."""
+    """The statements of `sql/SUBJECT.sql` by name, which only one of them has."""
     _, *parts = _NAME.split((_FOLDER / f"{subject}.sql").read_text("utf-8"))
-    return MappingProxyType(dict(zip(parts[::2], (text.strip().removesuffix(";") for text in parts[1::2]), strict=True)))
+    found = dict(zip(parts[::2], (text.strip().removesuffix(";") for text in parts[1::2]), strict=True))
+    if len(found) < len(parts) // 2:  # two changes, each with the same name for its own
+        raise AssertionError(f"sql/{subject}.sql has two statements of one name")
+    return MappingProxyType(found)

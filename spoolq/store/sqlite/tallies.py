@@ -39,7 +39,7 @@ def _named(session: Session, found: Ledger) -> Ledger:
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """As `Store.counts`."""
     found: dict[str, dict[str, int]] = {}
-    for name, n in session.all(SQL["counts"]):
+    for name, _, n in session.all(SQL["counts"]):
         _, word, queue = name.split("\n", 2)
         if queue != RELAY:
             found.setdefault(queue, {})[word] = n

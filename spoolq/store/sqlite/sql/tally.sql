@@ -5,9 +5,6 @@
 -- above 2305843009213693952, so that it is eight bytes wide from birth on
 INSERT INTO counters (name, n) VALUES (?1, 2305843009213693952 + ?2) ON CONFLICT (name) DO UPDATE SET n = n + ?2;
 
--- name: counts
-SELECT name, n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11);
-
 -- name: ledger
 -- one statement, so that all of it is of one moment; each part from an index
 SELECT name, '', n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11)
