@@ -12,6 +12,7 @@ import click
 from spoolq.cli import attempts
 from spoolq.cli.failed_change import prune, remove, retry
 from spoolq.cli.failed_choice import asking, choice_options, from_option, place_alone, read
+from spoolq.cli.failed_groups import groups
 from spoolq.cli.failed_transfer import export, import_
 from spoolq.cli.faults import Fault
 from spoolq.cli.opening import Given, command_options, json_option
@@ -29,10 +30,10 @@ Listed = tuple[float, dict[str, Any]]
 
 @click.group()
 def failed() -> None:
-    """List, show, retry, remove, export, import and prune failed jobs."""
+    """List, group, show, retry, remove, export, import and prune failed jobs."""
 
 
-for _command in (retry, remove, export, import_, prune):
+for _command in (groups, retry, remove, export, import_, prune):
     failed.add_command(_command)
 
 

@@ -53,13 +53,14 @@ def choice_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, **values: Any) -> Any:
-        names = ("task", "queue", "error", "since", "before")
+        names = ("task", "queue", "error", "since", "before", "exception")
         return function(*args, choice=Choice(**{name: values.pop(name) for name in names}), **values)
 
     options = [
         click.option("--task", metavar="NAME", callback=some_text, help="Only of this task."),
         click.option("--queue", metavar="NAME", callback=some_text, help="Only of this queue."),
         click.option("--error", metavar="TEXT", callback=some_text, help="Only those whose error has this in its class or text."),
+        click.option("--class", "exception", metavar="NAME", callback=some_text, help="Only those of this class of error."),
         click.option("--since", metavar="WHEN", callback=_moment, help="Only newer ones: 2h (ago), or 2026-11-26T09:30Z."),
         click.option("--before", metavar="WHEN", callback=_moment, help="Only older ones, in the same words."),
     ]
@@ -79,7 +80,7 @@ def must_choose(ids: Sequence[str], every: bool, choice: Choice) -> None:
     if ids and (every or choice):
         raise click.UsageError("IDs, or --all, or a choice such as --task: give one of them")
     if not (ids or every or choice):
-        raise click.UsageError("name the IDs, or choose (--task, --queue, --error, --since, --before), or say --all")
+        raise click.UsageError("name the IDs, or choose (--task, --queue, --error, --class, --since, --before), or say --all")
 
 
 def chosen(given: Given, ids: Sequence[str], choice: Choice, where: str) -> tuple[list[Found], list[str]]:

@@ -208,3 +208,19 @@ def test_without_redis(spoolq: Run, nowhere: str) -> None:
     said = spoolq("failed", "list", "--url", nowhere)
     assert (said.code, said.out) == (69, "")
     assert "Nothing was spooled on this host" in said.err
+
+
+def test_failures_are_grouped_by_error_and_task(run: Run) -> None:
+    with SpoolQ(URL) as q:
+        fill(URL, 3)
+        failed = fail(q.primary, q)
+        document = run("failed", "groups", "--json", "--url", URL).json
+        assert document["logs"] == {"sqlite": {"count": 3, "looked_at": 3}}
+        [group] = document["groups"]
+        assert (group["exception"], group["task"], group["count"], group["queues"]) == ("ValueError", "send", 3, {"mail": 3})
+        assert group["id"] == failed[0]
+        said = run("failed", "groups", "--newest", 2, "--url", URL)
+        assert "Of the newest 2 of 3 failures" in said.err
+        assert run("failed", "groups", "--class", "KeyError", "--url", URL).out == ""
+        dry = run("failed", "retry", "--class", "ValueError", "--dry-run", "--json", "--url", URL).json
+        assert (dry["found"], dry["retried"]) == (3, 0)
