@@ -52,7 +52,7 @@ def send(to): ...
 receipt = send.enqueue("a@example.com")
 assert receipt.route == sys.argv[3], receipt
 """
-NEVER = {"click", "sqlite_utils", "rich", "tenacity", "starlette", "obstore", "psutil", "fakeredis"}
+NEVER = {"click", "sqlite_utils", "rich", "tenacity", "starlette", "obstore", "psutil", "fakeredis", "prometheus_client"}
 
 
 def test_declaring_tasks_connects_to_nothing_and_loads_no_driver(tmp_path: Path) -> None:

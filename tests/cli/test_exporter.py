@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -88,6 +89,21 @@ def test_a_hangup_reopens_logs_and_it_goes_on(server: Server) -> None:
         process.send_signal(signal.SIGHUP)
         assert get(f"{address}/livez")[0] == 200
         assert process.poll() is None
+
+
+def test_systemd_is_told_that_it_answers_and_that_it_ends(server: Server, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(30)
+        process = start("exporter", "--port", 0, "--url", server.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        try:
+            assert listener.recv(1000).startswith(b"READY=1\nSTATUS=answers at 127.0.0.1:")
+            process.send_signal(signal.SIGTERM)
+            assert listener.recv(1000) == b"STOPPING=1"
+            assert finish(process).code == 0
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_an_address_that_is_taken_is_one_line(server: Server, spoolq: Run) -> None:
