@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from spoolq import crashes
+from spoolq import checks, crashes
 from spoolq.consumer import Consumer
 from spoolq.crashes import Crashes
 from spoolq.drain import Drainer
@@ -19,7 +19,10 @@ from spoolq.runtime import Folder
 from spoolq.scheduler import Scheduler
 from spoolq.service import Service
 from spoolq.store.base import Spool, WorkerInfo
+from spoolq.units import jobs
 from spoolq.watch import Watcher
+
+_ASKING = 2.0
 
 
 class House:
@@ -27,6 +30,7 @@ class House:
 
     consumers   of the primary, and of the spool where its own jobs are run
     folder      where the files of this host's workers are; None for no place
+    note        writes down for the host what befell it: kind, text, details
     pool        the key of the pool whose processes' leases are kept here when they don't come to it; empty for none
     """
 
@@ -39,9 +43,10 @@ class House:
         drainer: Drainer | None,
         watcher: Watcher | None,
         folder: Folder | None,
+        note: Callable[..., None] = lambda kind, text, **detail: None,
         pool: str = "",
     ) -> None:
-        self._info, self._consumers, self._spool = info, consumers, spool
+        self._info, self._consumers, self._spool, self._note = info, consumers, spool, note
         self._primary = primary = consumers[0]
         self._crashes = None if folder is None else Crashes(folder, info.key, self._inherit)
         self._replayer: Replayer | None = None
@@ -65,6 +70,7 @@ class House:
             self.services.append(Service("replayer", self._replayer.turn, quiet=True))
         if self._crashes is not None:
             self.services.append(Service("crashes", self._crashes.turn, quiet=True))
+        self.services.append(Service("settings", self._look_at_settings, quiet=True))
 
     def _tidying(self, consumer: Consumer) -> dict[str, Callable[[], float]]:
         scheduler = Scheduler(consumer.store)
@@ -85,12 +91,17 @@ class House:
                 return 0
         if self._crashes is not None:
             self._crashes.turn()
-        return consumer.reconciler.rescue(limit)
+        count = consumer.reconciler.rescue(limit)
+        if count:
+            text = f"{jobs(count)} of workers that stopped answering taken over from {consumer.name}"
+            self._note("worker_died", text, jobs=count)
+        return count
 
     def _inherit(self, seen: Seen) -> None:
         """Settle what a dead worker of this host held, in each store that can be reached. Raises StoreUnavailable when that isn't
         all of them."""
         away: StoreUnavailable | None = None
+        held = 0
         for consumer in self._consumers:
             try:
                 self._tell_what_was_done(consumer, seen)
@@ -98,11 +109,23 @@ class House:
             except StoreUnavailable as error:
                 away = error
                 continue
+            held += count
             if count:
                 crashes.tell(seen, count)
                 consumer.wake()
         if away is not None:
             raise away
+        who = seen.info
+        text = f"the {who.role} {who.host}:{who.pid} died; {jobs(held)} that it held: put back, tried again or given up"
+        self._note("worker_died", text, host=who.host, worker_pid=who.pid, role=who.role, jobs=held)
+
+    def _look_at_settings(self) -> float | None:
+        """Once, when the primary first answers: a Redis that throws jobs away is written down, and who looks later sees it."""
+        facts = self._primary.store.server_facts(_ASKING)
+        found = None if facts is None else checks.eviction(facts)
+        if found is not None and found.level in ("warning", "problem"):
+            self._note("config_fault", f"{found.what}; {found.remedy}", setting="maxmemory-policy", level=found.level)
+        return None
 
     def _tell_what_was_done(self, consumer: Consumer, seen: Seen) -> None:
         """What the dead one wrote down is told before the rest is put back."""

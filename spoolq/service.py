@@ -22,7 +22,7 @@ class Service:
 
     A turn that raises is tried again, after a growing, jittered pause; a store that is away is told once, and once when it
     is back; with `quiet` somebody else tells. A wrong setting is told once in any case, and looked at again within `again`
-    seconds: it may be another's that passes, such as a file that was put in the wrong place.
+    seconds: it may be another's that passes, such as a file that was put in the wrong place. `wrong` is told as well.
     """
 
     def __init__(
@@ -32,12 +32,13 @@ class Service:
         *,
         quiet: bool = False,
         again: float = 60.0,
+        wrong: Callable[[str], None] = lambda text: None,
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
         self._turn = turn
         self._level = logging.DEBUG if quiet else logging.WARNING
-        self._again = again
+        self._again, self.wrong = again, wrong
         self._rng = rng or random.Random()
         self._bell: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
         self._stopping = False
@@ -99,6 +100,7 @@ class Service:
                     error,
                     self._again,
                 )
+                self.wrong(f"{self.name}: {error}")
             self._wrong = True
             return self._rng.uniform(self._again / 2, self._again)
         except Exception:

@@ -18,6 +18,7 @@ from spoolq.consumer import Consumer
 from spoolq.crew import Crew
 from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.events import Recorder
 from spoolq.gate import Gate
 from spoolq.heartbeat import Heartbeat
 from spoolq.house import House
@@ -100,6 +101,7 @@ class Worker(signals.Obeys):
         self._now = self._paused = False
         self._until: float | None = None  # when the grace is over, once it was told to stop
         self._notifier = SILENT
+        self._recorder = Recorder(lambda: primary.events if spool is None else spool.events)
         self._rng = rng or random.Random()
         self._member = member
         coroutines = tasks.concurrency(async_concurrency) if info.threads else 0
@@ -164,6 +166,7 @@ class Worker(signals.Obeys):
                 drainer=drainer,
                 watcher=watcher,
                 folder=member.folder,
+                note=self._recorder.note,
                 pool=member.pool,
             )
             self._services += [*house.services, *(Service(name, turn, quiet=True) for name, turn in services)]
@@ -186,6 +189,8 @@ class Worker(signals.Obeys):
         self._notifier = notifier
         if notifier.listens:
             self._services.append(Service("notifier", self._tell, quiet=True))
+        for service in self._services:
+            service.wrong = partial(self._recorder.note, "config_fault")
         if self._presence is not None:
             self._presence.appear()
         if self._member.parent is not None:
@@ -205,6 +210,8 @@ class Worker(signals.Obeys):
         finally:
             self._finish()
         if (broken := self._broken()) is not None:
+            self._recorder.note("config_fault", str(broken))
+            self._recorder.close(_GOODBYE)
             raise broken
         return code
 

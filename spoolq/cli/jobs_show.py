@@ -10,7 +10,7 @@ import click
 from spoolq import whereabouts
 from spoolq.app import SpoolQ
 from spoolq.cli.away import connect
-from spoolq.cli.faults import Fault
+from spoolq.cli.faults import PROBLEM, UNREACHABLE, Fault
 from spoolq.cli.opening import Given, command_options, json_option, must_exist
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.errors import PayloadError
@@ -28,7 +28,7 @@ def show(given: Given, id: str, whole: bool, as_json: bool) -> None:
     """Say all that is known of the job ID.
 
     Where it is, in Redis and in this host's spool, what has happened to it, and how its attempts ended. Tasks with `track` or
-    `result_ttl` tell more: progress, and their end. Exit 1 when nothing is known of it, also where a store could not be asked.
+    `result_ttl` tell more: progress, and their end. Exit 1 when nothing is known of it, 69 where a store could not be asked.
     """
     q = given.open()
     must_exist(q)
@@ -45,7 +45,7 @@ def show(given: Given, id: str, whole: bool, as_json: bool) -> None:
         hint(f"spoolq: {clean(why)}")
     if not found.known:
         why = state.why or "its task has neither result_ttl nor track, its time is over, or it was never there"
-        raise Fault(f"nothing is known of job {clean(id)}: {clean(why)}")
+        raise Fault(f"nothing is known of job {clean(id)}: {clean(why)}", UNREACHABLE if found.away else PROBLEM)
 
 
 def _document(q: SpoolQ, found: Whereabouts, state: Status, whole: bool) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def drained(session: Session) -> None:
         took = max(0.0, (session.now - int(began)) / 1e6)
         text = f"the spool is empty after {say_age(took)}: {jobs(left)} of the outage, {duplicates:,} of them in Redis already"
         record(session, "drain_ended", text, spooled=left, duplicates=duplicates, seconds=round(took, 3))
-    session.execute(SQL["delete_about"], ("draining",))
+    if not undrained(session):
+        session.execute(SQL["delete_about"], ("draining",))
 
 
 def grown(session: Session) -> bool:
@@ -174,15 +175,16 @@ def _end(session: Session, last: Row) -> None:
     lapsed = _silence(session, last) > LAPSE
     ended = max(last.started, last.seen if lapsed else session.now)
     rows = count_rows(session, _COUNTED)
-    drained = 0 if rows else ended
-    peak = max(last.peak, rows)
-    duplicates = last.duplicates if rows else last.duplicates + session.scalar(SQL["duplicates"])
     tick = last.tick if lapsed else _now(session)
-    _set(session, last._replace(ended=ended, peak=peak, drained=drained, duplicates=duplicates, tick=tick))
+    last = last._replace(ended=ended, peak=max(last.peak, rows), tick=tick)
+    if lapsed and not rows:  # when it was drained is as little known as its end
+        last = last._replace(drained=ended, duplicates=last.duplicates + session.scalar(SQL["duplicates"]))
+    _set(session, last)
     how = f"{last.cause}, for {say_age((ended - last.started) / 1e6)}; {jobs(last.spooled)} went to the spool"
     unseen = ". Nobody here looked any more after that" if lapsed else ""
     seconds = round((ended - last.started) / 1e6, 3)
     record(session, "breaker_closed", how + unseen, cause=last.cause, seconds=seconds, spooled=last.spooled, outage=last.n)
+    drained(session)
 
 
 def _late(last: Row, seen: Away) -> bool:

@@ -37,11 +37,12 @@ def unreadable(path: str) -> bool:
     return aside.is_damaged(path, 5.0, limit=float("inf"))
 
 
-def set_aside_if_damaged(settings: Settings) -> None:
-    """Move the file out of the way when it can't be read through. Raises ConfigError for one that was never a queue."""
-    path = settings.path
+def set_aside_if_damaged(settings: Settings) -> str | None:
+    """Move the file out of the way when it can't be read through. Returns where it is then. Raises ConfigError for one that was
+    never a queue."""
+    path, to = settings.path, None
     if not unreadable(path):
-        return
+        return None
     if not aside.is_marked(path):
         raise ConfigError(
             f"{path} can't be read, and nothing says that it has been a spool. It was left as it is. If it is one, rename it to "
@@ -51,11 +52,13 @@ def set_aside_if_damaged(settings: Settings) -> None:
     try:
         with lock:
             if unreadable(path):  # not the new one that somebody else made meanwhile
-                log.warning("%s is damaged: set aside whole as %s", path, aside.set_aside(path, settings.clock()))
+                to = aside.set_aside(path, settings.clock())
+                log.warning("%s is damaged: set aside whole as %s", path, to)
     except OSError as error:
         raise StoreUnavailable(f"{path} can't be set aside: {error}. It was left as it is", reason="io") from error
     finally:
         lock.abandon()
+    return to
 
 
 def recover(damaged: str, add: Callable[[Sequence[Document]], Added], busy: float) -> Recovered:

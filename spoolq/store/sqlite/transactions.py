@@ -10,6 +10,7 @@ from contextlib import suppress
 from spoolq.errors import ConfigError, SpoolDamaged, StoreError, StoreFull, StoreUnavailable
 from spoolq.store.sqlite import aside, driver
 from spoolq.store.sqlite.lock import CommitLock
+from spoolq.store.sqlite.noting import record
 from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
 from spoolq.store.sqlite.session import Session, inherited, open_session
@@ -32,6 +33,7 @@ class Transactions:
         self._session: Session | None = None
         self._unsynced = False
         self._placed = False
+        self._aside: list[tuple[str, str]] = []  # what was set aside, and why: to be written into the new file's journal
 
     def write(self, operations: list[Operation], more: Callable[[list[Operation]], None]) -> bool:
         """Do those that write, synced. `more` is called under the lock, to add to `operations` those that came meanwhile.
@@ -120,8 +122,11 @@ class Transactions:
                 self._one(session, operation, alone=len(live) == 1)
             if session.in_transaction:
                 session.write_tally()
+                for to, why in self._aside:
+                    record(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun: {why}", to=to)
                 committing = True
                 session.commit()
+                self._aside.clear()
             self._check_place(session)
         except BaseException as error:
             session.rollback()
@@ -201,6 +206,7 @@ class Transactions:
         if not aside.is_marked(settings.path):
             return False
         to = aside.set_aside(settings.path, settings.clock())
+        self._aside.append((to, str(error)))
         log.error(
             "%s is damaged (%s). It was set aside whole as %s, and a new one was begun: jobs are taken. What the old one holds "
             "is neither sent nor run until somebody calls `spoolq spool recover`",

@@ -14,11 +14,13 @@ from spoolq.store.sqlite.checking import broken, check_rows, check_state, check_
 from spoolq.store.sqlite.documents import document, put_in
 from spoolq.store.sqlite.effects import meta, set_meta
 from spoolq.store.sqlite.limits import Limits, pages_used
+from spoolq.store.sqlite.noting import record
 from spoolq.store.sqlite.rows import GIVEN, checksum
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.writer import Writer
 from spoolq.store.upkeep import Added, Document, Finding, Kind, Level, Quarantined, Recovered
+from spoolq.units import jobs
 
 SQL, EFFECTS = statements("upkeep"), statements("effects")
 _VACUUMED_AT_ONCE = 256
@@ -186,8 +188,21 @@ class SQLiteUpkeep:
     def recover(self) -> list[Recovered]:
         """See `Upkeep.recover`."""
         settings = self._writer.settings
-        recovery.set_aside_if_damaged(settings)
-        return [recovery.recover(path, self.add, settings.timeout) for path in recovery.kept(settings.path)]
+        to = recovery.set_aside_if_damaged(settings)
+        found = [recovery.recover(path, self.add, settings.timeout) for path in recovery.kept(settings.path)]
+
+        def tell(session: Session) -> None:
+            if to is not None:
+                record(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun", to=to)
+            for one in found:
+                text = (
+                    f"{jobs(one.saved)} saved of {one.path}, {one.quarantined:,} of them into quarantine, {len(one.lost):,} lost"
+                )
+                record(session, "spool_recovered", text, path=one.path, saved=one.saved, lost=len(one.lost))
+
+        if to is not None or found:
+            self._writer.run(tell, _PATIENT, grows=True, aside=True)
+        return found
 
 
 def _gone(session: Session, name: str, key: tuple[Any, ...], word: str) -> bool:

@@ -65,6 +65,8 @@ def test_a_queue_that_broke_is_set_aside_whole_and_jobs_are_taken(
     assert f"It was set aside whole as {kept}, and a new one was begun" in caplog.text
     info = spool.info()
     assert (info.rows, info.damaged) == (1, (str(kept),))
+    [event] = spool.events.page(kinds=["spool_damaged"])
+    assert event.detail["to"] == str(kept)
     assert spool.spool([message("newer")]) == [True]
     assert len(damaged(filled)) <= 3
 

@@ -337,6 +337,9 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(many: Path, open_store: Ope
     assert spool.recall(["id-0"]) == ["ran"]
     assert (done.failures, spool.failures.count()) == (1, 1)
     assert (spool.info().quarantined, spool.info().damaged) == (1, ())
+    told = spool.events.page(kinds=["spool_damaged", "spool_recovered"])
+    assert [event.kind for event in told] == ["spool_recovered", "spool_damaged"]
+    assert told[0].detail["saved"] == done.saved
     assert spool.upkeep.recover() == []
     assert [one.name for one in spool.upkeep.check()] == ["quarantine"]
 
