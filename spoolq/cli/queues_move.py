@@ -28,9 +28,9 @@ from spoolq.units import jobs
 def move(given: Given, queue: str, to: str, scheduled: bool, dry_run: bool, where: str, as_json: bool) -> None:
     """Move the ready jobs of queue FROM to the end of queue TO.
 
-    In their order, in steps of some 200 jobs, each of which is done or not: whoever stops it has lost nothing, and can call it again for the
-    rest. What comes into FROM meanwhile stays there. Jobs stay the same jobs: ids, attempts, batches and the locks of unique
-    jobs are kept. Exit 1 when there is no such queue.
+    In their order, in steps of some 200 jobs, each of which is done or not: whoever stops it has lost nothing, and can call it
+    again for the rest. What comes into FROM meanwhile stays there. Jobs stay the same jobs: ids, attempts, batches and the locks
+    of unique jobs are kept. Exit 1 when there is no such queue.
     """
     checked(queue)
     if checked(to) == queue:

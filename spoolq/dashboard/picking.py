@@ -59,8 +59,19 @@ class Row:
 
 
 def where(ask: Ask) -> Where:
-    """Which store is meant: the primary, unless the address or the form says `in=spool`."""
-    return "spool" if (ask.form or ask.query).get("in") == "spool" and ask.q.settings.sqlite_path is None else "primary"
+    """Which store is meant: the one that the address or the form says (`in=spool`); where an address says none, the primary, or
+    the spool while the primary doesn't answer."""
+    if ask.q.settings.sqlite_path is not None:
+        return "primary"
+    said = (ask.form or ask.query).get("in")
+    if not said and not ask.form and not answers(ask) and has_spool(ask):
+        return "spool"
+    return "spool" if said == "spool" else "primary"
+
+
+def answers(ask: Ask) -> bool:
+    """Whether the primary tells what it has."""
+    return ask.facts.primary.state in ("up", "refusing")
 
 
 def store(ask: Ask, name: Where) -> Store:

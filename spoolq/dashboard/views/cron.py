@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spoolq import pauses, ticker
+from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Done, NotThere, View
-from spoolq.dashboard.views.queues import known
 from spoolq.job import new_id
 from spoolq.periodic import Entry
 from spoolq.units import when
@@ -39,7 +39,7 @@ def show(ask: Ask) -> Answer:
     now, why = time.time(), ""
     paused: dict[str, float] = {}
     last: dict[str, float | None] = {}
-    if not known(ask):
+    if not picking.answers(ask):
         why = ask.facts.primary.error or "it does not answer"
     elif ask.facts.primary.state != "absent":
         paused = dict(pauses.paused(ask.q.primary))

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View, link
-from spoolq.dashboard.views.queues import known
 from spoolq.failurelog import again, groups
 from spoolq.failurelog.choice import Choice, moment, task_of
 from spoolq.failurelog.groups import Group
@@ -54,7 +53,7 @@ def show(ask: Ask) -> Answer:
     where, chosen, after = picking.where(ask), choice(ask), ask.query.get("after", "")
     found, looked, lines, then, why, count = list[Group](), 0, list[Line](), None, "", None
     side = ask.facts.spool if where == "spool" else ask.facts.primary
-    if where == "primary" and not known(ask):
+    if where == "primary" and not picking.answers(ask):
         why = ask.facts.primary.error or "Redis does not answer"
     else:
         place = picking.store(ask, where)

@@ -6,13 +6,15 @@ import json
 import time
 from typing import Any
 
-from spoolq import jsjson, moving, whereabouts, wire
+from spoolq import jsjson, moving, stamps, whereabouts, wire
 from spoolq.cancelling import Canceller
 from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, NotThere, Refused, View, link
 from spoolq.errors import PayloadError
 from spoolq.failurelog import again
-from spoolq.job import Attempt
+from spoolq.failurelog.entry import Record
+from spoolq.failurelog.target import target
+from spoolq.job import Attempt, Failure
 from spoolq.store.base import Store
 from spoolq.units import when
 from spoolq.whereabouts import Sighting, Whereabouts
@@ -109,6 +111,7 @@ class _Place:
         if one.waiting is not None:
             self.known = picking.row(one.waiting, one.where).known
         self.known["back"] = link("/job", **self.known)
+        self.written = [] if one.failure is None else written_to(ask, one.failure)
         self.envelope = envelope(ask, one.payload, shown)
         self.arguments = arguments(ask, one.payload) if shown else ""
 
@@ -134,6 +137,18 @@ class _Place:
                 "attempts": failure.attempts,
             },
         }
+
+
+def written_to(ask: Ask, failure: Failure) -> list[str]:
+    """Where a failure of that time is written beside the store's list: the file of its day, the object of its own."""
+    found = []
+    for place in ask.q.settings.failure_log:
+        if target(place).kind == "files":
+            day = stamps.iso(failure.failed_at)[:10].replace("-", "")
+            found.append(f"{place}/failures-{day}-….jsonl")
+        else:
+            found.append(f"{place}/{Record(failure, wire.run_of(failure), False, b'').key}")
+    return found if failure.failed_at > 0 else []
 
 
 def envelope(ask: Ask, payload: bytes, shown: bool) -> str:

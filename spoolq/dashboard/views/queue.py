@@ -8,7 +8,7 @@ from spoolq import choosing, moving, purging
 from spoolq.dashboard import flow, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
 from spoolq.dashboard.desk import MANY
-from spoolq.dashboard.views.queues import Line, known, named, one
+from spoolq.dashboard.views.queues import Line, named, one
 from spoolq.errors import SpoolqError
 from spoolq.store.base import Store
 from spoolq.units import jobs, when
@@ -31,7 +31,7 @@ def show(ask: Ask) -> Answer:
     worked = _worked(ask, name)
     shows = {
         "line": line,
-        "known": known(ask),
+        "known": picking.answers(ask),
         "name": name,
         "where": where,
         "scheduled": scheduled,
@@ -62,7 +62,7 @@ def show(ask: Ask) -> Answer:
 
 def _worked(ask: Ask, name: str) -> list[tuple[int, ...]]:
     """Jobs of the queue that were done and that failed for good, minute by minute, where it is among the busiest."""
-    if not known(ask):
+    if not picking.answers(ask):
         return []
     store, at = ask.q.primary, ask.facts.at
     try:
@@ -75,7 +75,7 @@ def _worked(ask: Ask, name: str) -> list[tuple[int, ...]]:
 
 
 def _page(ask: Ask, where: picking.Where, chosen: choosing.JobChoice, scheduled: bool, after: str) -> tuple[Any, Any, str]:
-    if where == "primary" and not known(ask):
+    if where == "primary" and not picking.answers(ask):
         return (), None, ask.facts.primary.error or "Redis does not answer"
     found, then = picking.look(picking.store(ask, where), chosen, scheduled=scheduled, after=picking.cursor(after))
     return [picking.row(job, where, after) for job in found], then, ""

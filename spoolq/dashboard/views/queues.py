@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spoolq import facts, quotas
-from spoolq.dashboard import changing
+from spoolq.dashboard import changing, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Done, NotThere, View, link
 from spoolq.dashboard.trends import Trend
 from spoolq.store.base import EVERY_QUEUE, Depth
@@ -44,7 +44,7 @@ def show(ask: Ask) -> Answer:
         "lines": found[:SHOWN],
         "more": max(0, len(found) - SHOWN),
         "all_paused": paused,
-        "known": known(ask),
+        "known": picking.answers(ask),
         "part": part,
         "sqlite": ask.q.settings.sqlite_path is not None,
     }
@@ -55,11 +55,6 @@ def show(ask: Ask) -> Answer:
         "more": shows["more"],
     }
     return Answer("queues.html", "Queues", shows, document)
-
-
-def known(ask: Ask) -> bool:
-    """Whether the primary tells what it has."""
-    return ask.facts.primary.state in ("up", "refusing")
 
 
 def lines(ask: Ask) -> list[Line]:
@@ -81,7 +76,7 @@ def one(ask: Ask, name: str) -> Line:
 def _line(ask: Ask, name: str, here: Depth | None, there: Depth | None, limit: str) -> Line:
     ages = [depth.oldest for depth in (here, there) if depth is not None and depth.oldest is not None]
     pauses = ask.facts.primary.paused
-    if ask.facts.spool is not None and not known(ask):
+    if ask.facts.spool is not None and not picking.answers(ask):
         pauses = ask.facts.spool.paused
     return Line(
         name,

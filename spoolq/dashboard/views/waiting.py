@@ -12,7 +12,6 @@ from spoolq.cancelling import Canceller
 from spoolq.choosing import JobChoice
 from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View, link
-from spoolq.dashboard.views.queues import known
 from spoolq.store.waiting import WaitingJob
 from spoolq.units import jobs, when
 
@@ -28,7 +27,7 @@ def show(ask: Ask, *, retrying: bool) -> Answer:
     where, chosen = picking.where(ask), picking.choice(ask, retrying=retrying)
     after = ask.query.get("after", "")
     rows, then, why = [], None, ""
-    if where == "primary" and not known(ask):
+    if where == "primary" and not picking.answers(ask):
         why = ask.facts.primary.error or "Redis does not answer"
     else:
         place = picking.store(ask, where)
@@ -74,7 +73,8 @@ def _path(retrying: bool, ask: Ask) -> str:
 
 
 def _in(ask: Ask) -> dict[str, str]:
-    return {"in": "spool"} if picking.where(ask) == "spool" else {}
+    """The store in an address, where it isn't the one that is meant without."""
+    return {"in": "spool"} if picking.where(ask) == "spool" else {"in": "primary"} if not picking.answers(ask) else {}
 
 
 def _sure(ask: Ask, *, retrying: bool, what: str, button: str) -> Confirm:

@@ -344,8 +344,10 @@ def test_in_an_outage_the_spool_is_what_there_is_to_see(q: SpoolQ) -> None:
     id = send(q, "a@x")
     with browser(q) as client:
         assert {line["queue"]: line["spooled"] for line in page(client, "/queues")["queues"]} == {"mail": 1}
-        assert page(client, "/queue", name="mail")["away"]
-        assert [job["id"] for job in page(client, "/queue", name="mail", **{"in": "spool"})["jobs"]] == [id]
+        assert page(client, "/queue", name="mail", **{"in": "primary"})["away"]
+        for query in ({}, {"in": "spool"}):
+            document = page(client, "/queue", name="mail", **query)
+            assert (document["in"], [job["id"] for job in document["jobs"]]) == ("spool", [id])
         assert page(client, "/job", id=id)["places"][0]["in"] == "spool"
         for path in ("/retries", "/scheduled", "/failures", "/workers", "/cron"):
             assert client.get(path).status_code == 200
