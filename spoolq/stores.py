@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from spoolq.store.upkeep import Peeked
 
 
-def open_primary(settings: Settings) -> Store:
-    """Where jobs belong: Redis, or an SQLite file. Connects to nothing and opens nothing."""
+def open_primary(settings: Settings, timeout: float = 5.0) -> Store:
+    """Where jobs belong: Redis, or an SQLite file. Connects to nothing and opens nothing. `timeout`: seconds that Redis has for
+    an answer where a call doesn't say how many."""
     if settings.sqlite_path is not None:
         with importing():
             from spoolq.store.sqlite import SQLiteStore
@@ -28,6 +29,7 @@ def open_primary(settings: Settings) -> Store:
         horizon=settings.horizon,
         confirm=settings.confirm,
         delayed=settings.delayed,
+        timeout=timeout,
     )
 
 

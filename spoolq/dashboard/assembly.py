@@ -50,7 +50,7 @@ def assemble(
         routes=[
             *serving.routes(),
             Route("/live", _live(desk), methods=["GET"]),
-            *machines.routes(desk),
+            *machines.routes(q, desk),
             Mount("/static", _Static(packages=[("spoolq.dashboard", "static")]), name="static"),
         ],
         middleware=[Middleware(Guard, door=None if password is None else Door(password), hosts=hosts, prefix=prefix)],

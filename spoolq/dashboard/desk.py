@@ -16,6 +16,7 @@ from spoolq.dashboard.asking import Done
 from spoolq.dashboard.cached import Cached
 from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.examining import Examination
+from spoolq.dashboard.patience import impatient
 from spoolq.dashboard.sampler import Sampler
 from spoolq.dashboard.trends import Trends
 from spoolq.errors import SpoolqError
@@ -45,7 +46,7 @@ class Desk:
         authorize: Callable[[Visitor, str], bool] | None = None,
         redact: Callable[[str, Any], Any] | None = None,
     ) -> None:
-        self.q, self.read_only = q, read_only
+        self.q, self.read_only = impatient(q), read_only
         self._authorize, self._redact = authorize, redact
         self.sampler = Sampler(self._look)
         self.drainer = Drainage(q)
@@ -60,7 +61,7 @@ class Desk:
         with suppress(SpoolqError):
             self.trends.see(found, self.q.primary.counts() if found.primary.state in ("up", "refusing") else {})
         if found.spool is not None and found.spool.info is not None and self.q.spool is not None:
-            with suppress(SpoolqError):
+            with suppress(SpoolqError):  # a rate is no reason to show nothing
                 counts = self.q.spool.counts().values()
                 self._rate.see(time.monotonic(), sum(queue.get(word, 0) for queue in counts for word in LEFT))
         return found

@@ -17,10 +17,12 @@ from spoolq.facts import gather
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from spoolq.app import SpoolQ
 
-def routes(desk: Desk) -> list[Route]:
+
+def routes(q: SpoolQ, desk: Desk) -> list[Route]:
     """`/livez` and `/readyz`, which ask for no password, and `/metrics`, which is a page like others."""
-    prober = probes.Prober(lambda: gather(desk.q, ASKING, connect=0.0, most=1))
+    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=1))
 
     async def livez(_: Request) -> Response:
         answer = probes.livez()
@@ -34,7 +36,7 @@ def routes(desk: Desk) -> list[Route]:
         if not await run_in_threadpool(desk.may, request.scope["spoolq.visitor"], "view"):
             return PlainTextResponse("You may not see this.\n", 403)
         try:
-            body, kind = await run_in_threadpool(metrics.page, desk.q, request.headers.get("accept", ""))
+            body, kind = await run_in_threadpool(metrics.page, q, request.headers.get("accept", ""))
         except ConfigError as error:
             return PlainTextResponse(f"{error}\n", 501)
         return Response(body, headers={"Content-Type": kind})

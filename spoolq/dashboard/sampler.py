@@ -100,13 +100,18 @@ class Sampler:
             self._thread.start()
 
     def _watch(self) -> None:
+        failing = False
         while True:
             began = self._clock()
             facts = None
             try:
                 facts = self._look()
-            except Exception:
-                log.exception("the stores could not be looked at; the pages show what was seen last")
+                failing = False
+            except Exception as error:
+                if not failing:  # said once, not every two seconds
+                    log.exception("the stores could not be looked at; the pages show what was seen last")
+                failing = True
+                log.debug("still: %s", error)
             with self._changed:
                 if facts is not None:
                     number = 1 if self._sample is None else self._sample.number + 1

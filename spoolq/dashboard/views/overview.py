@@ -13,7 +13,7 @@ from spoolq.dashboard.changing import both
 from spoolq.errors import SpoolqError
 from spoolq.store.base import EVERY_QUEUE, Store
 from spoolq.store.events import Outage
-from spoolq.store.tally import Sample, Span
+from spoolq.store.tally import Sample
 from spoolq.units import when
 
 LOOKED_AT = 500
@@ -33,11 +33,42 @@ class Number(NamedTuple):
     hint: str = ""
 
 
+class Reads:
+    """What the stores say, as it was a moment ago. One that didn't answer is asked nothing more for this page."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.known = ask.facts.primary.state in ("up", "refusing")
+        self.spooled = ask.facts.spool is not None and ask.facts.spool.info is not None
+
+    def there(self, name: object, get: Callable[[Store], T], fresh: float = 2.0) -> T | None:
+        """Of the primary; None where it doesn't answer."""
+        found = self._get(name, self.known, lambda: self.ask.q.primary, get, fresh)
+        self.known = self.known and found is not None
+        return found
+
+    def here(self, name: object, get: Callable[[Store], T], fresh: float = 2.0) -> T | None:
+        """Of this host's spool; None where there is none."""
+        return self._get(name, self.spooled, lambda: self.ask.q.spool, get, fresh)
+
+    def _get(
+        self, name: object, known: bool, of: Callable[[], Store | None], get: Callable[[Store], T], fresh: float
+    ) -> T | None:
+        if not known or (store := of()) is None:
+            return None
+        try:
+            return self.ask.desk.cached.get((name, id(store)), fresh, lambda: get(store))
+        except SpoolqError:
+            return None
+
+
 def show(ask: Ask) -> Answer:
     """The overview; `span` of the query is how far back the charts look."""
     key = ask.query.get("span", "1h")
     stretch = flow.STRETCHES.get(key) or flow.STRETCHES["1h"]
-    shown, done, came = numbers(ask), worked(ask, stretch), enqueued(ask, stretch)
+    reads = Reads(ask)
+    shown, samples = numbers(reads), _samples(reads, stretch)
+    done, came = worked(ask, stretch, samples), enqueued(ask, stretch, samples)
     outage = _latest_outage(ask)
     shows = {
         "numbers": shown,
@@ -63,18 +94,15 @@ def show(ask: Ask) -> Answer:
     return Answer("overview.html", "Overview", shows, {**document, **facts.document(ask.facts)})
 
 
-def numbers(ask: Ask) -> list[Number]:
+def numbers(reads: Reads) -> list[Number]:
     """What was done, and what is where."""
-    found, q = ask.facts, ask.q
-    primary, known = found.primary, found.primary.state in ("up", "refusing")
+    found = reads.ask.facts
+    primary, known = found.primary, reads.known
     info = found.spool.info if found.spool is not None else None
     here = found.spool if info is not None else None
-    counts = [
-        _try(ask, "counts", q.primary, known, lambda: q.primary.counts()),
-        _try(ask, "counts", q.spool, here is not None, lambda: _spool(ask).counts()),
-    ]
+    counts = [reads.there("counts", lambda store: store.counts()), reads.here("counts", lambda store: store.counts())]
     scheduled = primary.total("scheduled") if known else None
-    again, whole = _retrying(ask, known)
+    again, whole = _retrying(reads)
     failures = (primary.failures if known else 0) + (here.failures if here is not None else 0)
     return [
         Number("Processed", _sum(counts, "done")),
@@ -96,57 +124,34 @@ def _spool_kind(found: facts.Facts) -> str:
     return "warn" if found.spool is not None and found.spool.info is not None and found.spool.info.rows else ""
 
 
-def _retrying(ask: Ask, known: bool) -> tuple[int | None, bool]:
+def _retrying(reads: Reads) -> tuple[int | None, bool]:
     """How many of the jobs that wait for their time were tried before, and whether that is all of them."""
     choice = JobChoice(retrying=True)
-    found = _try(
-        *(ask, "retrying", ask.q.primary, known),
-        lambda: look(ask.q.primary, choice, scheduled=True, limit=LOOKED_AT, most=LOOKED_AT),
-    )
+    found = reads.there("retrying", lambda store: look(store, choice, scheduled=True, limit=LOOKED_AT, most=LOOKED_AT))
     return (None, True) if found is None else (len(found[0]), found[1] is None)
 
 
-def worked(ask: Ask, stretch: flow.Stretch) -> list[tuple[int, ...]]:
+Samples = tuple[Sequence[Sample], Sequence[Sample]]
+
+
+def worked(ask: Ask, stretch: flow.Stretch, samples: Samples) -> list[tuple[int, ...]]:
     """Jobs that were done and that failed for good, step by step, in Redis and in this host's spool."""
-    samples = _samples(ask, stretch)
     ways = [flow.add(*(flow.flow(some, words, stretch, ask.facts.at) for some in samples)) for words in (("done",), ("failed",))]
     return flow.together(ask.facts.at, stretch, *ways)
 
 
-def enqueued(ask: Ask, stretch: flow.Stretch) -> list[tuple[int, ...]]:
+def enqueued(ask: Ask, stretch: flow.Stretch, samples: Samples) -> list[tuple[int, ...]]:
     """Jobs that were enqueued, step by step: those of all hosts that went straight into the primary, and those that this host
     spooled."""
-    ways = [flow.flow(some, ("put",), stretch, ask.facts.at) for some in _samples(ask, stretch)]
+    ways = [flow.flow(some, ("put",), stretch, ask.facts.at) for some in samples]
     return flow.together(ask.facts.at, stretch, *ways)
 
 
-def _samples(ask: Ask, stretch: flow.Stretch) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    since = ask.facts.at - stretch.seconds - stretch.step
-    known = ask.facts.primary.state in ("up", "refusing")
-    here = ask.facts.spool is not None and ask.facts.spool.info is not None
-    there = _try(ask, stretch, ask.q.primary, known, lambda: _history(ask.q.primary, stretch.span, since))
-    spooled = _try(ask, stretch, ask.q.spool, here, lambda: _history(_spool(ask), stretch.span, since))
-    return there or (), spooled or ()
-
-
-def _history(store: Store, span: Span, since: float) -> Sequence[Sample]:
-    return store.history(span, since)
-
-
-def _spool(ask: Ask) -> Store:
-    assert ask.q.spool is not None  # noqa: S101 (asked for where its facts are there)
-    return ask.q.spool
-
-
-def _try(ask: Ask, name: object, store: Store | None, known: bool, get: Callable[[], T]) -> T | None:
-    """What a store says, as it was a moment ago; None where it doesn't answer, or isn't asked for that."""
-    if not known or store is None:
-        return None
-    try:
-        fresh = name.step / 30 if isinstance(name, flow.Stretch) else 2.0
-        return ask.desk.cached.get((name, id(store)), fresh, get)
-    except SpoolqError:
-        return None
+def _samples(reads: Reads, stretch: flow.Stretch) -> Samples:
+    since, fresh = reads.ask.facts.at - stretch.seconds - stretch.step, stretch.step / 30
+    there = reads.there(stretch, lambda store: store.history(stretch.span, since), fresh)
+    here = reads.here(stretch, lambda store: store.history(stretch.span, since), fresh)
+    return there or (), here or ()
 
 
 def _sum(counts: Sequence[Mapping[str, Mapping[str, int]] | None], word: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,14 @@ def test_every_statement_is_one_that_sqlite_takes(connection: sqlite3.Connection
     for subject in HOT:
         for sql in statements.statements(subject).values():
             plan(connection, sql)
+
+
+@pytest.mark.parametrize("subject", [path.stem for path in Path(statements.__file__).with_name("sql").glob("*.sql")])
+def test_no_name_stands_twice(subject: str) -> None:
+    """The later one would be taken, by whoever meant the earlier one too."""
+    text = Path(statements.__file__).with_name("sql").joinpath(f"{subject}.sql").read_text("utf-8")
+    names = re.findall(r"^-- name: (\w+)", text, re.MULTILINE)
+    assert sorted(set(names)) == sorted(names)
 
 
 def test_a_claim_reads_its_index_alone_to_choose(connection: sqlite3.Connection) -> None:
