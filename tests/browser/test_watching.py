@@ -1,0 +1,40 @@
+"""A page that is open moves: numbers, an outage and its end, without being loaded anew."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.house import House
+from tests.browser.tab import Tab
+
+pytestmark = pytest.mark.browser
+
+
+def test_an_outage_is_watched_from_its_first_job_to_its_end(tab: Tab, house: House) -> None:
+    page = tab.open()
+    expect(tab.heading("Overview")).to_be_visible()
+    expect(tab.number("Queued")).to_have_text("0")
+    with tab.standing():
+        assert [route for _, route in house.routes("send", *[(f"{n}@example.com",) for n in range(3)])] == ["primary"] * 3
+        expect(tab.number("Queued")).to_have_text("3")
+
+        house.server.kill()
+        expect(tab.health).to_contain_text("Redis")
+        assert [route for _, route in house.routes("send", *[(f"{n}@example.com",) for n in range(4)])] == ["spool"] * 4
+        expect(tab.number("Spooled")).to_have_text("4")
+        expect(tab.health).to_contain_text(re.compile(r"Nothing is lost.*Redis down for .*4 jobs are safe in the spool", re.S))
+        house.put("send", *[(f"{n}@example.com",) for n in range(3)])
+        expect(tab.number("Spooled")).to_have_text("7")
+        expect(page.get_by_text(re.compile("outage goes on since"))).to_be_visible()
+
+        house.server.start()
+        house.worker()
+        expect(tab.number("Spooled")).to_have_text("0")
+        expect(page.get_by_text(re.compile(r"last outage ended .* 7 jobs spooled"))).to_be_visible()
+        expect(tab.number("Processed")).to_have_text("10")
+    tab.open("/outages")
+    row = page.get_by_role("row").nth(1)
+    expect(row).to_contain_text("7")
