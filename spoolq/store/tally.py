@@ -85,6 +85,9 @@ KEPT: Mapping[Span, int] = {"minute": 1440, "hour": 2160}
 """How many samples are kept: a day of minutes, ninety days of hours."""
 SECONDS: Mapping[Span, int] = {"minute": 60, "hour": 3600}
 
+APART: Mapping[Span, int] = {"minute": 4, "hour": 2}
+"""Of how many queues a sample tells apart: of those into which most has come. About a megabyte for all samples."""
+
 ALL = "*"
 """In the place of a queue's name: all of them together."""
 
@@ -145,9 +148,9 @@ class Sample(NamedTuple):
     rows: Mapping[str, Mapping[str, int]]
 
 
-def sampled(ledger: Ledger, at: float, keep: int = 4) -> Sample:
-    """The sample of a moment: all queues together, and by itself each of the `keep` into which most has come."""
-    busiest = sorted(ledger.queues.values(), key=lambda one: (-one.sum(IN), one.queue))[:keep]
+def sampled(ledger: Ledger, at: float, span: Span) -> Sample:
+    """The sample of a moment: all queues together, and by itself each of the few into which most has come."""
+    busiest = sorted(ledger.queues.values(), key=lambda one: (-one.sum(IN), one.queue))[: APART[span]]
     total: dict[str, int] = {}
     for one in ledger.queues.values():
         for name, n in _row(one).items():

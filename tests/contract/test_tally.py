@@ -13,7 +13,7 @@ from spoolq.errors import GuardHeld, LeaseLost
 from spoolq.job import Message
 from spoolq.store.base import Spool, Store
 from spoolq.store.effects import Countdown, Effects
-from spoolq.store.tally import KEPT, Sample, read, write
+from spoolq.store.tally import KEPT, PLACES, WORDS, Ledger, Sample, Tally, read, sampled, write
 from spoolq.store.waiting import Move
 from tests.contract.hands import Hand, failure, message, messages, worker
 
@@ -173,12 +173,18 @@ def test_the_history_has_one_sample_a_minute_and_an_hour(store: Store) -> None:
 
 
 def test_a_sample_is_a_few_hundred_bytes_and_comes_back_as_it_was() -> None:
+    every = Sample(1.0, {"q": dict.fromkeys((*WORDS, *PLACES), 1)})
+    assert read(write(every)) == every
     rows = {
         name: {"put": 10**9, "done": 10**9, "failed": 10**6, "retried": 10**5, "ready": 10**6, "claimed": 100} for name in "*abcd"
     }
     sample = Sample(1.8e9, rows)
     assert read(write(sample)) == sample
-    assert len(write(sample)) * sum(KEPT.values()) < 2 << 20
+    ledger = Ledger(
+        {name: Tally(name, {"put": 10**6, "done": 10**6, "failed": 10**5}, ready=10**5, claimed=100) for name in "abcdefg"}
+    )
+    assert sum(len(write(sampled(ledger, 1.8e9, span))) * kept for span, kept in KEPT.items()) < 1 << 20
+    assert [len(sampled(ledger, 1.8e9, span).rows) for span in KEPT] == [5, 3]
     assert [read(text) for text in ("", "[]", "[1,[[2]]]", '[1,[["q",[99,1]]]]', "null")] == [None] * 5
 
 

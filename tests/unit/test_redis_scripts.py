@@ -9,6 +9,7 @@ from importlib.resources import files
 import pytest
 
 from spoolq.store.redis.scripts import NEEDS_LIB, script
+from spoolq.store.tally import OURS
 
 NAMES = sorted(path.name[:-4] for path in files("spoolq.store.redis").joinpath("scripts").iterdir() if path.name.endswith(".lua"))
 
@@ -47,6 +48,10 @@ def test_all_but_put_begin_with_a_removal(name: str) -> None:
     own = re.sub(r"--[^\n]*", "", files("spoolq.store.redis").joinpath("scripts", f"{name}.lua").read_text())
     writes = re.search(r"works_when_full|settle\(|'(DEL|LREM|UNLINK|SADD|RPUSH|HSET|ZADD|SET|LPUSH)'", own)
     assert writes is None or writes.group() in ("works_when_full", "settle(", "'DEL'", "'LREM'", "'UNLINK'")
+
+
+def test_what_is_ours_is_told_in_the_same_way_everywhere() -> None:
+    assert all(f"'{OURS.decode()}'" in code(name) for name in ("lib", "put"))
 
 
 def test_put_removes_last() -> None:

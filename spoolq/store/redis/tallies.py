@@ -61,8 +61,8 @@ class RedisTallies:
         if not due:
             return None
         ledger = self.ledger(uuid.uuid4().hex)
-        text = write(sampled(ledger, at)).encode()
         for span in due:
+            text = write(sampled(ledger, at, span)).encode()
             self._command(b"HSET", self._names.history(span), _place(span, at), text)
         return ledger
 

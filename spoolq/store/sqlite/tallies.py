@@ -55,9 +55,9 @@ def sample(session: Session, found: Ledger) -> Ledger:
     """Note what was found a moment ago, as `Store.sample` does."""
     if session.one(VIEWS["about"], (_SINCE,)) is None:
         session.execute(VIEWS["set_about"], (_SINCE, f"{uuid.uuid4().hex} {session.now / 1e6:.6f}"))
-    text = write(sampled(found, session.now / 1e6)).encode()
     effects.sweep(session, _SWEPT_AT_ONCE)  # or a file that nobody works from would keep those whose time has passed
     for span in due(session):
+        text = write(sampled(found, session.now / 1e6, span)).encode()
         until = session.now + KEPT[span] * SECONDS[span] * 1_000_000
         session.execute(effects.SQL["set_value"], (_key(span, _number(session, span)), text, until))
     return _named(session, found)
