@@ -26,7 +26,7 @@ from tests.unit.doctor.test_spool import fill
 
 def look(q: SpoolQ, **options: Any) -> Look:
     """The test's directory may be on any kind of disk."""
-    return Look(q, **{"known": {"disk": ""}, **options})
+    return Look(q, **{"known": {"disk": ""}, "limit": 30.0, **options})
 
 
 def bad(found: list[Any]) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ def test_a_server_that_hangs_holds_nothing_up(fresh_server: Server, make: Make) 
     fresh_server.stop()
     try:
         began = time.monotonic()
-        found = check(q, look=look(q))
+        found = check(q, look=look(q, limit=6.0))
         assert time.monotonic() - began < 40
     finally:
         fresh_server.cont()

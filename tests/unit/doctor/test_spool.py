@@ -113,8 +113,10 @@ def as_nobody(q: SpoolQ, name: str) -> tuple[str, str]:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-            [one] = check(q, only={name}, look=Look(q))
+            [one] = check(q, only={name}, look=Look(q, limit=60.0))
             os.write(write, f"{one.level}\n{one.what}".encode())
+        except BaseException as error:
+            os.write(write, f"failed\n{error!r}".encode())
         finally:
             os._exit(0)
     os.close(write)
