@@ -16,7 +16,7 @@ from spoolq.autoscale.sample import Bounds, Policy
 from spoolq.autoscale.sizer import About, Sizer
 from spoolq.autoscale.words import Ear, address, named
 from spoolq.config import digits, runtime_directories
-from spoolq.errors import ConfigError
+from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.runtime import Folder
 from spoolq.selection import Selection
 from spoolq.store.base import WorkerInfo
@@ -24,6 +24,8 @@ from spoolq.store.base import WorkerInfo
 if TYPE_CHECKING:
     from spoolq.config import Settings
     from spoolq.producer import Producer
+
+_COUNTED = 100_000  # rows of the spool at most that are counted for a line of status
 
 
 def policy(settings: Settings, name: str | None = None) -> Policy:
@@ -70,6 +72,17 @@ def gauging(
         note = q.hint.read()
         return note.reason if note is not None and note.open else None
 
+    def spooled() -> int | None:
+        spool = q.spool
+        if spool is None:
+            return None
+        try:
+            return spool.waiting(_COUNTED)
+        except (StoreUnavailable, ConfigError):
+            return None
+
     ear = Ear(address(house.host, name), (lambda: q.primary, lambda: q.spool))
-    gauge = Gauge(q.primary, house, selection, Board(folder(q.settings), pool), ear, outage=outage, counts=q.counts)
+    gauge = Gauge(
+        q.primary, house, selection, Board(folder(q.settings), pool), ear, outage=outage, spooled=spooled, counts=q.counts
+    )
     return [("gauge", gauge.turn)]

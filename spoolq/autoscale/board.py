@@ -109,8 +109,9 @@ class Board:
         if text is None:
             return None, None
         try:
-            (at, broker, backlog, oldest, wait), said = json.loads(text)
-            sight = Sight(float(at), broker, backlog and int(backlog), oldest and float(oldest), wait and float(wait))
+            (at, broker, backlog, oldest, wait, spooled), said = json.loads(text)
+            seen = backlog and int(backlog), oldest and float(oldest), wait and float(wait), spooled and int(spooled)
+            sight = Sight(float(at), broker, *seen)
             return sight, None if said is None else Word(parse(said[0]), float(said[1]))
         except (ValueError, TypeError, AttributeError, ConfigError):
             return None, None

@@ -21,6 +21,7 @@ _EVERY, _SELDOM = 1.0, 2.0  # the latter still within what counts as fresh
 _SHARE = 0.05  # of its time that looking may take: with thousands of queues it looks less often
 _LISTEN = 2.0
 _PUBLISH, _PUBLISHED = 15.0, 60.0
+_SPOOL = 5.0
 _TIMEOUT = 1.0
 _TAKES_NOTHING = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 _KEY = "pool:"
@@ -33,6 +34,7 @@ class Gauge:
     selection   the queues of which the pool's processes take jobs
     ear         hears what an operator says to this pool
     outage      why the producers of this host go past the primary, None when they don't
+    spooled     how many jobs wait in this host's spool, None where that can't be told; asked now and then
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Gauge:
         ear: Ear,
         *,
         outage: Callable[[], str | None] = lambda: None,
+        spooled: Callable[[], int | None] = lambda: None,
         counts: Counts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,6 +54,8 @@ class Gauge:
         self._seen: int | None = None
         self._store, self._house, self._selection, self._board, self._ear = store, house, selection, board, ear
         self._outage, self._clock = outage, clock
+        self._spooled, self._spool_at = spooled, float("-inf")
+        self._in_spool: int | None = None
         self._wait: float | None = None
         self._refuses = False
         self._listen_at = self._publish_at = float("-inf")
@@ -60,8 +65,10 @@ class Gauge:
         """Returns the seconds to the next one."""
         began = self._clock()
         self._count_decision()
-        sight = self._look(began)
+        sight = self._look(began)._replace(spooled=self._in_spool)
         took = self._clock() - began
+        if began >= self._spool_at:
+            self._spool_at, self._in_spool = began + _SPOOL, self._spooled()
         self._board.tell(sight, self._ear.word)
         if began >= self._listen_at:
             self._listen_at = began + _LISTEN

@@ -39,6 +39,7 @@ class Sight(NamedTuple):
     backlog   jobs that are ready and that this pool may take
     oldest    age in seconds of the oldest of them, None where it can't be told
     wait      seconds that a small request took
+    spooled   jobs that wait in this host's spool, None where that can't be told. Nothing is decided by it
     """
 
     at: float
@@ -46,6 +47,7 @@ class Sight(NamedTuple):
     backlog: int | None = None
     oldest: float | None = None
     wait: float | None = None
+    spooled: int | None = None
 
 
 class Host(NamedTuple):

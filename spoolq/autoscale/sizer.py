@@ -91,7 +91,8 @@ class Sizer:
         if self._sight is None:
             return ""
         backlog = "" if self._sight.backlog is None else f", {jobs(self._sight.backlog)} ready"
-        return f"the store is {self._sight.broker}{backlog}, "
+        spooled = "" if self._sight.spooled is None else f", {jobs(self._sight.spooled)} in the spool"
+        return f"the store is {self._sight.broker}{backlog}{spooled}, "
 
     def turn(self, now: float, wanted: int, members: Sequence[Member], state: str = "running") -> int:
         """How many there should be, where `wanted` should be there so far. A change is logged in a line."""

@@ -191,13 +191,14 @@ def test_a_page_beats_through_an_outage_and_lives_through_hup(outage: Place, sys
         page.wait()
 
 
-def test_a_pools_first_process_beats_and_its_others_do_not_speak_for_it(box: Place, systemd: Systemd) -> None:
-    box.enqueue("hold")
-    pool = box.worker("--processes", "2")
-    [line] = box.begun()
+def test_a_pools_first_process_beats_and_its_others_do_not_speak_for_it(outage: Place, systemd: Systemd) -> None:
+    outage.enqueue("hold")
+    outage.enqueue("note", queue="other")
+    pool = outage.worker("--processes", "2", "--queues", "work")
+    [line] = outage.begun()
     eventually(lambda: "READY=1" in systemd.said)
     systemd.beats_on()
-    eventually(lambda: any("process(es) wanted" in word for word in systemd.said))
+    eventually(lambda: any("the store is away" in word and "in the spool, 2 process(es) wanted" in word for word in systemd.said))
     pool.send(signal.SIGSTOP)
     systemd.is_silent()
     pass_time(SPAN)
@@ -205,8 +206,8 @@ def test_a_pools_first_process_beats_and_its_others_do_not_speak_for_it(box: Pla
     assert line.pid != pool.pid
     os.kill(line.pid, 0)
     pool.send(signal.SIGCONT)
-    box.open_gate()
-    box.done()
+    outage.open_gate()
+    eventually(outage.runs)
     assert systemd.said.count("READY=1") == 1
     pool.end_pool()
     eventually(lambda: "STOPPING=1" in systemd.said)

@@ -53,7 +53,7 @@ def test_what_is_shown_is_seen_and_by_which_name_an_operator_means_it(folder: Fo
 
 
 def test_what_the_housekeeper_tells_is_read_and_is_no_pool(folder: Folder) -> None:
-    board, sight = Board(folder, "k1"), Sight(5.0, "slow", 7, None, 0.2)
+    board, sight = Board(folder, "k1"), Sight(5.0, "slow", 7, None, 0.2, 3)
     assert board.told() == (None, None)
     board.tell(sight, Word(parse("2:8"), 9.0))
     assert board.told() == (sight, Word(Bounds(2, 8, "an operator"), 9.0))

@@ -98,10 +98,21 @@ def test_a_store_that_does_not_answer_is_away_and_one_that_is_late_is_slow(aroun
     around.wait = 10 * SLOW
     assert seen(made, board).broker == "slow"
     around.fails["load"] = StoreUnavailable("no", reason="timeout")
-    assert seen(made, board)[1:] == ("away", None, None, None)
+    assert seen(made, board)[1:] == ("away", None, None, None, None)
     around.fails.clear()
     around.wait = 0.001
     assert seen(made, board).broker == "well"
+
+
+def test_what_waits_in_the_spool_is_asked_now_and_then(around: Around, board: Board) -> None:
+    now, asked = [100.0], iter([3, 4])
+    made = gauge(around, board, spooled=lambda: next(asked), clock=lambda: now[0])
+    told = []
+    for _ in range(3):
+        told.append(seen(made, board).spooled)
+        now[0] += 4.0
+    assert told == [None, 3, 3], "told with the next look, and asked again later"
+    assert seen(made, board).spooled == 4
 
 
 def test_one_late_answer_is_nothing(around: Around, board: Board) -> None:
