@@ -1,4 +1,4 @@
-"""Spans that are kept in memory: OpenTelemetry's SDK as an application would set it up, once for the process."""
+"""Spans that are kept in memory, by OpenTelemetry's SDK."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-_exporter: InMemorySpanExporter | None = None
 
-
-def kept() -> InMemorySpanExporter:
-    """The exporter in which all spans of this process end, emptied."""
-    global _exporter
-    if _exporter is None:
-        _exporter = InMemorySpanExporter()
-        provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(_exporter))
-        trace.set_tracer_provider(provider)
-    _exporter.clear()
-    return _exporter
+def kept() -> tuple[TracerProvider, InMemorySpanExporter]:
+    """A provider, to be set, and the exporter in which its spans end."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
 
 
 def written(span: ReadableSpan) -> dict[str, Any]:
@@ -68,7 +61,8 @@ def tree(spans: Sequence[dict[str, Any]]) -> str:
 
 def dump(path: str) -> Callable[[], None]:
     """What appends all spans of this process to a file, one JSON a line, when it is called: at the end of a process."""
-    exporter = kept()
+    provider, exporter = kept()
+    trace.set_tracer_provider(provider)
 
     def write() -> None:
         with open(path, "a") as file:

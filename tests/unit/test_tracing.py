@@ -30,8 +30,11 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
-def exporter() -> InMemorySpanExporter:
-    return spans.kept()
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Set up for one test: the API can't be told to forget a provider, and other tests want none."""
+    provider, exporter = spans.kept()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return exporter
 
 
 @pytest.fixture
