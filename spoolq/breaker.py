@@ -146,7 +146,8 @@ class Breaker:
         if opened:
             self.open_since, self._opened_at = since, at
             self._told_at = -math.inf
-        self.reason, self.detail = reason, detail
+        if detail or reason != self.reason:  # a hint has no more than the reason, and one may be our own
+            self.reason, self.detail = reason, detail
         return opened
 
     def _close(self) -> str | None:

@@ -211,3 +211,19 @@ def test_a_slow_probe_opens_nothing(clock):
     breaker.probe(lambda: clock.later(5.0))
     assert breaker.allows()
     assert clock.now == began + 5.0  # asked once: there is nothing to close
+
+
+def test_what_is_known_of_an_outage_is_told_whole_also_after_its_own_hint_was_read(process, clock):
+    breaker, other = process(), process()
+    assert breaker.away() is None
+    breaker.failed("refused", "Redis refused at h:6379")
+    began = clock.now
+    clock.later(1)
+    assert not breaker.allows()
+    assert not other.allows()
+    assert breaker.away() == (began, "refused", "Redis refused at h:6379")
+    assert other.away() == (began, "refused", "")
+    breaker.failed("timeout", "no answer")
+    assert breaker.away() == (began, "timeout", "no answer")
+    breaker.succeeded()
+    assert breaker.away() is None

@@ -303,3 +303,15 @@ def test_an_idle_store_does_not_hold_the_exit() -> None:
         "store = SQLiteStore(tempfile.mkdtemp() + '/a.db'); print(store.put([Message('1', 'q', b'')]))"
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[True]", "")
+
+
+def test_the_whole_schema_is_on_the_files_first_page(store: SQLiteStore, path: Path) -> None:
+    """A damage to the second page would make everything unreadable."""
+    store.depths()
+    connection = raw(path)
+    try:
+        [(pages,)] = connection.execute("SELECT count(*) FROM dbstat WHERE name = 'sqlite_schema'")
+    except driver.Error:  # an SQLite that was built without it
+        pages = 1
+    connection.close()
+    assert pages == 1
