@@ -77,7 +77,6 @@ def _coming(log: EventLog, last: int, kinds: tuple[str, ...]) -> Iterator[Event]
         sys.stdout.flush()
         try:
             found = log.after(last, _PAGE, kinds=kinds)
-            newest = found[-1].number if found else next((event.number for event in log.page(limit=1)), last)
         except StoreUnavailable as error:
             if not told:
                 hint(f"spoolq: {error}; it is tried again")
@@ -86,7 +85,7 @@ def _coming(log: EventLog, last: int, kinds: tuple[str, ...]) -> Iterator[Event]
             continue
         told = False
         yield from found
-        last = max(last, newest)
+        last = found[-1].number if found else last
         if len(found) < _PAGE:
             time.sleep(_EVERY)
 
