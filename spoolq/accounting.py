@@ -20,7 +20,7 @@ class Known(NamedTuple):
 
     birth    the name of the count that was seen last; empty: none was seen
     base     how much of the hand-over isn't in that count: handed over less drained, as it began or was first seen
-    came     jobs that had come in at the last look, by that count
+    came     jobs that had come in at the last look, by that count, those of others left out
     there    jobs that should have been there then
     at       when that was, in epoch seconds
     again    how many the spool had taken back by then, to hand them over again
@@ -108,27 +108,35 @@ def accounts(primary: Ledger | None, spool: Ledger | None = None, known: Known |
 
 
 def loss(known: Known, primary: Ledger, spool: Ledger | None = None) -> int:
-    """How many jobs this host knows the primary to have lost together with its count of them, and not to have got again."""
+    """How many jobs this host knows the primary to have lost together with its count of them, and not to have got again.
+
+    What is known must be older than what was read, and the spool read before the primary.
+    """
     lost = known.lost
     if known.birth and known.birth != primary.birth:
         lost += known.there
     elif known.birth:
         lost += max(0, known.came - came(primary), handed_over(spool) - drained(primary) - known.base)
-    return max(0, lost - (_spooled(spool, "again") - known.again)) if known.birth else lost
+    return max(0, lost - max(0, _spooled(spool, "again") - known.again)) if known.birth else lost
 
 
-def looked(known: Known, primary: Ledger, spool: Ledger | None, at: float) -> Known:
-    """What is to be remembered after this look, at `at` epoch seconds. A count that is seen for the first time begins here."""
+def looked(known: Known, primary: Ledger, spool: Ledger | None, at: float, *, after: Ledger | None = None) -> Known:
+    """What is to be remembered after this look, at `at` epoch seconds. A count that is seen for the first time begins here.
+
+    `after` is the spool as it was after the primary was read (`spool`: before): what is on its way just then must be no loss
+    later, so what may be counted as drained and not yet as handed over, which is all that is in doubt, counts for that.
+    """
     lost, base = loss(known, primary, spool), known.base
     if known.birth != primary.birth or lost > known.lost:
-        base = handed_over(spool) - drained(primary)
+        then = after or spool
+        base = handed_over(then) - drained(primary) + (sum(one.in_doubt for one in then.queues.values()) if then else 0)
     there = sum(one.there + max(0, one.left) for one in primary.queues.values())
     return Known(primary.birth, base, came(primary), there, at, _spooled(spool, "again"), lost)
 
 
 def came(ledger: Ledger) -> int:
-    """All that has come into a store."""
-    return sum(one.sum(IN) for one in ledger.queues.values())
+    """All that has come into a store, but for what was found, which is taken back where that goes back: this never gets less."""
+    return sum(one.sum(IN) - one.sum(("found",)) for one in ledger.queues.values())
 
 
 def drained(ledger: Ledger) -> int:

@@ -26,17 +26,19 @@ def balance(primary: Store | None, spool: Spool | None) -> Accounts:
     """The accounts now. None for a store that can't be read, or that there is none of. Raises StoreUnavailable."""
     if spool is None:
         return accounts(None if primary is None else primary.tally())
-    here = spool.tally()  # first: what is handed over in between is in both, and never in neither
-    known = remembered(spool)
+    known = remembered(spool)  # first: what is known must be older than what is looked at
+    here = spool.tally()  # then: what is handed over in between is in both, and never in neither
     return accounts(None if primary is None else primary.tally(), here, known)
 
 
 def missing(primary: Store, spool: Spool | None) -> int:
     """How many jobs are missing in the primary, whatever waits in the spool; cheap, however much that is. Raises
     StoreUnavailable."""
-    here = None if spool is None else spool.tally(rows=False)
+    if spool is None:
+        return accounts(primary.tally()).total.missing
+    known, here = remembered(spool), spool.tally(rows=False)
     there = primary.tally()
-    return accounts(there).total.missing + (0 if spool is None else loss(remembered(spool), there, here))
+    return accounts(there).total.missing + loss(known, there, here)
 
 
 def write_off(primary: Store | None, spool: Spool | None) -> Accounts:
@@ -48,7 +50,7 @@ def write_off(primary: Store | None, spool: Spool | None) -> Accounts:
         if lost := {one.queue: one.missing for one in found.queues if one.missing}:
             store.write_off(lost)
     if spool is not None and primary is not None:
-        known = looked(remembered(spool), primary.tally(), spool.tally(rows=False), time.time())
+        known = looked(remembered(spool), primary.tally(), spool.tally(rows=False), time.time(), after=spool.tally())
         spool.set_meta(REMEMBERED, json.dumps(known._replace(lost=0)._asdict()))
     return before
 
@@ -82,11 +84,11 @@ class Bookkeeper:
     def turn(self) -> float:
         """Sample what is due. Returns the seconds to the next look. Raises StoreUnavailable, with what could be done done."""
         spool = self._spool
+        text, before = ("", Known()) if spool is None else (spool.meta(REMEMBERED), remembered(spool))  # older than what follows
         here = None if spool is None else spool.sample()  # also in an outage
         there = self._primary.sample()
         if spool is not None and here is not None:
-            text, before = spool.meta(REMEMBERED), remembered(spool)
-            known = looked(before, there or self._primary.tally(), here, self._clock())
+            known = looked(before, there or self._primary.tally(), here, self._clock(), after=spool.tally())
             mine = spool.set_meta(REMEMBERED, json.dumps(known._asdict()), expected=text)
             if mine and known.lost > before.lost:
                 self._tell(spool, known.lost - before.lost, before.at)

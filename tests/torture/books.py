@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from spoolq import SpoolQ
-from spoolq.accounting import Accounts, accounts, drained, handed_over
+from spoolq.accounting import Accounts, Known, accounts, drained, handed_over, loss
+from spoolq.bookkeeping import remembered
 from spoolq.errors import StoreError
 from spoolq.store.tally import Ledger
 
@@ -44,9 +45,24 @@ class Books:
 
     def _look_on(self) -> None:
         while not self._over.is_set():
-            for name, ledger in self._ledgers():
-                self._check(name, ledger)
+            self._look()
             self._over.wait(_PAUSE)
+
+    def _look(self) -> tuple[Ledger | None, Ledger | None, Known]:
+        known, ledgers = Known(), dict[str, Ledger]()
+        with suppress(StoreError):
+            if self._beside.spool is not None and self._beside.settings.spool_path.exists():
+                known = remembered(self._beside.spool)
+        for name, ledger in self._ledgers():
+            self._check(name, ledger)
+            ledgers[name] = ledger
+        primary, spool = ledgers.get("primary"), ledgers.get("spool")
+        if primary is not None and spool is not None:
+            if (lost := loss(known, primary, spool)) > 0:
+                self.broken.append(f"{lost} lost, says what is known of the primary: {known}")
+            if handed_over(spool) > drained(primary):
+                self.broken.append(f"{handed_over(spool)} handed over, and only {drained(primary)} drained")
+        return primary, spool, known
 
     def _ledgers(self) -> Iterator[tuple[str, Ledger]]:
         """Those that can be read now: a server that is down says nothing."""
@@ -64,10 +80,4 @@ class Books:
         """The accounts at the end, with nothing going on any more."""
         self._over.set()
         self._thread.join(60)
-        ledgers = dict(self._ledgers())
-        for name, ledger in ledgers.items():
-            self._check(f"at the end the {name}", ledger)
-        primary, spool = ledgers.get("primary"), ledgers.get("spool")
-        if primary is not None and handed_over(spool) > drained(primary):
-            self.broken.append(f"{handed_over(spool)} handed over, and only {drained(primary)} drained")
-        return accounts(primary, spool)
+        return accounts(*self._look())

@@ -92,6 +92,11 @@ def test_a_count_that_says_less_than_before_has_lost_the_difference_once() -> No
         assert (known.lost, loss(known, earlier)) == (2, 2)
 
 
+def test_jobs_of_others_that_go_back_are_no_loss() -> None:
+    known = looked(Known(), ledger("b", q=one(put=1, found=2, there=3)), None, 7.0)
+    assert loss(known, ledger("b", q=one(put=1, there=1))) == 0
+
+
 def test_what_was_handed_over_before_the_first_look_is_no_loss() -> None:
     spool = ledger(q=one(put=9, handed_over=9))
     assert loss(Known(), ledger("b"), spool) == 0
@@ -100,6 +105,15 @@ def test_what_was_handed_over_before_the_first_look_is_no_loss() -> None:
     more = ledger(q=one(put=11, handed_over=11))
     assert loss(known, ledger("b", q=one(drained=4, there=4)), more) == 0
     assert loss(known, ledger("b", q=one(drained=3, there=3)), more) == 1
+
+
+def test_a_first_look_in_the_middle_of_a_hand_over_takes_nothing_of_it_for_lost_later() -> None:
+    before = ledger(q=Tally("q", {"put": 9}, ready=4, in_doubt=5))
+    primary = ledger("b", q=one(drained=5, there=5))  # put, and their rows are still there
+    for after in (before, ledger(q=Tally("q", {"put": 9, "handed_over": 3}, ready=2, in_doubt=4))):
+        known = looked(Known(), primary, before, 1.0, after=after)
+        done = ledger(q=one(put=9, handed_over=9))
+        assert loss(known, ledger("b", q=one(drained=9, there=9)), done) == 0
 
 
 def test_what_is_sent_again_makes_up_for_a_loss() -> None:
