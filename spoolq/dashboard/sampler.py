@@ -16,6 +16,7 @@ from spoolq.facts import Facts
 log = logging.getLogger("spoolq.dashboard")
 
 EVERY = 2.0  # seconds between looks while somebody watches
+FRESH = 1.0  # for so long a look serves a page that is asked for: then another is taken at once
 WATCHED = 20.0  # and for so long after the last page: then the thread ends
 WAIT = 1.0  # what a page waits for a look that is under way,
 FIRST_WAIT = 2.5  # and for the very first one, without which there is nothing to show
@@ -46,6 +47,7 @@ class Sampler:
         self._sample: Sample | None = None
         self._thread: threading.Thread | None = None
         self._asked_at = self._stale_at = float("-inf")
+        self._looking = self._wanted = False
         self._streams: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def latest(self) -> Sample | None:
@@ -55,6 +57,9 @@ class Sampler:
             until = self._clock() + (self._wait if self._sample is not None else max(self._wait, FIRST_WAIT))
             self._asked_at = self._clock()
             self._run()
+            if not (self._fresh() or self._looking):
+                self._wanted = True
+                self._changed.notify_all()
             while not self._fresh() and (left := until - self._clock()) > 0:
                 self._changed.wait(left)
             return self._sample
@@ -92,10 +97,11 @@ class Sampler:
 
     def _fresh(self) -> bool:
         sample = self._sample
-        return sample is not None and sample.began > self._stale_at and self._clock() - sample.ended < 2 * self._every
+        return sample is not None and sample.began > self._stale_at and self._clock() - sample.ended < FRESH
 
     def _run(self) -> None:
         if self._thread is None or not self._thread.is_alive():  # after a fork it isn't
+            self._looking, self._wanted = True, False
             self._thread = threading.Thread(target=self._watch, name="spoolq-sampler", daemon=True)
             self._thread.start()
 
@@ -113,17 +119,19 @@ class Sampler:
                 failing = True
                 log.debug("still: %s", error)
             with self._changed:
+                self._looking = False
                 if facts is not None:
                     number = 1 if self._sample is None else self._sample.number + 1
                     self._sample = Sample(number, facts, began, self._clock())
                     self._tell()
                 self._changed.notify_all()
                 until = began + self._every
-                while (left := until - self._clock()) > 0 and began > self._stale_at:
+                while (left := until - self._clock()) > 0 and began > self._stale_at and not self._wanted:
                     self._changed.wait(left)
                 if not self._streams and self._clock() - self._asked_at > WATCHED:
                     self._thread = None
                     return
+                self._looking, self._wanted = True, False
 
     def _tell(self) -> None:
         for event, loop in list(self._streams.items()):

@@ -13,6 +13,7 @@ import pytest
 from spoolq.dashboard import sampler
 from spoolq.dashboard.sampler import Sampler
 from spoolq.facts import Facts, Side
+from tests.clock import Clock
 from tests.waiting import eventually
 
 
@@ -68,6 +69,16 @@ def test_after_a_change_a_page_sees_what_was_looked_at_later(looks: Looks) -> No
     assert one.latest().facts.at == 1.0  # type: ignore[union-attr]
     one.forget()
     assert one.latest().facts.at == 2.0  # type: ignore[union-attr]
+
+
+def test_a_page_isnt_shown_what_was_seen_long_ago(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    one = Sampler(looks, every=60.0, wait=10.0, clock=clock)
+    assert one.latest().number == 1  # type: ignore[union-attr]
+    clock.later(sampler.FRESH / 2)
+    assert one.latest().number == 1  # type: ignore[union-attr]
+    clock.later(sampler.FRESH)
+    assert one.latest().number == 2  # type: ignore[union-attr]
 
 
 def test_a_look_that_fails_leaves_the_last_one_and_goes_on(looks: Looks, caplog: pytest.LogCaptureFixture) -> None:
