@@ -1,0 +1,65 @@
+"""The outages: a line each, and the band on which they lie."""
+
+from __future__ import annotations
+
+from spoolq import SpoolQ
+from spoolq.dashboard.views.outages import stripes, ticks
+from spoolq.store.events import Away, Outage
+from tests.unit.dashboard.hands import browser, words
+
+NOW = 1_700_000_000.0
+DAY = 86_400.0
+
+
+def outage(began: float, ended: float | None, drained: float | None = None) -> Outage:
+    return Outage(1, NOW - began, None if ended is None else NOW - ended, NOW, "refused", 7, 7, drained and NOW - drained, 0)
+
+
+def test_an_outage_lies_where_it_was() -> None:
+    [stripe] = stripes([outage(DAY / 2, DAY / 4)], NOW - DAY, NOW)
+    assert (stripe.kind, stripe.x, stripe.width) == ("out", 50.0, 25.0)
+    assert stripe.text == "refused, 6 h, 7 spooled"
+
+
+def test_one_that_lasts_goes_on_to_the_end() -> None:
+    [stripe] = stripes([outage(DAY / 4, None)], NOW - DAY, NOW)
+    assert (stripe.x, stripe.x + stripe.width) == (75.0, 100.0)
+
+
+def test_what_it_took_to_drain_lies_behind_it() -> None:
+    drain, out = stripes([outage(DAY / 2, DAY / 4, DAY / 8)], NOW - DAY, NOW)
+    assert (drain.kind, drain.x, drain.width) == ("drain", 75.0, 12.5)
+    assert out.kind == "out"
+
+
+def test_a_short_one_is_still_seen_and_stays_on_the_band() -> None:
+    [stripe] = stripes([outage(1.0, 0.5)], NOW - DAY, NOW)
+    assert stripe.width == 0.3
+    assert stripe.x + stripe.width <= 100.0
+
+
+def test_what_was_before_or_began_before_the_band_is_cut() -> None:
+    assert stripes([outage(3 * DAY, 2 * DAY)], NOW - DAY, NOW) == []
+    [stripe] = stripes([outage(2 * DAY, DAY / 2)], NOW - DAY, NOW)
+    assert (stripe.x, stripe.width) == (0.0, 50.0)
+
+
+def test_marks_have_the_time_of_day_or_the_day() -> None:
+    assert [at for at, _ in ticks(NOW - DAY, NOW)] == [0.0, 16.67, 33.33, 50.0, 66.67, 83.33]
+    assert ticks(NOW - DAY, NOW)[0][1] == "22:13"
+    assert ticks(NOW - 7 * DAY, NOW)[0][1] == "07 Nov"
+
+
+def test_an_outage_of_the_journal_is_on_the_page(q: SpoolQ) -> None:
+    assert q.spool is not None
+    q.spool.events.away(Away(0.0, "refused"))
+    page = browser(q).get("/outages")
+    assert "goes on" in words(page.text)
+    [shown] = browser(q).get("/outages.json").json()["outages"]
+    assert (shown["cause"], shown["open"]) == ("refused", True)
+
+
+def test_without_a_spool_there_are_none_and_no_file_is_made(q: SpoolQ) -> None:
+    page = browser(q).get("/outages")
+    assert "No outage was seen on this host." in words(page.text)
+    assert not q.settings.spool_path.exists()
