@@ -10,6 +10,7 @@ import click
 
 from spoolq import wishes
 from spoolq.cli.faults import Fault
+from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, where_option
@@ -129,6 +130,7 @@ def _command(word: Word, help: str) -> click.Command:
     @where_option
     @json_option
     @command_options()
+    @acts
     def command(given: Given, names: tuple[str, ...], every: bool, where: str, as_json: bool) -> None:
         _tell(given, names, every, where, as_json, word)
 
