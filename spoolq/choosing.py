@@ -15,6 +15,7 @@ from spoolq.store.waiting import Page, WaitingJob
 LOOK = 2000
 """Jobs that one look goes through at most, whether they are meant or not."""
 _PAGE = 500
+_ASKS = 40  # pages of one look: those of one queue may have few or none of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,14 @@ def look(store: Store, choice: JobChoice, *, scheduled: bool, after: Any = None,
     """Up to `limit` of those that are meant, of the next `most` that are ready in the queue of the choice (`scheduled`: that wait
     for their time), and what the next look begins `after`, None at the end."""
     found: list[WaitingJob] = []
-    looked, begun = 0, False
-    while looked < most and len(found) < limit and not (begun and after is None):
+    looked = 0
+    for _ in range(_ASKS):
         ask = min(limit - len(found), most - looked)  # never more than there is room for: a page can't be cut
         jobs, after = store.waiting_jobs.page(choice.queue, scheduled=scheduled, after=after, limit=ask)
         found += filter(choice.fits, jobs)
-        looked, begun = looked + max(1, len(jobs)), True
+        looked += len(jobs)
+        if after is None or looked >= most or len(found) >= limit:
+            break
     return found, after
 
 
