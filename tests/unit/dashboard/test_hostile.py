@@ -14,7 +14,7 @@ from spoolq.dashboard.desk import Desk
 from spoolq.dashboard.pages import environment, short, text, visible
 from spoolq.dashboard.views import VIEWS
 from spoolq.errors import StoreUnavailable
-from spoolq.job import Job
+from spoolq.job import Attempt, Failure, Job
 from tests.unit.dashboard.hands import OWN, browser
 
 HOSTILE = {
@@ -164,3 +164,34 @@ def test_the_password_is_on_no_page(q: SpoolQ) -> None:
     client = browser(q, password="s3cr3t")
     for view in VIEWS:
         assert "s3cr3t" not in client.get(view.path, auth=("ann", "s3cr3t")).text
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_the_pages_of_one_queue_job_and_failure_bear_it_too(box: SpoolQ, text: str) -> None:
+    said = text[:2000].encode("utf-8", "replace").decode()
+    name = "".join(char if char != "\n" else " " for char in said)[:150]
+    history = (Attempt(1, 1000.0, said[:200], said, said[:100], 0.5),)
+    box.primary.put([wire.message(Job("j1", name, name, (said, {said[:50]: said}), history=history, attempt=1, enqueued_at=1.0))])
+    box.primary.put([wire.message(Job("j2", name, name, (said,), history=history, attempt=1, run_at=4e9))])
+    box.primary.put([wire.message(Job("j3", name, "failing", (said,)))])
+    worker = box.worker_info(["failing"], 1)
+    [claim] = box.primary.claim(worker, 1, ["failing"], 1).claims
+    box.primary.fail(claim, Failure("j3", "failing", said, said[:200], said, (said, said), 1000.0, claim.payload, 1, history))
+    with browser(box) as client:
+        pages = [
+            *(("/queue", {"name": name, "state": state, "text": said[:300]}) for state in ("", "scheduled")),
+            *(("/job", {"id": id, "show": show}) for id in ("j1", "j2", "j3") for show in ("", "arguments")),
+            *((path, {"task": said[:300], "queue": said[:300], "class": said[:300]}) for path in ("/failures", "/retries")),
+            *((path, {}) for path in ("/failures", "/retries", "/queues", "/workers")),
+            ("/queues", {"name": said[:300]}),
+        ]
+        for path, query in pages:
+            answer = client.get(path, params=query)
+            assert answer.status_code in (200, 404), (path, answer.text[:300])
+            harmless(answer.text)
+        for path, form in (
+            ("/queue/clear", {"name": name}),
+            ("/failures/discard", {"error": said[:300]}),
+            ("/job/delete", {"id": said[:100]}),
+        ):
+            harmless(client.post(path, data={**form, "back": said[:300]}, headers=OWN).text)
