@@ -70,7 +70,8 @@ class Night:
     def sees(self, title: str) -> None:
         """`spoolq status` begins as the page says, but for numbers that time makes."""
         shown = re.escape(" ".join(blocks(title, "text")[0].split()))
-        pattern = re.sub(r"oldest\\ [^;:]+?(?=;|:|\\\.|$)", r"oldest [0-9.,]+ [a-z]+( [0-9.]+ s)?", shown).replace("…", ".*?")
+        age = "[0-9.,]+ [a-z]+( [0-9.]+ [a-z]+)?"
+        pattern = re.sub(r"(oldest|down\\ for)\\ [0-9]+\\ (s|min)(\\ [0-9]+\\ s)?", rf"\1 {age}", shown).replace("…", ".*?")
 
         def looks() -> bool:
             nonlocal said
