@@ -49,11 +49,12 @@ for _command in (find, show, move, delete):
 @jobs.command("list")
 @click.argument("queue", required=False)
 @click.option("--scheduled", is_flag=True, help="Those that wait for their time, of QUEUE or of all queues, the next one first.")
+@click.option("--arguments", "whole", is_flag=True, help="Their arguments too, which may be nobody's business.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each store.")
 @where_option
 @json_option
 @command_options()
-def list_(given: Given, queue: str | None, scheduled: bool, limit: int, where: str, as_json: bool) -> None:
+def list_(given: Given, queue: str | None, scheduled: bool, whole: bool, limit: int, where: str, as_json: bool) -> None:
     """List the jobs of QUEUE that wait.
 
     Those that are ready, the next one first; with --scheduled those for later, Resque's own delayed jobs too.
@@ -64,11 +65,15 @@ def list_(given: Given, queue: str | None, scheduled: bool, limit: int, where: s
     answers, fault = look(q, where, lambda place: [(place.name, job) for job in _some(place, queue, scheduled, limit)])
     rows = [(name, _Shown.of(job)) for answer in answers for name, job in answer]
     if as_json:
-        emit({"jobs": [{"in": name, **shown._asdict(), "due": when(shown.due)} for name, shown in rows]})
+        hidden = {} if whole else {"arguments": None}
+        emit({"jobs": [{"in": name, **shown._asdict(), "due": when(shown.due), **hidden} for name, shown in rows]})
     elif rows:
         table(
-            ("ID", "IN", "QUEUE", "DUE", "TASK", "ARGUMENTS"),
-            [(one.id or "-", name, one.queue, when(one.due) or "now", one.task, one.arguments) for name, one in rows],
+            ("ID", "IN", "QUEUE", "DUE", "TASK", *(["ARGUMENTS"] if whole else [])),
+            [
+                (one.id or "-", name, one.queue, when(one.due) or "now", one.task, *([one.arguments] if whole else []))
+                for name, one in rows
+            ],
         )
     elif fault is None:
         hint(

@@ -33,7 +33,9 @@ def test_ready_jobs_are_listed_as_they_will_be_taken(run: Run, q: SpoolQ) -> Non
     first, second = send(q, "a@x", 1), send(q, "b\x1b[31m@x")
     send(q, "c@x", queue="other")
     assert ids(run, "mail") == [first, second]
-    said = run("jobs", "list", "mail", "--url", URL)
+    plain = run("jobs", "list", "mail", "--url", URL)
+    assert (plain.code, "a@x" in plain.out) == (0, False)
+    said = run("jobs", "list", "mail", "--arguments", "--url", URL)
     assert said.code == 0
     assert f'{first}  sqlite  mail   now  send  "a@x", 1' in said.out
     assert "\x1b" not in said.out
@@ -146,7 +148,7 @@ def test_resques_own_delayed_jobs_are_listed_and_cancelled_by_what_they_are_to_d
         control.rpush("resque:delayed:4000000000", payload, payload.replace("a@x", "b@x"))
         control.sadd(f"resque:timestamps:{payload}", "delayed:4000000000")
         control.zadd("resque:delayed_queue_schedule", {"4000000000": 4000000000})
-        listed = run("jobs", "list", "--scheduled", "--json", "--url", server.url).json["jobs"]
+        listed = run("jobs", "list", "--scheduled", "--arguments", "--json", "--url", server.url).json["jobs"]
         assert [(job["id"], job["task"], job["arguments"], job["due"][:4]) for job in listed] == [
             ("", "send", '"a@x"', "2096"),
             ("", "send", '"b@x"', "2096"),

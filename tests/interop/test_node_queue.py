@@ -208,7 +208,7 @@ def test_delayed_jobs_of_node_are_listed_and_cancelled_by_spoolq(resque: Resque,
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    listed = jobs("list", "--scheduled")["jobs"]
+    listed = jobs("list", "--scheduled", "--arguments")["jobs"]
     assert [(job["queue"], job["arguments"].split('"')[1]) for job in listed] == [
         ("mail", "gone"),
         ("mail", "gone"),
