@@ -30,6 +30,7 @@ MANY = 100_000
 """Up to here is counted; above it a page says "100,000+"."""
 
 ASKING = 0.5  # seconds for a store's answer
+BENEFIT = 0.5  # seconds more for one that answered the last time: this process, or the machine, may be the slow one
 LEFT = ("handed_over", "duplicate")  # how a row leaves a spool for the primary, in the words of `spoolq.store.tally`
 _NOTES, _NOTE_LASTS = 200, 120.0
 _SECRET = ("password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "credential", "cookie", "private")
@@ -51,13 +52,14 @@ class Desk:
         self.sampler = Sampler(self._look)
         self.drainer = Drainage(q)
         self.cached = Cached()
-        self._rate = Rate()
+        self._rate, self._away = Rate(), False
         self.trends = Trends()
         self.examination = Examination(q)
         self._notes: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def _look(self) -> Facts:
-        found = gather(self.q, ASKING, connect=0.0, most=MANY + 1)
+        found = gather(self.q, ASKING, connect=0.0 if self._away else BENEFIT, most=MANY + 1)
+        self._away = found.primary.state == "away"
         with suppress(SpoolqError):
             self.trends.see(found, self.q.primary.counts() if found.primary.state in ("up", "refusing") else {})
         if found.spool is not None and found.spool.info is not None and self.q.spool is not None:
