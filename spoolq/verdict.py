@@ -66,7 +66,7 @@ def judge(facts: Facts) -> Verdict:
         return verdict
     are = "is" if facts.missing == 1 else "are"
     what = f"`spoolq accounts` says of which queues; {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
-    return Verdict(max(DEGRADED, verdict.level), f"{jobs(facts.missing)} {are} missing in Redis", what)
+    return Verdict(max(DEGRADED, verdict.level), f"{jobs(facts.missing)} {are} missing in Redis", what, "See `spoolq accounts`")
 
 
 def _judged(facts: Facts) -> Verdict:

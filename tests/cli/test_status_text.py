@@ -62,15 +62,31 @@ outages = st.builds(lambda spooled: Outage(1, 0.0, None, 0.0, "refused", spooled
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sides, spools, st.none() | outages, st.lists(hosts, max_size=4), st.dictionaries(names, ages, max_size=2), ages)
+@given(
+    sides,
+    spools,
+    st.none() | outages,
+    st.lists(hosts, max_size=4),
+    st.dictionaries(names, ages, max_size=2),
+    ages,
+    st.just(0) | counts,
+)
 def test_every_line_fits_80_columns(
-    primary: Side, side: Side, lasting: Outage | None, known: list[HostSpool], schedules: dict[str, float], silent: float
+    primary: Side,
+    side: Side,
+    lasting: Outage | None,
+    known: list[HostSpool],
+    schedules: dict[str, float],
+    silent: float,
+    missing: int,
 ) -> None:
-    facts = Facts(primary, side, lasting=lasting, hosts=tuple((one, silent) for one in known), schedules=schedules)
+    facts = Facts(
+        primary, side, lasting=lasting, missing=missing, hosts=tuple((one, silent) for one in known), schedules=schedules
+    )
     for limits in ({}, {depth.queue: "at most 3 at a time, 100/m" for depth in primary.depths}):
         lines = shown(facts, limits).splitlines()
         assert [line for line in lines if len(line) > 80] == []
-        assert " lost" in lines[0] or lines[0].startswith("New jobs are refused. ")
+        assert " lost" in lines[0] or " missing in Redis. " in lines[0] or lines[0].startswith("New jobs are refused. ")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +106,7 @@ def test_every_line_fits_80_columns(
         (Facts(UP, spool(rows=1, drain_paused_at=1.0)), "Nothing is lost on this host. Run `spoolq drain resume`."),
         (Facts(UP, spool(quarantined=1)), "Nothing is lost on this host. Look: `spoolq spool quarantine list`."),
         (Facts(UP, spool(damaged=("/a",))), "Whether anything is lost isn't known. Run `spoolq spool recover`."),
+        (Facts(UP, spool(), missing=2), "2 jobs are missing in Redis. See `spoolq accounts`."),
         (Facts(UP, FORBIDDEN), "Whether anything is lost isn't known. Run this as the user whose jobs they are."),
     ],
 )

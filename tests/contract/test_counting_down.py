@@ -51,6 +51,8 @@ def test_a_batch_that_ends_here_goes_on_here(spool: Spool, local: Hand) -> None:
     end_here(spool, local.claim(2), 3)
     assert claimable(spool, "after") == []
     assert spool.waiting() == 3  # one member, and that two have ended
+    assert (spool.info().rows, spool.info(1).rows) == (1, 1)  # of which only the member is a job
+    assert [depth.queue for depth in spool.depths()] == ["q"]
     end_here(spool, local.claim(), 3)
     assert claimable(spool, "after") == ["then"]
     assert spool.waiting() == 1  # nobody else is to be told
