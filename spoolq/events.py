@@ -54,7 +54,12 @@ class Recorder:
             kind, text, detail = self._notes[0]
             log = self._journal()
             if log is not None:
-                log.record(kind, text, **detail)
+                try:
+                    log.record(kind, text, **detail)
+                except SpoolqError:
+                    raise
+                except Exception as error:  # not the next ones' fault
+                    _log.warning("not written into the journal of this host (%s): %s", error, text)
             with suppress(IndexError):
                 self._notes.popleft()
         return None
@@ -141,7 +146,7 @@ class Witness:
             log = self._journal()
             if log is not None:
                 what(log)
-        except SpoolqError as error:
+        except Exception as error:  # whatever it is: jobs are on their way meanwhile
             _log.debug("the journal of this host can't be written now: %s", error)
             return False
         return True

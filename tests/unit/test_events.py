@@ -184,3 +184,30 @@ def seen_away(tick: float) -> Any:
     from spoolq.store.events import Away
 
     return Away(tick, "refused", "Redis refused")
+
+
+class Broken:
+    """A journal of which every verb fails as no store should."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise TypeError(f"{name}: an error of our own")
+
+
+def test_whatever_ails_the_journal_a_drainer_and_a_prober_go_on(breaker: Breaker) -> None:
+    journal: Any = Broken
+    witness = Witness(breaker, journal)
+    breaker.failed("refused")
+    assert witness.look()
+    witness.answers()
+    witness.empty(lambda: None)
+    breaker.succeeded()
+    assert not witness.look()
+
+
+def test_a_note_that_cannot_be_written_is_left_out_and_the_next_ones_follow(spool: SQLiteStore) -> None:
+    recorder = Recorder(lambda: spool.events)
+    unknown: Any = "no such kind"
+    recorder.note(unknown, "one")
+    recorder.note("config_fault", "two")
+    recorder.close(10.0)
+    assert [event.text for event in spool.events.page()] == ["two"]

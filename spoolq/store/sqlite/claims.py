@@ -11,7 +11,7 @@ from spoolq.job import Claim
 from spoolq.store.base import EVERY_QUEUE, Claimed, WorkerInfo
 from spoolq.store.quota import Quota
 from spoolq.store.sqlite import allowances, effects, order, pauses, settling, workers
-from spoolq.store.sqlite.noting import record
+from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.tokens import join
@@ -89,7 +89,7 @@ def _claimed_by(session: Session, worker: WorkerInfo, number: int, fence: int, q
 def set_aside(session: Session, seq: int, id: str, reason: str) -> None:
     """Into quarantine, loudly."""
     session.execute(SQL["set_aside"], (seq, reason))
-    record(session, "quarantined", reason, id=id)
+    noted(session, "quarantined", reason, id=id)
     log.error("job %s in %s was set aside in quarantine: %s", id, session.settings.path, reason)
 
 

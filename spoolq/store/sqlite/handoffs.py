@@ -8,7 +8,7 @@ from typing import Literal
 from spoolq.job import Claim, Handoff, Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import claims, effects, order, settling, workers
-from spoolq.store.sqlite.noting import record
+from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.rows import GIVEN, checksum, later
 from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
@@ -110,5 +110,5 @@ def quarantine(session: Session, handoff: Handoff, reason: str) -> bool:
     """Set one aside. Returns whether it was held."""
     held = session.execute(SQL["quarantine"], (*split(handoff.claim.token), reason)).rowcount == 1
     if held:
-        record(session, "quarantined", reason, id=handoff.message.id, queue=handoff.message.queue)
+        noted(session, "quarantined", reason, id=handoff.message.id, queue=handoff.message.queue)
     return held

@@ -78,7 +78,7 @@ class Limits:
 
     def _mark(self, session: Session, used: int, now: float) -> None:
         self._marked = now
-        mark(session, measure(session, used, self._free - self._since_look))
+        session.beside(lambda: mark(session, measure(session, used, self._free - self._since_look)))
 
     def _check_disk(self, session: Session) -> None:
         settings, wants = self._settings, session.reserve.wants

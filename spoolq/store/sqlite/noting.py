@@ -37,6 +37,11 @@ def record(session: Session, kind: Kind, text: str, **detail: object) -> None:
     session.execute(SQL["outlived"], (now - micros(LONGEST), _PRUNED))
 
 
+def noted(session: Session, kind: Kind, text: str, **detail: object) -> None:
+    """`record` beside what befalls a job: that goes on where the journal can't be written."""
+    session.beside(lambda: record(session, kind, text, **detail))
+
+
 def most(settings: Settings) -> int:
     """Events that a file of that size keeps."""
     return max(_FEWEST, min(MOST, settings.max_bytes // _SHARE))

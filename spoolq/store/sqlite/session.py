@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -16,6 +17,8 @@ from spoolq.store.sqlite.identity import Identity
 from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import schema, statements
+
+log = logging.getLogger("spoolq.sqlite")
 
 VERSION = 1
 """`PRAGMA user_version` of the schema that this code makes."""
@@ -66,6 +69,7 @@ class Session:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self._connection = connection
+        self._told = False
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first row, or None."""
@@ -96,6 +100,21 @@ class Session:
         for (queue, word), jobs in self.counted.items():
             self.execute(_TALLY["count"], (f"\n{word}\n{queue}", jobs))
         self.counted = {}
+
+    def beside(self, what: Callable[[], object]) -> None:
+        """Do what no job hangs on, in the open transaction. Where it fails it is undone, and all else goes on; raises only what
+        has ended the transaction."""
+        self.execute("SAVEPOINT beside")
+        try:
+            what()
+        except Exception as error:
+            if not self.in_transaction:
+                raise
+            self.execute("ROLLBACK TO beside")
+            if not self._told:
+                log.warning("%s: its journal can't be written (%s); jobs go on without it", self.settings.path, error)
+            self._told = True
+        self.execute("RELEASE beside")
 
     def look_at_clock(self) -> None:
         """Take the time anew."""

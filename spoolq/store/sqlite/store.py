@@ -337,7 +337,7 @@ class SQLiteStore:
                 order.mark(session)
             new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
             if outage is not None:
-                outages.joined(session, outage, sum(new))
+                session.beside(lambda: outages.joined(session, outage, sum(new)))
             also.apply(session, more, new, rows)
             return new
 
@@ -456,7 +456,7 @@ class SQLiteStore:
         if not self._run(tallies.due, writes=False):
             return None
         ledger = self._run(tallies.ledger, writes=False)  # apart: it counts all rows, and others are not to wait for that
-        return self._run(lambda session: tallies.sample(session, ledger))
+        return self._run(lambda session: tallies.sample(session, ledger), grows=True, aside=True)
 
     def history(self, span: Span, since: float) -> list[Sample]:
         """See `Store.history`."""
@@ -472,7 +472,7 @@ class SQLiteStore:
 
     def add_series(self, numbers: Mapping[str, int], *, timeout: float | None = None) -> None:
         """See `Store.add_series`."""
-        self._run(lambda session: also.add_series(session, numbers), timeout)
+        self._run(lambda session: also.add_series(session, numbers), timeout, grows=True, aside=True)
 
     def series(self, *, timeout: float | None = None) -> Mapping[str, int]:
         """See `Store.series`."""

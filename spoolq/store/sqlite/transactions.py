@@ -10,7 +10,7 @@ from contextlib import suppress
 from spoolq.errors import ConfigError, SpoolDamaged, StoreError, StoreFull, StoreUnavailable
 from spoolq.store.sqlite import aside, driver
 from spoolq.store.sqlite.lock import CommitLock
-from spoolq.store.sqlite.noting import record
+from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
 from spoolq.store.sqlite.session import Session, inherited, open_session
@@ -123,7 +123,7 @@ class Transactions:
             if session.in_transaction:
                 session.write_tally()
                 for to, why in self._aside:
-                    record(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun: {why}", to=to)
+                    noted(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun: {why}", to=to)
                 committing = True
                 session.commit()
                 self._aside.clear()

@@ -14,7 +14,7 @@ from spoolq.store.sqlite.checking import broken, check_rows, check_state, check_
 from spoolq.store.sqlite.documents import document, put_in
 from spoolq.store.sqlite.effects import meta, set_meta
 from spoolq.store.sqlite.limits import Limits, pages_used
-from spoolq.store.sqlite.noting import record
+from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.rows import GIVEN, checksum
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
@@ -193,12 +193,12 @@ class SQLiteUpkeep:
 
         def tell(session: Session) -> None:
             if to is not None:
-                record(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun", to=to)
+                noted(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun", to=to)
             for one in found:
                 text = (
                     f"{jobs(one.saved)} saved of {one.path}, {one.quarantined:,} of them into quarantine, {len(one.lost):,} lost"
                 )
-                record(session, "spool_recovered", text, path=one.path, saved=one.saved, lost=len(one.lost))
+                noted(session, "spool_recovered", text, path=one.path, saved=one.saved, lost=len(one.lost))
 
         if to is not None or found:
             self._writer.run(tell, _PATIENT, grows=True, aside=True)

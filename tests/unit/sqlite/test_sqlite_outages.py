@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -304,3 +305,40 @@ def test_a_journal_that_cannot_be_written_is_told_to_who_asked_for_it_alone(spoo
         fill()
     assert spool.waiting() == 1
     assert session.reserve.held() == 8 << 20
+
+
+# a journal that can't be written
+
+
+NO_OUTAGES = "DROP TABLE outages"
+NO_EVENTS = "DROP TABLE events"
+BAD_ROW = "UPDATE outages SET tick = NULL"
+HUGE_ROW = "UPDATE outages SET spooled = 9223372036854775807"
+BAD_MARK = "INSERT OR REPLACE INTO about VALUES ('marks', 'none')"
+REFUSED = "CREATE TRIGGER no BEFORE UPDATE ON outages BEGIN SELECT raise(ABORT, 'no'); END"
+
+
+@pytest.mark.parametrize("harm", [NO_OUTAGES, NO_EVENTS, BAD_ROW, HUGE_ROW, BAD_MARK, REFUSED])
+def test_a_journal_that_cannot_be_written_keeps_no_job_out(
+    spool: SQLiteStore, open_store: Open, host: Host, away: Callable[..., Away], harm: str
+) -> None:
+    seen = away()
+    spooled(spool, seen, "a")
+    with sqlite3.connect(spool.path) as file:
+        file.execute(harm)
+    other = open_store(spool.path, role="spool", clock=lambda: host.wall, ticks=lambda: (host.boot, host.mono))
+    assert other.spool([message("b")], outage=seen) == [True]
+    assert other.ready(1.0) == host.wall
+    assert spool.spool([message("b"), message("c")], outage=seen) == [False, True]
+    handoffs = spool.take(worker("drainer"), 10, 1 << 20, host.wall + 1)
+    spool.quarantine(handoffs[0], "for its own sake")
+    spool.handed_over(handoffs[1:])
+    assert spool.waiting() == 0 and spool.info().quarantined == 1
+
+
+def test_a_count_at_the_end_of_numbers_keeps_no_job_out(spool: SQLiteStore, away: Callable[..., Away]) -> None:
+    spooled(spool, away(), "a")
+    with sqlite3.connect(spool.path) as file:
+        file.execute("UPDATE counters SET n = 9223372036854775807")
+    spooled(spool, away(), "b", "c")
+    assert spool.waiting() == 3

@@ -2,8 +2,10 @@
 -- and go when their time has passed. So neither needs a table, of which the file's first page has room for few more.
 
 -- name: count
--- above 2305843009213693952, so that it is eight bytes wide from birth on
-INSERT INTO counters (name, n) VALUES (?1, 2305843009213693952 + ?2) ON CONFLICT (name) DO UPDATE SET n = n + ?2;
+-- above 2305843009213693952, so that it is eight bytes wide from birth on; one that was set to the end of numbers stays there,
+-- since a count keeps no job from its way
+INSERT INTO counters (name, n) VALUES (?1, 2305843009213693952 + ?2)
+ON CONFLICT (name) DO UPDATE SET n = iif(n > 9000000000000000000, n, n + ?2);
 
 -- name: ledger
 -- one statement, so that all of it is of one moment; each part from an index
