@@ -100,7 +100,7 @@ def test_put_first_is_what_saves_them_a_drainer_that_deletes_first_loses_jobs(ou
     assert q.spool is not None
     one = q.drainer()
     handoffs = q.spool.take(q.worker_info((), 1, "drainer"), 100, 1 << 20, q.primary.now() + 1)
-    one._delete(handoffs)
+    one._delete(handoffs, ())
     # and here it dies
     drain(q)
     assert set(accepted) - set(arrived(server)) == set(accepted)
