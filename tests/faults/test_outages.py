@@ -169,3 +169,17 @@ def test_a_worker_that_is_killed_is_written_down(tmp_path: Path, fresh_server: S
         assert event.detail["worker_pid"] == first.pid
         assert event.detail["jobs"] == 1
         second.end()
+
+
+def test_a_redis_that_would_throw_jobs_away_is_written_down_by_a_worker(tmp_path: Path, fresh_server: Server) -> None:
+    fresh_server.client().config_set("maxmemory-policy", "allkeys-lru")
+    with at(tmp_path, fresh_server.url) as place:
+        place.enqueue("note")
+        worker = place.worker()
+        place.done()
+        log = place.q.journal()
+        assert log is not None
+        [event] = eventually(lambda: log.page(kinds=["config_fault"]))
+        assert event.detail["setting"] == "maxmemory-policy"
+        assert "allkeys-lru" in event.text
+        worker.end()

@@ -162,3 +162,15 @@ def test_a_turn_that_raises_what_is_no_error_of_a_store_is_no_end(
     eventually(lambda: service.ended)
     assert turns == 3
     assert not service.dead, "it said itself that it is over"
+
+
+def test_a_wrong_setting_is_told_once_to_who_writes_it_down() -> None:
+    told: list[str] = []
+
+    def turn() -> float:
+        raise ConfigError("the spool is for another Redis")
+
+    service = Service("drainer", turn, quiet=True, wrong=told.append)
+    for _ in range(3):
+        service.once()
+    assert told == ["drainer: the spool is for another Redis"]

@@ -333,7 +333,8 @@ def test_a_journal_that_cannot_be_written_keeps_no_job_out(
     handoffs = spool.take(worker("drainer"), 10, 1 << 20, host.wall + 1)
     spool.quarantine(handoffs[0], "for its own sake")
     spool.handed_over(handoffs[1:])
-    assert spool.waiting() == 0 and spool.info().quarantined == 1
+    assert spool.waiting() == 0
+    assert spool.info().quarantined == 1
 
 
 def test_a_count_at_the_end_of_numbers_keeps_no_job_out(spool: SQLiteStore, away: Callable[..., Away]) -> None:
