@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from spoolq.cli.stores import Place, look, where_option
 from spoolq.failurelog.choice import Choice
 from spoolq.failurelog.groups import NEWEST, Group, newest
 from spoolq.failurelog.groups import groups as grouped
-from spoolq.units import jobs, say_age, when
+from spoolq.units import jobs, say_age
 
 
 @click.command()
@@ -34,7 +33,7 @@ def groups(given: Given, most: int, choice: Choice, where: str, as_json: bool) -
     rows = [(name, group) for name, _, _, found in answers for group in found]
     if as_json:
         looked = {name: {"count": count, "looked_at": seen} for name, count, seen, _ in answers}
-        emit({"logs": looked, "groups": [{"in": name, **_document(group)} for name, group in rows]})
+        emit({"logs": looked, "groups": [{"in": name, **group.document()} for name, group in rows]})
     elif rows:
         now = time.time()
         table(
@@ -58,16 +57,3 @@ def _row(name: str, group: Group, now: float) -> tuple[object, ...]:
 
 def _ago(at: float, now: float) -> str:
     return f"{say_age(now - at)} ago" if at else "-"
-
-
-def _document(group: Group) -> dict[str, Any]:
-    return {
-        "exception": group.exception,
-        "task": group.task,
-        "count": group.count,
-        "first": when(group.first or None),
-        "last": when(group.last or None),
-        "queues": group.queues,
-        "id": group.id,
-        "error": group.error,
-    }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 from spoolq.failurelog.choice import task_of
 from spoolq.failurelog.moving import walk
 from spoolq.job import Failure
 from spoolq.store.base import FailureLog
+from spoolq.units import when
 
 NEWEST = 10_000
 """Failures that a look at a log goes through, the newest: it costs the same however long the log is."""
@@ -36,6 +37,10 @@ class Group:
         if failure.failed_at > 0:
             self.first = min(self.first or failure.failed_at, failure.failed_at)
             self.last = max(self.last, failure.failed_at)
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {**asdict(self), "first": when(self.first or None), "last": when(self.last or None)}
 
 
 def groups(failures: Iterable[Failure]) -> list[Group]:

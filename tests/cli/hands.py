@@ -18,6 +18,11 @@ def fill(url: str, count: int, queue: str = "mail", **options: Any) -> list[str]
         return [receipt.id for receipt in q.enqueue_many([launch.job(f"{n}@example.com") for n in range(count)])]
 
 
+def send(q: SpoolQ, *args: Any, queue: str = "mail", task: str = "send", **options: Any) -> str:
+    """Enqueue one job, and return its id."""
+    return q.remote(task, queue).using(**options).enqueue(*args).id
+
+
 def spooled(url: str) -> int:
     """How many rows wait in the default spool of that destination."""
     with SpoolQ(url) as q:

@@ -10,6 +10,7 @@ import pytest
 
 from spoolq import SpoolQ
 from tests.cli.conftest import Run
+from tests.cli.hands import send
 from tests.servers import Server
 
 URL = "sqlite:///jobs.db"
@@ -19,10 +20,6 @@ URL = "sqlite:///jobs.db"
 def q() -> Any:
     with SpoolQ(URL) as one:
         yield one
-
-
-def send(q: SpoolQ, *args: Any, queue: str = "mail", task: str = "send", **options: Any) -> str:
-    return q.remote(task, queue).using(**options).enqueue(*args).id
 
 
 def ids(run: Run, *args: object) -> list[str]:

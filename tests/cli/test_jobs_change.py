@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from spoolq import SpoolQ
 from tests.cli.conftest import Run
+from tests.cli.hands import send
 
 URL = "sqlite:///jobs.db"
 
@@ -17,10 +17,6 @@ URL = "sqlite:///jobs.db"
 def q() -> Iterator[SpoolQ]:
     with SpoolQ(URL) as one:
         yield one
-
-
-def send(q: SpoolQ, *args: Any, queue: str = "mail", task: str = "send", **options: Any) -> str:
-    return q.remote(task, queue).using(**options).enqueue(*args).id
 
 
 def ids(run: Run, *args: object) -> list[str]:

@@ -81,7 +81,7 @@ def show(ask: Ask) -> Answer:
         "in": where,
         "count": count,
         "looked_at": looked,
-        "groups": [_document(group) for group in found],
+        "groups": [group.document() for group in found],
         "failures": [line.document() for line in lines],
         "after": picking.written(then) or None,
         "away": why or None,
@@ -147,19 +147,6 @@ def _page(place: Store, chosen: Choice, after: Any) -> tuple[list[Line], Any]:
 def _line(failure: Failure) -> Line:
     at = failure.failed_at if failure.failed_at > 0 else None
     return Line(failure.id, task_of(failure), failure.queue, failure.exception, failure.error, at, failure.attempts)
-
-
-def _document(group: Group) -> dict[str, Any]:
-    return {
-        "exception": group.exception,
-        "task": group.task,
-        "count": group.count,
-        "first": when(group.first or None),
-        "last": when(group.last or None),
-        "queues": group.queues,
-        "id": group.id,
-        "error": group.error,
-    }
 
 
 def _today(place: str) -> str:

@@ -8,7 +8,7 @@ from spoolq import choosing, moving, purging
 from spoolq.dashboard import flow, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
 from spoolq.dashboard.desk import MANY
-from spoolq.dashboard.views.queues import Line, named, one
+from spoolq.dashboard.views.queues import document_of, named, one
 from spoolq.errors import SpoolqError
 from spoolq.store.base import Store
 from spoolq.units import jobs, when
@@ -49,7 +49,7 @@ def show(ask: Ask) -> Answer:
     }
     document = {
         "at": when(ask.facts.at),
-        "queue": _document(line),
+        "queue": document_of(line),
         "in": where,
         "scheduled": scheduled,
         "jobs": [row.document() for row in rows],
@@ -79,18 +79,6 @@ def _page(ask: Ask, where: picking.Where, chosen: choosing.JobChoice, scheduled:
         return (), None, ask.facts.primary.error or "Redis does not answer"
     found, then = picking.look(picking.store(ask, where), chosen, scheduled=scheduled, after=picking.cursor(after))
     return [picking.row(job, where, after) for job in found], then, ""
-
-
-def _document(line: Line) -> dict[str, Any]:
-    return {
-        "name": line.name,
-        "ready": line.ready,
-        "scheduled": line.scheduled,
-        "claimed": line.claimed,
-        "spooled": line.spooled,
-        "oldest": line.oldest,
-        "paused": line.paused is not None,
-    }
 
 
 def _store(ask: Ask) -> tuple[Store, str]:

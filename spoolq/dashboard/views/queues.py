@@ -51,7 +51,7 @@ def show(ask: Ask) -> Answer:
     document = {
         "at": when(ask.facts.at),
         "paused": facts.pauses(ask.facts.primary.paused),
-        "queues": [_document(line) for line in found[:SHOWN]],
+        "queues": [document_of(line) for line in found[:SHOWN]],
         "more": shows["more"],
     }
     return Answer("queues.html", "Queues", shows, document)
@@ -91,7 +91,8 @@ def _line(ask: Ask, name: str, here: Depth | None, there: Depth | None, limit: s
     )
 
 
-def _document(line: Line) -> dict[str, Any]:
+def document_of(line: Line) -> dict[str, Any]:
+    """A queue for JSON."""
     return {
         "queue": line.name,
         "ready": line.ready,
