@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spoolq import bookkeeping
@@ -98,12 +98,25 @@ def gather(
     note = q.hint.read()
     outage = note if note is not None and note.open else None
     side = spool_side(q, spool, timeout, most)
+    side = replace(side, workers=tuple(view for view in side.workers if not moved_on(view, primary.workers)))
     return Facts(
         *(primary, side, outage, _waiting(q), _pools(q, primary)),
         lasting=_lasting(spool, side),
         hosts=_hosts(q, primary),
         schedules=_schedules(q, primary),
         missing=_missing(q, spool, primary, side),
+    )
+
+
+def moved_on(view: WorkerView, elsewhere: Iterable[WorkerView]) -> bool:
+    """Whether a worker of one store is there no more, and nothing is wrong with that: it holds no job there, and its process
+    lives and works `elsewhere`, as each does in Redis once an outage is over."""
+    return (
+        view.lease_left < 0
+        and not view.claims
+        and any(
+            other.lease_left >= 0 and (other.info.host, other.info.pid) == (view.info.host, view.info.pid) for other in elsewhere
+        )
     )
 
 

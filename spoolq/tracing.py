@@ -1,19 +1,22 @@
 """Spans of OpenTelemetry: `send` where a job is enqueued, `drain` where it goes from a spool into the primary, `process` where it
 runs. docs/tracing.md shows them.
 
-Only for who has set up OpenTelemetry: callers look for `LOADED` in `sys.modules`, call nothing here without, and then ask whether
-it is `active`. Names are those of the semantic conventions (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/),
-the context travels as W3C Trace Context (https://www.w3.org/TR/trace-context/), in the payload beside `class` and `args`.
+Only for who has set up OpenTelemetry: callers look for `LOADED` in `sys.modules`, call nothing here without, and then ask
+whether it is `active`. What an SDK, or whatever is plugged into one, fails at is told once, and keeps no job from its way. Names
+are those of the semantic conventions (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/), the context
+travels as W3C Trace Context (https://www.w3.org/TR/trace-context/), in the payload beside `class` and `args`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, wraps
 from sys import modules
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from spoolq.errors import Discard, Retry
 from spoolq.job import Job, Receipt, Trace
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, SpanContext, Tracer
 
+log = logging.getLogger("spoolq")
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 LOADED = "opentelemetry.trace"
@@ -59,10 +65,36 @@ def written(trace: Trace) -> dict[str, str]:
     return {"traceparent": trace.parent, "tracestate": trace.state} if trace.state else {"traceparent": trace.parent}
 
 
+def _spared(step: Callable[P, object]) -> Callable[P, None]:
+    """The step, which raises nothing."""
+
+    @wraps(step)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(*args, **kwargs)
+        except Exception as error:
+            _tell(type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+
+    return call
+
+
+@cache
+def _tell(name: str, where: str) -> None:
+    log.warning("tracing failed (%s), and jobs go on without a span; it is told once\n%s", name, where)
+
+
 class Sending:
     """The span of one call of enqueue. `jobs` are those to be stored, with its context, as are all that are to follow them."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
+        from opentelemetry.trace import INVALID_SPAN
+
+        self.jobs = jobs
+        self._span: Span = INVALID_SPAN
+        self._begin(jobs)
+
+    @_spared
+    def _begin(self, jobs: Sequence[Job]) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context
 
         queues = {job.queue for job in jobs}
@@ -74,17 +106,20 @@ class Sending:
         trace = _trace_of(set_span_in_context(self._span))
         self.jobs = jobs if trace is None else tuple(_stamped(job, trace) for job in jobs)
 
+    @_spared
     def stored(self, receipts: Sequence[Receipt]) -> None:
         """They are stored; the span has ended."""
         if receipts:
             self._span.set_attribute("spoolq.route", receipts[-1].route)
         self._span.end()
 
+    @_spared
     def failed(self, error: BaseException) -> None:
         """They are not; the span has ended."""
         _failed(self._span, error)
         self._span.end()
 
+    @_spared
     def done(self, call: Future[list[Receipt]]) -> None:
         """One of these, by how the call on another thread has ended."""
         from concurrent.futures import CancelledError
@@ -100,6 +135,14 @@ class Processing:
     """The span of one run of a job, the current one until `leave`; a coroutine that is to go on keeps it in its own context."""
 
     def __init__(self, job: Job, now: float) -> None:
+        from opentelemetry.trace import INVALID_SPAN
+
+        self._span: Span = INVALID_SPAN
+        self._token: Any = None
+        self._begin(job, now)
+
+    @_spared
+    def _begin(self, job: Job, now: float) -> None:
         from opentelemetry import context
         from opentelemetry.trace import SpanKind, set_span_in_context
 
@@ -119,12 +162,15 @@ class Processing:
         )
         self._token = context.attach(set_span_in_context(self._span))
 
+    @_spared
     def leave(self) -> None:
         """The thread goes on to other things."""
         from opentelemetry import context
 
-        context.detach(self._token)
+        if self._token is not None:
+            context.detach(self._token)
 
+    @_spared
     def end(self, error: BaseException | None = None) -> None:
         """The task has returned, or raised this. A retry or discard that it asked for is no error."""
         if error is not None and not isinstance(error, Retry | Discard):
@@ -134,23 +180,39 @@ class Processing:
 
 def draining(traces: Iterable[Trace | None], queues: set[str], rows: int, put: Callable[[], T]) -> T:
     """Put rows of a spool into the primary, as a span that is linked to where each was enqueued. Raises what that raises."""
-    from opentelemetry.trace import SpanKind
-
-    sent = [_extracted(trace) for trace in traces if trace is not None][:LINKS]
-    span = _tracer().start_span(
-        _named("drain", queues),
-        context=_root(),
-        kind=SpanKind.CLIENT,
-        links=_links(sent),
-        attributes={**_attributes("drain", "settle", queues, ()), "messaging.batch.message_count": rows},
-    )
+    span = _Draining()
+    span.begin(traces, queues, rows)
     try:
-        return put()
+        result = put()
     except BaseException as error:
-        _failed(span, error)
+        span.end(error)
         raise
-    finally:
-        span.end()
+    span.end()
+    return result
+
+
+class _Draining:
+    _span: Span | None = None
+
+    @_spared
+    def begin(self, traces: Iterable[Trace | None], queues: set[str], rows: int) -> None:
+        from opentelemetry.trace import SpanKind
+
+        sent = [_extracted(trace) for trace in traces if trace is not None][:LINKS]
+        self._span = _tracer().start_span(
+            _named("drain", queues),
+            context=_root(),
+            kind=SpanKind.CLIENT,
+            links=_links(sent),
+            attributes={**_attributes("drain", "settle", queues, ()), "messaging.batch.message_count": rows},
+        )
+
+    @_spared
+    def end(self, error: BaseException | None = None) -> None:
+        if self._span is not None:
+            if error is not None:
+                _failed(self._span, error)
+            self._span.end()
 
 
 def _tracer() -> Tracer:

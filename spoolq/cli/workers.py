@@ -14,6 +14,7 @@ from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, where_option
+from spoolq.facts import moved_on
 from spoolq.store.base import WorkerView
 from spoolq.units import say_age, when
 from spoolq.wishes import Wish, Word
@@ -50,7 +51,7 @@ def _known(place: Place) -> list[_Seen]:
 def list_(given: Given, where: str, as_json: bool) -> None:
     """Each worker: its queues, what it runs, what was said to it."""
     answers, fault = look(given.open(), where, _known)
-    seen, now = [one for answer in answers for one in answer], time.time()
+    seen, now = _there([one for answer in answers for one in answer]), time.time()
     if as_json:
         emit({"workers": [_document(one, now) for one in seen]})
     elif seen:
@@ -63,6 +64,12 @@ def list_(given: Given, where: str, as_json: bool) -> None:
         hint("No worker is known: start one with `spoolq worker`.")
     if fault is not None:
         raise fault
+
+
+def _there(seen: list[_Seen]) -> list[_Seen]:
+    """Without what processes that live have left in another store."""
+    views = [one.view for one in seen]
+    return [one for one in seen if not moved_on(one.view, views)]
 
 
 def _state(one: _Seen, now: float) -> tuple[str, str, str]:
@@ -103,7 +110,7 @@ def _tell(given: Given, names: Sequence[str], every: bool, where: str, as_json: 
         meant = [one for one in _known(place) if one.view.info.role == "worker" and one.view.lease_left >= 0]
         meant = [one for one in meant if every or one.name in names or one.view.info.key in names]
         for one in meant:
-            wishes.say(place.store, one.view.info.key, word, time.time())
+            wishes.say(place.store, one.view.info.key, word)
         return meant
 
     answers, fault = look(given.open(), where, ask)

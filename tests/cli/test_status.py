@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,18 @@ def test_a_worker_is_shown_with_when_it_was_heard_of(run: Run) -> None:
             return [line for line in run("status", "--url", URL).out.splitlines() if "s ago, gone" in line]
 
         assert len(eventually(said)) == 1
+
+
+def test_what_a_worker_that_works_in_redis_again_left_in_the_spool_is_not_shown(run: Run, server: Server) -> None:
+    with SpoolQ(server.url) as q:
+        q.primary.register(q.worker_info(("mail",), 4, lease=60.0))
+        assert q.spool is not None
+        q.spool.register(q.worker_info(("mail",), 4, lease=0.05))
+        other = replace(q.worker_info(("mail",), 4, lease=0.05), pid=1)
+        q.spool.register(other)
+        spool = q.spool
+        eventually(lambda: all(view.lease_left < 0 for view in spool.workers()))
+        gone = [line for line in run("status", "--url", server.url).out.splitlines() if "gone" in line]
+        assert len(gone) == 1, "the one whose process is nowhere"
+        listed = run("workers", "list", "--json", "--url", server.url).json["workers"]
+        assert sorted((one["pid"] == 1, one["in"]) for one in listed) == [(False, "redis"), (True, "spool")], listed

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from spoolq import Discard, Retry, SpoolQ, wire
 from spoolq.errors import PayloadError
 from spoolq.job import Job, Trace
-from spoolq.tracing import LONG, read
+from spoolq.tracing import LONG, draining, read
 from tests import spans
 from tests.waiting import eventually
 
@@ -316,3 +317,45 @@ def test_an_enqueue_costs_nothing_more_where_the_package_is_installed_and_not_us
     beside = calls("", "b.db")
     assert without == beside
     assert beside[1] == "False"
+
+
+class Faulty(SpanProcessor):
+    """Raises where a span begins, or ends."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.where == "start":
+            raise ValueError(self.where)
+
+    def on_end(self, span: Any) -> None:
+        if self.where == "end":
+            raise ValueError(self.where)
+
+
+@pytest.mark.parametrize("where", ["start", "end"])
+def test_tracing_that_fails_keeps_no_job_from_being_stored_run_or_drained(
+    q: SpoolQ, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(Faulty(where))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    ran = []
+
+    @q.task
+    def add(n: int) -> None:
+        ran.append(n)
+
+    @q.task
+    async def later(n: int) -> None:
+        ran.append(n)
+
+    assert add.enqueue(1).new
+    assert asyncio.run(add.aenqueue(2)).new
+    assert later.enqueue(3).new
+    work(q)
+    assert sorted(ran) == [1, 2, 3]
+    assert draining([Trace(PARENT, "")], {"default"}, 1, lambda: "put") == "put"
+    with pytest.raises(KeyError):
+        draining([None], {"default"}, 1, lambda: {}["not there"])

@@ -155,7 +155,7 @@ def _meant(ask: Ask) -> tuple[Store, Line]:
 
 def _say(ask: Ask, word: Word) -> Done:
     store, line = _meant(ask)
-    wishes.say(store, line.view.info.key, word, time.time())
+    wishes.say(store, line.view.info.key, word)
     told = {"quiet": "take no more jobs", "resume": "go on", "stop": "finish what it runs and end"}[word]
     text = f"{line.named} is told to {told}. It looks every {wishes.EVERY:g} s."
     return Done(text, "/workers", {"worker": line.named, "key": line.view.info.key})

@@ -124,8 +124,9 @@ def connect(path: str, busy: float, *, readonly: bool = False, still: bool = Fal
         anchors.tidy(file)
     if not any(other.file == file for other in tuple(_open)):
         libraries.refuse_another(path, file, _OWN)
+    authority = "//" if path.startswith("//") else ""  # an empty one, or the first name of such a path would be taken for it
     connection = sqlite.connect(
-        f"file:{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}{'&immutable=1' if still else ''}",
+        f"file:{authority}{quote(os.fsencode(path))}?mode={'ro' if readonly else 'rw'}{'&immutable=1' if still else ''}",
         uri=True,
         isolation_level=None,
         timeout=busy,

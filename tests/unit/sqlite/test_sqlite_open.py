@@ -315,3 +315,10 @@ def test_the_whole_schema_is_on_the_files_first_page(store: SQLiteStore, path: P
         pages = 1
     connection.close()
     assert pages == 1
+
+
+def test_a_path_with_two_slashes_in_front_is_that_path(path: Path, open_store: Open) -> None:
+    store = SQLiteStore(f"/{path}")
+    assert store.put([message("a")]) == [True]
+    store.close()
+    assert open_store().info().rows == 1
