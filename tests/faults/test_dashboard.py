@@ -78,7 +78,8 @@ Launch = Callable[[int, str], None]
 @pytest.fixture
 def launch(durable: Server, shown: Shown) -> Iterator[Launch]:
     """Enqueue so many jobs from a web server that lives on; they go that way."""
-    with SpoolQ(durable.url, spool=shown.spool, spool_min_free=0, deadline=1.0) as q:
+    with SpoolQ(durable.url, spool=shown.spool, spool_min_free=0, deadline=3.0) as q:
+        q.primary.ready(20.0)  # loads the driver and connects: the machine may be busy
         job = q.remote("send_mail", "mail")
 
         def enqueue(count: int, route: str) -> None:
