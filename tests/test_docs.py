@@ -321,6 +321,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(there), f"{page.name}: {target}"
 
 
+def test_every_command_is_in_the_table() -> None:
+    page = PAGES["configuration.md"].read_text("utf-8")
+    assert [name for name in main.list_commands(click.Context(main)) if f"`spoolq {name}" not in page] == []
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = PAGES["README.md"].read_text("utf-8")
+    assert [name for name in PAGES if name not in ("README.md", "CONTRIBUTING.md") and f"(docs/{name}" not in readme] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len(PAGES["README.md"].read_text("utf-8").splitlines()) < 150
 

@@ -28,7 +28,7 @@ def test_an_outage_is_watched_from_its_first_job_to_its_end(tab: Tab, house: Hou
         expect(tab.health).to_contain_text(re.compile(r"Nothing is lost.*Redis down for .*4 jobs are safe in the spool", re.S))
         house.put("send", *[(f"{n}@example.com",) for n in range(3)])
         expect(tab.number("Spooled")).to_have_text("7")
-        expect(page.get_by_text(re.compile("outage goes on since"))).to_be_visible()
+        expect(page.get_by_text(re.compile("outage has gone on for"))).to_be_visible()
 
         house.server.start()
         house.worker()
