@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import urllib.request
+from base64 import b64encode
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.servers import Server
+from tests.servers import Server, free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -22,40 +24,51 @@ ROOT = Path(__file__).parents[2]
 SHOP = r"""
 import json, sys
 from pathlib import Path
-from spoolq import SpoolQ
+from spoolq import SpoolQ, current_job
 from tests.waiting import eventually
 
 q = SpoolQ.from_env()
 gates = Path(__file__).parent
 
-@q.task(queue="mail", retries=0)
-def send(to, **more): pass
+def ran():
+    with (gates / "ran").open("a") as file:
+        file.write(current_job().id + "\n")
 
-@q.task(queue="later", retries=0)
+@q.task(queue="mail", retries=0)
+def send(to, **more):
+    ran()
+
+@q.task(queue="mail", retries=0)
 def hold(gate):
     eventually((gates / gate).exists, within=120)
+    ran()
 
 @q.task(queue="mail", retries=0)
-def broken(what, mended="mended"):
-    if not (gates / mended).exists():
-        raise ValueError(what)
+def broken(gate, says):
+    if not (gates / gate).exists():
+        raise ValueError(says)
+    ran()
 
 @q.task(queue="mail", retries=0)
-def other(what):
-    if not (gates / "mended").exists():
-        raise LookupError(what)
+def lost(gate, says):
+    if not (gates / gate).exists():
+        raise LookupError(says)
+    ran()
 
 @q.task(queue="mail", retries=5, backoff=lambda state: 3600)
-def patient(what):
-    raise OSError(what)
+def patient(says):
+    raise OSError(says)
 
 q.periodic("30 2 * * *", name="nightly", args=["night@example.com"])(send)
 
 if __name__ == "__main__":
     for line in sys.stdin:  # each line: jobs to put, answered by [id, route] of each
-        name, jobs, options = json.loads(line)
-        task = q.remote(name, options.pop("queue", "mail")).using(**options)
-        found = q.enqueue_many([task.job(*args, **kwargs) for args, kwargs in jobs])
+        name, jobs, kwargs, queue, delay = json.loads(line)
+        task = q.remote(name, queue)
+        if delay:
+            found = [task.enqueue_in(delay, *args, **kwargs) for args in jobs]
+        else:
+            found = q.enqueue_many([task.job(*args, **kwargs) for args in jobs])
         print(json.dumps([[one.id, one.route] for one in found]), flush=True)
 """
 
@@ -104,10 +117,11 @@ class House:
     def worker(self, *options: object) -> subprocess.Popen[str]:
         return self.start("-m", "spoolq", "worker", "shop:q", *options)
 
-    def dashboard(self, *options: object, **env: str) -> str:
+    def dashboard(self, *options: object, app: str = "shop:q", **env: str) -> str:
         """Start one; the address at which it listens."""
         before = len(self.log()) if (self.dir / "log").exists() else 0
-        process = self.start("-m", "spoolq", "dashboard", "--app", "shop:q", "--port", 0, *options, **env)
+        known = ("--app", app) if app else ()
+        process = self.start("-m", "spoolq", "dashboard", *known, "--port", 0, *options, **env)
 
         def told() -> re.Match[str] | None:
             assert process.poll() is None, self.log()
@@ -115,24 +129,48 @@ class House:
 
         found = eventually(told, what="the dashboard's address")
         assert found is not None
+        eventually(lambda: _answers(f"{found[1]}/", env.get("SPOOLQ_DASHBOARD_PASSWORD", "")), what="its first page")
         return found[1]
 
-    def put(self, task: str, *jobs: Sequence[Any], kwargs: Mapping[str, Any] | None = None, **options: Any) -> list[str]:
-        """Have the producer enqueue a job for each tuple of arguments; their ids."""
-        return [id for id, _ in self.routes(task, *jobs, kwargs=kwargs, **options)]
+    def serve(self, program: str, path: str) -> str:
+        """A program that is told a port and answers there; its address."""
+        port = free_port()
+        process = self.start("-c", program, port)
+        address = f"http://127.0.0.1:{port}{path}"
 
-    def routes(self, task: str, *jobs: Sequence[Any], kwargs: Mapping[str, Any] | None = None, **options: Any) -> list[list[str]]:
+        def answers() -> bool:
+            assert process.poll() is None, self.log()
+            return _answers(f"{address}/")
+
+        eventually(answers, what=address)
+        return address
+
+    def put(self, task: str, *jobs: Sequence[Any], queue: str = "mail", delay: float = 0, **kwargs: Any) -> list[str]:
+        """Have the producer enqueue a job for each tuple of arguments, `kwargs` with each; their ids."""
+        return [id for id, _ in self.routes(task, *jobs, queue=queue, delay=delay, **kwargs)]
+
+    def routes(self, task: str, *jobs: Sequence[Any], queue: str = "mail", delay: float = 0, **kwargs: Any) -> list[list[str]]:
         """As `put`: of each job its id, and where it went."""
         if self._producer is None:
             self._producer = self.start("shop.py", pipes=True)
         assert self._producer.stdin is not None
         assert self._producer.stdout is not None
-        self._producer.stdin.write(json.dumps([task, [[list(args), dict(kwargs or {})] for args in jobs], options]) + "\n")
+        self._producer.stdin.write(json.dumps([task, jobs, kwargs, queue, delay]) + "\n")
         self._producer.stdin.flush()
         answer = self._producer.stdout.readline()
         assert answer, self.log()
         found: list[list[str]] = json.loads(answer)
         return found
+
+    def ask(self, path: str, address: str) -> Any:
+        """The JSON twin of a page."""
+        with urllib.request.urlopen(f"{address}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def ran(self) -> set[str]:
+        """The ids of the jobs that ran to their end."""
+        path = self.dir / "ran"
+        return set(path.read_text().split()) if path.exists() else set()
 
     def open_gate(self, name: str) -> None:
         (self.dir / name).touch()
@@ -147,4 +185,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with suppress(BrokenPipeError):  # what it was still to be told
+                pipe.close()
+
+
+def _answers(address: str, password: str = "") -> bool:
+    """Whether a page is there. The first one may take longer than pages may, on a busy machine, and is then not there."""
+    request = urllib.request.Request(address, headers={"Authorization": f"Basic {b64encode(f':{password}'.encode()).decode()}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30):
+            return True
+    except OSError:
+        return False

@@ -76,7 +76,7 @@ class Tab:
 
     def row(self, name: str) -> Locator:
         """The row of a table that is headed by that name."""
-        return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name))
+        return self.page.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=name, exact=True))
 
     def press(self, name: str, within: Locator | None = None) -> None:
         """The button of that name, exactly."""
@@ -120,12 +120,13 @@ class Tab:
             self.faults.append(f"{response.status} for {response.request.method} {response.url}")
 
     def _failed(self, request: Request) -> None:
-        aborted = request.failure is not None and "ERR_ABORTED" in request.failure  # by a navigation
-        if not aborted:
-            self.faults.append(f"failed: {request.url}: {request.failure}")
+        why = request.failure or ""
+        if "ERR_ABORTED" in why or (401 in self._expected and "ERR_INVALID_AUTH" in why):  # by a navigation; nobody typed one
+            return
+        self.faults.append(f"failed: {request.url}: {why}")
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type not in ("error", "warning"):
+        if message.type not in ("error", "warning") or message.location["url"].startswith("chrome-error:"):  # a page of its own
             return
         if message.text.startswith("Failed to load resource") and any(str(status) in message.text for status in self._expected):
             return

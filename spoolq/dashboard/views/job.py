@@ -10,7 +10,7 @@ from spoolq import jsjson, moving, stamps, whereabouts, wire
 from spoolq.cancelling import Canceller
 from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, NotThere, Refused, View, link
-from spoolq.errors import PayloadError
+from spoolq.errors import PayloadError, StoreUnavailable
 from spoolq.failurelog import again
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.target import target
@@ -77,7 +77,7 @@ def _near(ask: Ask) -> Sighting | None:
     """The job where the list that led here had it: a search would begin at its queue's other end."""
     try:
         return _in_place(ask).sightings[0] if ask.query.get("ref") else None
-    except (NotThere, Refused):
+    except (NotThere, Refused, StoreUnavailable):  # what can't be asked is said by the search
         return None
 
 
