@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,7 +49,10 @@ class Service:
         self._over = False
 
     def start(self) -> None:
-        """Begin. The first turn comes at once."""
+        """Begin. The first turn comes at once. Raises RuntimeError where no thread can be had, as when the interpreter ends:
+        Python 3.11 would wait there for one that never runs."""
+        if sys.is_finalizing():
+            raise RuntimeError("the interpreter ends")
         thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
         thread.start()
         self._thread = thread  # not before: another may stop it at any time, and joins what it finds here

@@ -4,6 +4,7 @@ tell, and at the end. No caller waits for it."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -58,8 +59,9 @@ class Teller:
             self._service = service
 
     def tell(self, timeout: float = _TIMEOUT) -> bool:
-        """Tell now, within `timeout` seconds for each store. Returns whether there was anything to tell. Never raises for a store
-        that is away: the next call tells it."""
+        """Tell now, within `timeout` seconds. Returns whether there was anything to tell. Never raises for a store that is away:
+        the next call tells it."""
+        until = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
             return True
         try:
@@ -67,10 +69,11 @@ class Teller:
             if not taken:
                 return False
             for store in (self._primary() if self._allows() else None, self._spool()):
-                if store is None:
+                left = until - time.monotonic()
+                if store is None or left <= 0:
                     continue
                 try:
-                    store.add_series(taken, timeout=timeout)
+                    store.add_series(taken, timeout=left)
                 except StoreUnavailable as error:
                     if error.maybe_applied:
                         return True
@@ -92,10 +95,11 @@ class Teller:
         """Tell what is left, within `timeout` seconds; the thread ends."""
         service, self._service = self._service, None
         self.idle = True
+        until = time.monotonic() + timeout
         if service is not None:
             service.stop(timeout)
         with suppress(Exception):  # the stores may be about to end, with the interpreter
-            self.tell(timeout)
+            self.tell(max(0.0, until - time.monotonic()))
 
     def after_fork(self) -> None:
         """In a forked child: the thread, and what was counted, are the parent's."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from spoolq.store.base import Store
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.teller import Teller
 from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
 
 
 class Away:
@@ -113,3 +118,46 @@ def test_a_forked_child_tells_nothing_of_its_parent(primary: Store) -> None:
     counts.add("n")
     one.after_fork()  # as in a child
     assert not one.tell()
+
+
+def test_an_enqueue_while_the_interpreter_ends_does_not_hang(tmp_path: Path) -> None:
+    """Python 3.11 starts a thread there, and waits for ever for it to run."""
+    code = f"""
+import builtins
+from spoolq import SpoolQ
+q = SpoolQ("sqlite:///{tmp_path}/jobs.db")
+task = q.remote("send", "mail")
+task.enqueue(1)
+class Last:
+    def __del__(self):
+        try:
+            task.enqueue(2)
+        except Exception as error:
+            print("refused", type(error).__name__)
+        else:
+            print("stored")
+builtins.last = Last()
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    assert said.stdout.split()[0] in ("refused", "stored"), said.stderr
+
+
+class Slow:
+    """A store that takes all the time that it is given."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def add_series(self, numbers: object, *, timeout: float) -> None:
+        self.asked.append(timeout)
+        time.sleep(timeout)
+        raise StoreUnavailable("the answer took too long", reason="timeout")
+
+
+def test_stores_that_hang_take_no_more_than_the_time_there_is_at_the_end() -> None:
+    primary, spool, counts = Slow(), Slow(), Counts()
+    teller = Teller(counts, lambda: primary, lambda: spool, lambda: True)  # type: ignore[arg-type, return-value]
+    counts.add("spoolq_redis_errors_total")
+    teller.stop(0.2)
+    assert sum(primary.asked + spool.asked) <= 0.2
+    assert counts.take() == {"spoolq_redis_errors_total": 1}, "it was told to nobody"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -142,6 +143,8 @@ class Writer:
         thread = threading.Thread(target=self._loop, args=(self._queue, ticket), name="spoolq-sqlite", daemon=True)
         own = vars(self)
         try:
+            if sys.is_finalizing():  # Python 3.11 would wait for a thread that never runs
+                raise RuntimeError("the interpreter ends")
             if own.setdefault("_thread", thread) is thread:
                 thread.start()
         except BaseException as error:  # also what a signal handler raises
