@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
-from spoolq.job import Claim, Receipt, new_id
+from spoolq.job import Claim, Message, Receipt, new_id
 from spoolq.periodic import Entries
 from tests.contract.hands import Hand
 from tests.faults.working import ROOT
@@ -59,14 +60,14 @@ def declared(url: str, spool: str, ids: bool = True) -> SpoolQ:
 def schedule(url: str, spool: str, log: str, ids: bool) -> int:
     """One of the processes, until it is ended. It writes down what each enqueue answered."""
     q = declared(url, spool, ids)
-    put, told = q.submit, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    put, told = q.client.put, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def submit(*arguments: Any) -> list[Receipt]:
-        receipts = put(*arguments)
+    def noted(messages: Sequence[Message], **options: Any) -> list[Receipt]:
+        receipts = put(messages, **options)
         os.write(told, "".join(f"{receipt.route} {receipt.new}\n" for receipt in receipts).encode())
         return receipts
 
-    q.submit = submit  # type: ignore[method-assign]
+    q.client.put = noted  # type: ignore[method-assign]
     worker = q.worker(queues="elsewhere", threads=1, async_concurrency=0)
     worker.install_signals()
     return worker.run()
