@@ -40,12 +40,16 @@ class Row(NamedTuple):
 def joined(session: Session, seen: Away, spooled: int) -> None:
     """So many jobs more were spooled for it, in this transaction. What is spooled late, by who hasn't heard of the end, belongs
     to the outage that has ended."""
+    known, until = session.outage
+    if _now(session) < until and session.execute(SQL["join_outage"], (known, spooled)).rowcount == 1:
+        return  # as nearly all: nothing else of it would change
     last = _last(session)
     if last is None or not (_late(last, seen) if last.ended else _silence(session, last) <= LAPSE):
         last = _begin(session, last, seen)
     elif not last.ended and (last.tick is None or _silence(session, last) >= CONFIRM):
         last = last._replace(seen=session.now, tick=_now(session))
     _set(session, last._replace(spooled=last.spooled + spooled))
+    session.outage = last.n, _now(session) - _silence(session, last) + CONFIRM
 
 
 def news(session: Session, seen: Away) -> bool:

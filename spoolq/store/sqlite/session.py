@@ -55,7 +55,8 @@ def fence() -> int:
 
 class Session:
     """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready;
-    `counted` is what the tally is to have added with it, by queue and word."""
+    `counted` is what the tally is to have added with it, by queue and word; `outage` the number of the one that lasts, and until
+    when on the clock that doesn't jump that was seen to be so."""
 
     def __init__(self, settings: Settings, connection: driver.Connection, file: Identity, reserve: Reserve) -> None:
         self.settings = settings
@@ -64,6 +65,7 @@ class Session:
         self.now = micros(settings.clock())
         self.woke = False
         self.counted: dict[tuple[str, str], int] = {}
+        self.outage = 0, float("-inf")
         self.page_size = PAGE
         self.fence: Callable[[], int] = fence
         self.execute = connection.execute

@@ -12,7 +12,7 @@ return atomically(function()
     local own, flat = {done = 0, failed = 0}, call('HGETALL', TALLY)
     for i = 1, #flat, 2 do
       local word = string.match(flat[i], '^(%a+):')
-      if own[word] then own[word] = own[word] + flat[i + 1] end
+      if own[word] then own[word] = own[word] + whole(flat[i + 1]) end
     end
     call('HSET', TALLY, 'birth', name, 'since', stamp, 'others', ended - own.done - own.failed)
   end

@@ -30,6 +30,9 @@ SELECT n, cause, started, ended, seen, tick, spooled, peak, drained, duplicates 
 -- name: begin_outage
 INSERT INTO outages (cause, started, ended, seen, tick, spooled, peak, drained, duplicates) VALUES (?1, ?2, 0, ?3, ?4, 0, 0, 0, ?5);
 
+-- name: join_outage
+UPDATE outages SET spooled = spooled + ?2 WHERE n = ?1 AND ended = 0;
+
 -- name: set_outage
 UPDATE outages SET cause = ?2, started = ?3, ended = ?4, seen = ?5, tick = ?6, spooled = ?7, peak = ?8, drained = ?9, duplicates = ?10
 WHERE n = ?1;
