@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from spoolq.errors import StoreUnavailable
 from spoolq.events import document
 from spoolq.store.events import KINDS, Event, EventLog
 from spoolq.units import say_age
+
+if TYPE_CHECKING:
+    from spoolq.app import SpoolQ
 
 WIDTH = 80
 _EVERY = 1.0  # seconds between looks of --follow
@@ -50,13 +54,15 @@ def events(given: Given, follow: bool, kinds: tuple[str, ...], since: float | No
     """What befell this host: outages, drains, faults, and what operators did here.
 
     Oldest first, from the journal in this host's spool. It needs no Redis, and keeps the newest 10,000 of 90 days. Exit 1 when
-    there is no spool.
+    there is no spool; --follow waits for one.
     """
-    q = given.open()
+    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+        _tell(given.open(), follow, kinds, since, limit, as_json)
+
+
+def _tell(q: SpoolQ, follow: bool, kinds: tuple[str, ...], since: float | None, limit: int | None, as_json: bool) -> None:
     with asking_spool():
-        log = journal.existing(q)
-        if log is None:
-            raise Fault(no_spool(q) if q.settings.sqlite_path is None else f"no queue at {q.settings.sqlite_path}")
+        log = _log(q, follow)
         after = 0.0 if since is None else time.time() - since
         found = log.page(limit=limit or (10 if follow else 50), kinds=kinds, since=after)[::-1]
         newest = log.page(limit=1)
@@ -65,9 +71,22 @@ def events(given: Given, follow: bool, kinds: tuple[str, ...], since: float | No
     if not (found or follow or as_json):
         hint("Nothing was written down so far." if not (kinds or since) else "Nothing of that was written down.")
     if follow:
-        with contextlib.suppress(KeyboardInterrupt):
-            for event in _coming(log, newest[0].number if newest else 0, kinds):
-                _show(event, as_json, live=True)
+        for event in _coming(log, newest[0].number if newest else 0, kinds):
+            _show(event, as_json, live=True)
+
+
+def _log(q: SpoolQ, follow: bool) -> EventLog:
+    """The journal of this host; followed, it is waited for where there is none so far."""
+    told = False
+    while (log := journal.existing(q)) is None:
+        missing = no_spool(q) if q.settings.sqlite_path is None else f"no queue at {q.settings.sqlite_path}"
+        if not follow:
+            raise Fault(missing)
+        if not told:
+            hint(f"spoolq: {missing}; it is waited for")
+        told = True
+        time.sleep(_EVERY)
+    return log
 
 
 def _coming(log: EventLog, last: int, kinds: tuple[str, ...]) -> Iterator[Event]:

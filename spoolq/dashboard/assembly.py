@@ -69,7 +69,8 @@ def _live(desk: Desk) -> Callable[[Request], Any]:
     async def events(every: float) -> AsyncIterator[dict[str, str]]:
         async for sample in desk.sampler.samples(every):
             verdict = desk.judge(sample.facts)
-            facts = {"at": when(sample.facts.at), "state": verdict.word, "lost": verdict.lost, "sentence": verdict.sentence}
+            facts = {"at": when(sample.facts.at), "state": verdict.word, "lost": verdict.lost, "do": verdict.todo}
+            facts["sentence"] = verdict.sentence
             yield {"event": "sample", "id": str(sample.number), "data": json.dumps(facts)}
 
     async def live(request: Request) -> Response:

@@ -103,6 +103,26 @@ def test_followed_it_goes_on_also_over_a_spool_that_was_set_aside(nowhere: str, 
     assert (ended.code, ended.out, "Traceback" in ended.err) == (0, "", False)
 
 
+def test_followed_it_waits_for_a_spool_and_ends_well_while_it_waits(nowhere: str) -> None:
+    waiting = start("events", "--follow", "--json", "--url", nowhere, PYTHONUNBUFFERED="1")
+    other = start("events", "--follow", "--url", nowhere, PYTHONUNBUFFERED="1")
+    try:
+        for process in (waiting, other):
+            assert process.stderr is not None
+            assert "it is waited for" in process.stderr.readline()
+        other.send_signal(signal.SIGINT)
+        ended = finish(other)
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
+        fill(nowhere, 1)
+        assert waiting.stdout is not None
+        assert json.loads(waiting.stdout.readline())["kind"] == "breaker_opened"
+        waiting.send_signal(signal.SIGINT)
+        assert finish(waiting).code == 0
+    finally:
+        waiting.kill()
+        other.kill()
+
+
 def actions(run: Run, url: str) -> list[str]:
     return [event["detail"]["what"] for event in run("events", "--url", url, "--kind", "action", "--json").lines]
 

@@ -86,6 +86,7 @@ def show(ask: Ask) -> Answer:
     document = {
         "state": judged.word,
         "lost": judged.lost,
+        "do": judged.todo,
         "sentence": judged.sentence,
         "numbers": {one.word.lower(): one.n for one in shown},
         "done": [{"at": when(at), "done": done, "failed": failed} for at, done, failed in done],

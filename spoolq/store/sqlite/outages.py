@@ -112,7 +112,7 @@ def drained(session: Session) -> None:
             left, duplicates, ended = left + row.spooled, duplicates + own, True
     if ended and began is not None:
         took = max(0.0, (session.now - int(began)) / 1e6)
-        text = f"the spool is empty after {say_age(took)}: {jobs(left)} of the outage, {duplicates:,} of them in Redis already"
+        text = f"the spool is empty after {say_age(took)}; of {jobs(left)} of the outage Redis had {duplicates:,} already"
         record(session, "drain_ended", text, spooled=left, duplicates=duplicates, seconds=round(took, 3))
     if not undrained(session):
         session.execute(SQL["delete_about"], ("draining",))
@@ -184,7 +184,7 @@ def _end(session: Session, last: Row) -> None:
     if lapsed and not rows:  # when it was drained is as little known as its end
         last = last._replace(drained=ended, duplicates=last.duplicates + session.scalar(SQL["duplicates"]))
     _set(session, last)
-    how = f"{last.cause}, for {say_age((ended - last.started) / 1e6)}; {jobs(last.spooled)} went to the spool"
+    how = f"after {say_age((ended - last.started) / 1e6)} ({last.cause}); {jobs(last.spooled)} went to the spool"
     unseen = ". Nobody here looked any more after that" if lapsed else ""
     seconds = round((ended - last.started) / 1e6, 3)
     record(session, "breaker_closed", how + unseen, cause=last.cause, seconds=seconds, spooled=last.spooled, outage=last.n)
