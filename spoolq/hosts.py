@@ -91,7 +91,8 @@ class Publisher:
 
     def turn(self) -> float:
         """Say how it is. Returns the seconds to the next time. Raises StoreUnavailable where the spool can't be asked."""
-        self._spool.events.sample()
+        with suppress(StoreUnavailable):  # the journal's; what else there is to say is said
+            self._spool.events.sample()
         info = self._spool.info(_COUNTED)
         rate, error = self._rate()
         self._breaker.allows()  # hears of what others of this host have met

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,3 +104,13 @@ def test_a_later_versions_word_is_understood() -> None:
     state = HostSpool("h", "/s", "9.9", 1.0, 0, 0, 0, 1, 2, 0.5, None, None, "", "", False, 0.0)
     assert decoded(state.encoded()) == state
     assert decoded(state.encoded()[:-1] + b', "more": [1]}') == state
+
+
+def test_a_spool_whose_journal_is_broken_is_told_of(store: Store, spools: Callable[[str], Spool]) -> None:
+    spool = spools("web1")
+    spool.spool([message("a")])
+    assert isinstance(spool, SQLiteStore)
+    with sqlite3.connect(spool.path) as file:
+        file.execute("DROP TABLE outages")
+    publisher(spool, store, "web1").turn()
+    assert [one.rows for one in published(store)] == [1]

@@ -91,8 +91,10 @@ def undrained(session: Session) -> bool:
 
 def draining(session: Session) -> None:
     """As `EventLog.draining`."""
-    if session.scalar(SQL["about"], ("draining",)) is None and undrained(session):
-        rows = sample(session)
+    if not undrained(session):
+        return
+    rows = sample(session)  # also of one that began before the spool was empty of the last: it has a peak of its own
+    if session.scalar(SQL["about"], ("draining",)) is None:
         session.execute(SQL["set_about"], ("draining", str(session.now)))
         record(session, "drain_begun", f"{jobs(rows)} to move into Redis", rows=rows)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.store.sqlite.attendance import Attendance
@@ -54,3 +57,21 @@ def test_where_there_can_be_no_lock_nobody_is_seen(tmp_path: Path) -> None:
     nowhere = Attendance(str(tmp_path / "missing" / "spool.db-drain"))
     nowhere.attend()
     assert not nowhere.attended()
+
+
+def test_what_lies_in_its_place_hangs_nobody(spool: SQLiteStore, open_store: Open, path: Path) -> None:
+    os.mkfifo(path.with_name("jobs.db-drain"))
+    assert not open_store(role="spool").attended()
+    spool.attend()
+
+
+def test_where_locks_are_refused_nobody_is_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system of a network."""
+
+    def refused(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("spoolq.store.sqlite.attendance.fcntl.flock", refused)
+    one = Attendance(f"{path}-drain")
+    one.attend()
+    assert not one.attended()

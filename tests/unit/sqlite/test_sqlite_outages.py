@@ -343,3 +343,20 @@ def test_a_count_at_the_end_of_numbers_keeps_no_job_out(spool: SQLiteStore, away
         file.execute("UPDATE counters SET n = 9223372036854775807")
     spooled(spool, away(), "b", "c")
     assert spool.waiting() == 3
+
+
+def test_an_outage_that_begins_before_the_last_one_is_drained_has_a_peak_of_its_own(
+    spool: SQLiteStore, host: Host, away: Callable[..., Away]
+) -> None:
+    spooled(spool, away(), "a")
+    spool.events.back()
+    spool.events.draining()
+    host.later(10)
+    spooled(spool, away(), "b", "c")
+    spool.events.draining()
+    spool.handed_over(spool.take(worker("d", kind="drainer"), 10, 1 << 20, host.wall + 1))
+    host.later(STALE)
+    spool.events.back()
+    spool.events.drained()
+    assert [(outage.spooled, outage.peak) for outage in spool.events.outages()] == [(2, 3), (1, 1)]
+    assert kinds(spool).count("drain_begun") == 1
