@@ -16,7 +16,7 @@ HOSTILE = (
     "\"'><script>alert(2)</script>",
     "{{ 7*7 }}\u202egnp.exe\u2066",
     "javascript:alert(3)",
-    "x" * 150,
+    "x" * 300,
 )
 QUEUES = tuple(re.sub(r"[ :,*!\u202e\u2066]", "/", each)[:100] for each in HOSTILE)  # what spoolq takes for a queue's name
 LOST = "/job?id=nothing"  # a job that isn't there
@@ -55,7 +55,8 @@ def paths(page: Page, address: str) -> list[str]:
         page.goto(address + where)
         links = [_path(link, address) for link in page.get_by_role("main").get_by_role("link").all()]
         found |= set([link for link in links if link.startswith(prefix)][:2])
-    return [*sorted(found), "/failures?class=ValueError", "/events?kind=action", "/queue?name=nowhere", LOST]
+    shown = [f"{path}&show=arguments" for path in sorted(found) if path.startswith("/job?")][:2]
+    return [*sorted(found), *shown, "/failures?class=ValueError", "/events?kind=action", "/queue?name=nowhere", LOST]
 
 
 def _path(link, address: str) -> str:  # type: ignore[no-untyped-def]

@@ -11,8 +11,8 @@ import sys
 import tempfile
 import urllib.request
 from base64 import b64encode
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,15 @@ class House:
         """The ids of the jobs that ran to their end."""
         path = self.dir / "ran"
         return set(path.read_text().split()) if path.exists() else set()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Redis is killed meanwhile, and comes back with what it had."""
+        self.server.kill()
+        try:
+            yield
+        finally:
+            self.server.start()
 
     def open_gate(self, name: str) -> None:
         (self.dir / name).touch()

@@ -9,20 +9,6 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response, expect
 
-PATHS = (
-    "/",
-    "/queues",
-    "/spool",
-    "/outages",
-    "/retries",
-    "/scheduled",
-    "/cron",
-    "/failures",
-    "/workers",
-    "/doctor",
-    "/events",
-    "/accounts",
-)
 WITHIN = 30_000.0  # milliseconds; the machine may be busy
 _TELL = (
     "document.addEventListener('securitypolicyviolation', (e) => violated(`${e.violatedDirective} ${e.blockedURI} ${e.sample}`))"

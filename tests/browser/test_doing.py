@@ -257,12 +257,6 @@ def test_a_worker_is_made_quiet_resumed_and_stopped(tab: Tab, house: House, addr
     assert held in house.ran()
 
 
-def test_the_spool_is_probed_drained_and_paused(tab: Tab, house: House) -> None:
-    page = tab.open("/spool")
-    tab.press("Probe now")
-    expect(page.get_by_role("main").get_by_role("status")).to_be_visible()
-
-
 def test_the_doctor_looks(tab: Tab) -> None:
     page = tab.open("/doctor")
     expect(page.get_by_role("table", name="Settings")).to_contain_text("spool_min_free")

@@ -14,8 +14,6 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
-VIEWS = ("/", "/queues", "/spool", "/retries", "/scheduled", "/cron", "/failures", "/workers", "/doctor")
-
 
 def views(tab: Tab) -> list[str]:
     """Each page of the navigation."""

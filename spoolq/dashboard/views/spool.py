@@ -59,10 +59,14 @@ def draining(ask: Ask) -> dict[str, Any]:
         return _says("ok", "Nothing waits to be moved.", None, None)
     if info.drain_paused_at is not None:
         return _says("paused", "Not draining: an operator has paused it.", None, None)
+    nobody = side is not None and not side.attended and not ask.desk.drainer.busy
     if found.primary.state != "up" or found.outage is not None:
         why = found.primary.reason or (found.outage.reason if found.outage is not None else "no answer")
+        if nobody:
+            later = f"No drainer running: breaker open ({why}), and nobody moves these jobs once Redis answers."
+            return _says("nobody", later, None, None)
         return _says("away", f"Not draining: breaker open ({why}). It goes on by itself when Redis answers.", None, None)
-    if side is not None and not side.attended and not ask.desk.drainer.busy:
+    if nobody:
         return _says("nobody", "No drainer running: nobody moves these jobs into Redis.", None, None)
     if not rate:
         return _says("drains", "Draining; how fast is not known yet.", None, None)

@@ -58,6 +58,8 @@ def test_what_producers_know_counts_too(desk: Desk) -> None:
 
 def test_without_a_drainer_it_says_so(desk: Desk) -> None:
     assert state(desk, UP, attended=False)["state"] == "nobody"
+    away = state(desk, AWAY, attended=False)
+    assert (away["state"], "by itself" in away["sentence"]) == ("nobody", False)
 
 
 def test_a_pause_is_named_before_all_else(desk: Desk) -> None:
