@@ -91,6 +91,11 @@ class Accounts(NamedTuple):
     total: Account
     queues: tuple[Account, ...]
 
+    @property
+    def uncounted(self) -> int:
+        """How many of those that are missing the primary lost together with its count, so that nobody knows of which queues."""
+        return self.total.missing - sum(one.missing for one in self.queues)
+
 
 def accounts(primary: Ledger | None, spool: Ledger | None = None, known: Known | None = None) -> Accounts:
     """The accounts of a primary (None: it can't be read) and this host's spool (None: there is none). Read the spool first:

@@ -83,6 +83,8 @@ def _print(found: Accounts) -> None:
     headers = ("QUEUE", "CAME", "DONE", "FAILED", "ELSE", "THERE", "MISSING")
     table(headers, [_row(one, found.total) for one in rows], right=headers[1:])
     total = found.total
+    if found.uncounted:
+        hint(f"{jobs(found.uncounted)} went together with Redis's count: of which queues isn't known. `spoolq events` says when.")
     if total.taken:
         hint(f"{jobs(total.taken)} went to other workers than spoolq's; of a single queue that is a guess.")
     if total.unexplained:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolq import config
+from spoolq.cli.opening import Given, load
 from spoolq.cli.output import hint
 from spoolq.cli.systemd_unit import DESCRIPTIONS, Kind, Unit
+from spoolq.errors import ConfigError
 
 if TYPE_CHECKING:
     from spoolq.config import Origins, Settings
@@ -52,6 +54,8 @@ def print_(user: str | None, environment_file: str, command: Kind, arguments: tu
     values = _checked(command, arguments)
     settings, origins = _settings(values)
     _no_secrets(settings, origins, values)
+    if command == "drain" and settings.sqlite_path is not None:
+        raise ConfigError(f"{settings.url} is an SQLite queue: it has no spool, and nothing to drain")
     if not Path(environment_file).is_absolute():
         raise click.UsageError(f"--environment-file {environment_file}: an absolute path is needed")
     notes, writes = _spool(settings, origins)
@@ -91,8 +95,16 @@ def _checked(command: Kind, arguments: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _settings(values: dict[str, Any]) -> tuple[Settings, Origins]:
-    given = {name: values[name] for name in ("url", "spool", "namespace") if values.get(name) is not None}
-    return config.load(values.get("config"), **given)
+    """Those that hold for it here: of the application too, where that can be loaded by who prints this."""
+    given = Given(*(values.get(name) for name in ("url", "spool", "namespace", "config", "app")))
+    if given.app is not None:
+        try:
+            q = load(given.app, given)
+        except ConfigError as error:
+            hint(f"spoolq: its own settings aren't known here, and the unit goes by the environment's: {error}")
+        else:
+            return q.settings, q.origins
+    return config.load(given.config, **given.arguments)
 
 
 def _no_secrets(settings: Settings, origins: Origins, values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spoolq import metrics, probes
-from spoolq.dashboard.desk import ASKING, Desk
+from spoolq.dashboard.desk import ASKING, MANY, Desk
 from spoolq.dashboard.serving import document
 from spoolq.errors import ConfigError
 from spoolq.facts import gather
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def routes(q: SpoolQ, desk: Desk) -> list[Route]:
     """`/livez` and `/readyz`, which ask for no password, and `/metrics`, which is a page like others."""
-    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=1))
+    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=MANY))
 
     async def livez(_: Request) -> Response:
         answer = probes.livez()

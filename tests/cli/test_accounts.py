@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spoolq.app import SpoolQ
+from spoolq.bookkeeping import Bookkeeper
 from tests.cli.conftest import Run
 from tests.cli.hands import fail, fill
 from tests.servers import Server
@@ -42,6 +43,18 @@ def test_what_is_missing_is_said_in_the_first_line_until_it_is_written_off(run: 
     assert run("accounts", "--write-off", "--yes", "--url", server.url).code == 0
     assert run("accounts", "--url", server.url).code == 0
     assert run("status", "--url", server.url).out.startswith("Nothing is lost on this host.")
+
+
+def test_what_went_with_its_count_is_missing_and_of_no_queue(run: Run, server: Server) -> None:
+    fill(server.url, 3)
+    with SpoolQ(server.url) as q:
+        assert q.spool is not None
+        Bookkeeper(q.primary, q.spool).turn()
+        with server.client() as control:
+            control.flushall()
+    said = run("accounts", "--url", server.url)
+    assert (said.code, said.out.splitlines()[-1].split()) == (1, ["all", "3", "0", "0", "0", "0", "3"])
+    assert "3 jobs went together with Redis's count: of which queues isn't known." in said.err
 
 
 def test_while_redis_is_gone_the_spool_is_counted_and_it_says_so(run: Run, nowhere: str) -> None:

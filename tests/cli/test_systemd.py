@@ -132,3 +132,20 @@ def test_whose_it_is(run: Run) -> None:
     assert "\nUser=shop\n" in run("systemd", "print", "--user", "shop", "drain").out
     assert "\nUser=root\n" not in run("systemd", "print", "drain").out
     assert run("systemd", "print", "--environment-file", "here", "drain").code == 2
+
+
+def test_the_application_s_own_settings_count(run: Run, tmp_path: Path) -> None:
+    spool = tmp_path / "var" / "spool.db"
+    (tmp_path / "own_app.py").write_text(
+        f"from spoolq import SpoolQ\nq = SpoolQ('redis://r/0', spool={str(spool)!r}, grace='2m')\nbox = SpoolQ('sqlite:///jobs.db')\n"
+    )
+    ran = run("systemd", "print", "drain", "--app", "own_app:q")
+    assert ran.code == 0
+    assert str(spool.parent) in next(line for line in ran.out.splitlines() if line.startswith("ReadWritePaths="))
+    assert "SPOOLQ_SPOOL=" not in ran.out
+    assert "TimeoutStopSec=165" in run("systemd", "print", "worker", "own_app:q").out
+    box = run("systemd", "print", "dashboard", "--app", "own_app:box")
+    assert (box.code, "SPOOLQ_SPOOL=" in box.out) == (0, False)
+    assert run("systemd", "print", "drain", "--app", "own_app:box").code == 78
+    unknown = run("systemd", "print", "drain", "--app", "nowhere:q")
+    assert (unknown.code, "its own settings aren't known here" in unknown.err) == (0, True)

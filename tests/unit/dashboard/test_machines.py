@@ -17,6 +17,13 @@ def test_an_outage_that_the_spool_absorbs_is_ready_and_degraded(q: SpoolQ) -> No
     assert client.get("/readyz").json()["state"] == "degraded"
 
 
+def test_what_readiness_says_of_jobs_is_their_number(q: SpoolQ) -> None:
+    for n in range(5):
+        q.remote("send", "mail").enqueue(n)
+    client = browser(q)
+    eventually(lambda: "5 jobs are safe in the spool" in client.get("/readyz").json()["summary"])
+
+
 def test_metrics_are_those_of_the_exporter(q: SpoolQ) -> None:
     q.spool.ready(2.0)  # type: ignore[union-attr]
     answer = browser(q).get("/metrics")
