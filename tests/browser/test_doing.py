@@ -261,7 +261,7 @@ def test_the_doctor_looks(tab: Tab) -> None:
     page = tab.open("/doctor")
     expect(page.get_by_role("table", name="Settings")).to_contain_text("spool_min_free")
     with tab.standing():
-        expect(page.get_by_text("Looked at")).to_be_visible()
+        expect(page.get_by_role("link", name="All checks")).to_be_visible()
     tab.press("Look again")
     expect(page.get_by_role("main").get_by_role("status")).to_be_visible()
     page.get_by_role("link", name="All checks").click()

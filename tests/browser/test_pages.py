@@ -81,6 +81,8 @@ def test_no_page_scrolls_sideways_on_a_phone(tabs: Callable[..., Tab], pages: li
     assert wide == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_axe_finds_nothing_serious_in_light_and_dark(tabs: Callable[..., Tab], pages: list[str], redis: str) -> None:
     tab = tabs(bypass_csp=True)
     serious: dict[str, str] = {}
