@@ -55,7 +55,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "app",
     "facts",
     "verdict",
-    "doctor probes",
+    "doctor probes probing",
     "metrics",
     "dashboard",  # 8
     "cli contrib testing",

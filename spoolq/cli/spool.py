@@ -16,6 +16,7 @@ from spoolq.cli.faults import PROBLEM, asking_spool
 from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, existing_spool, json_option, spool_of
 from spoolq.cli.output import agreed, clean, emit, hint, terminal
+from spoolq.cli.spool_probe import probe
 from spoolq.cli.spool_quarantine import quarantine
 from spoolq.cli.spool_transfer import export, import_
 from spoolq.cli.upgrade import upgrade
@@ -35,6 +36,7 @@ def spool() -> None:
     """This host's spool: facts, check, repair, quarantine, moving it elsewhere."""
 
 
+spool.add_command(probe)
 spool.add_command(quarantine)
 spool.add_command(export)
 spool.add_command(import_)

@@ -13,14 +13,14 @@ from typing import IO, Any, NamedTuple
 from spoolq import transfer
 from spoolq.dashboard import changing
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Download, Refused, View
-from spoolq.errors import SpoolqError, StoreUnavailable
+from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, document
 from spoolq.hosts import SILENT, HostSpool
 from spoolq.job import new_id
+from spoolq.probing import probe_now
 from spoolq.store.base import DRAIN_PAUSED, Depth
 from spoolq.units import jobs, say_age
 
-PROBE = 2.0  # seconds that Redis has to answer a probe
 _CHUNK = 1 << 16
 
 
@@ -118,22 +118,10 @@ def _resume(ask: Ask) -> Done:
 
 
 def _probe(ask: Ask) -> Done:
-    """Ask Redis now; an answer closes the breakers of this host's processes too, by the hint that they read."""
     if ask.q.settings.sqlite_path is not None:
         raise Refused("This queue is an SQLite file: there is no Redis to ask.")
-    breaker, began = ask.q.breaker, time.monotonic()
-    breaker.allows()  # hears of an outage that others have met
-    try:
-        breaker.probe(lambda: ask.q.primary.ready(PROBE))
-    except StoreUnavailable as error:
-        breaker.failed(error.reason, str(error))
-        return Done(f"Redis does not take jobs: {error}", "/spool", {"answers": False})
-    took = time.monotonic() - began
-    if not breaker.allows():
-        return Done(
-            f"Redis answers, but too slowly ({1000 * took:,.0f} ms): jobs go on to the spool.", "/spool", {"answers": True}
-        )
-    return Done(f"Redis answers ({1000 * took:,.1f} ms). Jobs go to it again.", "/spool", {"answers": True})
+    found = probe_now(ask.q)
+    return Done(found.text, "/spool", {"answers": found.answers})
 
 
 def _export(ask: Ask) -> Download:
