@@ -34,6 +34,7 @@ def show(ask: Ask) -> Answer:
     shows = {
         "outages": page,
         "now": now,
+        "alone": ask.q.settings.sqlite_path is not None,
         "span": span,
         "spans": SPANS,
         "stripes": stripes(page, now - SPANS[span][1], now),

@@ -82,11 +82,12 @@ class Limits:
 
     def _check_disk(self, session: Session) -> None:
         settings, wants = self._settings, session.reserve.wants
-        if self._free - self._since_look < settings.min_free + wants:
+        free = self._free - self._since_look  # by its own account what was put since the look is gone
+        if free < settings.min_free + wants:
             self._looked = float("-inf")
             given = f", and {_mib(wants)} for the reserve that was given up to a full disk" if wants else ""
             raise StoreFull(
-                f"{settings.path}: {_mib(self._free)} free on the disk, and {_mib(settings.min_free)} are to stay free "
+                f"{settings.path}: {_mib(max(0, free))} free on the disk, and {_mib(settings.min_free)} are to stay free "
                 f"(spool_min_free){given}. Nothing was dropped to make room: free disk space, or drain",
                 reason="disk",
             )

@@ -195,9 +195,8 @@ class SQLiteUpkeep:
             if to is not None:
                 noted(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun", to=to)
             for one in found:
-                text = (
-                    f"{jobs(one.saved)} saved of {one.path}, {one.quarantined:,} of them into quarantine, {len(one.lost):,} lost"
-                )
+                text = f"{jobs(one.saved)} saved of {one.path}, {one.quarantined:,} of them into quarantine; "
+                text += "all of it was read" if one.complete else f"not all could be read, {len(one.lost):,} ids known among it"
                 noted(session, "spool_recovered", text, path=one.path, saved=one.saved, lost=len(one.lost))
 
         if to is not None or found:

@@ -59,6 +59,12 @@ def test_an_outage_of_the_journal_is_on_the_page(q: SpoolQ) -> None:
     assert (shown["cause"], shown["open"]) == ("refused", True)
 
 
+def test_a_queue_in_a_file_has_no_redis_and_no_outage(box: SpoolQ) -> None:
+    said = words(browser(box).get("/outages").text)
+    assert "there is no Redis, and so no outage" in said
+    assert "Redis took no jobs" not in said
+
+
 def test_without_a_spool_there_are_none_and_no_file_is_made(q: SpoolQ) -> None:
     page = browser(q).get("/outages")
     assert "No outage was seen on this host." in words(page.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,21 @@ def test_the_disk_is_left_some_room(path: Path, open_store: Open) -> None:
         store.put([message("1")])
     assert (caught.value.reason, caught.value.maybe_applied) == ("disk", False)
     assert claim(store, 1) == ()
+
+
+def test_the_room_that_it_names_is_less_than_it_leaves(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoolq.store.sqlite.limits.disk_free", lambda path: 10 * MIB)
+    store = open_store(min_free=9 * MIB)
+
+    def fill() -> None:
+        for n in range(30):
+            store.put([message(str(n), payload=b"x" * 100_000)])
+
+    with pytest.raises(StoreFull) as caught:
+        fill()
+    found = re.search(r"([0-9.]+) MiB free on the disk, and ([0-9.]+) MiB", str(caught.value))
+    assert found is not None, caught.value
+    assert float(found[1]) <= float(found[2]), "what it has put since it looked is no room"
 
 
 def test_a_payload_that_never_fits_is_the_jobs_own_fault(open_store: Open) -> None:

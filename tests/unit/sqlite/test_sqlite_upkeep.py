@@ -340,6 +340,7 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(many: Path, open_store: Ope
     told = spool.events.page(kinds=["spool_damaged", "spool_recovered"])
     assert [event.kind for event in told] == ["spool_recovered", "spool_damaged"]
     assert told[0].detail["saved"] == done.saved
+    assert "not all could be read" in told[0].text
     assert spool.upkeep.recover() == []
     assert [one.name for one in spool.upkeep.check()] == ["quarantine"]
 
