@@ -236,7 +236,11 @@ def test_retries_show_the_next_time_and_the_error(box: SpoolQ, client: TestClien
     id, later = retrying(box, 1), send(box, 2, delay=60)
     [job] = page(client, "/retries")["jobs"]
     assert (job["id"], job["attempts"], job["error"]) == (id, 1, "KeyError: 'to'")
-    assert [job["id"] for job in page(client, "/scheduled")["jobs"]] == [later]
+    [scheduled] = page(client, "/scheduled")["jobs"]
+    assert scheduled["id"] == later
+    assert re.search(r"\bin (1 min|\d+ s) (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", words(client.get("/scheduled").text)), (
+        "both times"
+    )
 
 
 def test_an_order_on_a_filter_names_the_count_and_leaves_the_others(box: SpoolQ, client: TestClient) -> None:

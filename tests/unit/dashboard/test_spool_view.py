@@ -95,6 +95,15 @@ def test_another_host_is_told_of_in_the_same_words(host: HostSpool, silent: floa
     assert _empties(host, silent) == says
 
 
+def test_the_spools_of_all_hosts_show_their_size_and_what_holds_them_up(q: SpoolQ) -> None:
+    client = browser(q)
+    sampler = client.app.state.desk.sampler  # type: ignore[attr-defined]
+    look, told = sampler._look, replace(HOST, used=3 << 20, rate=2.0, error="Redis is loading")
+    sampler._look = lambda: replace(look(), hosts=((told, 1.0),))
+    shown = words(client.get("/spool").text)
+    assert "50 % 3 MiB 2 a second, empty in 5.0 s Redis is loading" in shown
+
+
 def test_draining_is_paused_and_resumed(desk: Desk, q: SpoolQ) -> None:
     client = browser(q)
     assert "Draining is paused." in words(client.post("/spool/pause", headers=OWN).text)
