@@ -294,7 +294,7 @@ class Prober:
             service.stop(0.0)
             if self._service is service:
                 self._service = None
-            if not isinstance(error, RuntimeError):  # no thread can be had now: the job matters more
+            if not isinstance(error, Exception):  # no thread can be had now, or no memory for one: the job matters more
                 raise
 
     def turn(self) -> float | None:

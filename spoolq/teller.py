@@ -53,7 +53,7 @@ class Teller:
             service.start()
         except BaseException as error:  # also what a signal handler raises
             self.idle = True
-            if not isinstance(error, RuntimeError):
+            if not isinstance(error, Exception):
                 raise
         else:
             self._service = service

@@ -327,9 +327,10 @@ def test_the_prober_waits_first_then_asks_until_it_is_answered():
     assert breaker.allows()
 
 
-def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_where_no_thread_can_be_had_the_job_is_spooled_all_the_same(monkeypatch: pytest.MonkeyPatch, error: Exception):
     def no_thread(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     spool = SpoolStub()

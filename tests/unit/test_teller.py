@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,3 +162,23 @@ def test_stores_that_hang_take_no_more_than_the_time_there_is_at_the_end() -> No
     teller.stop(0.2)
     assert sum(primary.asked + spool.asked) <= 0.2
     assert counts.take() == {"spoolq_redis_errors_total": 1}, "it was told to nobody"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_where_no_thread_can_be_had_nobody_hears_of_it_and_a_later_call_tries_again(
+    primary: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise error
+
+    counts = Counts()
+    teller = Teller(counts, lambda: primary, lambda: None, lambda: True)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        teller.begin()
+        assert teller.idle
+    counts.add("spoolq_redis_errors_total")
+    teller.begin()
+    assert not teller.idle
+    teller.stop(20.0)
+    assert primary.series() == {"spoolq_redis_errors_total": 1}

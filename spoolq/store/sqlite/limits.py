@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 from spoolq.errors import StoreFull
 from spoolq.store.sqlite.fullness import MARKS, Fullness, fullest, passed
@@ -78,7 +79,8 @@ class Limits:
 
     def _mark(self, session: Session, used: int, now: float) -> None:
         self._marked = now
-        session.beside(lambda: mark(session, measure(session, used, self._free - self._since_look)))
+        count = partial(self._count, now=now)
+        session.beside(lambda: mark(session, measure(session, used, self._free - self._since_look, count)))
 
     def _check_disk(self, session: Session) -> None:
         settings, wants = self._settings, session.reserve.wants
@@ -114,18 +116,25 @@ class Limits:
     def _check_rows(self, session: Session, rows: int, most: int, now: float) -> None:
         # No seq is there twice, so the span bounds the number of rows from above, at the price of two look-ups
         if (session.scalar(_VIEWS["span"]) or 0) + rows <= most:
+            self._counted = self._counted[0], self._counted[1] + rows
             return
-        at, count = self._counted
-        if most <= _COUNT_ALWAYS or now - at > 0.25:
-            count = count_rows(session, most)
-        count += rows
+        count = self._count(session, most, now) + rows
         if count > most:
+            self._counted = float("-inf"), 0
             raise StoreFull(
                 f"{self._settings.path}: it holds {count - rows} jobs and may hold {most} (spool_max_rows). "
                 "Nothing was dropped to make room: drain, or raise the limit",
                 reason="rows",
             )
-        self._counted = (at if now - at <= 0.25 else now), count
+        self._counted = self._counted[0], count
+
+    def _count(self, session: Session, most: int, now: float) -> int:
+        """The rows, counted up to `most`. Many are counted a few times a second only: it takes as long as there are many."""
+        at, count = self._counted
+        if most <= _COUNT_ALWAYS or now - at > 0.25:
+            count = count_rows(session, most)
+            self._counted = now, count
+        return count
 
 
 def gauge(session: Session) -> Fullness:
@@ -171,18 +180,6 @@ def mark(session: Session, found: Fullness) -> None:
         )
 
 
-def measure(session: Session, used: int, free: int) -> Fullness:
-    """How full the file is, of which `used` bytes are in use."""
-    settings = session.settings
-    rows = None
-    if settings.max_rows is not None:
-        rows = min(session.scalar(_VIEWS["span"]) or 0, settings.max_rows)
-        if rows > settings.max_rows // 2:
-            rows = count_rows(session, settings.max_rows)
-    oldest = session.scalar(_VIEWS["oldest"])
-    return fullest(settings, used=used, free=free, rows=rows, age=None if oldest is None else (session.now - oldest) / 1e6)
-
-
 def count_rows(session: Session, limit: int | None = None) -> int:
     """How many rows there are that are neither kept nor in quarantine, counted up to `limit` only."""
     left = 1 << 60 if limit is None else limit
@@ -191,6 +188,18 @@ def count_rows(session: Session, limit: int | None = None) -> int:
         if found < left:
             found += session.scalar(_VIEWS[part], (left - found,))
     return found
+
+
+def measure(session: Session, used: int, free: int, count: Callable[[Session, int], int] = count_rows) -> Fullness:
+    """How full the file is, of which `used` bytes are in use. `count`: what counts its rows, up to so many."""
+    settings = session.settings
+    rows = None
+    if settings.max_rows is not None:
+        rows = min(session.scalar(_VIEWS["span"]) or 0, settings.max_rows)
+        if rows > settings.max_rows // 2:
+            rows = count(session, settings.max_rows)
+    oldest = session.scalar(_VIEWS["oldest"])
+    return fullest(settings, used=used, free=free, rows=rows, age=None if oldest is None else (session.now - oldest) / 1e6)
 
 
 def pages_used(session: Session) -> int:

@@ -13,7 +13,9 @@ import pytest
 from spoolq.errors import PayloadError, StoreFull
 from spoolq.job import Failure
 from spoolq.store.effects import Effects
-from spoolq.store.sqlite import SQLiteStore
+from spoolq.store.sqlite import SQLiteStore, limits
+from spoolq.store.sqlite.limits import count_rows
+from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.settings import MIB
 from tests.unit.sqlite.helpers import claim, message, raw, run, worker
 
@@ -246,3 +248,25 @@ def test_on_a_disk_that_is_really_full_all_that_was_acknowledged_is_there(tmp_pa
         pytest.skip("no right to mount a tmpfs")
     done = run(TMPFS, tmp_path, before=mount)
     assert done.stdout.splitlines() == ["full full", "refused 3", "waiting True", "check ok"], done.stderr
+
+
+def test_many_rows_are_not_counted_at_each_put(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above half of the file each put looks at the marks, and counting a million rows takes longer than to store one."""
+    counted: list[int | None] = []
+
+    def count(session: Session, limit: int | None = None) -> int:
+        counted.append(limit)
+        return count_rows(session, limit)
+
+    monkeypatch.setattr(limits, "_COUNT_ALWAYS", 4)
+    monkeypatch.setattr(limits, "count_rows", count)
+    store = open_store(max_rows=40)
+    store.put([message(f"first {n}") for n in range(30)])
+    monkeypatch.setattr(store._limits, "_clock", lambda: 1e9)
+    counted.clear()
+    for n in range(10):
+        store._limits._marked = float("-inf")
+        assert store.put([message(f"more {n}")]) == [True]
+    assert len(counted) == 1
+    with pytest.raises(StoreFull):
+        store.put([message("one too many")])
