@@ -16,6 +16,7 @@ from spoolq.breaker import Breaker
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.base import Spool, Store
 from spoolq.store.effects import Effects
+from spoolq.units import sane
 from spoolq.version import VERSION
 
 EVERY = 5.0
@@ -149,16 +150,16 @@ def decoded(text: bytes) -> HostSpool | None:
     try:
         found = json.loads(text)
         known = {field.name: found[field.name] for field in fields(HostSpool)}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    fits = all(isinstance(value, _TYPES[name]) for name, value in known.items())
+    fits = all(isinstance(value, _TYPES[name]) and sane(value) for name, value in known.items())
     return HostSpool(**known) if fits else None
 
 
 def _names(store: Store) -> list[str]:
     try:
         names: Any = json.loads(store.meta(_KNOWN) or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 

@@ -82,5 +82,5 @@ def _names(text: str | None) -> Mapping[str, float]:
     try:
         found = json.loads(text or "{}")
         return {str(name): float(at) for name, at in found.items()}
-    except (ValueError, TypeError, AttributeError):  # somebody else's hand was in it
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):  # somebody else's hand was in it
         return {}

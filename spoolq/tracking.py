@@ -226,7 +226,7 @@ def _at(record: Mapping[str, Any]) -> float | None:
 def _read(value: bytes | None) -> dict[str, Any]:
     try:
         record = json.loads(value or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -11,6 +11,9 @@ for _power, _prefix in enumerate("kmgt", 1):
     _SIZE |= {_prefix: 1024**_power, f"{_prefix}ib": 1024**_power, f"{_prefix}b": 1000**_power}
 
 
+_LONGEST = 1e12  # seconds that are said: what was divided by next to nothing has no end
+
+
 def duration(value: object) -> float:
     """Seconds from `30`, `30s`, `5m`, `250ms`, `1h30m`, a number or a timedelta. Raises ValueError."""
     if isinstance(value, timedelta):
@@ -53,6 +56,11 @@ def whole(value: object) -> int:
     return int(value) if isinstance(value, str) else int(found)
 
 
+def sane(value: object) -> bool:
+    """Whether it is no number, or one that can be counted with: for what somebody else has written. NaN and infinity are not."""
+    return not isinstance(value, int | float) or abs(value) < 1e18
+
+
 def say_duration(seconds: float) -> str:
     """A setting's duration in the shortest form that `duration` reads back: `250ms`, `30s`, `7d`."""
     if seconds and seconds < 1:
@@ -75,7 +83,7 @@ def say_age(seconds: float | None) -> str:
     """An age or a time left, in one or two units: `0.4 s`, `4 min 12 s`, `3 d 2 h`; `-` for None."""
     if seconds is None:
         return "-"
-    seconds = max(0.0, seconds)
+    seconds = min(max(0.0, seconds), _LONGEST)
     if seconds < 10:
         return f"{seconds:.1f} s"
     left = round(seconds)

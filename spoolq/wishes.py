@@ -96,6 +96,6 @@ def _read(text: bytes | None) -> Wish | None:
     try:
         found = json.loads(text or b"{}")
         word, at = found["word"], float(found["at"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return Wish(cast(Word, word), at, False) if word in get_args(Word) else None

@@ -16,6 +16,7 @@ from spoolq.autoscale.sample import Sight
 from spoolq.autoscale.words import Word, address, parse
 from spoolq.errors import ConfigError
 from spoolq.runtime import Folder
+from spoolq.units import sane
 
 FORGOTTEN = 60.0
 """Seconds after which a pool that wrote nothing is taken for gone: it writes each second."""
@@ -70,7 +71,7 @@ def decoded(text: bytes) -> State | None:
         found = json.loads(text)
         known = {field.name: _checked(found[field.name], str(field.type)) for field in fields(State)}
         return State(**known)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -78,7 +79,7 @@ def _checked(value: Any, kind: str) -> Any:
     if kind == "tuple[str, ...]":
         return tuple(_checked(each, "str") for each in value)
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-    if isinstance(value, bool) or not isinstance(value, kinds[kind]):
+    if isinstance(value, bool) or not isinstance(value, kinds[kind]) or not sane(value):
         raise TypeError(value)
     return value
 
@@ -113,7 +114,7 @@ class Board:
             seen = backlog and int(backlog), oldest and float(oldest), wait and float(wait), spooled and int(spooled)
             sight = Sight(float(at), broker, *seen)
             return sight, None if said is None else Word(parse(said[0]), float(said[1]))
-        except (ValueError, TypeError, AttributeError, ConfigError):
+        except (ValueError, TypeError, AttributeError, ConfigError, OverflowError, RecursionError):
             return None, None
 
     def remove(self) -> None:

@@ -123,6 +123,6 @@ def _decoded(text: str | None) -> Word | None:
     try:
         found = json.loads(text)
         bounds, at = parse(found["scale"]), float(found["at"])
-    except (ConfigError, ValueError, TypeError, KeyError):
+    except (ConfigError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return Word(bounds, at) if math.isfinite(at) else None

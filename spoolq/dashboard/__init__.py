@@ -7,6 +7,7 @@ Its packages are an extra, and loaded when an application is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from spoolq.errors import ConfigError
@@ -46,7 +47,7 @@ def create_app(
     hosts       the names (of the header `Host`, without port) by which it may be called; None: any, for who mounts it
     redact      called as redact(task, arguments) before arguments are shown, returns what to show instead
 
-    Raises ConfigError where a package is missing, and where nothing says who may see it.
+    Raises ConfigError where a package is missing, where nothing says who may see it, and for a hook that is a coroutine.
     """
     try:
         from spoolq.dashboard.assembly import assemble
@@ -56,4 +57,7 @@ def create_app(
         raise ConfigError("say who may see the dashboard: password=, authorize=, or no_auth=True where another door is in front")
     if password is not None and not password:
         raise ConfigError("the dashboard's password is empty")
+    for name, hook in (("authorize", authorize), ("redact", redact)):
+        if iscoroutinefunction(hook):
+            raise ConfigError(f"{name}= is called in a thread: a plain function is needed, no `async def`")
     return assemble(q, password=password, authorize=authorize, read_only=read_only, hosts=hosts, redact=redact)

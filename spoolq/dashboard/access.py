@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FREE = 5  # wrong passwords of an address before it has to wait
-LONGEST = 60.0  # seconds
+LONGEST = 60.0  # seconds,
+_STEPS = 10  # which it has reached after so many more: who goes on for a day must not leave the range of a float
 FORGET = 900.0  # seconds without another wrong one
 MOST = 10_000  # addresses that are known
 
@@ -41,7 +42,7 @@ class Door:
     def wait(self, address: str) -> float:
         """Seconds for which nothing that comes from there is looked at yet."""
         count, at = self._wrong.get(_place(address), (0, 0.0))
-        return max(0.0, at + min(LONGEST, 2.0 ** (count - FREE)) - self._clock()) if count >= FREE else 0.0
+        return max(0.0, at + min(LONGEST, 2.0 ** min(count - FREE, _STEPS)) - self._clock()) if count >= FREE else 0.0
 
     def enter(self, address: str, header: str) -> str | None:
         """The user's name when this `Authorization` is right; None when it isn't, which is remembered of the address."""
@@ -77,9 +78,11 @@ def _basic(header: str) -> tuple[str | None, str]:
 
 
 def _place(address: str) -> str:
-    """The address itself; of IPv6 the network of 64 bits, all of which is one house's."""
+    """The address itself, also one of IPv4 that IPv6 has wrapped; of IPv6 the network of 64 bits, all of which is one house's."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
+    if found.version == 6 and found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address

@@ -126,5 +126,12 @@ def local(text: str, default: str) -> str:
 def link(path: str, **query: object) -> str:
     """A path with its query, to be put behind the prefix (templates: `{{ url('/queue', name=queue) }}`). Names of queues and ids
     of jobs go into the query, never into the path: they may hold anything."""
-    given = {name: str(value) for name, value in query.items() if value not in (None, "")}
-    return f"{path}?{urlencode(given, errors='surrogateescape')}" if given else path
+    given = {name: _octets(str(value)) for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, which JSON can name
+        return text.encode("utf-8", "surrogatepass")

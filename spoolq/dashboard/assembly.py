@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from spoolq.dashboard import machines, views
 from spoolq.dashboard.access import Door
 from spoolq.dashboard.desk import Desk
-from spoolq.dashboard.guard import Guard
+from spoolq.dashboard.guard import HEADERS, Guard
 from spoolq.dashboard.serving import Serving
 from spoolq.units import when
 
@@ -55,6 +55,11 @@ def assemble(
         ],
         middleware=[Middleware(Guard, door=None if password is None else Door(password), hosts=hosts, prefix=prefix)],
         exception_handlers={
+            Exception: lambda *_: PlainTextResponse(  # outside of the guard, which gives all others their headers
+                "This failed; the log of the dashboard says why. No job is touched by that.\n",
+                500,
+                {**HEADERS, "Cache-Control": "no-store"},
+            ),
             404: lambda request, _: serving.problem(request, 404, "There is no such page."),
             405: lambda request, _: serving.problem(request, 405, "That can't be done here."),
         },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -12,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from spoolq import verdict
 from spoolq.dashboard import journal
-from spoolq.dashboard.asking import Done
 from spoolq.dashboard.cached import Cached
 from spoolq.dashboard.draining import Drainage, Rate
 from spoolq.dashboard.examining import Examination
@@ -33,7 +34,8 @@ ASKING = 0.5  # seconds for a store's answer
 BENEFIT = 0.5  # seconds more for one that answered the last time: this process, or the machine, may be the slow one
 LEFT = ("handed_over", "duplicate")  # how a row leaves a spool for the primary, in the words of `spoolq.store.tally`
 _NOTES, _NOTE_LASTS = 200, 120.0
-_SECRET = ("password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "credential", "cookie", "private")
+_SECRET = re.compile("passw(or)?d|passphrase|pwd|secret|token|authorization|bearer|apikey|accesskey|credential|cookie|private")
+_BETWEEN = re.compile(r"[\W_]+")  # `api_key`, `X-Api-Key` and `apiKey` are one name
 
 
 class Desk:
@@ -84,16 +86,19 @@ class Desk:
 
     def may(self, visitor: Visitor, action: str) -> bool:
         """Whether this visitor may do that (`view`: see pages). In a thread: the hook may take its time."""
-        return self._authorize is None or bool(self._authorize(visitor, action))
+        if self._authorize is None:
+            return True
+        said = self._authorize(visitor, action)
+        return bool(said) and not inspect.isawaitable(said)  # a promise of an answer is none, whatever it would have been
 
-    def changed(self, visitor: Visitor, action: str, done: Done) -> str:
+    def changed(self, visitor: Visitor, action: str, text: str, detail: Mapping[str, Any]) -> str:
         """Write an action to the journal, have the next page see it, and keep its sentence for that page. Returns the name of
         that note."""
         self.sampler.forget()
         self.cached.forget()
-        self.record(visitor, action, done.text, **done.detail)
+        self.record(visitor, action, text, **detail)
         key = secrets.token_urlsafe(9)
-        self._notes[key] = time.monotonic(), done.text
+        self._notes[key] = time.monotonic(), text
         while len(self._notes) > _NOTES:
             self._notes.popitem(last=False)
         return key
@@ -124,7 +129,7 @@ def _masked(value: Any, depth: int = 0) -> Any:
         return "…"
     if isinstance(value, Mapping):
         return {
-            str(key): "(hidden)" if any(word in str(key).lower() for word in _SECRET) else _masked(one, depth + 1)
+            str(key): "(hidden)" if _SECRET.search(_BETWEEN.sub("", str(key).lower())) else _masked(one, depth + 1)
             for key, one in value.items()
         }
     if isinstance(value, list | tuple):

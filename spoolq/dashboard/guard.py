@@ -57,6 +57,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
+                if "://" in (location := headers.get("location", "")):  # the router's: it can't know of a proxy that speaks TLS
+                    headers["location"] = urlsplit(location)._replace(scheme="", netloc="").geturl()
             await send(message)
 
         refusal = self._refusal(scope)
@@ -152,5 +154,8 @@ def same_origin(headers: Headers) -> bool:
     that speak plain HTTP to another host, in `Origin`. A program that isn't a browser sets one of them itself."""
     if (site := headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
-    origin = urlsplit(headers.get("origin", ""))
+    try:
+        origin = urlsplit(headers.get("origin", ""))
+    except ValueError:  # a bracket that nothing closes
+        return False
     return origin.scheme in ("http", "https") and bool(origin.netloc) and origin.netloc.lower() == headers.get("host", "").lower()

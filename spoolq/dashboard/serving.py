@@ -95,7 +95,7 @@ class Serving:
             self.desk.record(visitor, action.name, f"{done.name} was downloaded")
             headers = {"Content-Disposition": f'attachment; filename="{done.name}"'}
             return StreamingResponse(done.parts, media_type=done.kind, headers=headers)
-        key = self.desk.changed(visitor, action.name, done)
+        key = self.desk.changed(visitor, action.name, done.text, done.detail)
         if wants_json(request):
             return document({"done": done.text, "changed": done.changed, **done.detail})
         path, _, query = done.back.partition("?")
@@ -197,7 +197,11 @@ def wants_json(request: Request) -> bool:
 
 def document(body: Any, status: int = 200) -> Response:
     """JSON, with the number of its schema in front."""
-    text = json.dumps({"schema": 1, **body}, default=str, allow_nan=False)
+    whole = {"schema": 1, **body}
+    try:
+        text = json.dumps(whole, default=str, allow_nan=False)
+    except ValueError:  # a number of foreign origin that JSON has no word for: then it is null
+        text = json.dumps(json.loads(json.dumps(whole, default=str), parse_constant=lambda _: None))
     return Response(text, status, media_type="application/json")
 
 

@@ -100,6 +100,21 @@ def test_what_cannot_be_read_is_left_out(store: Store, spools: Callable[[str], S
     assert decoded(b'{"host": 1}') is None
 
 
+@pytest.mark.parametrize("value", [b"[" * 100_000 + b"]" * 100_000, b"NaN", b"1e999", b"-Infinity", b"1" + b"0" * 400])
+def test_a_word_that_would_break_who_shows_it_is_left_out(store: Store, spools: Callable[[str], Spool], value: bytes) -> None:
+    """Whoever can write to Redis can write that, and then every host's dashboard, status and readiness would fail."""
+    from spoolq.store.effects import Effects
+
+    publisher(spools("a"), store, "a").turn()
+    [state] = published(store)
+    text = state.encoded().replace(b'"share": ' + repr(state.share).encode(), b'"share": ' + value)
+    store.put([], Effects(values=(("spool:a/main", text, 60.0),)))
+    assert value in text
+    assert published(store) == []
+    store.set_meta("spools", value.decode())
+    assert published(store) == []
+
+
 def test_a_later_versions_word_is_understood() -> None:
     state = HostSpool("h", "/s", "9.9", 1.0, 0, 0, 0, 1, 2, 0.5, None, None, "", "", False, 0.0)
     assert decoded(state.encoded()) == state

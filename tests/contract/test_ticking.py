@@ -346,7 +346,7 @@ def test_pauses_of_two_operators_at_once_are_both_kept(scene: Scene) -> None:
 
 def test_what_somebody_else_wrote_there_stops_nothing(scene: Scene) -> None:
     scene.store.set_meta("periodic:e", "yesterday")
-    for broken in ("[1]", "{", '{"e": null}', "5"):
+    for broken in ("[1]", "{", '{"e": null}', "5", '{"e": 1' + "0" * 400 + "}", "[" * 100_000 + "]" * 100_000):
         scene.store.set_meta(pauses.PAUSED, broken)
         assert pauses.paused(scene.store) == {}
     one = scene.ticker()

@@ -36,7 +36,8 @@ def test_nonsense_is_no_word(store: Store) -> None:
     from spoolq.store.effects import Effects
 
     heard: list[Word] = []
-    for text in (b"", b"null", b'{"word":"dance","at":1}', b'{"word":"stop"}', b"[]"):
+    deep, huge = b"[" * 100_000 + b"]" * 100_000, b"1" + b"0" * 400
+    for text in (b"", b"null", b'{"word":"dance","at":1}', b'{"word":"stop"}', b"[]", deep, b'{"word":"stop","at":%b}' % huge):
         store.put((), Effects(values=(("wish:w1", text, 60.0),)))
         Listener("w1", [store], heard.append).turn()
         assert wishes.said(store, ["w1"]) == {}

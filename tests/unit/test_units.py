@@ -60,6 +60,9 @@ def test_a_size_said_reads_back(text: str) -> None:
         (3660, "1 h 1 min"),
         (86400 * 3 + 7200, "3 d 2 h"),
         (86400 * 400, "400 d"),
+        (float("inf"), "11574074 d 1 h"),
+        (1e300, "11574074 d 1 h"),
+        (float("nan"), "0.0 s"),
     ],
 )
 def test_say_age(seconds: float | None, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from dataclasses import replace
@@ -105,6 +106,7 @@ def test_at_its_end_nothing_is_left(folder: Folder) -> None:
         b'[["a"],["0",1]]',
         b'[["a","well",1,2,3],null]',
         b'[[1,"well",1,2,3],[5,6]]',
+        b'{"key":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 def test_what_cant_be_read_is_nothing(folder: Folder, text: bytes) -> None:
@@ -120,7 +122,19 @@ def test_what_cant_be_read_is_nothing(folder: Folder, text: bytes) -> None:
     assert boards.states(folder, 100.0) == []
 
 
-@pytest.mark.parametrize("wrong", [{"at": "now"}, {"wanted": None}, {"wanted": True}, {"queues": [1]}, {"why": 5}, {"pid": 1.5}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"at": "now"},
+        {"wanted": None},
+        {"wanted": True},
+        {"queues": [1]},
+        {"why": 5},
+        {"pid": 1.5},
+        {"at": math.nan},
+        {"changed_at": math.inf},
+    ],
+)
 def test_another_versions_words_are_nothing(wrong: dict[str, object]) -> None:
     assert decoded(json.dumps({**json.loads(STATE.encoded()), **wrong}).encode()) is None
 

@@ -115,3 +115,32 @@ def test_an_application_says_who_may_see_it(q: SpoolQ) -> None:
         create_app(q)
     with pytest.raises(ConfigError, match="password is empty"):
         create_app(q, password="")
+
+
+def test_who_gives_wrong_ones_for_days_waits_a_minute_and_no_more() -> None:
+    """A scraper with last year's password: the wait is doubled each time, and a float ends at 2 to the 1024th."""
+    clock = Clock()
+    door = Door("tiger", clock)
+    for _ in range(1100):
+        assert door.enter("10.0.0.1", basic("ann", "lion")) is None
+        clock.later(LONGEST + 1)
+    assert door.wait("10.0.0.1") == 0
+    assert door.enter("10.0.0.1", basic("ann", "tiger")) == "ann"
+
+
+def test_an_address_of_ipv4_within_ipv6_is_itself_and_not_all_of_ipv4() -> None:
+    door = Door("tiger", Clock())
+    for _ in range(FREE):
+        door.enter("::ffff:10.0.0.1", basic("ann", "lion"))
+    assert door.wait("::ffff:10.0.0.1") > 0
+    assert door.wait("::ffff:10.0.0.2") == 0
+
+
+def test_a_hook_that_only_promises_an_answer_lets_nobody_in(q: SpoolQ) -> None:
+    async def nobody(visitor: object, action: str) -> bool:
+        return False
+
+    with pytest.raises(ConfigError, match="authorize= is called in a thread"):
+        create_app(q, authorize=nobody)  # type: ignore[arg-type]
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        assert browser(q, authorize=lambda visitor, action: nobody(visitor, action)).get("/").status_code == 403

@@ -71,6 +71,7 @@ def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline() -> None:
         ({"Origin": "http://testserver@evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Origin": ""}, False),
+        ({"Origin": "http://[testserver"}, False),
         ({"Referer": "http://testserver/"}, False),
     ],
 )
@@ -194,3 +195,22 @@ def test_where_an_action_leads_is_the_dashboards_own(q: SpoolQ) -> None:
         "/spool/probe?back=//evil.example", data={"back": "//evil.example"}, headers=OWN, follow_redirects=False
     )
     assert answer.headers["location"].startswith("/spool?note=")
+
+
+def test_what_fails_outside_of_a_page_has_the_policy_too_and_tells_nothing(q: SpoolQ) -> None:
+    def authorize(visitor: object, action: str) -> bool:
+        raise KeyError("s3cr3t")
+
+    client = TestClient(create_app(q, authorize=authorize), raise_server_exceptions=False)
+    for path in ("/", "/spool.json", "/live", "/metrics"):
+        answer = client.get(path)
+        assert answer.status_code == 500
+        assert "s3cr3t" not in answer.text
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_slash_too_many_leads_to_the_page_by_its_path_alone(q: SpoolQ) -> None:
+    """The proxy in front may speak TLS: an address with `http:` would have the password sent in the clear."""
+    answer = browser(q).get("/spool/?name=a", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/spool?name=a")

@@ -195,3 +195,19 @@ def test_the_pages_of_one_queue_job_and_failure_bear_it_too(box: SpoolQ, text: s
             ("/job/delete", {"id": said[:100]}),
         ):
             harmless(client.post(path, data={**form, "back": said[:300]}, headers=OWN).text)
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "apiKey", "AWS_SECRET_ACCESS_KEY", "Proxy-Authorization", "db pwd", "passphrase"])
+def test_a_secret_is_known_by_its_name_however_that_is_written(q: SpoolQ, name: str) -> None:
+    assert "tiger" not in Desk(q).shown_arguments("login", [{name: "tiger"}])
+
+
+def test_a_task_of_half_a_character_is_shown_among_the_failures(box: SpoolQ) -> None:
+    """JSON can name what UTF-8 can't hold, and Node writes it; a link holds bytes."""
+    payload = rb'{"class":"\ud800t","queue":"q","args":[],"id":"j1"}'
+    box.primary.put([wire.message(Job("j1", "t", "q"))._replace(payload=payload)])
+    [claim] = box.primary.claim(box.worker_info(["q"], 1), 1, ["q"], 1).claims
+    box.primary.fail(claim, Failure("j1", "q", "E", "no", "t", (), 1000.0, payload, 1, ()))
+    page = browser(box).get("/failures")
+    assert page.status_code == 200
+    harmless(page.text)

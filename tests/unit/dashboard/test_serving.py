@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -252,3 +253,8 @@ def test_links_carry_names_of_any_kind() -> None:
     assert link("/queue", name="a b&c=d/../é", page=None, empty="") == "/queue?name=a+b%26c%3Dd%2F..%2F%C3%A9"
     assert link("/queue") == "/queue"
     assert link("/queue", name="\udcff") == "/queue?name=%FF"
+
+
+def test_a_number_that_json_has_no_word_for_is_null() -> None:
+    body = serving.document({"at": float("nan"), "deep": [{"far": float("inf"), "n": 1}], "path": object}).body
+    assert json.loads(body) == {"schema": 1, "at": None, "deep": [{"far": None, "n": 1}], "path": str(object)}
