@@ -101,7 +101,7 @@ def _single(primary: Side) -> Verdict:
 
 def _reachable(primary: Side, spool: Side) -> Verdict:
     if spool.state == "unreadable":
-        return Verdict(DEGRADED, UNSURE, f"Redis answers, but {_named(spool)}.", CHECK)
+        return Verdict(DEGRADED, UNSURE, f"Redis answers, but {_named(spool)}.", _repair(spool))
     waiting, oldest, aside = _rows(spool)
     if aside:
         verb = "is" if aside == 1 else "are"
@@ -140,7 +140,7 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
         gone = f"Redis down for {say_age(lasting.seconds(now))} ({primary.reason or 'unknown'})"
     mend = MEND.get(primary.reason or "", "Start Redis")
     if spool.state == "unreadable":
-        return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.", f"{mend}; `spoolq spool check`")
+        return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.", f"{mend}; {_repair(spool)[len('Run ') :]}")
     if spool.refuses:
         return Verdict(
             CRITICAL,
@@ -194,6 +194,11 @@ def _behind_a_pause(side: Side) -> str | None:
     names = [depth.queue for depth in held if depth.queue in side.paused]
     what, which = ("all queues", "--all") if EVERY_QUEUE in side.paused else (", ".join(names), " ".join(names))
     return f"{_wait(sum(depth.ready for depth in held))} behind a pause of {what}: `spoolq queues resume {which}` ends it"
+
+
+def _repair(spool: Side) -> str:
+    """What to do about a spool that can't be used."""
+    return RECOVER if spool.reason == "damaged" else CHECK
 
 
 def _damaged(spool: Side) -> str:

@@ -45,6 +45,12 @@ FORBIDDEN = Side("spool", "/s.db", "forbidden", "/s.db: this user may not read a
 BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a database")
 
 
+@pytest.mark.parametrize(("reason", "todo"), [("damaged", "spoolq spool recover"), ("io", "spoolq spool check")])
+@pytest.mark.parametrize("primary", [UP, AWAY])
+def test_a_damaged_spool_is_to_be_recovered_and_another_one_looked_at(primary: Side, reason: str, todo: str) -> None:
+    assert judge(Facts(primary, replace(BROKEN, reason=reason))).todo.endswith(f"`{todo}`")
+
+
 @pytest.mark.parametrize(
     ("primary", "side", "level", "lost", "says"),
     [

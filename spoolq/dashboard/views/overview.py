@@ -81,6 +81,7 @@ def show(ask: Ask) -> Answer:
         "outage": outage,
         "paused": EVERY_QUEUE in {**ask.facts.primary.paused, **(ask.facts.spool.paused if ask.facts.spool else {})},
         "alone": ask.facts.spool is None,
+        "partial": not reads.known and ask.facts.spool is not None,
     }
     judged = ask.desk.judge(ask.facts)
     document = {

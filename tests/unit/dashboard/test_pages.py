@@ -402,3 +402,9 @@ def test_a_queue_of_the_busiest_has_a_history_of_its_own() -> None:
     samples = [Sample(6000.0 + 60 * n, {ALL: {"done": 99 * n}, **({"q": row} if n != 1 else {})}) for n, row in enumerate(rows)]
     assert flow.flow(samples, ("done",), stretch, 6130.0, "q") == {6120: 10}
     assert flow.flow(samples, ("done",), stretch, 6130.0, "other") == {}
+
+
+def test_numbers_that_are_of_the_spool_alone_say_so(q: SpoolQ, box: SpoolQ) -> None:
+    says = "is of this host's spool alone"
+    assert says in words(browser(q).get("/").text), "Redis is away"
+    assert says not in words(browser(box).get("/").text)
