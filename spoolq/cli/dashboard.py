@@ -43,7 +43,7 @@ def dashboard(
     q = given.open()
     password = q.settings.dashboard_password if password_file is None else config.secret(password_file, "--password-file")
     try:
-        from spoolq.dashboard.assembly import assemble
+        from spoolq.dashboard.assembly import assemble, own_paths
         from spoolq.dashboard.guard import PREFIX, loopback
         from spoolq.dashboard.running import run
     except ModuleNotFoundError as error:
@@ -58,6 +58,8 @@ def dashboard(
     prefix = prefix.rstrip("/")
     if not PREFIX.fullmatch(prefix):
         raise click.UsageError(f"--prefix {prefix!r}: a path such as /spoolq is needed")
+    if prefix and any(f"{path}/".startswith(f"{prefix}/") for path in own_paths()):
+        raise click.UsageError(f"--prefix {prefix}: the dashboard has a page of that path itself; call it /jobs{prefix}, say")
     listener = listen(host, port)
     bound = listener.getsockname()[:2]
     app = assemble(

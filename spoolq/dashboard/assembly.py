@@ -68,6 +68,19 @@ def assemble(
     return app
 
 
+def own_paths() -> set[str]:
+    """Those that no prefix may be: one couldn't tell whether the proxy has taken that away, or asks for the page."""
+    return {
+        "/live",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/static",
+        *(view.path for view in views.VIEWS),
+        *(one.path for one in views.ACTIONS),
+    }
+
+
 def _live(desk: Desk) -> Callable[[Request], Any]:
     """The stream: an event at each new sample, in words; the page then fetches what it shows anew."""
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -20,8 +21,6 @@ from spoolq.dashboard.pages import Links, environment
 from spoolq.errors import SpoolqError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from spoolq.dashboard.desk import Desk
 
 log = logging.getLogger("spoolq.dashboard")
@@ -74,7 +73,7 @@ class Serving:
     def _change(self, action: Action) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             if (form := await _form(request)) is None:
-                return self.problem(request, 413, "That is too much for a form. Nothing was changed.")
+                return self.problem(request, 413, "That is too much for a form, or it did not come in time. Nothing was changed.")
             return await self._answer(request, lambda: self._do(request, action, form), CHANGING, GOES_ON)
 
         return endpoint
@@ -177,12 +176,17 @@ class Serving:
 
 
 async def _form(request: Request) -> dict[str, str] | None:
-    """The fields of a form, the last of each name; None where it is too large, which is seen before all of it is read."""
+    """The fields of a form, the last of each name; None where it is too large, which is seen before all of it is read, where it
+    doesn't come to its end in time, and where who sent it has hung up."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY:
-            return None
+    try:
+        with anyio.fail_after(CHANGING):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY:
+                    return None
+    except (TimeoutError, ClientDisconnect):
+        return None
     try:
         return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS))
     except ValueError:

@@ -157,6 +157,14 @@ def test_under_a_prefix_and_by_another_name() -> None:
         assert ask(here, "/", Host="other.example")[0] == 421
 
 
+@pytest.mark.parametrize("prefix", ["/spool", "/queues/", "/live", "/static"])
+def test_a_prefix_that_is_a_page_of_its_own_is_refused(run: Run, prefix: str) -> None:
+    """`/spool` behind a proxy that has taken `/spool` away is the spool's page, behind another the overview."""
+    said = run("dashboard", "--port", 0, "--url", URL, "--prefix", prefix)
+    assert said.code == 2
+    assert "has a page of that path itself" in said.err
+
+
 @pytest.mark.parametrize("prefix", ["//evil.example", "/a b", "javascript:", "/a/../b"])
 def test_a_prefix_that_is_no_path_is_refused(run: Run, prefix: str) -> None:
     said = run("dashboard", "--port", 0, "--url", URL, "--prefix", prefix)

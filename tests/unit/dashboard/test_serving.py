@@ -7,13 +7,14 @@ import threading
 import time
 from typing import Any
 
+import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from spoolq import SpoolQ
-from spoolq.dashboard import serving
+from spoolq.dashboard import create_app, serving
 from spoolq.dashboard.access import Visitor
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, NotThere, Refused, View, link
 from spoolq.dashboard.desk import Desk
@@ -258,3 +259,28 @@ def test_links_carry_names_of_any_kind() -> None:
 def test_a_number_that_json_has_no_word_for_is_null() -> None:
     body = serving.document({"at": float("nan"), "deep": [{"far": float("inf"), "n": 1}], "path": object}).body
     assert json.loads(body) == {"schema": 1, "at": None, "deep": [{"far": None, "n": 1}], "path": str(object)}
+
+
+@pytest.mark.parametrize("end", ["late", "gone"])
+def test_a_form_that_never_comes_to_its_end_is_let_go(q: SpoolQ, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(serving, "CHANGING", 0.05)
+    parts: list[Any] = [{"type": "http.request", "body": b"confirmed=", "more_body": True}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if parts:
+            return parts.pop()
+        return await anyio.sleep_forever() if end == "late" else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def post() -> None:
+        headers = [(b"origin", b"http://testserver"), (b"host", b"testserver")]
+        scope = {"type": "http", "method": "POST", "path": "/pause", "query_string": b"", "headers": headers}
+        with anyio.fail_after(10):
+            await create_app(q, no_auth=True)(scope, receive, send)
+
+    anyio.run(post)
+    assert sent[0]["status"] == 413
+    assert b"Nothing was changed" in sent[1]["body"]
