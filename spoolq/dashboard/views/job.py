@@ -250,6 +250,8 @@ def _move(ask: Ask) -> Done:
 
 def _cancel(ask: Ask) -> Done:
     id = ask.form.get("id", "")
+    if not id or not id.isprintable() or len(id) > 200:
+        raise Refused("That is no id: a text of 1 to 200 printable characters is needed. Nothing was changed.")
     told = ask.q.cancel(id)
     return Done(f"{id}: {_CANCELLED[told.outcome]}. {told.detail}".strip(), link("/job", id=id), {"id": id}, bool(told))
 

@@ -211,3 +211,14 @@ def test_a_task_of_half_a_character_is_shown_among_the_failures(box: SpoolQ) -> 
     page = browser(box).get("/failures")
     assert page.status_code == 200
     harmless(page.text)
+
+
+def test_a_name_with_a_line_of_its_own_is_no_second_line_of_the_log(box: SpoolQ, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "spoolq.dashboard")
+    forged = "x\nspoolq: CRITICAL all jobs are lost"
+    client = browser(box)
+    client.post("/cron/resume", data={"name": forged}, headers=OWN)
+    said = [record.getMessage() for record in caplog.records if "CRITICAL" in record.getMessage()]
+    assert said
+    assert not any("\n" in line for line in said)
+    assert client.post("/job/cancel", data={"id": forged}, headers=OWN).status_code == 422
