@@ -102,7 +102,6 @@ class Drainer:
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
-        self._spool.attend()
         if self._held:
             return _HELD
         try:
@@ -114,7 +113,9 @@ class Drainer:
             raise
 
     def _turn(self) -> float:
-        if not self._spool.waiting(1):
+        waiting = self._spool.waiting(1)
+        self._spool.attend()  # beside the file, which is there now
+        if not waiting:
             self._say_drained(0.0)
             self._tidy()
             self._witness.empty(lambda: self._primary.ready(self._timeout))

@@ -23,7 +23,7 @@ from spoolq.units import jobs, say_age
 @json_option
 @command_options()
 def groups(given: Given, most: int, choice: Choice, where: str, as_json: bool) -> None:
-    """Failures by their class of error and task, those with the most first: how many, the first and the last time."""
+    """Failures by class of error and task: how many, since when. Those with the most come first."""
 
     def ask(place: Place) -> tuple[str, int, int, list[Group]]:
         looked = list(newest(place.store.failures, most))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 LOOK = 10.0  # seconds between looks for new files
 AGAIN = 30.0  # seconds until a file that could not be used is tried again
-_COUNTS = [field.name for field in fields(Drained) if field.name not in ("error", "left", "began")]
+_COUNTS = [field.name for field in fields(Drained) if field.name not in ("error", "left", "began", "counts")]
 
 
 def adopt(q: SpoolQ, path: Path, *, to_here: bool) -> Spool:
