@@ -61,7 +61,7 @@ class Verdict(NamedTuple):
 
 def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
-    verdict = _judged(facts)
+    verdict = _unsure(_judged(facts), facts.spool)
     if not facts.missing or verdict.level == UNKNOWN:
         return verdict
     are = "is" if facts.missing == 1 else "are"
@@ -156,8 +156,7 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
     more = f"; {aside:,} set aside" if aside else ""
     if held := _behind_a_pause(spool):
         more += f"; {held}"
-    lost = UNSURE if spool.info is not None and spool.info.damaged else SAFE
-    return Verdict(DEGRADED, lost, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.", mend)
+    return Verdict(DEGRADED, SAFE, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.", mend)
 
 
 def _nobody_works(primary: Side) -> str | None:
@@ -205,6 +204,20 @@ def _damaged(spool: Side) -> str:
     """Of files that were set aside whole."""
     found = spool.info.damaged if spool.info is not None else ()
     return f"; the spool was damaged and set aside as {', '.join(found)}: `spoolq spool recover` saves its jobs" if found else ""
+
+
+def _unsure(verdict: Verdict, spool: Side | None) -> Verdict:
+    """The verdict where files were set aside: nobody can say that nothing is lost before all that they held is known."""
+    info = None if spool is None else spool.info
+    if info is None or not (info.damaged or info.incomplete):
+        return verdict
+    lost = UNSURE if verdict.lost == SAFE else verdict.lost
+    if not info.incomplete:
+        return verdict._replace(lost=lost)
+    says = (
+        f"{verdict.sentence[:-1]}; not all of {', '.join(info.incomplete)} could be recovered: move it away once that is settled."
+    )
+    return Verdict(max(DEGRADED, verdict.level), lost, says, CHECK if verdict.todo == NOTHING else verdict.todo)
 
 
 def _rows(spool: Side) -> tuple[int, float | None, int]:

@@ -71,6 +71,7 @@ def info(given: Given, as_json: bool) -> None:
         ("draining", "goes on" if facts.drain_paused_at is None else f"paused since {when(facts.drain_paused_at)}"),
         ("format", f"schema {facts.schema}, SQLite {facts.sqlite}"),
         *(("damaged", f"{path}: its jobs wait for `spoolq spool recover`") for path in facts.damaged),
+        *(("incomplete", f"{path}: not all of it could be read; move it away once that is settled") for path in facts.incomplete),
     ]
     for label, value in shown:
         click.echo(f"{label:<12} {clean(value)}")
@@ -200,4 +201,4 @@ def _report(done: list[Recovered]) -> None:
             if count:
                 click.echo(f"  {count:,} {clean(words)}")
         if not one.complete:
-            click.echo("  Not all of the file could be read. It is kept.")
+            click.echo("  Not all of the file could be read. It is kept: `spoolq status` names it until you move it away.")

@@ -58,7 +58,7 @@ def _open(folder: str, descriptors: Sequence[str], path: str) -> Iterator[bool]:
 def _set_aside(name: str, path: str) -> bool:
     """Whether that is what became of the file: moved beside itself."""
     return os.path.dirname(name) == os.path.dirname(path) and os.path.basename(name).startswith(
-        (f"{os.path.basename(path)}.damaged-", f"{os.path.basename(path)}.recovered-")
+        tuple(f"{os.path.basename(path)}.{what}-" for what in ("damaged", "recovered", "incomplete"))
     )
 
 

@@ -194,9 +194,9 @@ def checksum(look: Look) -> Iterable[Finding]:
     return _inside(look, "checksum")
 
 
-@ROOM.check("damaged", "no damaged file waits to be recovered", "its jobs run only after somebody has saved them")
+@ROOM.check("damaged", "every damaged file was recovered whole", "its jobs run only after somebody has saved them")
 def damaged(look: Look) -> Iterable[Finding]:
-    """Files that were set aside whole."""
+    """Files that were set aside whole, and those of which a recovery could not read all."""
     return _inside(look, "damaged")
 
 

@@ -577,7 +577,7 @@ class SpoolInfo:
     `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
     where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
     `settlements` are outcomes of claims in the primary that it could not be told. `damaged`: files that were set aside whole, and
-    whose jobs wait to be recovered.
+    whose jobs wait to be recovered; `incomplete`: those of which a recovery could not read all, until somebody moves them away.
     """
 
     path: str
@@ -601,3 +601,4 @@ class SpoolInfo:
     settlements: int = 0
     drain_paused_at: float | None = None
     damaged: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()

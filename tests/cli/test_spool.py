@@ -159,7 +159,17 @@ def test_a_damaged_spool_is_set_aside_after_a_question_and_saved(run: Run, url: 
     [one] = done.json["recovered"]
     assert Path(one["path"]).read_bytes() == content
     assert spooled(url) == one["saved"]
+    check = run("spool", "check", "--url", url)
+    assert (check.code, one["path"] in check.out) == (1, True)
+    for command in ("status", "health"):
+        said = run(command, "--url", url)
+        assert said.out.startswith("Whether anything is lost isn't known.") or command == "health"
+        assert one["path"] in said.out.replace("\n", "")
+        assert "Nothing is lost" not in said.out
+    assert run("health", "--url", url).code == 1
+    os.rename(one["path"], "elsewhere.db")
     assert run("spool", "check", "--url", url).code == 0
+    assert run("status", "--url", url).out.startswith("Nothing is lost on this host.")
 
 
 def test_a_file_that_is_no_spool_is_refused(run: Run, nowhere: str) -> None:

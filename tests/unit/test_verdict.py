@@ -11,7 +11,7 @@ import pytest
 from spoolq.facts import Facts, Side
 from spoolq.hint import Note
 from spoolq.store.base import Depth, SpoolInfo, WorkerInfo, WorkerView
-from spoolq.verdict import CRITICAL, DEGRADED, OK, SAFE, UNKNOWN, UNSURE, judge
+from spoolq.verdict import CRITICAL, DEGRADED, NOTHING, OK, SAFE, UNKNOWN, UNSURE, judge
 
 INFO = SpoolInfo(
     path="/s.db",
@@ -49,6 +49,21 @@ BROKEN = Side("spool", "/s.db", "unreadable", "not a database", refuses="not a d
 @pytest.mark.parametrize("primary", [UP, AWAY])
 def test_a_damaged_spool_is_to_be_recovered_and_another_one_looked_at(primary: Side, reason: str, todo: str) -> None:
     assert judge(Facts(primary, replace(BROKEN, reason=reason))).todo.endswith(f"`{todo}`")
+
+
+@pytest.mark.parametrize("changes", [{}, {"quarantined": 2}, {"rows": 3, "oldest": 99.0}, {"damaged": ("/s.db.damaged-1",)}])
+@pytest.mark.parametrize("primary", [UP, AWAY])
+def test_what_a_recovery_could_not_read_may_be_lost_whatever_else_there_is(primary: Side, changes: dict[str, Any]) -> None:
+    verdict = judge(Facts(primary, spool(incomplete=("/s.db.incomplete-1",), **changes)))
+    assert (verdict.level, verdict.lost) == (DEGRADED, UNSURE)
+    assert "not all of /s.db.incomplete-1 could be recovered: move it away" in verdict.sentence
+    assert verdict.todo != NOTHING
+    if changes == {} and primary is UP:
+        assert verdict.todo == "Run `spoolq spool check`"
+
+
+def test_beside_a_damaged_file_no_row_set_aside_makes_all_well() -> None:
+    assert judge(Facts(UP, spool(quarantined=2, damaged=("/s.db.damaged-1",)))).lost == UNSURE
 
 
 @pytest.mark.parametrize(

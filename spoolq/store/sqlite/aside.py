@@ -17,7 +17,7 @@ from spoolq.store.sqlite.statements import statements
 
 _SQL = statements("upkeep")
 
-DAMAGED, RECOVERED = ".damaged-", ".recovered-"
+DAMAGED, RECOVERED, INCOMPLETE = ".damaged-", ".recovered-", ".incomplete-"
 _PARTS = ("-wal", "-shm")
 _MARK = "user.spoolq"
 _MARKS = sys.platform == "linux"
@@ -77,18 +77,19 @@ def finish(path: str) -> None:
             os.rename(f"{path}-wal", f"{damaged}-wal")
 
 
-def kept(path: str) -> list[str]:
-    """The files that were set aside and that nobody has recovered yet, oldest first."""
+def kept(path: str, name: str = DAMAGED) -> list[str]:
+    """The files that were set aside and that nobody has recovered yet, or those of another `name`, oldest first."""
     here = Path(path)
     with suppress(OSError):
-        found = (file.name for file in here.parent.iterdir() if file.name.startswith(here.name + DAMAGED))
-        return sorted(str(here.with_name(name)) for name in found if not name.endswith((*_PARTS, "-journal")))
+        found = (file.name for file in here.parent.iterdir() if file.name.startswith(here.name + name))
+        return sorted(str(here.with_name(one)) for one in found if not one.endswith((*_PARTS, "-journal")))
     return []
 
 
-def recovered(damaged: str) -> str:
-    """Give it a name that says so. Returns it."""
-    to = _free(damaged.replace(DAMAGED, RECOVERED))
+def recovered(damaged: str, complete: bool) -> str:
+    """Give it a name that says so, and whether all of it was read. Returns it."""
+    path, _, when = damaged.rpartition(DAMAGED)
+    to = _free(f"{path}{RECOVERED if complete else INCOMPLETE}{when}")
     for part in (*_PARTS, ""):
         with suppress(FileNotFoundError):
             os.rename(damaged + part, to + part)

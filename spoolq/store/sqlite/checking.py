@@ -19,6 +19,9 @@ SQL = statements("upkeep")
 _VIEWS = statements("views")
 _ROWS_AT_ONCE = 50
 _TABLES = ("jobs", "failures", "settled", "workers", "watches", "settlements", "guards", "vals", "counters", "meta", "about")
+_INCOMPLETE = (
+    "`spoolq events` has what was saved; move the file out of this directory, with its -wal, once you have settled the rest"
+)
 _ASIDE = "`spoolq spool recover` sets the file aside whole and saves what can be read of it"
 
 
@@ -75,6 +78,10 @@ def check_state(session: Session) -> list[Finding]:
     found += [
         Finding("damaged", "problem", f"a damaged spool was set aside as {kept}", "`spoolq spool recover` saves its jobs")
         for kept in aside.kept(path)
+    ]
+    found += [
+        Finding("damaged", "problem", f"not all of {kept} could be read: what else it held isn't known", _INCOMPLETE)
+        for kept in aside.kept(path, aside.INCOMPLETE)
     ]
     wal = wal_bytes(path)
     full = measure(session, pages_used(session) + wal, disk_free(path))

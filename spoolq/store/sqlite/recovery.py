@@ -79,7 +79,8 @@ def recover(damaged: str, add: Callable[[Sequence[Document]], Added], busy: floa
                 aside_rows += sum(one["quarantine"] is not None for one in jobs)
     finally:
         salvage.close()
-    return Recovered(aside.recovered(damaged), saved, aside_rows, known, failures, tuple(sorted(salvage.lost)), salvage.complete)
+    path = aside.recovered(damaged, salvage.complete)
+    return Recovered(path, saved, aside_rows, known, failures, tuple(sorted(salvage.lost)), salvage.complete)
 
 
 class _Salvage:
@@ -102,8 +103,10 @@ class _Salvage:
         for id, keep, until in self._table("settled", "id", "id, keep, until"):
             yield {"kind": "settled", "id": id, "given": keep == GIVEN, "until": until / 1e6}
         for row in self._jobs():
-            with suppress(TypeError, AttributeError, ValueError):  # a column of another type: not what was ever written
+            try:
                 yield document(row)
+            except (TypeError, AttributeError, ValueError):  # a column of another type: not what was ever written
+                self.complete = False
         for _, id, at, entry in self._table("failures", "n", "n, id, failed_at, entry"):
             yield {"kind": "failure", "id": id, "failed_at": at / 1e6, "entry": entry}
 

@@ -114,6 +114,7 @@ def info(session: Session, most: int | None = None) -> SpoolInfo:
         settlements=session.scalar(SETTLEMENTS["count_up_to"], limit),
         drain_paused_at=_paused_at(session),
         damaged=tuple(aside.kept(settings.path)),
+        incomplete=tuple(aside.kept(settings.path, aside.INCOMPLETE)),
     )
 
 

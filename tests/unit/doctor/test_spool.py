@@ -354,7 +354,10 @@ def test_a_damaged_structure_and_what_was_set_aside(q: SpoolQ) -> None:
     fill(q, 1)
     found = finding(q, "damaged")
     assert (found.level, ".damaged-1" in found.what) == ("problem", True)
-    spool_of(q).upkeep.recover()
+    [done] = spool_of(q).upkeep.recover()
+    found = finding(q, "damaged")
+    assert (found.level, done.path in found.what, "move the file out" in found.remedy) == ("problem", True, True)
+    os.rename(done.path, f"{path}.elsewhere")
     assert level(q, "damaged") == level(q, "structure") == "ok"
 
 

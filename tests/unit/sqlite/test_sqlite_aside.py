@@ -183,8 +183,10 @@ def test_two_in_one_second_have_names_of_their_own(filled: Path) -> None:
     second = aside.set_aside(str(filled), 0.0)
     assert first != second
     assert aside.kept(str(filled)) == [first, second]
-    assert aside.recovered(first) == first.replace("damaged", "recovered")
+    assert aside.recovered(first, True) == first.replace("damaged", "recovered")
     assert aside.kept(str(filled)) == [second]
+    assert aside.recovered(second, False) == second.replace("damaged", "incomplete")
+    assert (aside.kept(str(filled)), aside.kept(str(filled), aside.INCOMPLETE)) == ([], [second.replace("damaged", "incomplete")])
 
 
 # where a queue can't be

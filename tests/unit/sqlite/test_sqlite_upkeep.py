@@ -327,7 +327,7 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(many: Path, open_store: Ope
     spool = open_store(role="spool")
     assert spool.upkeep.damaged() == (True, ())
     [done] = spool.upkeep.recover()
-    assert done.path.startswith(f"{many}.recovered-")
+    assert done.path.startswith(f"{many}.incomplete-")
     assert Path(done.path).read_bytes() == content
     assert 400 < done.saved < 498
     assert not done.complete
@@ -336,12 +336,14 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(many: Path, open_store: Ope
     assert there.isdisjoint(done.lost)
     assert spool.recall(["id-0"]) == ["ran"]
     assert (done.failures, spool.failures.count()) == (1, 1)
-    assert (spool.info().quarantined, spool.info().damaged) == (1, ())
+    assert (spool.info().quarantined, spool.info().damaged, spool.info().incomplete) == (1, (), (done.path,))
     told = spool.events.page(kinds=["spool_damaged", "spool_recovered"])
     assert [event.kind for event in told] == ["spool_recovered", "spool_damaged"]
     assert told[0].detail["saved"] == done.saved
     assert "not all could be read" in told[0].text
     assert spool.upkeep.recover() == []
+    assert [one.name for one in spool.upkeep.check()] == ["quarantine", "damaged"]
+    Path(done.path).unlink()
     assert [one.name for one in spool.upkeep.check()] == ["quarantine"]
 
 
@@ -379,6 +381,8 @@ def test_a_changed_row_of_it_goes_to_quarantine(many: Path, open_store: Open) ->
     spool = open_store(role="spool")
     [done] = spool.upkeep.recover()
     assert (done.saved, done.quarantined, done.complete) == (498, 2, True)
+    assert done.path.startswith(f"{many}.recovered-")
+    assert spool.info().incomplete == ()
     assert {one.id: one.sound for _, one in spool.upkeep.quarantined()} == {"id-1": True, "id-5": False}
 
 
