@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
-import sys
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
+
+from spoolq import stacks
 
 NOW = signal.SIGUSR1
 """What a pool sends to its processes so that they stop at once. Not a second TERM: a TERM to a whole group would be one."""
@@ -86,10 +86,8 @@ def install(who: Obeys, title: str, *, pooled: bool = False) -> None:
         signal.signal(each, lambda number, frame: who.pause())
     signal.signal(signal.SIGCONT, lambda number, frame: who.pause(False))
     signal.signal(signal.SIGHUP, lambda number, frame: who.reopen())
-    faulthandler.unregister(signal.SIGTTIN)  # in a fork that of the first process: while it is there, none is put before ours
     signal.signal(signal.SIGTTIN, lambda number, frame: who.say())
-    if sys.stderr is not None:  # stacks come also of a loop that hangs
-        faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)
+    stacks.listen(signal.SIGTTIN)
     with suppress(ImportError):
         from setproctitle import setproctitle
 
@@ -102,7 +100,7 @@ _taken: set[signal.Signals] = set()
 def _after_fork() -> None:
     """A process that a task forks, as `multiprocessing` does, is no worker: it ends by TERM as others do."""
     if _taken:
-        faulthandler.unregister(signal.SIGTTIN)  # or it would take itself for registered when it is to be again
+        stacks.end()
     while _taken:
         signal.signal(_taken.pop(), signal.SIG_DFL)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import signal
 import time
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from spoolq import logfiles
+from spoolq import logfiles, stacks
 from spoolq.notifying import SILENT, Notifier
 
 if TYPE_CHECKING:
@@ -105,10 +104,10 @@ class Signals:
             signal.SIGTTIN: self.say,
         }
         old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        faulthandler.register(signal.SIGTTIN, chain=True)  # before ours: stacks come also of a loop that hangs
+        stacks.listen(signal.SIGTTIN)
         try:
             yield
         finally:
-            faulthandler.unregister(signal.SIGTTIN)
+            stacks.end()
             for number, handler in old.items():
                 signal.signal(number, handler)

@@ -93,7 +93,7 @@ def test_ttin_brings_stacks_and_a_line_of_status_and_hup_opens_log_files_anew(tm
         place.done()
         worker.send(signal.SIGTTIN)
         eventually(lambda: worker.said("worker: 0 running, "))
-        assert worker.said("Current thread")
+        eventually(lambda: worker.said("Current thread"))
         worker.end()
 
 
