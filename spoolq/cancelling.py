@@ -95,6 +95,7 @@ class Canceller:
     def _from_primary(self, id: str, refused: bool | None) -> Cancellation:
         jobs = self._primary.waiting_jobs
         full: StoreFull | None = None
+        runs = bool(jobs.held(id))  # before it hears of the wish, by which it may end at once
         try:
             self._primary.put((), self._wish(id), hold=True)
             new = jobs.refuse(id) if refused is None else refused
@@ -114,6 +115,8 @@ class Canceller:
                 break
         if refused and new:
             return Cancellation(id, "removed")  # of a row that was in doubt: nothing of it was ever applied
+        if runs:
+            return Cancellation(id, "asked", "it ran, and has ended meanwhile")
         return Cancellation(id, "late", "it has ended, or was never there")
 
     def _from_spool(self, spool: Spool, id: str) -> Cancellation | None:

@@ -48,6 +48,6 @@ def test_the_drainer_that_waits_for_redis_is_told_from_none(tab: Tab, house: Hou
     house.worker("--queues", "idle")
     eventually(lambda: house.server.client().smembers("resque:workers"), what="the worker")
     with house.away():
-        house.put("send", ("a",))
+        house.put("send", ("a",), queue="elsewhere")  # which no worker of another test runs
         page = tab.open("/spool")
         expect(page.get_by_text("It goes on by itself when Redis answers.")).to_be_visible()

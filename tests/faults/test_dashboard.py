@@ -99,9 +99,7 @@ def test_an_outage_is_seen_from_its_begin_to_the_empty_spool(durable: Server, sh
     status, page = shown.ask("/")
     assert (status, "Nothing is lost on this host." in page) == (200, True)
     eventually(lambda: shown.document("/spool.json")["spool"]["info"]["rows"] == 3)
-    spool = shown.document("/spool.json")
-    assert spool["draining"]["state"] == "away"
-    assert "breaker open" in spool["draining"]["sentence"]
+    assert shown.document("/spool.json")["draining"]["state"] == "nobody"  # also once Redis is back
     assert "jobs go to the spool" in shown.ask("/spool")[1]
     [outage] = shown.document("/outages.json")["outages"]
     assert (outage["open"], outage["spooled"]) == (True, 3)
@@ -142,7 +140,8 @@ def test_no_page_waits_for_a_redis_that_doesnt_answer(durable: Server, shown: Sh
             took.append((round(time.monotonic() - began, 2), path))
             assert status in (200, 503), (path, page)
         assert sum(seconds for seconds, _ in took) < PATIENCE * 2, took
-        assert shown.document("/spool.json")["spool"]["info"]["rows"] == 2
+        # a look that began before there was a spool may have to end first
+        eventually(lambda: (info := shown.document("/spool.json")["spool"]["info"]) is not None and info["rows"] == 2)
         assert shown.ask("/livez")[0] == 200
         assert eventually(lambda: json.loads(shown.ask("/readyz")[1])["state"] == "degraded")
     finally:

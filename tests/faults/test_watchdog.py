@@ -46,7 +46,8 @@ class Systemd:
 
     def is_silent(self) -> None:
         """Wait until systemd would think it stuck."""
-        eventually(lambda: time.monotonic() - self.beats[-1] > SPAN, what="silence for the watchdog's span")
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - max([began, *self.beats[-1:]]) > SPAN, what="silence for the watchdog's span")
 
     def close(self) -> None:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
