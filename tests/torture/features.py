@@ -177,7 +177,7 @@ def verdict(place: Place, told: Told, acknowledged: Iterable[str]) -> dict[str, 
 
 def _result(place: Place, id: str) -> object:
     try:
-        return place.q.result(id)
+        return place.q.result(id, timeout=10)  # the disk may be busy with what went before
     except Exception as error:
         return error
 
