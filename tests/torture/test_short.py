@@ -99,7 +99,7 @@ def test_redis_keeps_nothing_of_jobs_that_are_done() -> None:
     figures = memory.run(40_000)
     assert figures["missing"] == 0
     assert figures["ids remembered"] == [0, 0, 0]
-    assert max(figures["keys"]) - min(figures["keys"]) < 8  # samples of the accounts, metrics: a few, however many jobs
+    assert len(set(figures["keys"])) == 1
     assert figures["bytes a job"] < memory.MOST, figures
 
 
