@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,12 @@ from typing import Any
 import spoolq
 from spoolq import EnqueueError, SpoolQ
 from spoolq.job import Job
+from spoolq.store.sqlite.writer import Writer
 from tests.waiting import eventually
 
 EACH = 25
 SPOOLQ = str(Path(spoolq.__file__).parent)
+STARTING = (threading.Thread.start.__code__, Writer._start.__code__)
 
 
 class Producer:
@@ -43,16 +46,17 @@ class Producer:
         os.write(log, (" ".join(map(str, words)) + "\n").encode())
         os.close(log)
 
-    def put(self, job: Job) -> None:
-        """One call."""
+    def put(self, job: Job) -> bool:
+        """One call. Returns whether the job was accepted."""
         self.tell("TRY", job.id)
         began = time.monotonic()
         try:
             [receipt] = self.q.submit([job])
         except EnqueueError as error:
             self.tell("ERR", job.id, type(error).__name__, 1000 * (time.monotonic() - began))
-        else:
-            self.tell("ACK", job.id, receipt.route, 1000 * (time.monotonic() - began))
+            return False
+        self.tell("ACK", job.id, receipt.route, 1000 * (time.monotonic() - began))
+        return True
 
     def some(self, count: int = EACH, threads: int = 2) -> None:
         """So many calls by each of so many threads."""
@@ -211,17 +215,31 @@ def at_each_line(
 
 
 def nested(producer: Producer, *, cold: bool = False) -> None:
-    """A signal handler that enqueues, while the thread that it interrupts does."""
+    """A signal handler that enqueues, while the thread that it interrupts does. Ends with an error if one of the two is refused
+    anywhere but where the interrupted call was in the middle of starting a thread."""
+    excused = False  # the call under way
 
     def prepare() -> Job:
+        nonlocal excused
+        excused = False
         if cold:
             producer.q.close()
         return producer.task.job("outer")
 
-    def inner() -> None:
-        producer.put(producer.task.job("inner"))
+    def outer(job: Job) -> None:
+        if not producer.put(job) and not excused:
+            raise SystemExit("a call was refused whose handler's was not")
 
-    at_each_line(prepare, producer.put, inner, 7 if cold else 1, (SPOOLQ, threading.__file__))
+    def inner() -> None:
+        nonlocal excused
+        if not producer.put(producer.task.job("inner")):
+            excused = cold and any(frame.f_code in STARTING for frame, _ in traceback.walk_stack(None))
+            if not excused:
+                raise SystemExit(
+                    "a handler's call was refused, and no thread was being started:\n" + "".join(traceback.format_stack())
+                )
+
+    at_each_line(prepare, outer, inner, 7 if cold else 1, (SPOOLQ, threading.__file__))
 
 
 def raised(producer: Producer, *, cold: bool = False) -> None:

@@ -169,12 +169,13 @@ def test_an_interrupted_call_can_be_made_again_with_its_id(place: Place) -> None
 
 @pytest.mark.parametrize("mode", ["nested", "nested-cold", "raised", "raised-cold"])
 def test_a_signal_handler_may_enqueue_or_raise_at_every_line_of_a_call(place: Place, mode: str) -> None:
-    """In the first call of a process it may meet Python in the middle of starting a thread, which has to be waited for."""
+    """In the first call of a process it may meet Python in the middle of starting a thread, which nobody has while that call is
+    held: `producing` ends with an error if one is refused anywhere else."""
     process = place.start(mode)
     assert process.wait(120) == 0
     log = sound(place, tried_only=True)
     assert len(log.acknowledged) > 60
-    assert len(log.raised) <= (8 if "cold" in mode else 0)
+    assert mode == "nested-cold" or not log.raised
     assert max(log.took) < 1000 * (0.25 + 2.0 + 1.0)
 
 
