@@ -262,6 +262,14 @@ def test_unique_jobs_run_for_every_answer_and_redis_never_has_two_of_a_kind(unti
     assert {"primary new", "primary there", "spool new"} <= figures["answers"].keys(), "both ways were used"
 
 
+def test_a_call_that_no_later_end_answers_is_lost_unless_a_job_that_had_ended_was_in_redis_still() -> None:
+    lines = ["END 3 first 10.0", "ACK 3 first 11.0 primary 0", "ACK 4 second 9.0 spool 1", "END 4 second 9.5"]
+    split = [line.split() for line in lines]
+    assert unique.sort_out(split, "until_done", {"first": 11.5}) == ([], ["first (3)"])
+    assert unique.sort_out(split, "until_done", {"first": 10.5}) == (["first (3)"], [])
+    assert unique.sort_out(split, "until_done", {}) == (["first (3)"], [])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_a_server")
 def test_jobs_that_are_not_unique_are_found_out_by_the_same_look() -> None:

@@ -1,6 +1,9 @@
 """Unique jobs of two hosts on one Redis that dies again and again, with workers that are killed: what was answered as queued, or
 as one that is there already, runs; and of equal jobs Redis never has two.
 
+A job that is unique until it is done is there until Redis was told that it has ended (docs/unique.md): a call after which its key
+never ran is counted as `untold` where the looks at Redis found one that had ended there still, and is lost otherwise.
+
 python -m tests.torture.unique [--seconds 60] [--seed 1] [--until until_done]
 """
 
@@ -18,6 +21,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +101,7 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
         workers = [host.worker() for host in hosts]
         kills = restarts = 0
         try:
-            with _watching(server) as doubled:
+            with _watching(server) as seen:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
                     time.sleep(rng.uniform(0.3, 1.5))
@@ -122,22 +126,30 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
         lines = [line for host in hosts for line in host.lines()]
         stderr = "".join((host.folder / "stderr.log").read_text(errors="replace")[-1500:] for host in hosts)
     # one that is unique until it starts may have begun, or not, where the answer to its last step before that was lost
-    two = {} if until == "until_start" or not doubled else {"2 Redis had two of a kind": sorted(doubled)}
-    broken = {**_unanswered(lines, until), **two}
+    two = {} if until == "until_start" or not seen.doubled else {"2 Redis had two of a kind": sorted(seen.doubled)}
+    lost, untold = sort_out(lines, until, seen.until)
+    broken = {**({"1 answered, and never run since": lost} if lost else {}), **two}
     words = Counter(line[0] for line in lines)
     by_answer = Counter(f"{line[4]} {'new' if line[5] == '1' else 'there'}" for line in lines if line[0] == "ACK")
-    figures = {"kills": kills, "restarts": restarts, "lines": dict(words), "answers": dict(by_answer)}
+    figures = {"kills": kills, "restarts": restarts, "lines": dict(words), "answers": dict(by_answer), "untold": len(untold)}
     return {"broken": broken, **figures, **({"stderr": stderr} if broken else {})}
 
 
-def _unanswered(lines: list[list[str]], until: str) -> dict[str, list[str]]:
-    """Of each answer the key must have begun (or, unique until it is done, ended) after the call began."""
-    last: defaultdict[str, float] = defaultdict(lambda: -1.0)
-    for line in lines:
-        if line[0] == ("BEGIN" if until == "until_start" else "END"):
-            last[line[1]] = max(last[line[1]], float(line[3]))
-    lost = [f"{line[2]} ({line[1]})" for line in lines if line[0] == "ACK" and float(line[3]) > last[line[1]]]
-    return {"1 answered, and never run since": lost} if lost else {}
+def sort_out(lines: list[list[str]], until: str, there: dict[str, float]) -> tuple[list[str], list[str]]:
+    """The answers after which the key has not begun (or, unique until it is done, ended): lost ones, and those of a call that
+    came while a job that had ended was in Redis still. `there`: until when each job may have been, by its id."""
+    ends: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+    for word, key, id, moment, *_ in lines:
+        if word == ("BEGIN" if until == "until_start" else "END"):
+            ends[key].append((float(moment), id))
+    lost: list[str] = []
+    untold: list[str] = []
+    for _, key, id, moment, *_ in (line for line in lines if line[0] == "ACK"):
+        began = float(moment)
+        if all(end < began for end, _ in ends[key]):
+            ended = until == "until_done" and any(there.get(one, 0.0) >= began for _, one in ends[key])
+            (untold if ended else lost).append(f"{id} ({key})")
+    return lost, untold
 
 
 def _empty(server: Server, hosts: list[Host]) -> bool:
@@ -168,25 +180,36 @@ return found
 """
 
 
+@dataclass
+class Seen:
+    """What the looks at Redis found."""
+
+    doubled: set[str] = field(default_factory=set)  # jobs of one kind that were there at a time
+    until: dict[str, float] = field(default_factory=dict)  # by id, the first look that missed it after one that found it
+
+
 @contextmanager
-def _watching(server: Server) -> Iterator[set[str]]:
-    """Looks, in one step each time, whether Redis has more than one job of a kind: waiting, for later, or in a worker's hands."""
-    doubled: set[str] = set()
+def _watching(server: Server) -> Iterator[Seen]:
+    """Looks again and again, in one step each time, at the jobs in Redis: waiting, for later, or in a worker's hands."""
+    seen = Seen()
     over = threading.Event()
 
     def look() -> None:
+        before: set[str] = set()
         while not over.wait(0.02):
             with suppress(Exception), server.client() as control:
-                ids = defaultdict(set)
+                ids: defaultdict[str, set[str]] = defaultdict(set)
                 for value in control.eval(LOOK, 0):
                     job = json.loads(value[value.index(b"{") :])
                     ids[job["args"][0]].add(job["id"])
-                doubled.update(" ".join(sorted(several)) for several in ids.values() if len(several) > 1)
+                seen.doubled.update(" ".join(sorted(several)) for several in ids.values() if len(several) > 1)
+                seen.until.update(dict.fromkeys(before, time.monotonic()))
+                before = set().union(*ids.values())
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
-        yield doubled
+        yield seen
     finally:
         over.set()
         thread.join(10)
