@@ -49,6 +49,7 @@ class Account:
                  queues: of one queue it is a guess, over all it is what they say, as far as something is gone at all
     missing      gone, and explained by nothing
     unexplained  more there, or gone some way, than ever came: mostly jobs of other producers that nobody has taken yet
+    counted      whether all rows of files were: else what is there is what came and didn't go, and none can be missing
     """
 
     queue: str
@@ -63,6 +64,7 @@ class Account:
     taken: int = 0
     missing: int = 0
     unexplained: int = 0
+    counted: bool = True
 
     @property
     def all_came(self) -> int:
@@ -181,6 +183,7 @@ def _account(name: str, primary: Tally, spool: Tally) -> Account:
         primary.quarantined + spool.quarantined,
         missing=max(0, left),
         unexplained=max(0, -left),
+        counted=primary.counted and spool.counted,
     )
 
 
@@ -203,14 +206,14 @@ def _sum(queues: list[Account]) -> Account:
     moved = min(total["came"].get("moved_in", 0), total["went"].get("moved", 0))
     total["came"] = {word: n for word, n in _added(total["came"], {"moved_in": -moved}).items() if n}
     total["went"] = {word: n for word, n in _added(total["went"], {"moved": -moved}).items() if n}
-    return Account(ALL, **total)
+    return Account(ALL, **total, counted=all(one.counted for one in queues))
 
 
 def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {word: one.get(word, 0) + other.get(word, 0) for word in {**one, **other}}
 
 
-_NUMBERS = [one.name for one in fields(Account) if one.name not in ("queue", "came", "went")]
+_NUMBERS = [one.name for one in fields(Account) if one.name not in ("queue", "came", "went", "counted")]
 
 
 def document(found: Accounts) -> dict[str, Any]:
@@ -219,4 +222,5 @@ def document(found: Accounts) -> dict[str, Any]:
 
 
 def _shown(one: Account) -> dict[str, Any]:
-    return {"queue": one.queue, "came": dict(one.came), "went": dict(one.went)} | {name: getattr(one, name) for name in _NUMBERS}
+    numbers = {name: getattr(one, name) for name in _NUMBERS}
+    return {"queue": one.queue, "came": dict(one.came), "went": dict(one.went), **numbers, "counted": one.counted}

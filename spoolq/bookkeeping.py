@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from spoolq.accounting import Accounts, Known, accounts, looked, loss
 from spoolq.store.base import Spool, Store
+from spoolq.store.tally import COUNTED
 from spoolq.units import jobs, when
 
 log = logging.getLogger("spoolq")
@@ -22,13 +23,14 @@ REMEMBERED = "accounts"
 """The key in a spool's meta of what its host remembers of the primary."""
 
 
-def balance(primary: Store | None, spool: Spool | None) -> Accounts:
-    """The accounts now. None for a store that can't be read, or that there is none of. Raises StoreUnavailable."""
+def balance(primary: Store | None, spool: Spool | None, most: int | None = None) -> Accounts:
+    """The accounts now. None for a store that can't be read, or that there is none of. `most` as in `Store.tally`. Raises
+    StoreUnavailable."""
     if spool is None:
-        return accounts(None if primary is None else primary.tally())
+        return accounts(None if primary is None else primary.tally(most))
     known = remembered(spool)  # first: what is known must be older than what is looked at
-    here = spool.tally()  # then: what is handed over in between is in both, and never in neither
-    return accounts(None if primary is None else primary.tally(), here, known)
+    here = spool.tally(most)  # then: what is handed over in between is in both, and never in neither
+    return accounts(None if primary is None else primary.tally(most), here, known)
 
 
 def missing(primary: Store, spool: Spool | None) -> int:
@@ -36,7 +38,7 @@ def missing(primary: Store, spool: Spool | None) -> int:
     StoreUnavailable."""
     if spool is None:
         return accounts(primary.tally()).total.missing
-    known, here = remembered(spool), spool.tally(rows=False)
+    known, here = remembered(spool), spool.tally(0)
     there = primary.tally()
     return accounts(there).total.missing + loss(known, there, here)
 
@@ -50,7 +52,7 @@ def write_off(primary: Store | None, spool: Spool | None) -> Accounts:
         if lost := {one.queue: one.missing for one in found.queues if one.missing}:
             store.write_off(lost)
     if spool is not None and primary is not None:
-        known = looked(remembered(spool), primary.tally(), spool.tally(rows=False), time.time(), after=spool.tally())
+        known = looked(remembered(spool), primary.tally(), spool.tally(0), time.time(), after=spool.tally(COUNTED))
         spool.set_meta(REMEMBERED, json.dumps(known._replace(lost=0)._asdict()))
     return before
 
@@ -88,7 +90,7 @@ class Bookkeeper:
         here = None if spool is None else spool.sample()  # also in an outage
         there = self._primary.sample()
         if spool is not None and here is not None:
-            known = looked(before, there or self._primary.tally(), here, self._clock(), after=spool.tally())
+            known = looked(before, there or self._primary.tally(), here, self._clock(), after=spool.tally(COUNTED))
             mine = spool.set_meta(REMEMBERED, json.dumps(known._asdict()), expected=text)
             if mine and known.lost > before.lost:
                 self._tell(spool, known.lost - before.lost, before.at)

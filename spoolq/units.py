@@ -11,6 +11,9 @@ for _power, _prefix in enumerate("kmgt", 1):
     _SIZE |= {_prefix: 1024**_power, f"{_prefix}ib": 1024**_power, f"{_prefix}b": 1000**_power}
 
 
+MANY = 100_000
+"""Up to here counts who looks often; one more says that there are more."""
+
 _LONGEST = 1e12  # seconds that are said: what was divided by next to nothing has no end
 
 
@@ -98,8 +101,8 @@ def say_age(seconds: float | None) -> str:
 
 
 def jobs(count: int, noun: str = "job") -> str:
-    """`1 job`, `12,000 jobs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """`1 job`, `12,000 jobs`, `more than 100,000 jobs` for what was counted up to that only."""
+    return f"{f'more than {MANY:,}' if count == MANY + 1 else f'{count:,}'} {noun}{'' if count == 1 else 's'}"
 
 
 def kept(count: int) -> str:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _ANSWER = ("up", "refusing")
 
 
-def of(q: SpoolQ, facts: Facts) -> Accounts | None:
-    """The accounts of the stores that can be read; None where none can."""
+def of(q: SpoolQ, facts: Facts, most: int | None = None) -> Accounts | None:
+    """The accounts of the stores that can be read; None where none can. `most` as in `Store.tally`."""
     primary, spool = _readable(q, facts)
     if primary is None and spool is None:
         return None
     with contextlib.suppress(SpoolqError):  # it went away just now
-        return bookkeeping.balance(primary, spool)
+        return bookkeeping.balance(primary, spool, most)
     return None
 
 

@@ -16,6 +16,7 @@ from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit, terminal
 from spoolq.errors import SpoolqError
 from spoolq.facts import Facts
+from spoolq.units import MANY
 from spoolq.verdict import UNKNOWN, UNSURE, Verdict, judge
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def health(given: Given, as_json: bool) -> None:
 
 
 def _accounts(q: SpoolQ, facts: Facts) -> dict[str, object] | None:
-    found = accounts.of(q, facts)
+    found = accounts.of(q, facts, MANY)
     return None if found is None else accounting.document(found)
 
 

@@ -22,13 +22,11 @@ from spoolq.dashboard.sampler import Sampler
 from spoolq.dashboard.trends import Trends
 from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, Side, gather
+from spoolq.units import MANY
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.dashboard.access import Visitor
-
-MANY = 100_000
-"""Up to here is counted; above it a page says "100,000+"."""
 
 ASKING = 0.5  # seconds for a store's answer
 BENEFIT = 0.5  # seconds more for one that answered the last time: this process, or the machine, may be the slow one

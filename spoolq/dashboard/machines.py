@@ -9,10 +9,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spoolq import metrics, probes
-from spoolq.dashboard.desk import ASKING, MANY, Desk
+from spoolq.dashboard.desk import ASKING, Desk
 from spoolq.dashboard.serving import document
 from spoolq.errors import ConfigError
 from spoolq.facts import gather
+from spoolq.units import MANY
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from spoolq import units
 from spoolq.dashboard.asking import link
-from spoolq.dashboard.desk import MANY
+from spoolq.units import MANY
 
 LONGEST = 2000  # characters of one value on a page, where the template doesn't say otherwise
 

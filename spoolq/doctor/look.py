@@ -19,6 +19,7 @@ from spoolq.facts import TO_CONNECT, Facts, gather
 from spoolq.places import folder, there
 from spoolq.store.base import Denied, ServerFacts, Spool, SpoolInfo, Stranger
 from spoolq.store.upkeep import Finding, Peeked
+from spoolq.units import MANY
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -226,7 +227,7 @@ class Look:
     @fact
     def info(self) -> SpoolInfo | None:
         """What the file holds; None where there is none."""
-        return self._file().info() if self.peeked is not None else None
+        return self._file().info(MANY + 1) if self.peeked is not None else None
 
     @fact
     def inside(self) -> list[Finding]:
@@ -252,7 +253,7 @@ class Look:
         """Both stores, as `status` sees them."""
         if self.peeked is not None:
             self._file()
-        return gather(self.q)
+        return gather(self.q, most=MANY + 1)
 
     @fact
     def holders(self) -> Sequence[Holder]:

@@ -393,9 +393,10 @@ class Store(Protocol):
         """Every queue that there is, by name. With `most`, a store that would have to count jobs counts each number up to that
         only, so that it costs the same however many there are."""
 
-    def tally(self, *, rows: bool = True) -> Ledger:
-        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances. Without
-        `rows` a store that would have to count them leaves out what is there."""
+    def tally(self, most: int | None = None) -> Ledger:
+        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances. Where a
+        store has to count its rows, it counts `most` in all, and concludes the others from what came and went (those queues are
+        not `counted`): only with None, for all, is each seen that was lost."""
 
     def write_off(self, jobs: Mapping[str, int]) -> None:
         """Count so many jobs of each of these queues as gone: nobody will find them any more."""

@@ -88,6 +88,9 @@ SECONDS: Mapping[Span, int] = {"minute": 60, "hour": 3600}
 APART: Mapping[Span, int] = {"minute": 4, "hour": 2}
 """Of how many queues a sample tells apart: of those into which most has come. About a megabyte for all samples."""
 
+COUNTED = 10_000
+"""How many rows are counted by who looks unasked, each minute and more often: a few milliseconds."""
+
 ALL = "*"
 """In the place of a queue's name: all of them together."""
 
@@ -100,7 +103,7 @@ def ending(counters: Iterable[tuple[str, int]], default: str) -> str:
 class Tally(NamedTuple):
     """One queue at one moment: `counts` by the words of `IN` and `OUT` (absent: 0), and the jobs that are there, each in one
     place. `in_doubt` are rows of a spool that the primary may have too, whatever else they are; kept rows are in the primary and
-    counted there."""
+    counted there. Not `counted`: there are too many, and by the counts as many are there as came and didn't go."""
 
     queue: str
     counts: Mapping[str, int]
@@ -109,6 +112,7 @@ class Tally(NamedTuple):
     claimed: int = 0
     in_doubt: int = 0
     quarantined: int = 0
+    counted: bool = True
 
     @property
     def there(self) -> int:

@@ -166,6 +166,13 @@ class BalanceMachine(RuleBasedStateMachine):
         assert (total.missing, total.unexplained) == (0, 0)
         assert total.all_came == self.jobs
         assert handed_over(spool) <= drained(primary)
+        for store, whole in ((self.spool, spool), (self.primary, primary)):
+            some = store.tally(1)
+            assert [(name, one.there) for name, one in sorted(some.queues.items())] == [
+                (name, one.there) for name, one in sorted(whole.queues.items())
+            ]
+            assert all(one == whole.queues[one.queue] for one in some.queues.values() if one.counted)
+            assert not any(one.left for one in some.queues.values())
 
 
 def machine(backend: Backend) -> type[BalanceMachine]:

@@ -255,6 +255,16 @@ def test_rows_that_are_no_jobs_are_not_counted(spool: Spool) -> None:
     assert counts(spool) == {"put": 1, "handed_over": 1}
 
 
+def test_where_rows_are_not_all_counted_what_is_there_is_what_came_and_did_not_go(spool: Spool) -> None:
+    spool.spool([message(f"{queue}{n}", queue) for queue in ("q", "r") for n in range(5)])
+    spool.ack(Hand(spool, "local", queues=("q",)).claim(3)[:1])
+    for most, counted in ((0, set()), (3, set()), (8, {"q"}), (9, {"q", "r"}), (None, {"q", "r"})):
+        found = spool.tally(most)
+        assert {name: one.there for name, one in found.queues.items()} == {"q": 4, "r": 5}, most
+        assert {name for name, one in found.queues.items() if one.counted} == counted, most
+        assert accounts(found).total.counted == (len(counted) == 2)
+
+
 # the control, and what others do
 
 

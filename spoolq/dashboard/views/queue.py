@@ -7,11 +7,10 @@ from typing import Any
 from spoolq import choosing, moving, purging
 from spoolq.dashboard import flow, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
-from spoolq.dashboard.desk import MANY
 from spoolq.dashboard.views.queues import document_of, named, one
 from spoolq.errors import SpoolqError
 from spoolq.store.base import Store
-from spoolq.units import jobs, when
+from spoolq.units import MANY, jobs, when
 
 HOUR = flow.STRETCHES["1h"]
 

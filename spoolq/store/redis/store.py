@@ -365,7 +365,7 @@ class RedisStore:
             rows += self._scripted("depths", [b"%d" % len(page), *page], _some)
         return [views.depth(row, self.now()) for row in rows]
 
-    def tally(self, *, rows: bool = True) -> Ledger:
+    def tally(self, most: int | None = None) -> Ledger:
         return self._tallies.ledger()
 
     def write_off(self, jobs: Mapping[str, int]) -> None:

@@ -132,6 +132,15 @@ class Session:
             if self._connection.in_transaction:
                 self.execute("ROLLBACK")
 
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """What is read within is as it was when that began, outside of any transaction; who writes isn't held up."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.rollback()
+
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open: SQLite ends it by itself on a full disk or a read error."""

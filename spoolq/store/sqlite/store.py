@@ -49,7 +49,7 @@ from spoolq.store.sqlite.upkeep import SQLiteUpkeep
 from spoolq.store.sqlite.waiting import SQLiteWaitingJobs
 from spoolq.store.sqlite.wake import Bell
 from spoolq.store.sqlite.writer import Writer
-from spoolq.store.tally import Ledger, Sample, Span
+from spoolq.store.tally import COUNTED, Ledger, Sample, Span
 from spoolq.store.upkeep import Upkeep
 from spoolq.store.waiting import WaitingJobs
 
@@ -434,9 +434,9 @@ class SQLiteStore:
         look = views.depths if most is None else partial(views.depths_up_to, most=most)
         return self._run(look, writes=False)
 
-    def tally(self, *, rows: bool = True) -> Ledger:
+    def tally(self, most: int | None = None) -> Ledger:
         """See `Store.tally`."""
-        return self._run(lambda session: tallies.ledger(session, rows=rows), writes=False)
+        return self._run(partial(tallies.ledger, most=most), writes=False)
 
     def write_off(self, jobs: Mapping[str, int]) -> None:
         """See `Store.write_off`."""
@@ -455,7 +455,7 @@ class SQLiteStore:
         """See `Store.sample`."""
         if not self._run(tallies.due, writes=False):
             return None
-        ledger = self._run(tallies.ledger, writes=False)  # apart: it counts all rows, and others are not to wait for that
+        ledger = self.tally(COUNTED)  # apart, so that it holds no lock
         return self._run(lambda session: tallies.sample(session, ledger), grows=True, aside=True)
 
     def history(self, span: Span, since: float) -> list[Sample]:

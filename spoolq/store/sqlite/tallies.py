@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from spoolq.store.effects import RELAY
 from spoolq.store.sqlite import effects
+from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.views import SQL as VIEWS
@@ -13,22 +15,50 @@ from spoolq.store.tally import KEPT, SECONDS, Ledger, Sample, Span, Tally, read,
 
 SQL = statements("tally")
 _SWEPT_AT_ONCE = 100
+_ALL = 1 << 60
+_PLACES = (
+    ("quarantined", SQL["quarantined_queues"]),
+    ("in_doubt", VIEWS["in_doubt_queues"]),
+    ("scheduled", JOBS["scheduled_queues"]),
+    ("ready", JOBS["ready_queues"]),
+)
+"""Where a queue's rows are found, and the queues that have some: those places last that may be deep."""
 _SINCE = "tally-since"  # in the table of what is known of the file: name and time
 
 
-def ledger(session: Session, *, rows: bool = True) -> Ledger:
+def ledger(session: Session, most: int | None = None) -> Ledger:
     """As `Store.tally`."""
-    counts: dict[str, dict[str, int]] = {}
-    places: dict[str, dict[str, int]] = {}
-    for name, place, n in session.all(SQL["ledger" if rows else "counts"]):
-        if place:
-            there = places.setdefault(name, {})
-            there[place] = there.get(place, 0) + n
-        else:
-            _, word, queue = name.split("\n", 2)
-            counts.setdefault(queue, {})[word] = n
-    queues = {queue: Tally(queue, counts.get(queue, {}), **places.get(queue, {})) for queue in {*counts, *places} - {RELAY}}
-    return _named(session, Ledger(queues))
+    left = _ALL if most is None else most
+    places: dict[str, dict[str, Any]] = {}
+    cut: dict[str, str] = {}  # queues not all of whose rows were counted, with the place where that ended
+    with session.at_one_moment():
+        came_and_went = counts(session)
+        claimed = session.all(SQL["claimed"], (left + 1,))
+        many, left = (held := sum(rows for _, rows, _ in claimed)) > left, max(0, left - held)
+        for queue, rows, doubtful in claimed:
+            _add(places.setdefault(queue, {}), "claimed", rows, doubtful)
+        for place, names in _PLACES:
+            for (queue,) in session.all(names):
+                rows, doubtful = session.one(SQL[f"{place}_of"], (queue, left + 1))
+                if rows > left:
+                    cut.setdefault(queue, place)
+                left = max(0, left - rows)
+                _add(places.setdefault(queue, {}), place, rows, doubtful)
+    seen = {*came_and_went, *places} - {RELAY}
+    if many:
+        cut = dict.fromkeys(seen, "claimed") | cut
+    queues = {name: Tally(name, came_and_went.get(name, {}), **places.get(name, {})) for name in seen}
+    return _named(session, Ledger(queues | {name: _by_its_counts(queues[name], cut[name]) for name in seen & cut.keys()}))
+
+
+def _add(places: dict[str, int], place: str, rows: int, doubtful: int) -> None:
+    for name, n in ((place, rows - doubtful), ("in_doubt", doubtful)):
+        places[name] = places.get(name, 0) + n
+
+
+def _by_its_counts(one: Tally, place: str) -> Tally:
+    """One of which not all rows in that place were counted: with as many more there as came and didn't go."""
+    return one._replace(counted=False, **{place: getattr(one, place) + max(0, one.left)})
 
 
 def _named(session: Session, found: Ledger) -> Ledger:
@@ -39,7 +69,7 @@ def _named(session: Session, found: Ledger) -> Ledger:
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """As `Store.counts`."""
     found: dict[str, dict[str, int]] = {}
-    for name, _, n in session.all(SQL["counts"]):
+    for name, n in session.all(SQL["counts"]):
         _, word, queue = name.split("\n", 2)
         if queue != RELAY:
             found.setdefault(queue, {})[word] = n

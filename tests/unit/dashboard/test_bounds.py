@@ -16,9 +16,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from spoolq import SpoolQ
-from spoolq.dashboard.desk import MANY
 from spoolq.dashboard.views import VIEWS
 from spoolq.store.sqlite import driver
+from spoolq.units import MANY
 from tests.servers import Server
 from tests.unit.dashboard.hands import NOWHERE, browser, words
 

@@ -7,17 +7,32 @@
 INSERT INTO counters (name, n) VALUES (?1, 2305843009213693952 + ?2)
 ON CONFLICT (name) DO UPDATE SET n = iif(n > 9000000000000000000, n, n + ?2);
 
--- name: ledger
--- one statement, so that all of it is of one moment; each part from an index
-SELECT name, '', n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11)
-UNION ALL SELECT queue, 'ready', count(*) FROM jobs WHERE state = 'r' AND doubt = 0 GROUP BY queue
-UNION ALL SELECT queue, 'in_doubt', count(*) FROM jobs WHERE state = 'r' AND doubt = 1 GROUP BY queue
-UNION ALL SELECT queue, iif(doubt, 'in_doubt', 'scheduled'), count(*) FROM jobs WHERE state = 's' GROUP BY queue, doubt
-UNION ALL SELECT queue, iif(doubt, 'in_doubt', 'claimed'), count(*) FROM jobs WHERE state = 'c' GROUP BY queue, doubt
-UNION ALL SELECT queue, 'quarantined', count(*) FROM jobs WHERE state = 'q' GROUP BY queue;
+-- name: quarantined_queues
+WITH RECURSIVE q (name) AS (
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'q')
+    UNION ALL
+    SELECT (SELECT min(queue) FROM jobs WHERE state = 'q' AND queue > q.name) FROM q WHERE q.name IS NOT NULL
+)
+SELECT name FROM q WHERE name IS NOT NULL;
+
+-- name: quarantined_of
+SELECT count(*), 0 FROM (SELECT 1 FROM jobs WHERE state = 'q' AND queue = ?1 LIMIT ?2);
+
+-- name: in_doubt_of
+SELECT count(*), count(*) FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 1 AND queue = ?1 LIMIT ?2);
+
+-- name: scheduled_of
+SELECT count(*), coalesce(sum(doubt), 0) FROM (SELECT doubt FROM jobs WHERE state = 's' AND queue = ?1 LIMIT ?2);
+
+-- name: ready_of
+SELECT count(*), 0 FROM (SELECT 1 FROM jobs WHERE state = 'r' AND doubt = 0 AND queue = ?1 LIMIT ?2);
+
+-- name: claimed
+-- in no order of queues, of which there is no index
+SELECT queue, count(*), sum(doubt) FROM (SELECT queue, doubt FROM jobs WHERE state = 'c' LIMIT ?1) GROUP BY queue;
 
 -- name: counts
-SELECT name, '', n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11);
+SELECT name, n - 2305843009213693952 FROM counters WHERE name BETWEEN char(10) AND char(11);
 
 -- name: samples
 SELECT value FROM vals WHERE key BETWEEN ?1 AND ?2 AND until > ?3 ORDER BY key;
