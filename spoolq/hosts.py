@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from spoolq.breaker import Breaker
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.base import Spool, Store
 from spoolq.store.effects import Effects
+from spoolq.store.tally import COUNTED
 from spoolq.units import sane
 from spoolq.version import VERSION
 
@@ -36,13 +37,15 @@ _AGAIN = 300.0
 _COUNTED = 100_000
 _TIMEOUT = 1.0
 _ERROR = 300
+_DEEPEST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpool:
     """One host's spool as it was told. `away_since` and `heard` in epoch seconds, the latter of the primary's clock; `oldest` in
-    seconds; `rate` in rows a second, 0.0 while nothing moves; `used` and `limit` in bytes, `share` of the nearest bound. Rows
-    above 100,000 are not counted. `cause` and `error` are empty where there is none."""
+    seconds; `rate` in rows a second, 0.0 while nothing moves; `used`, `limit` and `disk_free` in bytes, `share` of the nearest
+    bound. Rows above 100,000 are not counted. `queues`: those with the most jobs, and how many each. `cause` and `error` are
+    empty where there is none."""
 
     host: str
     path: str
@@ -60,6 +63,8 @@ class HostSpool:
     error: str
     paused: bool
     rate: float
+    disk_free: int | None = None
+    queues: Mapping[str, int] = field(default_factory=dict)
 
     def silent(self, now: float) -> float:
         """Seconds since it was heard of, at that time of the primary's clock."""
@@ -115,10 +120,16 @@ class Publisher:
             error="" if error is None else str(error)[:_ERROR],
             paused=info.drain_paused_at is not None,
             rate=rate,
+            disk_free=info.disk_free,
+            queues=self._queues(),
         )
         with suppress(StoreUnavailable, ConfigError):
             self._publish(state)
         return EVERY
+
+    def _queues(self) -> dict[str, int]:
+        deepest = sorted(self._spool.tally(COUNTED).queues.values(), key=lambda one: (-one.there, one.queue))[:_DEEPEST]
+        return {one.queue: one.there for one in deepest if one.there}
 
     def _rate(self) -> tuple[float, object]:
         now, (moved, error) = self._clock(), self._progress()
@@ -149,11 +160,15 @@ def decoded(text: bytes) -> HostSpool | None:
     """What `HostSpool.encoded` made; None for what can't be read. What another version adds or lacks is left out."""
     try:
         found = json.loads(text)
-        known = {field.name: found[field.name] for field in fields(HostSpool)}
+        known = {name: found[name] for name in _TYPES if name in found or name not in _NEWER}
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    fits = all(isinstance(value, _TYPES[name]) and sane(value) for name, value in known.items())
-    return HostSpool(**known) if fits else None
+    return HostSpool(**known) if all(_fits(value, _TYPES[name]) for name, value in known.items()) else None
+
+
+def _fits(value: object, types: tuple[type, ...]) -> bool:
+    inside = value.values() if isinstance(value, dict) else ()
+    return isinstance(value, types) and sane(value) and all(_fits(one, _KINDS["int"]) for one in inside)
 
 
 def _names(store: Store) -> list[str]:
@@ -184,6 +199,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
+    "int | None": (int, type(None)),
+    "Mapping[str, int]": (dict,),
     "float | None": (int, float, type(None)),
 }
 _TYPES = {field.name: _KINDS[str(field.type)] for field in fields(HostSpool)}
+_NEWER = frozenset({"disk_free", "queues"})
+"""Told by later versions only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,29 @@ def test_a_later_versions_word_is_understood() -> None:
     state = HostSpool("h", "/s", "9.9", 1.0, 0, 0, 0, 1, 2, 0.5, None, None, "", "", False, 0.0)
     assert decoded(state.encoded()) == state
     assert decoded(state.encoded()[:-1] + b', "more": [1]}') == state
+
+
+def test_an_earlier_versions_word_is_understood() -> None:
+    state = HostSpool("h", "/s", "0.1", 1.0, 0, 0, 0, 1, 2, 0.5, None, None, "", "", False, 0.0)
+    words = {name: value for name, value in json.loads(state.encoded()).items() if name not in ("disk_free", "queues")}
+    assert decoded(json.dumps(words).encode()) == state
+
+
+def test_the_deepest_queues_and_the_free_disk_are_told(store: Store, spools: Callable[[str], Spool]) -> None:
+    spool = spools("a")
+    spool.spool([message(f"{queue}{n}", f"q{queue}") for queue in range(7) for n in range(queue)])
+    publisher(spool, store, "a").turn()
+    [state] = published(store)
+    assert state.queues == {"q6": 6, "q5": 5, "q4": 4, "q3": 3, "q2": 2}
+    assert state.disk_free is not None
+    assert state.disk_free > 1 << 20
+
+
+@pytest.mark.parametrize("queues", ["[1]", '{"q": "1"}', '{"q": 1e999}', '{"q": {}}', "null"])
+def test_queues_that_are_none_make_no_word(queues: str) -> None:
+    text = HostSpool("h", "/s", "9.9", 1.0, 0, 0, 0, 1, 2, 0.5, None, None, "", "", False, 0.0).encoded()
+    assert decoded(text) is not None
+    assert decoded(text.replace(b'"queues": {}', f'"queues": {queues}'.encode())) is None
 
 
 def test_a_spool_whose_journal_is_broken_is_told_of(store: Store, spools: Callable[[str], Spool]) -> None:
