@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from spoolq.breaker import LASTING
 from spoolq.errors import StoreUnavailable
-from spoolq.store.base import ServerFacts, SpoolInfo
+from spoolq.store.looking import ServerFacts, SpoolInfo
 from spoolq.store.upkeep import Finding
 from spoolq.units import say_age, say_size
 

@@ -17,7 +17,8 @@ from spoolq.hint import Note
 from spoolq.hosts import HostSpool, published
 from spoolq.pauses import paused as paused_schedules
 from spoolq.places import folder, there, unwritable
-from spoolq.store.base import EVERY_QUEUE, Depth, Spool, SpoolInfo, Store, WorkerView
+from spoolq.store.base import EVERY_QUEUE, Spool, Store, WorkerView
+from spoolq.store.looking import Depth, SpoolInfo
 from spoolq.units import when
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from spoolq import guards
 from spoolq.errors import ConfigError
-from spoolq.store.base import SpoolInfo
+from spoolq.store.looking import SpoolInfo
 from spoolq.store.upkeep import KINDS, Document, Upkeep
 
 Sync = Callable[[], None]

@@ -23,7 +23,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "wire retry selection",
     "turns",
     "store.upkeep store.journal store.effects store.quota store.tally store.events",  # 3
-    "store.waiting tracking",
+    "store.waiting store.failures store.looking tracking",
     "store.base runtime service guards",
     "accounting chains hint presence membership signals reporter",
     "breaker slow",

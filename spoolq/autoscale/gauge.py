@@ -11,8 +11,9 @@ from spoolq.autoscale.words import Ear
 from spoolq.counts import Counts
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.selection import Selection
-from spoolq.store.base import EVERY_QUEUE, Depth, Store, WorkerInfo
+from spoolq.store.base import EVERY_QUEUE, Store, WorkerInfo
 from spoolq.store.effects import Effects
+from spoolq.store.looking import Depth
 
 SLOW = 0.1
 """Seconds that a small request may take, on the mean of the last few, until the store counts as slow."""

@@ -12,8 +12,8 @@ from spoolq.cli.journal import acts
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import agreed, clean, emit, hint, table
 from spoolq.cli.stores import Place, look, where_option
-from spoolq.store.base import Guard
 from spoolq.store.effects import Effects
+from spoolq.store.looking import Guard
 from spoolq.units import say_age
 
 

@@ -18,7 +18,8 @@ from spoolq.drain import Drainer
 from spoolq.errors import ConfigError, NoAccess, NoPlace, StoreUnavailable
 from spoolq.places import there
 from spoolq.sieve import Drained
-from spoolq.store.base import Depth, Spool
+from spoolq.store.base import Spool
+from spoolq.store.looking import Depth
 from spoolq.units import jobs
 
 if TYPE_CHECKING:

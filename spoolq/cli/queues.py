@@ -18,7 +18,8 @@ from spoolq.cli.queue_names import checked
 from spoolq.cli.queues_move import move
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.places import there
-from spoolq.store.base import EVERY_QUEUE, Depth
+from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.looking import Depth
 from spoolq.units import jobs, say_age
 
 

@@ -17,7 +17,8 @@ from spoolq.doctor.processes import Holder
 from spoolq.errors import SpoolqError, StoreUnavailable
 from spoolq.facts import TO_CONNECT, Facts, gather
 from spoolq.places import folder, there
-from spoolq.store.base import Denied, ServerFacts, Spool, SpoolInfo, Stranger
+from spoolq.store.base import Spool
+from spoolq.store.looking import Denied, ServerFacts, SpoolInfo, Stranger
 from spoolq.store.upkeep import Finding, Peeked
 from spoolq.units import MANY
 

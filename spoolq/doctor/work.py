@@ -14,7 +14,8 @@ from spoolq.doctor.look import Look, Unseen
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.facts import Facts, paused_since
 from spoolq.selection import parse
-from spoolq.store.base import EVERY_QUEUE, Stranger
+from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.looking import Stranger
 from spoolq.store.upkeep import Finding
 from spoolq.units import jobs, say_age
 from spoolq.verdict import RESCUE

@@ -9,7 +9,7 @@ from itertools import islice
 from spoolq.failurelog.choice import task_of
 from spoolq.failurelog.moving import walk
 from spoolq.job import Failure
-from spoolq.store.base import FailureLog
+from spoolq.store.failures import FailureLog
 from spoolq.units import when
 
 NEWEST = 10_000

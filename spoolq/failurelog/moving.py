@@ -12,7 +12,7 @@ from spoolq.failed import job_id
 from spoolq.failurelog.entry import Record
 from spoolq.job import Failure, Message
 from spoolq.parcels import parcels
-from spoolq.store.base import FailureLog
+from spoolq.store.failures import FailureLog
 
 _PAGE = 100
 

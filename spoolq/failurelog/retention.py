@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from spoolq.store.base import FailureLog
+from spoolq.store.failures import FailureLog
 from spoolq.units import say_duration
 
 log = logging.getLogger("spoolq.failures")

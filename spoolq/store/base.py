@@ -1,4 +1,5 @@
-"""The contract that every store keeps. The docstrings are its specification; `tests/contract` holds each store to it.
+"""The contract that every store keeps. The docstrings are its specification; `tests/contract` holds each store to it. What there
+is to see in a store is `spoolq.store.looking`.
 
 A store takes and gives bytes and never looks into a payload. Times are epoch seconds; those named `not_after` are on the
 store's own clock (`now()`). Every verb raises `StoreUnavailable` when the store can't be reached or refuses, with
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from spoolq.job import Claim, Failure, Handoff, Message
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.events import Away, EventLog
+from spoolq.store.failures import FailureLog
 from spoolq.store.journal import Settlements
+from spoolq.store.looking import Looking, SpoolInfo
 from spoolq.store.quota import Quota
-from spoolq.store.tally import Ledger, Sample, Span
+from spoolq.store.tally import Ledger
 from spoolq.store.upkeep import Upkeep
 from spoolq.store.waiting import WaitingJobs
 
@@ -96,80 +99,6 @@ class Claimed(NamedTuple):
     limited: tuple[tuple[str, float], ...] = ()
 
 
-class Depth(NamedTuple):
-    """How much there is of one queue. `oldest` is the age in seconds of the oldest ready job, None where it can't be told."""
-
-    queue: str
-    ready: int
-    scheduled: int
-    claimed: int
-    oldest: float | None
-
-
-class Guard(NamedTuple):
-    """A guard that is held: its key, by whom, and for how many seconds yet; infinite where it has no end."""
-
-    key: str
-    holder: str
-    left: float
-
-
-class Load(NamedTuple):
-    """How busy a store is: `wait` is what a small request just took, in seconds. How full: bytes `used` of `limit`, None where
-    that wasn't asked, isn't known, or there is no limit."""
-
-    wait: float
-    used: int | None = None
-    limit: int | None = None
-
-
-class ServerFacts(NamedTuple):
-    """What a server says of itself; None where it didn't. Sizes in bytes, `limit` 0 for none. `unasked`: why some are missing.
-
-    `product` is `redis` or `valkey`. `replicas` are connected to it, and it takes no write with fewer than `min_replicas`. Of a
-    replica: `linked` to its master. `failing`: what of its persisting failed the last time, in INFO's names. `evicted`: keys that
-    it has thrown away since it started. `host_memory`: of the whole machine.
-    """
-
-    policy: str | None = None
-    used: int | None = None
-    limit: int | None = None
-    appendonly: bool | None = None
-    appendfsync: str | None = None
-    save: str | None = None
-    role: str | None = None
-    unasked: str = ""
-    product: str = "redis"
-    version: str | None = None
-    cluster: bool | None = None
-    replicas: int | None = None
-    min_replicas: int | None = None
-    linked: bool | None = None
-    failing: tuple[str, ...] = ()
-    clients: int | None = None
-    max_clients: int | None = None
-    evicted: int | None = None
-    host_memory: int | None = None
-
-
-class Denied(NamedTuple):
-    """What this user may not do: commands that every job needs, those that only tell more or confirm a put, and patterns of keys.
-    `user` is empty where the server won't say it."""
-
-    user: str = ""
-    commands: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-
-
-class Stranger(NamedTuple):
-    """A worker in Resque's own list that isn't spoolq's. `heard`: its last sign of life in epoch seconds, None where it gives
-    none."""
-
-    id: str
-    heard: float | None
-
-
 class Life(NamedTuple):
     """Which life of a store this is, and how far on in it: a run of its process, a line of its data, and its progress.
 
@@ -185,56 +114,7 @@ class Life(NamedTuple):
         return self[:2] == earlier[:2] and self.progress >= earlier.progress
 
 
-class FailureLog(Protocol):
-    """The failures that a store keeps, newest first. In Redis this is Resque's `failed` list."""
-
-    def count(self, most: int | None = None) -> int:
-        """How many there are. With `most`, one who would have to count them counts up to that only."""
-
-    def page(self, start: int = 0, limit: int = 100) -> list[Failure]:
-        """Up to `limit` failures, newest first, the first `start` of them left out. An entry that can't be read is shown as
-        such, never an error."""
-
-    def get(self, id: str, *, newest: int | None = None) -> Failure | None:
-        """The newest failure of this job id; where a log must be gone through, only among so many of its newest (None: all)."""
-
-    def entries(self, ids: Collection[str] | None = None) -> dict[str, int]:
-        """How many entries there are of each of these job ids (None: of each id that there is), the newest id first. Ids that
-        aren't there are left out."""
-
-    def retry(self, ids: Collection[str]) -> int:
-        """Put these jobs back into their queues as new launches (`run` + 1, attempt 0) and out of the log, each in one
-        atomic step.
-
-        A job goes back once, from its newest entry that can be read; older entries of it only go out of the log. Those of the
-        same id with another task or other arguments stay in it. Of entries without an id each is a job. Returns how many jobs
-        were put back. Ids that aren't there are passed over, and so are payloads that can't be read.
-        """
-
-    def remove(self, ids: Collection[str], *, runs: Mapping[str, int] | None = None) -> int:
-        """Delete all entries of these job ids, with `runs` only those of the id's launches up to that one: a later launch may
-        have failed meanwhile. Returns how many there were."""
-
-    def scan(self, after: Any = None, limit: int = 100) -> tuple[list[Failure], Any]:
-        """A page of up to `limit` failures, newest first, and what the next page begins `after`, None at the end. A page costs
-        the same however long the log is. Of what is added or removed meanwhile, some may be seen twice or passed over."""
-
-    def add(self, failures: Sequence[Failure]) -> None:
-        """Put these into the log, as its newest: all or nothing. Ids that are there get another entry. Raises `StoreFull`."""
-
-    def prune(self, before: float) -> int:
-        """Delete what failed before that time; entries whose time can't be read stay. Returns how many."""
-
-    def retire(self, *, before: float = 0.0, keep: int | None = None, limit: int = 500) -> int:
-        """Delete up to `limit` of the oldest failures: those that failed before that time, and those beyond the newest `keep`.
-        Returns how many.
-
-        The cost is that of what it deletes, however long the log is: only the oldest are looked at, so that one which a stock
-        worker with a slow clock wrote behind newer ones may stay a while longer than `prune` would let it.
-        """
-
-
-class Store(Protocol):
+class Store(Looking, Protocol):
     """Where jobs are kept: Redis, or an SQLite file."""
 
     @property
@@ -281,21 +161,6 @@ class Store(Protocol):
         """Prove within `timeout` that a put would be answered now, and return the store's own time. Raises
         `StoreUnavailable` otherwise."""
 
-    def load(self, timeout: float, *, memory: bool = False) -> Load:
-        """How long others have to wait now, measured; with `memory` also how full the store is, where it says so. Raises
-        `StoreUnavailable`."""
-
-    def server_facts(self, timeout: float) -> ServerFacts | None:
-        """How the server is set up, None for a store that has none. What it won't say is left out. Raises `StoreUnavailable`
-        when it doesn't answer."""
-
-    def denied(self, timeout: float) -> Denied | None:
-        """What this user's permissions forbid of all that spoolq asks of the server, None for a store that has none. Nothing is
-        changed by asking. Raises `StoreUnavailable` when it doesn't answer."""
-
-    def strangers(self, limit: int) -> list[Stranger]:
-        """Up to `limit` workers in Resque's own list that aren't spoolq's; none in a store that has no such list."""
-
     def now(self) -> float:
         """The store's own clock, as near as it is known, without asking it."""
 
@@ -325,6 +190,9 @@ class Store(Protocol):
 
         Returns how many claims the store holds for it: a number that isn't the worker's own leads to `reconcile`.
         """
+
+    def workers(self) -> list[WorkerView]:
+        """Every worker that is known, those whose lease ran out included."""
 
     def claim(
         self,
@@ -383,60 +251,21 @@ class Store(Protocol):
         """Block until one of the queues may have a job, or `timeout` has passed; with `appear` also until a queue appears,
         whatever its name. May wake for nothing. Returns False on the time-out."""
 
-    # looking
-
-    def queues(self) -> list[str]:
-        """The names of the queues that there are, in no order: of each with a job that is ready or scheduled, perhaps of others.
-        Names that no claim can carry are left out."""
-
-    def depths(self, most: int | None = None) -> list[Depth]:
-        """Every queue that there is, by name. With `most`, a store that would have to count jobs counts each number up to that
-        only, so that it costs the same however many there are."""
-
-    def tally(self, most: int | None = None) -> Ledger:
-        """What has come and gone, and what is there, of every queue: each at one moment, so that of each it balances. Where a
-        store has to count its rows, it counts `most` in all, and concludes the others from what came and went (those queues are
-        not `counted`): only with None, for all, is each seen that was lost."""
+    # counting
 
     def write_off(self, jobs: Mapping[str, int]) -> None:
         """Count so many jobs of each of these queues as gone: nobody will find them any more."""
-
-    def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """What has come and gone, by queue and word: the tally without what is there, which costs the same however much that
-        is."""
 
     def sample(self) -> Ledger | None:
         """Note the tally in the history, where this minute's or this hour's sample isn't there yet; the history stays as short as
         `spoolq.store.tally.KEPT` says. Returns what was noted, None where nothing was to be. Many may call it; one for all is
         enough."""
 
-    def history(self, span: Span, since: float) -> list[Sample]:
-        """The samples since that time (epoch seconds), the oldest first."""
-
-    def workers(self) -> list[WorkerView]:
-        """Every worker that is known, those whose lease ran out included."""
-
-    def counters(self) -> Mapping[str, int]:
-        """All counters."""
-
     def add_series(self, numbers: Mapping[str, int], *, timeout: float | None = None) -> None:
         """Add these numbers up, each under its name (printable text, of which the store doesn't ask what it means), all in one
         step or in several. Once there are `MOST_SERIES` names, about, new ones are left out, and so is what can't be added to."""
 
-    def series(self, *, timeout: float | None = None) -> Mapping[str, int]:
-        """What was added up under each name since the store was made."""
-
-    def value(self, key: str) -> bytes | None:
-        """A value set by an effect, None when there is none or its time has passed."""
-
-    def values(self, keys: Sequence[str], *, timeout: float | None = None) -> list[bytes | None]:
-        """Several of them, as they are at one moment, within `timeout` seconds (None: the store's own default)."""
-
-    def guards(self) -> list[Guard]:
-        """All guards that are held, by key; in Redis also the locks that node-resque has written."""
-
-    def paused(self) -> Mapping[str, float]:
-        """The queues from which no claim takes anything, by name, and since when (0.0: not known). `"*"` stands for all."""
+    # an operator's
 
     def pause(self, queue: str) -> bool:
         """Let no claim that begins from here on take anything from the queue, whether there is such or not; `"*"`: from any.
@@ -445,9 +274,6 @@ class Store(Protocol):
     def resume(self, queue: str) -> bool:
         """Take a pause back; `"*"` only the one of all queues. Returns False when there was none. Who waits sees it at the next
         look."""
-
-    def meta(self, key: str) -> str | None:
-        """A small lasting setting (a pause, a cap)."""
 
     def set_meta(self, key: str, value: str | None, *, expected: str | Literal[False] | None = False) -> bool:
         """Set it (None: delete). With `expected`, only when it still has that value; returns whether it was set."""
@@ -567,39 +393,3 @@ class Kept(NamedTuple):
     id: str
     given: bool
     not_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolInfo:
-    """The state of a spool file. Sizes in bytes; `oldest` is the age in seconds of the oldest row that waits, `drain_paused_at`
-    epoch seconds.
-
-    `rows` wait to be handed over; `kept` are in the primary, and here until it is sure not to lose them.
-    `share` is how full it is by the nearest of its bounds, whose setting is `bound`: 1.0 where jobs are refused (by `horizon`:
-    where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
-    `settlements` are outcomes of claims in the primary that it could not be told. `damaged`: files that were set aside whole, and
-    whose jobs wait to be recovered; `incomplete`: those of which a recovery could not read all, until somebody moves them away.
-    """
-
-    path: str
-    destination: str
-    schema: int
-    sqlite: str
-    rows: int
-    in_doubt: int
-    claimed: int
-    kept: int
-    quarantined: int
-    failures: int
-    bytes: int
-    limit_bytes: int
-    disk_free: int
-    min_free: int
-    oldest: float | None
-    share: float = 0.0
-    bound: str = ""
-    reserve: int = 0
-    settlements: int = 0
-    drain_paused_at: float | None = None
-    damaged: tuple[str, ...] = ()
-    incomplete: tuple[str, ...] = ()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from spoolq.cli import status_text
 from spoolq.facts import Facts, Side
 from spoolq.hosts import HostSpool
-from spoolq.store.base import Depth, WorkerInfo, WorkerView
+from spoolq.store.base import WorkerInfo, WorkerView
 from spoolq.store.events import Outage
+from spoolq.store.looking import Depth
 from spoolq.verdict import judge
 from tests.unit.test_verdict import AWAY, BROKEN, FORBIDDEN, FULL, NO_SPOOL, UP, spool
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spoolq.store.base import Denied, Depth, Store, Working
+from spoolq.store.base import Store, Working
 from spoolq.store.effects import Effects
+from spoolq.store.looking import Denied, Depth
 from tests.contract.hands import SHORT, Hand, claimable, message, messages, worker
 from tests.waiting import eventually
 

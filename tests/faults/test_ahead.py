@@ -17,7 +17,8 @@ from typing import Any, cast
 import pytest
 
 from spoolq import SpoolQ
-from spoolq.store.base import Kept, Spool, SpoolInfo, Watch
+from spoolq.store.base import Kept, Spool, Watch
+from spoolq.store.looking import SpoolInfo
 from spoolq.watch import Watcher
 from tests.faults.app import application as bare
 from tests.faults.app import arrived, drain

@@ -10,7 +10,7 @@ import pytest
 
 from spoolq import checks
 from spoolq.errors import StoreUnavailable
-from spoolq.store.base import ServerFacts
+from spoolq.store.looking import ServerFacts
 from spoolq.store.redis import RedisStore, outcomes
 from tests.servers import Server
 from tests.unit.test_verdict import INFO

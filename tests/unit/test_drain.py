@@ -14,8 +14,9 @@ from spoolq.breaker import Breaker
 from spoolq.drain import Drainer
 from spoolq.errors import StoreFull, StoreUnavailable, WorkerDied
 from spoolq.job import Job, Member, Message
-from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT, Life, Load, WorkerInfo
+from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT, Life, WorkerInfo
 from spoolq.store.effects import NONE, RELAY, Countdown, Effects
+from spoolq.store.looking import Load
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolq.store.base import Denied
+from spoolq.store.looking import Denied
 from spoolq.store.redis import RedisStore
 from spoolq.store.redis.rights import DIRECT, KEYS, OPTIONAL, READS, SCRIPTED, WRITES
 from tests.servers import Server

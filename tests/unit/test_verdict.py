@@ -10,7 +10,8 @@ import pytest
 
 from spoolq.facts import Facts, Side
 from spoolq.hint import Note
-from spoolq.store.base import Depth, SpoolInfo, WorkerInfo, WorkerView
+from spoolq.store.base import WorkerInfo, WorkerView
+from spoolq.store.looking import Depth, SpoolInfo
 from spoolq.verdict import CRITICAL, DEGRADED, NOTHING, OK, SAFE, UNKNOWN, UNSURE, judge
 
 INFO = SpoolInfo(

@@ -9,7 +9,8 @@ from spoolq import facts, quotas
 from spoolq.dashboard import changing, picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Done, NotThere, View, link
 from spoolq.dashboard.trends import Trend
-from spoolq.store.base import EVERY_QUEUE, Depth
+from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.looking import Depth
 from spoolq.units import say_age, when
 
 SHOWN = 200

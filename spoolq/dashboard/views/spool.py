@@ -18,7 +18,8 @@ from spoolq.facts import Facts, document
 from spoolq.hosts import SILENT, HostSpool
 from spoolq.job import new_id
 from spoolq.probing import probe_now
-from spoolq.store.base import DRAIN_PAUSED, Depth
+from spoolq.store.base import DRAIN_PAUSED
+from spoolq.store.looking import Depth
 from spoolq.units import jobs, say_age
 
 _CHUNK = 1 << 16

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from spoolq.errors import StoreUnavailable
-from spoolq.store.base import Denied
+from spoolq.store.looking import Denied
 from spoolq.store.redis.names import Names
 from spoolq.store.redis.resp import ReplyError
 from spoolq.store.redis.scripts import script

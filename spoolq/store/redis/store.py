@@ -15,23 +15,10 @@ from spoolq import checks, cpu, stamps, wire
 from spoolq.address import checked, mask
 from spoolq.errors import ConfigError, LeaseLost, StaleCall, StoreUnavailable
 from spoolq.job import Claim, Failure, Message
-from spoolq.store.base import (
-    MAX_BYTES,
-    MOST_SERIES,
-    Claimed,
-    Denied,
-    Depth,
-    Guard,
-    Life,
-    Load,
-    ServerFacts,
-    Stranger,
-    WorkerInfo,
-    WorkerView,
-    Working,
-)
+from spoolq.store.base import MAX_BYTES, MOST_SERIES, Claimed, Life, WorkerInfo, WorkerView, Working
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.events import EventLog
+from spoolq.store.looking import Denied, Depth, Guard, Load, ServerFacts, Stranger
 from spoolq.store.quota import Quota
 from spoolq.store.redis import encoding, outcomes, rights, views
 from spoolq.store.redis.clock import RedisClock

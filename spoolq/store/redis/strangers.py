@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from spoolq import stamps
-from spoolq.store.base import Stranger
+from spoolq.store.looking import Stranger
 from spoolq.store.redis.names import Names
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from spoolq import wire
 from spoolq.job import Claim
-from spoolq.store.base import Depth, Guard, ServerFacts, WorkerView, Working
+from spoolq.store.base import WorkerView, Working
+from spoolq.store.looking import Depth, Guard, ServerFacts
 from spoolq.store.redis.encoding import worker_info
 
 _ENQUEUED = re.compile(rb'.*(,\s*"enqueued_at"\s*:)', re.S)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from spoolq.errors import GuardHeld
 from spoolq.job import Message
-from spoolq.store.base import MOST_SERIES, Guard
+from spoolq.store.base import MOST_SERIES
 from spoolq.store.effects import RELAY, Countdown, Effects, encode
+from spoolq.store.looking import Guard
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements

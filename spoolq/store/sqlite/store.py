@@ -13,25 +13,11 @@ from typing import Literal
 from spoolq import boot
 from spoolq.errors import LeaseLost, StaleCall, StoreFull, StoreUnavailable
 from spoolq.job import Claim, Failure, Handoff, Message
-from spoolq.store.base import (
-    Claimed,
-    Denied,
-    Depth,
-    Guard,
-    Kept,
-    Life,
-    Load,
-    ServerFacts,
-    SpoolInfo,
-    Stranger,
-    Watch,
-    WorkerInfo,
-    WorkerView,
-    Working,
-)
+from spoolq.store.base import Claimed, Kept, Life, Watch, WorkerInfo, WorkerView, Working
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.events import Away, EventLog
 from spoolq.store.journal import Settlements
+from spoolq.store.looking import Denied, Depth, Guard, Load, ServerFacts, SpoolInfo, Stranger
 from spoolq.store.quota import Quota
 from spoolq.store.sqlite import ahead, order, outages, pauses, settling, tallies, views, workers
 from spoolq.store.sqlite import claims as taking

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoolq import stamps
-from spoolq.store.base import DRAIN_PAUSED, Depth, SpoolInfo
+from spoolq.store.base import DRAIN_PAUSED
 from spoolq.store.effects import RELAY
+from spoolq.store.looking import Depth, SpoolInfo
 from spoolq.store.sqlite import aside, driver, effects, order
 from spoolq.store.sqlite.failures import SQL as FAILURES
 from spoolq.store.sqlite.limits import count_rows, disk_free, gauge, wal_bytes

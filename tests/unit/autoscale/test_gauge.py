@@ -17,7 +17,8 @@ from spoolq.counts import Counts
 from spoolq.errors import StoreUnavailable
 from spoolq.runtime import Folder
 from spoolq.selection import parse as selected
-from spoolq.store.base import EVERY_QUEUE, Load
+from spoolq.store.base import EVERY_QUEUE
+from spoolq.store.looking import Load
 from spoolq.store.sqlite import SQLiteStore
 from tests.unit.autoscale.test_board import STATE
 from tests.unit.hands import file, info, job

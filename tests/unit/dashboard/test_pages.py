@@ -15,7 +15,8 @@ from spoolq.dashboard import flow
 from spoolq.dashboard.trends import Trends
 from spoolq.facts import Facts, Side
 from spoolq.job import Attempt, Failure
-from spoolq.store.base import Depth, Store, Working
+from spoolq.store.base import Store, Working
+from spoolq.store.looking import Depth
 from spoolq.store.tally import ALL, Sample
 from tests.unit.dashboard.hands import OWN, browser, words
 from tests.waiting import eventually

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spoolq.store.base import ServerFacts
+from spoolq.store.looking import ServerFacts
 from tests.proxy import Proxy
 from tests.servers import Binary, Server, free_port
 from tests.unit.doctor.conftest import Make
