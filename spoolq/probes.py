@@ -7,12 +7,12 @@ the very fault that spoolq absorbs. Not ready is who would lose a job that is gi
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from spoolq.facts import Facts
+from spoolq.latest import Latest
 from spoolq.verdict import CRITICAL, UNKNOWN, UNSURE, Verdict, judge
 
 log = logging.getLogger("spoolq.probes")
@@ -58,7 +58,7 @@ def _answer(verdict: Verdict, *, ready: bool) -> Answer:
     return Answer(200 if ready else 503, body)
 
 
-class Prober:
+class Readiness:
     """Answers `/readyz` within `wait` seconds, however long the stores take: it looks on a thread aside, one look at a time, and
     answers by the newest one. Safe to share between threads.
 
@@ -77,42 +77,22 @@ class Prober:
         stale: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gather, self._wait, self._fresh, self._stale, self._clock = gather, wait, fresh, stale, clock
-        self._lock = threading.Lock()
-        self._looks: threading.Event | None = None
+        self._gather, self._wait, self._stale, self._clock = gather, wait, stale, clock
+        self._latest = Latest(self._look, fresh=fresh, name="spoolq-probe", clock=clock)
         self._began = clock()
-        self._seen: tuple[float, Answer] | None = None
 
     def readyz(self) -> Answer:
         """The answer now."""
-        over = self._look()
-        if over is not None:
-            over.wait(self._wait)
-        seen, now = self._seen, self._clock()
+        seen, now = self._latest.get(self._wait), self._clock()
         if seen is not None and now - seen[0] <= self._stale:
             return seen[1]
         since = now - (self._began if seen is None else seen[0])
         what = f"nothing has been found out about the stores for {since:.1f} s: does the disk hang?"
         return _answer(Verdict(UNKNOWN, UNSURE, what), ready=False)
 
-    def _look(self) -> threading.Event | None:
-        """The end of the look under way, begun where one is due; None where the last one serves."""
-        with self._lock:
-            if self._looks is not None:
-                return self._looks
-            if self._seen is not None and self._clock() - self._seen[0] <= self._fresh:
-                return None
-            over = self._looks = threading.Event()
-        threading.Thread(target=self._take, args=(over,), name="spoolq-probe", daemon=True).start()
-        return over
-
-    def _take(self, over: threading.Event) -> None:
-        began = self._clock()
+    def _look(self) -> Answer:
         try:
-            answer = readyz(self._gather())
+            return readyz(self._gather())
         except Exception as error:
             log.exception("a probe: an error of our own")
-            answer = _answer(Verdict(UNKNOWN, UNSURE, f"an error of spoolq's own: {type(error).__name__}"), ready=False)
-        with self._lock:
-            self._seen, self._looks = (began, answer), None
-        over.set()
+            return _answer(Verdict(UNKNOWN, UNSURE, f"an error of spoolq's own: {type(error).__name__}"), ready=False)

@@ -11,7 +11,7 @@ import click
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import clean, emit
 from spoolq.errors import SpoolqError
-from spoolq.probes import Answer, Prober, workers_live
+from spoolq.probes import Answer, Readiness, workers_live
 from spoolq.verdict import UNKNOWN, WORDS
 
 WAIT = 5.0  # seconds that an answer may take
@@ -36,7 +36,7 @@ def ready(given: Given, as_json: bool) -> None:
         q = given.open()
     except SpoolqError as error:
         _end(Answer(503, {"ready": False, "state": WORDS[UNKNOWN], "summary": str(error)}), as_json)
-    _end(Prober(lambda: gather(q), wait=WAIT).readyz(), as_json)
+    _end(Readiness(lambda: gather(q), wait=WAIT).readyz(), as_json)
 
 
 @probe.command()

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def routes(q: SpoolQ, desk: Desk) -> list[Route]:
     """`/livez` and `/readyz`, which ask for no password, and `/metrics`, which is a page like others."""
-    prober = probes.Prober(lambda: gather(q, ASKING, connect=0.0, most=MANY))
+    readiness = probes.Readiness(lambda: gather(q, ASKING, connect=0.0, most=MANY))
 
     async def livez(_: Request) -> Response:
         answer = probes.livez()
         return document(answer.body, answer.status)
 
     async def readyz(_: Request) -> Response:
-        answer = await run_in_threadpool(prober.readyz)
+        answer = await run_in_threadpool(readiness.readyz)
         return document(answer.body, answer.status)
 
     async def scrape(request: Request) -> Response:

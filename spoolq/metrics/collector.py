@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from spoolq.latest import Latest
 from spoolq.metrics import samples
 from spoolq.metrics.look import Look, take, take_own
 from spoolq.metrics.samples import Histogram, Samples, Values
@@ -21,7 +20,25 @@ if TYPE_CHECKING:
     from spoolq.app import SpoolQ
     from spoolq.store.tally import Ledger
 
-log = logging.getLogger("spoolq.metrics")
+
+class _Known(NamedTuple):
+    """What the looks have shown: the newest one, and of each counter what was read last."""
+
+    look: Look | None = None
+    primary: Ledger | None = None
+    primary_series: Mapping[str, int] | None = None
+    spool_series: Mapping[str, int] = {}
+    outage: float = 0.0
+
+    def and_now(self, look: Look) -> _Known:
+        """With what this look shows. Old outages go out of the journal, and seconds stay seconds."""
+        return _Known(
+            look,
+            look.primary or self.primary,
+            self.primary_series if look.primary_series is None else look.primary_series,
+            self.spool_series if look.spool_series is None else look.spool_series,
+            max(self.outage, look.outage),
+        )
 
 
 class SpoolqCollector(Collector):
@@ -47,14 +64,10 @@ class SpoolqCollector(Collector):
         look: Callable[[SpoolQ], Look] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._q, self._own, self._fresh, self._wait, self._stale, self._clock = q, own, fresh, wait, stale, clock
+        self._q, self._own, self._wait, self._stale, self._clock = q, own, wait, stale, clock
         self._take = look or (take_own if own else take)
-        self._lock = threading.Lock()
-        self._looking: threading.Event | None = None
-        self._seen: tuple[float, Look] | None = None
-        self._primary: Ledger | None = None
-        self._series: tuple[Mapping[str, int] | None, Mapping[str, int]] = (None, {})
-        self._outage = 0.0
+        self._known = _Known()
+        self._latest = Latest(self._look, fresh=fresh, name="spoolq-scrape", clock=clock)
 
     def describe(self) -> Iterable[Family]:
         """Names alone: who registers it asks no store."""
@@ -62,55 +75,26 @@ class SpoolqCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         """One scrape. Never raises for a store."""
-        if (over := self._begin()) is not None:
-            over.wait(self._wait)
-        with self._lock:
-            seen = self._seen
-            late = seen is None or self._clock() - seen[0] > self._stale
-            found = self._samples(None if late or seen is None else seen[1])
-        return [_family(metric, values) for metric, values in samples.ordered(found)]
+        seen, known = self._latest.get(self._wait), _Known()
+        if seen is not None:
+            began, known = seen
+            if self._clock() - began > self._stale:
+                known = known._replace(look=None)
+        return [_family(metric, values) for metric, values in samples.ordered(self._samples(known))]
 
-    def _begin(self) -> threading.Event | None:
-        """The end of the look that is under way, begun where one is due; None where the last one serves."""
-        with self._lock:
-            if self._looking is not None:
-                return self._looking
-            if self._seen is not None and self._clock() - self._seen[0] <= self._fresh:
-                return None
-            over = self._looking = threading.Event()
-        threading.Thread(target=self._look, args=(over,), name="spoolq-scrape", daemon=True).start()
-        return over
+    def _look(self) -> _Known:
+        self._known = self._known.and_now(self._take(self._q))
+        return self._known
 
-    def _look(self, over: threading.Event) -> None:
-        began, look = self._clock(), None
-        try:
-            look = self._take(self._q)
-        except Exception:
-            log.exception("a scrape: an error of our own; it gets what was known")
-        with self._lock:
-            if look is not None:
-                self._seen = began, look
-                self._remember(look)
-            self._looking = None
-        over.set()
-
-    def _remember(self, look: Look) -> None:
-        primary, spool = self._series
-        self._primary = look.primary or self._primary
-        self._series = (
-            primary if look.primary_series is None else look.primary_series,
-            spool if look.spool_series is None else look.spool_series,
-        )
-        self._outage = max(self._outage, look.outage)  # old outages go out of the journal, and seconds stay seconds
-
-    def _samples(self, look: Look | None) -> Samples:
-        parts = [samples.of_process()]
-        primary, spool = self._series
-        if primary is not None:
-            names = {*primary, *spool}
-            parts.append(samples.of_counts({name: primary.get(name, 0) + spool.get(name, 0) for name in names}))
-        if self._primary is not None:
-            parts.append(samples.of_ledger(self._primary))
+    def _samples(self, known: _Known) -> Samples:
+        look, parts = known.look, [samples.of_process()]
+        if known.primary_series is not None:
+            names = {*known.primary_series, *known.spool_series}
+            parts.append(
+                samples.of_counts({name: known.primary_series.get(name, 0) + known.spool_series.get(name, 0) for name in names})
+            )
+        if known.primary is not None:
+            parts.append(samples.of_ledger(known.primary))
         if look is None:
             parts.append({"spoolq_store_up": {("primary",): 0.0} if not self._own else {}})
             return samples.merged(parts)
@@ -120,7 +104,7 @@ class SpoolqCollector(Collector):
             parts.append(samples.of_accounts(look.primary, look.spool, look.remembered))
         if look.side is not None:
             parts.append(samples.of_spool(look.side, look.spool, look.at, look.drained_at))
-        return samples.merged([*parts, samples.of_breaker(self._open(look), self._outage)])
+        return samples.merged([*parts, samples.of_breaker(self._open(look), known.outage)])
 
     def _open(self, look: Look) -> bool:
         """Whether producers here go past the primary: by their own word to each other, or since it doesn't answer us either."""

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from spoolq import metrics
 from spoolq.facts import gather
-from spoolq.probes import Answer, Prober, livez
+from spoolq.probes import Answer, Readiness, livez
 
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
@@ -29,7 +29,7 @@ _INDEX = b"spoolq exporter: /metrics /livez /readyz\n"
 def application(q: SpoolQ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     """The WSGI application: `/metrics`, `/livez`, `/readyz`. Only looks. Raises ConfigError where the package is missing."""
     metrics.registry(q)  # what is missing is said now, not at the first scrape
-    prober = Prober(lambda: gather(q, connect=0.0))
+    readiness = Readiness(lambda: gather(q, connect=0.0))
 
     def answer(request: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         method, path = request["REQUEST_METHOD"], request.get("PATH_INFO", "")
@@ -40,7 +40,7 @@ def application(q: SpoolQ) -> Callable[[WSGIEnvironment, StartResponse], Iterabl
             status, (body, kind) = 200, metrics.page(q, request.get("HTTP_ACCEPT", ""))
             extra = [("Vary", "Accept")]
         elif path in ("/livez", "/readyz"):
-            status, body, kind = _probe(livez() if path == "/livez" else prober.readyz())
+            status, body, kind = _probe(livez() if path == "/livez" else readiness.readyz())
         elif path == "/":
             status, body, kind = 200, _INDEX, "text/plain"
         else:

@@ -11,7 +11,7 @@ import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.facts import Facts, Side, gather
-from spoolq.probes import Prober, livez, readyz, workers_live
+from spoolq.probes import Readiness, livez, readyz, workers_live
 from tests.servers import free_port
 from tests.waiting import eventually
 
@@ -73,7 +73,7 @@ def test_workers_live_when_each_main_loop_goes_round(silent: dict[str, float], s
 def test_redis_down_while_the_spool_works_is_ready(tmp_path: Path) -> None:
     with SpoolQ(f"redis://127.0.0.1:{free_port()}/0", spool=tmp_path / "s.db", spool_min_free=0) as q:
         q.remote("send", "mail").enqueue("ada@example.com")
-        answer = Prober(lambda: gather(q), wait=10.0).readyz()
+        answer = Readiness(lambda: gather(q), wait=10.0).readyz()
     assert (answer.status, answer.body["state"]) == (200, "degraded")
     assert "1 job is safe in the spool" in str(answer.body["summary"])
 
@@ -94,36 +94,36 @@ class Stores:
 def test_a_look_that_hangs_is_not_waited_for_and_is_never_joined_by_a_second_one() -> None:
     now = [1000.0]
     stores = Stores()
-    prober = Prober(stores, wait=0.01, clock=lambda: now[0])
+    readiness = Readiness(stores, wait=0.01, clock=lambda: now[0])
     began = time.monotonic()
-    first = [prober.readyz() for _ in range(5)]
+    first = [readiness.readyz() for _ in range(5)]
     assert time.monotonic() - began < 5.0
     assert stores.looks == 1
     assert {(answer.status, answer.body["state"]) for answer in first} == {(503, "unknown")}
     stores.go.set()
-    eventually(lambda: prober.readyz().yes)
+    eventually(lambda: readiness.readyz().yes)
     stores.go.clear()
     now[0] += 2.0  # no longer fresh: a look is begun, and the last one serves meanwhile
-    assert prober.readyz().yes
+    assert readiness.readyz().yes
     assert stores.looks == 2
     now[0] += 30.0
-    late = prober.readyz()
+    late = readiness.readyz()
     assert (late.status, late.body["state"]) == (503, "unknown")
     assert "for 32.0 s" in str(late.body["summary"])
     stores.go.set()
-    eventually(lambda: prober.readyz().yes)
+    eventually(lambda: readiness.readyz().yes)
 
 
 def test_one_look_serves_for_a_while() -> None:
     now = [1000.0]
     stores = Stores()
     stores.go.set()
-    prober = Prober(stores, wait=30.0, clock=lambda: now[0])
-    assert [prober.readyz().status for _ in range(3)] == [200] * 3
+    readiness = Readiness(stores, wait=30.0, clock=lambda: now[0])
+    assert [readiness.readyz().status for _ in range(3)] == [200] * 3
     assert stores.looks == 1
     now[0] += 1.5
     stores.found = Facts(AWAY, FULL_SPOOL)
-    assert prober.readyz().status == 503
+    assert readiness.readyz().status == 503
     assert stores.looks == 2
 
 
@@ -131,7 +131,7 @@ def test_an_error_of_our_own_is_not_ready_and_not_told_to_the_world(caplog: pyte
     def broken() -> Facts:
         raise ValueError("secret")
 
-    answer = Prober(broken, wait=30.0).readyz()
+    answer = Readiness(broken, wait=30.0).readyz()
     assert (answer.status, answer.body["state"]) == (503, "unknown")
     assert "secret" not in str(answer.body)
     assert "secret" in caplog.text

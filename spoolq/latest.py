@@ -1,0 +1,63 @@
+"""The latest that was found out, for who must answer soon, however long it takes to look."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+log = logging.getLogger("spoolq.latest")
+
+
+class Latest(Generic[T]):
+    """What `look` returned last. It looks on a thread aside, called `name`, one look at a time. Safe to share between threads.
+
+    look     may take long, or hang with a disk. What it raises is logged, and what was found before stays the latest
+    fresh    seconds, from its begin, for which a look serves: then the next who asks begins a new one
+    """
+
+    def __init__(self, look: Callable[[], T], *, fresh: float, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look, self._fresh, self._name, self._clock = look, fresh, name, clock
+        self._lock = threading.Lock()
+        self._under_way: threading.Event | None = None
+        self._found: tuple[float, T] | None = None
+
+    def get(self, wait: float) -> tuple[float, T] | None:
+        """When the latest look began (by `clock`), and what it found; None where none has come to its end. For a look that is
+        due it waits up to `wait` seconds; one that takes longer goes on."""
+        over = self._begin()
+        if over is not None:
+            over.wait(wait)
+        return self._found
+
+    def _begin(self) -> threading.Event | None:
+        """The end of the look that is under way, begun where one is due; None where the last one serves."""
+        with self._lock:
+            if self._under_way is not None:
+                return self._under_way
+            if self._found is not None and self._clock() - self._found[0] <= self._fresh:
+                return None
+            over = self._under_way = threading.Event()
+        try:
+            threading.Thread(target=self._run, args=(over,), name=self._name, daemon=True).start()
+        except (RuntimeError, MemoryError):  # no memory for a thread, just now: the next who asks tries again
+            log.exception("%s could not look", self._name)
+            self._end(over, self._found)
+        return over
+
+    def _run(self, over: threading.Event) -> None:
+        began, found = self._clock(), self._found
+        try:
+            found = began, self._look()
+        except Exception:
+            log.exception("%s: an error of our own; what was found before stays", self._name)
+        self._end(over, found)
+
+    def _end(self, over: threading.Event, found: tuple[float, T] | None) -> None:
+        with self._lock:
+            self._found, self._under_way = found, None
+        over.set()
