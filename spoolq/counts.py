@@ -34,17 +34,23 @@ MOST_VALUES = 100
 
 SEPARATOR, SUM, REST = "\t", "sum", "+Inf"
 Key = tuple[str, ...]
+Cell = list[Any]
+"""What one thread has counted under one name and its labels: of a count the one number, of a histogram how many there are in each
+bucket, and their sum in seconds."""
 
 
 class Counts:
-    """The counts of one process, from its beginning, or from its fork on."""
+    """The counts of one process, from its beginning, or from its fork on.
+
+    here   each thread's own, for who counts at every job and keeps its cells at hand there: it is gone with a fork
+    """
 
     def __init__(self) -> None:
         self._begin()
 
     def _begin(self) -> None:
-        self._local = threading.local()
-        self._threads: list[tuple[weakref.ref[_Alive], dict[Key, Any]]] = []
+        self.here = threading.local()
+        self._threads: list[tuple[weakref.ref[_Alive], dict[Key, Cell]]] = []
         self._over: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._lock = threading.Lock()  # of those who read
@@ -52,18 +58,20 @@ class Counts:
 
     def add(self, name: str, *labels: str, by: int = 1) -> None:
         """Count `by` more. Labels of open sets are given as `bounded` has them."""
-        numbers = self._mine()
-        key = (name, *labels)
-        numbers[key] = numbers.get(key, 0) + by
+        self.cell((name, *labels))[0] += by
 
     def observe(self, key: Key, seconds: float) -> None:
         """One more of a histogram: `key` is its name, and its labels."""
+        measure(self.cell(key), BOUNDS[key[0]], seconds)
+
+    def cell(self, key: Key) -> Cell:
+        """What this thread counts under that key; nobody else adds to it."""
         try:
-            cell = self._local.numbers[key]
+            found: Cell = self.here.numbers[key]
         except (AttributeError, KeyError):
-            cell = self._mine().setdefault(key, [0] * (len(BOUNDS[key[0]]) + 1) + [0.0])
-        cell[bisect_left(BOUNDS[key[0]], seconds)] += 1
-        cell[-1] += seconds
+            bounds = BOUNDS.get(key[0])
+            found = self._mine().setdefault(key, [0] if bounds is None else [0] * (len(bounds) + 1) + [0.0])
+        return found
 
     def bounded(self, value: str) -> str:
         """The value of a label, `_other` for one beyond the first hundred of this process."""
@@ -95,12 +103,12 @@ class Counts:
         """In a forked child: what its parent has counted is the parent's to tell."""
         self._begin()
 
-    def _mine(self) -> dict[Key, Any]:
+    def _mine(self) -> dict[Key, Cell]:
         try:
-            numbers: dict[Key, Any] = self._local.numbers
+            numbers: dict[Key, Cell] = self.here.numbers
         except AttributeError:
-            numbers = self._local.numbers = {}
-            self._local.alive = alive = _Alive()
+            numbers = self.here.numbers = {}
+            self.here.alive = alive = _Alive()
             self._threads.append((weakref.ref(alive), numbers))
         return numbers
 
@@ -119,21 +127,27 @@ class _Alive:
     """Lives as long as the thread that made it."""
 
 
-def _sum_up(totals: dict[str, int], numbers: Mapping[Key, Any]) -> None:
-    for key, value in numbers.items():
-        for name, n in _series(key, value):
-            totals[name] = totals.get(name, 0) + n
+def measure(cell: Cell, bounds: tuple[float, ...], seconds: float) -> None:
+    """One more in the cell of a histogram with these bounds."""
+    cell[bisect_left(bounds, seconds)] += 1
+    cell[-1] += seconds
 
 
-def _series(key: Key, value: Any) -> Iterator[tuple[str, int]]:
+def _sum_up(totals: dict[str, int], numbers: Mapping[Key, Cell]) -> None:
+    for key, cell in numbers.items():
+        for name, n in _series(key, cell):
+            if n:
+                totals[name] = totals.get(name, 0) + n
+
+
+def _series(key: Key, cell: Cell) -> Iterator[tuple[str, int]]:
     front = encoded(*key)
-    if not isinstance(value, list):
-        yield front, value
+    if key[0] not in BOUNDS:
+        yield front, cell[0]
         return
-    for bound, n in zip((*map(str, BOUNDS[key[0]]), REST), value, strict=False):
-        if n:
-            yield front + SEPARATOR + bound, n
-    yield front + SEPARATOR + SUM, round(value[-1] * 1e6)
+    for bound, n in zip((*map(str, BOUNDS[key[0]]), REST), cell, strict=False):
+        yield front + SEPARATOR + bound, n
+    yield front + SEPARATOR + SUM, round(cell[-1] * 1e6)
 
 
 def encoded(*key: str) -> str:

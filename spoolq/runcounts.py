@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from spoolq.counts import DURATION, WAIT, Counts, Key
+from spoolq.counts import BOUNDS, DURATION, WAIT, Counts, measure
 from spoolq.job import Claim, Job
-from spoolq.outcome import Done, Outcome, RetryLater
+from spoolq.outcome import PROCESSED, Done, Outcome, RetryLater
 
-_MOST = 1000  # keys that are kept ready: a job of microseconds is to count itself in less
-
-
-class _Keys(NamedTuple):
-    took: Key
-    waited: Key
-    queue: str
-    task: str
+_RUNS, _WAITS = BOUNDS[DURATION], BOUNDS[WAIT]
+_MOST = 1000  # queues and tasks whose cells are kept at hand: a job of microseconds is to count itself in less
 
 
 class RunCounts:
-    """`task` is the name of a registered one, or `_other`: what a payload names could be anything."""
+    """Of the runs of all tasks."""
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self._keys: dict[tuple[str, str], _Keys] = {}
 
-    def began(self, job: Job, task: str, now: float) -> None:
+    def of(self, queue: str, task: str) -> TaskCounts:
+        """For the thread that asks, and for it alone. `task` is the name of a registered one, or `_other`: what a payload names
+        could be anything."""
+        try:
+            found: TaskCounts = self.counts.here.tasks[queue, task]
+        except (AttributeError, KeyError):
+            found = self._begun(queue, task)
+        return found
+
+    def _begun(self, queue: str, task: str) -> TaskCounts:
+        here = self.counts.here
+        if not hasattr(here, "tasks") or len(here.tasks) >= _MOST:
+            here.tasks = {}
+        found: TaskCounts = here.tasks.setdefault((queue, task), TaskCounts(self.counts, queue, task))
+        return found
+
+
+class TaskCounts:
+    """Of the runs of one task's jobs out of one queue, on one thread."""
+
+    __slots__ = ("_counts", "_done", "_took", "_waited", "queue", "task")
+
+    def __init__(self, counts: Counts, queue: str, task: str) -> None:
+        self.queue, self.task = counts.bounded(queue), counts.bounded(task)
+        self._counts = counts
+        self._took, self._waited = counts.cell((DURATION, self.queue, self.task)), counts.cell((WAIT, self.queue))
+        self._done = counts.cell(self._key("done"))
+
+    def began(self, job: Job, now: float) -> None:
         """It begins to run. Of its first run it counts how long it waited, from its enqueue on, a delay included."""
         if job.enqueued_at is not None and not job.attempt and not job.crashes:
-            self.counts.observe(self._of(job.queue, task).waited, max(0.0, now - job.enqueued_at))
+            measure(self._waited, _WAITS, max(0.0, now - job.enqueued_at))
 
-    def took(self, job: Job, task: str, seconds: float) -> None:
+    def took(self, seconds: float) -> None:
         """Its task has returned, or raised."""
-        self.counts.observe(self._of(job.queue, task).took, seconds)
+        measure(self._took, _RUNS, seconds)
 
-    def ended(self, claim: Claim, task: str, outcome: Outcome) -> None:
+    def ended(self, claim: Claim, outcome: Outcome) -> None:
         """This is what the store is to be told. One that goes back as it was, since it could not begin, is not counted."""
+        if outcome is PROCESSED:
+            self._done[0] += 1
+            return
         if isinstance(outcome, Done):
             word = "done" if outcome.counter == "processed" else outcome.counter
         elif isinstance(outcome, RetryLater):
@@ -44,14 +66,7 @@ class RunCounts:
             word = "retried"
         else:
             word = "failed"
-        keys = self._of(claim.queue, task)
-        self.counts.add("spoolq_jobs_processed_total", keys.queue, keys.task, word)
+        self._counts.cell(self._key(word))[0] += 1
 
-    def _of(self, queue: str, task: str) -> _Keys:
-        found = self._keys.get((queue, task))
-        if found is None:
-            if len(self._keys) >= _MOST:
-                self._keys.clear()
-            known, name = self.counts.bounded(queue), self.counts.bounded(task)
-            found = self._keys[queue, task] = _Keys((DURATION, known, name), (WAIT, known), known, name)
-        return found
+    def _key(self, word: str) -> tuple[str, ...]:
+        return "spoolq_jobs_processed_total", self.queue, self.task, word

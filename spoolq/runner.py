@@ -21,7 +21,7 @@ from spoolq.job import Attempt, Claim, Failure, Job, new_id
 from spoolq.outcome import CANCELLED, DISCARDED, EXPIRED, PROCESSED, Done, Failed, Outcome, Pending, RetryLater
 from spoolq.reporter import Following, Reporter
 from spoolq.retry import Dropped, RetryAt, RetryPolicy, decide, died_too_often, last_chance, put_off
-from spoolq.runcounts import RunCounts
+from spoolq.runcounts import RunCounts, TaskCounts
 from spoolq.store.base import WorkerInfo
 from spoolq.store.effects import NONE, Effects
 from spoolq.tasks import Task, Tasks
@@ -86,8 +86,9 @@ class Runner:
                 outcome = self._done(job, result, pending.run)
             else:
                 outcome = self._ended(claim, job, task.policy, error, slot, self._here, took, pending.run, pending.context)
-            self.counts.took(job, task.name, took)
-            self.counts.ended(claim, task.name, outcome)
+            counted = self.counts.of(claim.queue, task.name)
+            counted.took(took)
+            counted.ended(claim, outcome)
             return self._freed(claim, job, task, outcome)
         except BaseException as mistake:
             named = wire.named(pending.claim.payload, pending.claim.queue)
@@ -125,15 +126,18 @@ class Runner:
                 outcome = self._concluded(job, EXPIRED)
             else:
                 outcome = self._ended(claim, job, UNKNOWN_POLICY, error, slot, self._here)
-            self.counts.ended(claim, OTHER, outcome)
+            self.counts.of(claim.queue, OTHER).ended(claim, outcome)
             return self._freed(claim, job, None, outcome)
-        outcome = self._attempt(claim, job, task, slot, call, alone)
+        counted = self.counts.of(claim.queue, task.name)
+        outcome = self._attempt(claim, job, task, counted, slot, call, alone)
         if isinstance(outcome, Pending):
             return outcome
-        self.counts.ended(claim, task.name, outcome)
+        counted.ended(claim, outcome)
         return outcome if job.unique is None and not task.guarded else self._freed(claim, job, task, outcome)
 
-    def _attempt(self, claim: Claim, job: Job, task: Task[..., Any], slot: int, call: Call, alone: Alone) -> Outcome | Pending:
+    def _attempt(
+        self, claim: Claim, job: Job, task: Task[..., Any], counted: TaskCounts, slot: int, call: Call, alone: Alone
+    ) -> Outcome | Pending:
         if job.expires_at is not None and self._clock() >= job.expires_at:
             return self._concluded(job, EXPIRED)
         if (reason := died_too_often(task.policy, job)) is not None:
@@ -155,7 +159,7 @@ class Runner:
         token = running.set(Current(job, self._store, run))
         span = tracing.Processing(job, self._clock()) if tracing.LOADED in sys.modules and tracing.active() else None
         within = copy_context() if task.hooks.at_run else None  # what middleware sets there ends with the job
-        self.counts.began(job, task.name, self._clock())
+        counted.began(job, self._clock())
         began, pending = self._timer(), False
         try:
             result = call(task, job) if within is None else within.run(call, task, job)
@@ -166,7 +170,7 @@ class Runner:
             if span is not None:
                 span.end(error)
             took = self._timer() - began
-            self.counts.took(job, task.name, took)
+            counted.took(took)
             return self._ended(claim, job, task.policy, error, slot, self._here, took, run, within)
         finally:
             if span is not None:
@@ -176,7 +180,7 @@ class Runner:
                 self.left(run)
         if span is not None:
             span.end()
-        self.counts.took(job, task.name, self._timer() - began)
+        counted.took(self._timer() - began)
         return self._done(job, result, run)
 
     def _done(self, job: Job, result: object, run: Following | None) -> Outcome:
@@ -234,7 +238,7 @@ class Runner:
         policy = UNKNOWN_POLICY if task is None else task.policy
         place = _Place(dead.host, dead.pid) if dead is not None else self._here if why is not None else _NOWHERE
         outcome = self._ended(claim, job, policy, why or WorkerDied(), 0, place)
-        self.counts.ended(claim, OTHER if task is None else task.name, outcome)
+        self.counts.of(claim.queue, OTHER if task is None else task.name).ended(claim, outcome)
         return self._freed(claim, job, task, outcome, died=True)
 
     def _ended(
@@ -300,7 +304,7 @@ class Runner:
     def _unreadable(self, claim: Claim, error: BaseException, slot: int) -> Outcome:
         attempt = Attempt(1, self._clock(), type(error).__name__, history.said(error), str(self._here))
         failed = self._failed(claim, new_id(), error, [], history.added((), attempt), slot, self._here)
-        self.counts.ended(claim, OTHER, failed)
+        self.counts.of(claim.queue, OTHER).ended(claim, failed)
         held = NONE if self.gate is None else self.gate.leave(claim.token)
         return replace(failed, effects=held | freed(claim.payload, claim.queue))
 

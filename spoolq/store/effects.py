@@ -56,7 +56,7 @@ class Effects:
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return any(getattr(self, name) for name in _NAMES)
+        return self is not NONE and any(getattr(self, name) for name in _NAMES)  # of nearly all jobs it is just that one
 
 
 RELAY = "spoolq:relay"

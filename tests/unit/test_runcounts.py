@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from spoolq import Discard, SpoolQ
-from spoolq.counts import DURATION, OTHER, WAIT, encoded
+from spoolq.counts import DURATION, OTHER, WAIT, Counts, encoded
 from spoolq.job import Message
+from spoolq.runcounts import RunCounts
 
 
 @pytest.fixture
@@ -71,3 +72,22 @@ def test_runs_and_waits_are_measured_and_a_retry_has_not_waited_anew(q: SpoolQ) 
     runs, waits = encoded(DURATION, "mail", "send"), encoded(WAIT, "mail")
     assert sum(n for name, n in totals.items() if name.startswith(runs) and not name.endswith("sum")) == 2
     assert sum(n for name, n in totals.items() if name.startswith(waits) and not name.endswith("sum")) == 1
+
+
+def test_what_is_kept_at_hand_is_gone_with_a_fork() -> None:
+    counts = Counts()
+    runs = RunCounts(counts)
+    runs.of("mail", "send").took(0.1)
+    counts.after_fork()
+    assert counts.totals() == {}
+    runs.of("mail", "send").took(0.1)
+    assert counts.totals()[encoded(DURATION, "mail", "send", "0.1")] == 1
+
+
+def test_more_queues_than_are_kept_at_hand_are_all_counted() -> None:
+    counts = Counts()
+    runs = RunCounts(counts)
+    for n in range(3000):
+        runs.of(f"queue-{n}", "send").took(0.1)
+    assert sum(n for name, n in counts.totals().items() if name.endswith("\t0.1")) == 3000
+    assert len(counts.here.tasks) <= 1000
