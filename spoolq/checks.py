@@ -109,7 +109,7 @@ def sqlite(version: str) -> Finding | None:
 
 def waiting(info: SpoolInfo, *, answers: bool) -> Finding | None:
     """Rows that nobody moves."""
-    if not answers or info.oldest is None or info.oldest <= STUCK:
+    if not answers or info.oldest is None or info.oldest <= STUCK or info.empties:
         return None
     if info.drain_paused_at is not None:
         return Finding("waiting", "warning", "jobs wait in the spool, and draining is paused", "`spoolq drain resume`")

@@ -30,7 +30,8 @@ class Pace:
     """
 
     def __init__(self, rows: int, ceiling: float | None = None, rng: random.Random | None = None) -> None:
-        self._rows, self._ceiling = rows, ceiling
+        self._rows = rows if ceiling is None else max(1, min(rows, int(ceiling)))  # a second's at most, not all at once
+        self._ceiling = ceiling
         self._rng = rng or random.Random()
         self.share = _FIRST
         self._starting = True

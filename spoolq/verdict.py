@@ -118,16 +118,18 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
     if waiting and spool.info is not None and spool.info.drain_paused_at is not None:
         paused = f"{_wait(waiting)} in the spool, and draining is paused: `spoolq drain resume` lets it go on."
         return Verdict(DEGRADED, SAFE, paused, "Run `spoolq drain resume`")
-    if waiting and (oldest or 0.0) > STUCK:
+    late = (oldest or 0.0) > STUCK
+    if waiting and late and not _empties(spool):
         what = "look at the log of who drains it" if spool.attended else "start `spoolq drain` or a worker here"
         stuck = f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: {what}."
         return Verdict(DEGRADED, SAFE, stuck, f"{what[0].upper()}{what[1:]}")
+    on_the_way = f"{jobs(waiting)} on the way from the spool into Redis{f', oldest {say_age(oldest)}' if late else ''}"
     idle = _nobody_works(primary)
     if held := idle or _behind_a_pause(primary):
-        on_the_way = f"{jobs(waiting)} on the way from the spool into Redis" if waiting else _none(spool)
-        return Verdict(DEGRADED, SAFE, f"{held}; {on_the_way}{_kept(spool)}.", WORK if idle else RESUME)
+        there = on_the_way if waiting else _none(spool)
+        return Verdict(DEGRADED, SAFE, f"{held}; {there}{_kept(spool)}.", WORK if idle else RESUME)
     if waiting:
-        return Verdict(OK, SAFE, f"{jobs(waiting)} on the way from the spool into Redis; {_work(primary, spool)}{_kept(spool)}.")
+        return Verdict(DEGRADED if late else OK, SAFE, f"{on_the_way}; {_work(primary, spool)}{_kept(spool)}.")
     return Verdict(OK, SAFE, f"{_work(primary, spool)}; {_none(spool)}{_kept(spool)}.")
 
 
@@ -224,6 +226,11 @@ def _rows(spool: Side) -> tuple[int, float | None, int]:
     if spool.info is None:
         return 0, None, 0
     return spool.info.rows, spool.info.oldest, spool.info.quarantined
+
+
+def _empties(spool: Side) -> bool:
+    """Whether rows leave it, however long those at its end have waited: a long outage takes its time to be drained."""
+    return spool.attended and spool.info is not None and spool.info.empties
 
 
 def _kept(spool: Side) -> str:

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 from spoolq.store.tally import Ledger, Sample, Span
 
+_LATELY = 15.0  # seconds; a drainer that moves rows says so every five
+
 
 class Depth(NamedTuple):
     """How much there is of one queue. `oldest` is the age in seconds of the oldest ready job, None where it can't be told."""
@@ -96,6 +98,7 @@ class SpoolInfo:
     where rows in doubt are set aside). `reserve` is what is there of the file that is given up to a full disk.
     `settlements` are outcomes of claims in the primary that it could not be told. `damaged`: files that were set aside whole, and
     whose jobs wait to be recovered; `incomplete`: those of which a recovery could not read all, until somebody moves them away.
+    `drained` is how many seconds ago a drainer last handed rows over, within some five; None: never.
     """
 
     path: str
@@ -120,6 +123,12 @@ class SpoolInfo:
     drain_paused_at: float | None = None
     damaged: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    drained: float | None = None
+
+    @property
+    def empties(self) -> bool:
+        """Whether rows have left it for the primary within the last seconds."""
+        return self.drained is not None and self.drained < _LATELY
 
 
 class Looking(Protocol):

@@ -104,6 +104,10 @@ def test_every_line_fits_80_columns(
             Facts(UP, replace(spool(rows=1, oldest=61.0), attended=True)),
             "Nothing is lost on this host. Look at the log of who drains it.",
         ),
+        (
+            Facts(UP, replace(spool(rows=1, oldest=61.0, drained=9.0), attended=True)),
+            "Nothing is lost on this host. There is nothing to do.",
+        ),
         (Facts(UP, spool(rows=1, drain_paused_at=1.0)), "Nothing is lost on this host. Run `spoolq drain resume`."),
         (Facts(UP, spool(quarantined=1)), "Nothing is lost on this host. Look: `spoolq spool quarantine list`."),
         (Facts(UP, spool(damaged=("/a",))), "Whether anything is lost isn't known. Run `spoolq spool recover`."),

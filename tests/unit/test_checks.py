@@ -96,6 +96,7 @@ def test_rows_that_nobody_moves():
     old = replace(INFO, rows=3, oldest=3600.0)
     assert checks.waiting(INFO, answers=True) is None
     assert checks.waiting(old, answers=False) is None
+    assert checks.waiting(replace(old, drained=9.0), answers=True) is None  # they leave it: that takes its time
     assert "1 h" in (finding := checks.waiting(old, answers=True)).what
     assert "spoolq drain" in finding.remedy
     assert "resume" in checks.waiting(replace(old, drain_paused_at=5.0), answers=True).remedy

@@ -270,6 +270,13 @@ def test_word_is_left_of_when_rows_were_last_handed_over(spool, primary):
     assert spool.meta(DRAINED_AT) == "1700000000.000"
 
 
+@pytest.mark.parametrize(("ago", "empties"), [(4.0, True), (90.0, False), (-3600.0, False), (None, False)])
+def test_a_spool_tells_whether_rows_leave_it(spool, ago, empties):
+    fill(spool, 1)
+    spool.set_meta(DRAINED_AT, None if ago is None else f"{spool.now() - ago:.3f}")
+    assert spool.info().empties is empties
+
+
 def relay(spool: SQLiteStore, *members: str, size: int = 10) -> Effects:
     """These members of a batch have ended here. Returns what the primary is to be told."""
     then = message(Job("then", "t", "q0", given=True))

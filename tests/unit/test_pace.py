@@ -89,6 +89,11 @@ def test_a_route_that_became_longer_is_accepted_after_a_while() -> None:
     assert pace.share == MOST
 
 
+@pytest.mark.parametrize(("ceiling", "batch"), [(None, 500), (1000.0, 500), (12.5, 12), (0.1, 1)])
+def test_a_batch_is_no_more_than_a_second_may_take(ceiling: float | None, batch: int) -> None:
+    assert settled(paced(ceiling=ceiling)).batch == batch
+
+
 def test_the_ceiling_is_kept_whatever_the_share() -> None:
     assert settled(paced(ceiling=100.0)).pause(50, put=0.001, spent=0.1) == pytest.approx(0.4)
 

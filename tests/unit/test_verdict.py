@@ -76,6 +76,13 @@ def test_beside_a_damaged_file_no_row_set_aside_makes_all_well() -> None:
         (AWAY, spool(kept=7), DEGRADED, SAFE, "none in the spool; 7 watched until Redis has persisted them."),
         (UP, spool(rows=12, oldest=2.0), OK, SAFE, "12 jobs on the way from the spool into Redis"),
         (UP, spool(rows=1, oldest=61.0), DEGRADED, SAFE, "1 job waits in the spool, oldest 1 min 1 s: start"),
+        (
+            UP,
+            replace(spool(rows=900, oldest=252.0, drained=4.0), attended=True),
+            *(DEGRADED, SAFE, "900 jobs on the way from the spool into Redis, oldest 4 min 12 s; 3 ready"),
+        ),
+        (UP, replace(spool(rows=900, oldest=252.0, drained=99.0), attended=True), DEGRADED, SAFE, "look at the log"),
+        (UP, spool(rows=900, oldest=252.0, drained=4.0), DEGRADED, SAFE, "start `spoolq drain` or a worker here"),
         (UP, spool(quarantined=1), DEGRADED, SAFE, "1 job is set aside in the spool and will not run"),
         (
             UP,

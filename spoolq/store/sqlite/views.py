@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoolq import stamps
-from spoolq.store.base import DRAIN_PAUSED
+from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT
 from spoolq.store.effects import RELAY
 from spoolq.store.looking import Depth, SpoolInfo
 from spoolq.store.sqlite import aside, driver, effects, order
@@ -116,9 +116,16 @@ def info(session: Session, most: int | None = None) -> SpoolInfo:
         drain_paused_at=_paused_at(session),
         damaged=tuple(aside.kept(settings.path)),
         incomplete=tuple(aside.kept(settings.path, aside.INCOMPLETE)),
+        drained=_drained(session),
     )
 
 
 def _paused_at(session: Session) -> float | None:
     since = effects.meta(session, DRAIN_PAUSED)
     return None if since is None else stamps.moment(since)
+
+
+def _drained(session: Session) -> float | None:
+    at = stamps.moment(effects.meta(session, DRAINED_AT) or "")
+    ago = session.now / 1e6 - at
+    return max(0.0, ago) if at and ago > -1.0 else None  # of a time to come nothing follows: the clock was set
