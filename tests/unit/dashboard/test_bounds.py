@@ -5,10 +5,9 @@ The page of accounts is the exception: what a file holds is counted row by row f
 
 from __future__ import annotations
 
-import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from spoolq.dashboard.views import VIEWS
 from spoolq.store.sqlite import driver
 from spoolq.units import MANY
 from tests.servers import Server
+from tests.steps import Steps
 from tests.unit.dashboard.hands import NOWHERE, browser, words
 
 MILLION = 1_000_000
@@ -35,32 +35,10 @@ def payload(n: int) -> bytes:
     return json.dumps({"class": "send_mail", "args": [f"user{n}@example.com"], "id": f"job-{n}"}).encode()
 
 
-class Steps:
-    """Thousands of steps that SQLite's machine has made for this process, whichever thread asked."""
-
-    def __init__(self) -> None:
-        self.count = itertools.count()
-
-    def see(self) -> int:
-        next(self.count)
-        return 0
-
-    def taken(self, work: Callable[[], Any]) -> int:
-        before = next(self.count)
-        work()
-        return next(self.count) - before - 1
-
-
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    counted, real = Steps(), driver.connect
-
-    def connect(*args: Any, **options: Any) -> Any:
-        connection = real(*args, **options)
-        connection.set_progress_handler(counted.see, 1000)
-        return connection
-
-    monkeypatch.setattr(driver, "connect", connect)
+    counted = Steps(1000)
+    counted.watch(monkeypatch)
     return counted
 
 
