@@ -132,15 +132,17 @@ class Tally(NamedTuple):
 class Ledger(NamedTuple):
     """All queues of a store by name, each as it was at one moment.
 
-    birth    the count's own name; with another one, or none, the store has lost the count that there was
-    since    when it began (epoch seconds; 0.0: not known)
-    others   how many jobs other workers than spoolq's have ended since, as far as they have counted that, or are at
+    birth      the count's own name; with another one, or none, the store has lost the count that there was
+    since      when it began (epoch seconds; 0.0: not known)
+    others     how many jobs other workers than spoolq's have ended since, as far as they have counted that, or are at
+    recounted  how often there were not as many jobs somewhere as the store had counted, so that it counted them anew
     """
 
     queues: Mapping[str, Tally]
     birth: str = ""
     since: float = 0.0
     others: int = 0
+    recounted: int = 0
 
 
 class Sample(NamedTuple):

@@ -166,6 +166,7 @@ class BalanceMachine(RuleBasedStateMachine):
         assert (total.missing, total.unexplained) == (0, 0)
         assert total.all_came == self.jobs
         assert handed_over(spool) <= drained(primary)
+        assert (spool.recounted, primary.recounted) == (0, 0)
         for store, whole in ((self.spool, spool), (self.primary, primary)):
             some = store.tally(1)
             assert [(name, one.there) for name, one in sorted(some.queues.items())] == [

@@ -156,17 +156,15 @@ def test_what_was_handed_over_and_never_arrived_is_missing(scene: Scene) -> None
     assert (scene.total.missing, scene.total.spooled) == (1, 1)
 
 
-@pytest.mark.parametrize("gone", ["queue:q", "spoolq:claims:w1"])
-def test_a_key_that_vanished_is_missing(scene: Scene, gone: str) -> None:
-    scene.primary.put(messages("a", "b", "c", "d", "e"))
+@pytest.mark.parametrize(("gone", "jobs"), [("queue:q", 3), ("spoolq:claims:w1", 2), ("spoolq:delayed", 1), ("spoolq:leases", 2)])
+def test_a_key_that_vanished_is_missing(scene: Scene, gone: str, jobs: int) -> None:
+    scene.primary.put([*messages("a", "b", "c", "d", "e"), message("f", run_at=scene.primary.now() + 60)])
     Hand(scene.primary).claim(2)
+    assert scene.total.missing == 0
     scene.control.delete(f"resque:{gone}")
-    if gone == "queue:q":
-        assert scene.total.missing == 3
-    else:  # its worker's claims are counted beside, and are missing once it is gone
-        scene.primary.rescue(worker("w2"), 10)
-        assert scene.total.missing == 0
-        assert scene.total.claimed == 2
+    assert (scene.total.missing, scene.total.there) == (jobs, 6 - jobs)
+    scene.primary.put([*messages("g"), message("h", run_at=scene.primary.now() + 60)])
+    assert (scene.total.missing, scene.total.there) == (jobs, 8 - jobs)
 
 
 def test_what_is_written_off_is_told_no_more(scene: Scene) -> None:

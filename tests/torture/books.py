@@ -74,6 +74,8 @@ class Books:
     def _check(self, name: str, ledger: Ledger) -> None:
         self.looks += 1
         self.busy += any(one.there for one in ledger.queues.values())
+        if ledger.recounted:
+            self.broken.append(f"{name}: counted anew {ledger.recounted} times")
         self.broken += [f"{name}, queue {one.queue}: {one.left} missing" for one in ledger.queues.values() if one.left]
 
     def close(self) -> Accounts:

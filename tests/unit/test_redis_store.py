@@ -174,7 +174,7 @@ def test_a_queue_of_the_wrong_type_speaks_for_itself_only(store: RedisStore, con
     assert keys(control) == {"resque:queue:bad"}
 
 
-@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers", "resque:spoolq:counts"])
+@pytest.mark.parametrize("broken", ["resque:queues", "resque:spoolq:markers", "resque:spoolq:delayed"])
 def test_a_put_that_fails_half_way_is_taken_back(store: RedisStore, control: Control, broken: str) -> None:
     control.set(broken, "no number, no set")
     batch = [message("a"), message("b"), message("c", run_at=store.now() + 60)]
@@ -539,7 +539,7 @@ def test_a_claim_of_many_bytes_that_fails_half_way_puts_all_of_them_back_in_orde
     store: RedisStore, queued: list[str], control: Control
 ) -> None:
     before = control.lrange("resque:queue:mail", 0, -1)
-    control.set("resque:spoolq:counts", "no hash")
+    control.set("resque:spoolq:leases", "no set")
     with pytest.raises(StoreUnavailable):
         store.claim(info(), 1, ["mail"], 1000)
     assert control.lrange("resque:queue:mail", 0, -1) == before

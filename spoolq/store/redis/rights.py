@@ -18,7 +18,7 @@ from spoolq.store.redis.transport import Transport, refused, run
 
 SCRIPTED: Mapping[str, str] = {  # K stands for the key
     **dict.fromkeys(("DEL", "EXISTS", "GET", "HGETALL", "HKEYS", "HLEN", "HVALS", "LLEN", "LPOP", "MGET", "PTTL", "RPOP"), "K"),
-    **dict.fromkeys(("SCARD", "SMEMBERS", "SPOP", "UNLINK"), "K"),
+    **dict.fromkeys(("SCARD", "SMEMBERS", "SPOP", "UNLINK", "ZCARD"), "K"),
     **dict.fromkeys(("EXPIRE", "PEXPIRE"), "K 1"),
     **dict.fromkeys(("HDEL", "HEXISTS", "HGET", "HMGET", "HSTRLEN"), "K f"),
     **dict.fromkeys(("LPUSH", "RPUSH", "SADD", "SET", "SISMEMBER", "SREM", "ZMSCORE", "ZREM", "ZSCORE"), "K v"),

@@ -344,8 +344,8 @@ class RedisStore:
         known: set[bytes] = set()
         for some in self._scan(b"SSCAN", self._names.queues):
             known.update(some)
-        for some in self._scan(b"HSCAN", self._names.counts):  # what a stock tool took from the set may be scheduled or claimed
-            known.update(field[2:] for field in (some if isinstance(some, dict) else some[::2]))
+        # what a stock tool took from the set may be scheduled or claimed
+        known.update(field[2:] for field, _ in self._tallies.fields(self._names.counts))
         queues, rows = sorted(known), list[Any]()
         while len(rows) < len(queues):
             page = queues[len(rows) : len(rows) + LOOKED_AT]

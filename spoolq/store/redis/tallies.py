@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from spoolq.errors import StoreUnavailable
 from spoolq.store.redis import encoding
 from spoolq.store.redis.names import Names
+from spoolq.store.redis.views import number
 from spoolq.store.tally import KEPT, SECONDS, WORDS, Ledger, Sample, Span, Tally, read, sampled, write
 
 _LOOKED_AT = 200  # queues by one script
+_TIME = re.compile(rb"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 Scan = Callable[..., Iterator[Any]]
 Scripted = Callable[[str, Sequence[bytes], Callable[[Any], bool]], Any]
@@ -29,29 +33,36 @@ class RedisTallies:
         for some in self._scan(b"SSCAN", self._names.queues):
             known.update(some)
         for key in (self._names.counts, self._names.tally):
-            for some in self._scan(b"HSCAN", key):
-                fields = some if isinstance(some, dict) else some[::2]
-                known.update(field.partition(b":")[2] for field in fields if b":" in field)
+            known.update(field.partition(b":")[2] for field, _ in self.fields(key) if b":" in field)
         names, queues, about = sorted(known), dict[str, Tally](), None
         for start in range(0, max(1, len(names)), _LOOKED_AT):
             page = names[start : start + _LOOKED_AT]
-            args = [name.encode(), b"%d" % len(page), *page, *encoding.words(WORDS)]
-            *about, rows = self._scripted("tally", args, _four)
+            args = [name.encode(), b"%d" % (start == 0), b"%d" % len(page), *page, *encoding.words(WORDS)]
+            *about, rows = self._scripted("tally", args, _five)
             for row in rows:
                 one = _tally(*row)
                 queues[one.queue] = one
-        birth, since, ended = about or (b"", b"0", 0)
+        birth, since, ended, recounted = about or (b"", b"0", 0, 0)
         ours = sum(one.sum(("done", "failed")) for one in queues.values())
-        return Ledger(queues, birth.decode("utf-8", "replace"), float(since), max(0, ended - ours))
+        at = float(since) if _TIME.fullmatch(since) else 0.0
+        return Ledger(queues, birth.decode("utf-8", "replace"), at, max(0, ended - ours), recounted)
+
+    def fields(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Of one of the hashes that we count in, with their values; none where somebody has put something else there."""
+        try:
+            for some in self._scan(b"HSCAN", key):
+                yield from some.items() if isinstance(some, dict) else zip(some[::2], some[1::2], strict=True)
+        except StoreUnavailable as error:
+            if error.reason != "wrongtype":
+                raise
 
     def counts(self) -> dict[str, dict[str, int]]:
         """As `Store.counts`."""
         found: dict[str, dict[str, int]] = {}
-        for some in self._scan(b"HSCAN", self._names.tally):
-            for field, n in some.items() if isinstance(some, dict) else zip(some[::2], some[1::2], strict=True):
-                word, colon, queue = field.partition(b":")
-                if colon and (name := word.decode("utf-8", "replace")) in WORDS and n.lstrip(b"-").isdigit():
-                    found.setdefault(queue.decode("utf-8", "replace"), {})[name] = int(n)
+        for field, n in self.fields(self._names.tally):
+            word, colon, queue = field.partition(b":")
+            if colon and (name := word.decode("utf-8", "replace")) in WORDS and number(n):
+                found.setdefault(queue.decode("utf-8", "replace"), {})[name] = int(n)
         return found
 
     def sample(self) -> Ledger | None:
@@ -86,9 +97,9 @@ def _place(span: Span, at: float) -> bytes:
 
 
 def _tally(queue: bytes, ready: int, scheduled: int, claimed: int, counts: Sequence[bytes | None]) -> Tally:
-    counted = {word: int(n) for word, n in zip(WORDS, counts, strict=True) if n is not None and n.lstrip(b"-").isdigit()}
+    counted = {word: int(n) for word, n in zip(WORDS, counts, strict=False) if n is not None and number(n)}
     return Tally(queue.decode("utf-8", "replace"), counted, ready, scheduled, claimed)
 
 
-def _four(reply: Any) -> bool:
-    return isinstance(reply, list) and len(reply) == 4
+def _five(reply: Any) -> bool:
+    return isinstance(reply, list) and len(reply) == 5

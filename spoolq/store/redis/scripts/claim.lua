@@ -49,7 +49,9 @@ return atomically(function()
   local function allowance(q)
     local jobs, why, begins = limit - n, nil, nil
     if q.most > 0 then
-      local claimed = tonumber(call('HGET', COUNTS, 'c:' .. q.queue) or 0)
+      local count = display('HGET', COUNTS, 'c:' .. q.queue)
+      local claimed = count == false and 0 or tonumber(string.match(count or '', '^%d+$'))
+      if not claimed then claimed, miscounted = q.most, true end -- none for now: they are counted anew
       for _, c in ipairs(have) do claimed = claimed - (c.queue == q.queue and 1 or 0) end -- they are dropped last
       if q.most - claimed <= jobs then jobs, why = math.max(0, q.most - claimed), 'full' end
     end

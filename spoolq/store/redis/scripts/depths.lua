@@ -8,7 +8,7 @@ for _, queue in ipairs(list(arg)) do
   local jobs = redis.pcall('LLEN', key)
   local readable = type(jobs) == 'number'
   local head = readable and redis.call('LINDEX', key, 0) or ''
-  local counts = redis.call('HMGET', COUNTS, 's:' .. queue, 'c:' .. queue)
+  local counts = display('HMGET', COUNTS, 's:' .. queue, 'c:' .. queue) or {}
   bytes = bytes + #head
   rows[#rows + 1] = {queue, readable and jobs or 0, string.sub(head, -512), counts[1] or '0', counts[2] or '0'}
 end

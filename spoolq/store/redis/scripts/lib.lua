@@ -46,13 +46,42 @@ local function back(...)
 end
 -- What was done so far stays, whatever comes: a job that was moved is moved, and with it all that goes along with that.
 local function stays() undo = {} end
+-- How many jobs of each queue are delayed ('s:') and claimed ('c:') is counted as they change. Where what stands there can't be right,
+-- since somebody else wrote it or took the jobs away, it is counted anew, at the end: it keeps no job from its way.
+local miscounted = false
+local function cut(text)
+  local i = string.find(text, '\n', 1, true)
+  if not i then return text, '' end
+  return string.sub(text, 1, i - 1), string.sub(text, i + 1)
+end
+local function recount()
+  local jobs = {}
+  local function one(kind, value)
+    local field = kind .. cut(value)
+    jobs[field] = (jobs[field] or 0) + 1
+  end
+  local start, members = 0, nil
+  repeat
+    members = call('ZRANGE', DELAYED, start, start + 15) -- few: they are large, where a payload is
+    for _, member in ipairs(members) do one('s:', member) end
+    start = start + 16
+  until #members < 16
+  for _, key in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+    local claims = S .. 'claims:' .. key
+    for _, token in ipairs(call('HKEYS', claims)) do one('c:', call('HGET', claims, token)) end
+  end
+  call('DEL', COUNTS) -- it comes first: whatever begins with a removal works also when Redis is full
+  for field, n in pairs(jobs) do call('HSET', COUNTS, field, n) end
+  display('HINCRBY', TALLY, 'recounted', 1)
+end
 local function atomically(main)
   local fine, result = pcall(main)
-  if fine then return result end
   local whole = true
-  for i = #undo, 1, -1 do
+  for i = fine and 0 or #undo, 1, -1 do
     whole = pcall(undo[i]) and whole
   end
+  if miscounted then pcall(recount) end
+  if fine then return result end
   local text = type(result) == 'table' and result.said or 'ERR ' .. tostring(result)
   if not whole then return {'undo', text} end
   return redis.error_reply(text)
@@ -72,14 +101,11 @@ end
 local function slices(values, size, use)
   for i = 1, #values, size do use(i, math.min(i + size - 1, #values)) end
 end
-local function cut(text)
-  local i = string.find(text, '\n', 1, true)
-  if not i then return text, '' end
-  return string.sub(text, 1, i - 1), string.sub(text, i + 1)
-end
 local function has_line(text, line) return string.find(text, '\n' .. line .. '\n', 1, true) end
 local function add(field, by)
-  if call('HINCRBY', COUNTS, field, by) <= 0 then call('HDEL', COUNTS, field) end
+  local total = display('HINCRBY', COUNTS, field, by)
+  if not total or total < 0 then miscounted = true end
+  if total and total <= 0 then display('HDEL', COUNTS, field) end
 end
 local function count(field, by)
   add(field, by)
@@ -87,11 +113,16 @@ local function count(field, by)
 end
 
 -- What has come and gone, by word and queue (spoolq.store.tally). After the write that it counts, whose refusal by a full server is
--- the script's: a key that can't be counted in keeps no job from its way.
+-- the script's: what can't be counted in begins anew, and keeps no job from its way. (Said once more in put.lua.)
 local function tally(word, queue, jobs)
-  if jobs == 0 or type(redis.pcall('HINCRBY', TALLY, word .. ':' .. queue, jobs)) ~= 'number' then return end
+  local field = word .. ':' .. queue
+  if jobs == 0 then return end
+  if type(redis.pcall('HINCRBY', TALLY, field, jobs)) ~= 'number' then
+    redis.pcall('HDEL', TALLY, field)
+    if type(redis.pcall('HINCRBY', TALLY, field, jobs)) ~= 'number' then return end
+  end
   undone_by(function()
-    if redis.pcall('HINCRBY', TALLY, word .. ':' .. queue, -jobs) == 0 then redis.pcall('HDEL', TALLY, word .. ':' .. queue) end
+    if redis.pcall('HINCRBY', TALLY, field, -jobs) == 0 then redis.pcall('HDEL', TALLY, field) end
   end)
 end
 -- Whether spoolq wrote this payload: it is counted when it is put. Others' are counted as found when they are taken.

@@ -11,7 +11,7 @@ return atomically(function()
     return total
   end
   local elsewhere = 0
-  for _, n in ipairs(call('HMGET', COUNTS, 's:' .. queue, 'c:' .. queue)) do elsewhere = elsewhere + (tonumber(n or 0) or 0) end
+  for _, n in ipairs(display('HMGET', COUNTS, 's:' .. queue, 'c:' .. queue) or {}) do elsewhere = elsewhere + (tonumber(n or 0) or 0) end
   call('UNLINK', key)
   tally('found', queue, math.max(0, jobs - math.max(0, sum(came) - sum(went) - elsewhere)))
   tally('purged', queue, jobs)

@@ -48,7 +48,13 @@ if marked ~= 1 or failed then
 end
 
 if marked == 1 then
-  if string.find(ARGV[5], '],"id":"', 1, true) then redis.pcall('HINCRBY', KEYS[5], 'put:' .. ARGV[2], 1) end -- as in lib.lua
+  if string.find(ARGV[5], '],"id":"', 1, true) then -- as in lib.lua
+    local field = 'put:' .. ARGV[2]
+    if type(redis.pcall('HINCRBY', KEYS[5], field, 1)) ~= 'number' then
+      redis.pcall('HDEL', KEYS[5], field)
+      redis.pcall('HINCRBY', KEYS[5], field, 1)
+    end
+  end
   rouse(KEYS[4])
   if known == 1 and KEYS[3] == ARGV[1] .. 'queues' then -- a new queue, no probe's: for those who take from whatever appears
     while rouse(ARGV[1] .. 'spoolq:idle:*') do end
