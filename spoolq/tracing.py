@@ -65,6 +65,13 @@ def written(trace: Trace) -> dict[str, str]:
     return {"traceparent": trace.parent, "tracestate": trace.state} if trace.state else {"traceparent": trace.parent}
 
 
+def stamped(job: Job, trace: Trace | None) -> Job:
+    """With this context, or none, as all that comes after it: a chain is one trace."""
+    after = tuple(stamped(one, trace) for one in job.after)
+    batch = None if job.batch is None else job.batch._replace(then=stamped(job.batch.then, trace))
+    return replace(job, trace=trace, after=after, batch=batch)
+
+
 def _spared(step: Callable[P, object]) -> Callable[P, None]:
     """The step, which raises nothing."""
 
@@ -104,7 +111,7 @@ class Sending:
             attributes=_attributes("send", "send", queues, [job.id for job in jobs]),
         )
         trace = _trace_of(set_span_in_context(self._span))
-        self.jobs = jobs if trace is None else tuple(_stamped(job, trace) for job in jobs)
+        self.jobs = jobs if trace is None else tuple(stamped(job, trace) for job in jobs)
 
     @_spared
     def stored(self, receipts: Sequence[Receipt]) -> None:
@@ -265,13 +272,6 @@ def _links(sent: Sequence[Context]) -> list[Link]:
 
     contexts: list[SpanContext] = [get_current_span(each).get_span_context() for each in sent]
     return [Link(each) for each in contexts if each.is_valid]
-
-
-def _stamped(job: Job, trace: Trace) -> Job:
-    """With all that comes after it: a chain is one trace."""
-    after = tuple(_stamped(one, trace) for one in job.after)
-    batch = None if job.batch is None else job.batch._replace(then=_stamped(job.batch.then, trace))
-    return replace(job, trace=trace, after=after, batch=batch)
 
 
 def _failed(span: Span, error: BaseException) -> None:

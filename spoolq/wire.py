@@ -66,8 +66,12 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=Fa
 
 
 def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
-    """The payload for a store. Raises PayloadError, naming the place, for what can't be carried: nothing was stored."""
-    return _encoded(job, _fields(job, mode), mode, max_bytes)
+    """The payload for a store; a job that its trace would make too large goes without. Raises PayloadError, naming the place, for
+    what can't be carried: nothing was stored."""
+    if job.trace is None:
+        return _encoded(job, _fields(job, mode), mode, max_bytes)
+    data = _encoded(job, _fields(job, mode), mode, sys.maxsize)
+    return data if len(data) <= max_bytes else encode(tracing.stamped(job, None), mode, max_bytes)
 
 
 def _fields(job: Job, mode: Mode) -> dict[str, Any]:

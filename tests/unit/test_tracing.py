@@ -319,6 +319,42 @@ def test_an_enqueue_costs_nothing_more_where_the_package_is_installed_and_not_us
     assert beside[1] == "False"
 
 
+def stored(q: SpoolQ, id: str) -> Job:
+    """As it waits."""
+    [found] = q.primary.waiting_jobs.find(id)
+    return wire.decode(found.payload, found.queue)
+
+
+@pytest.mark.parametrize("mode", ["python", "resque"])
+def test_no_job_is_too_large_for_its_trace(tmp_path: Path, exporter: InMemorySpanExporter, mode: str) -> None:
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", max_payload=2048, wire=mode) as q:
+
+        @q.task
+        def keep(text: str) -> None: ...
+
+        field = len(f',"traceparent":"{PARENT}"')
+        for room in (0, 1, field - 1, field, 200):
+            job = keep.job("")
+            job = replace(job, args=("x" * (2048 - room - len(wire.encode(job))),))
+            q.enqueue_many([job])
+            assert (stored(q, job.id).trace is not None) == (room >= field)
+        with pytest.raises(PayloadError, match="more than max_payload 2 KiB"):
+            keep.enqueue("x" * 2048)
+
+
+def test_no_chain_is_too_large_for_the_traces_of_those_after_it(tmp_path: Path, exporter: InMemorySpanExporter) -> None:
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", max_payload=2048) as q:
+
+        @q.task
+        def keep(text: str) -> None: ...
+
+        job = replace(keep.job(""), after=(keep.job("y"), keep.job("z")))
+        job = replace(job, args=("x" * (2048 - 200 - len(wire.encode(job))),))
+        q.enqueue_many([job])
+        seen = stored(q, job.id)
+        assert [one.trace for one in (seen, *seen.after)] == [None] * 3
+
+
 class Faulty(SpanProcessor):
     """Raises where a span begins, or ends."""
 
