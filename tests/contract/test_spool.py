@@ -282,6 +282,28 @@ def test_what_may_have_been_applied_stays_in_doubt(spool: Spool, local: Hand) ->
     assert handoff.not_after == pytest.approx(far, abs=0.002)
 
 
+def test_a_guards_holder_that_may_have_been_handed_over_refuses_no_put(spool: Spool) -> None:
+    def put(id: str, **more: float) -> str:
+        try:
+            spool.spool(messages(id), Effects(acquire=(("unique:t:1", id, LONG),)), **more)
+        except GuardHeld as refused:
+            return refused.holder
+        return id
+
+    assert [put("a"), put("b")] == ["a", "a"]
+    spool.give_back(take(spool), applied="no")
+    assert put("b") == "a", "as it was: it was surely not handed over"
+    taken = take(spool)
+    with pytest.raises(GuardHeld):  # only a put passes by: what runs here goes on keeping out what would run beside it
+        spool.put([], Effects(acquire=(("unique:t:1", "b", LONG),)))
+    assert [put("b"), put("c")] == ["b", "b"]
+    spool.handed_over(taken, Effects(release=(("unique:t:1", "a"),)))
+    assert [guard.holder for guard in spool.guards()] == ["b"]
+    assert [put("d", not_after=soon()), put("e")] == ["b", "b"]
+    spool.give_back(take(spool), applied="maybe")
+    assert [put("f", not_after=soon()), put("g", not_after=soon())] == ["f", "g"], "each of them may have run"
+
+
 def test_what_was_given_back_keeps_its_place(spool: Spool) -> None:
     spool.spool(messages("a", "b", "c"))
     spool.give_back(take(spool, 2), applied="no")

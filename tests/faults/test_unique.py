@@ -425,6 +425,33 @@ def test_what_ran_before_its_row_was_sent_again_locks_nobody_out(server: Server,
         assert first.id not in arrived(server)
 
 
+@pytest.mark.parametrize("until", UNTIL)
+def test_a_row_that_redis_may_have_keeps_nobody_out_for_its_job_may_have_run(server: Server, tmp_path: Path, until: Any) -> None:
+    with Proxy(server.port) as proxy, application(proxy.url, tmp_path, deadline=1.0) as q:
+        note, _ = noting(q, unique=until)
+        eventually(lambda: q.remote("warm", "other").enqueue().route == "primary", what="a warm connection")
+        rule = proxy.rule(b'"note"', "cut_reply")
+        first = spooled(q, note, 1)
+        rule.wait()
+        proxy.refuse()
+        (tmp_path / "elsewhere").mkdir()
+        with application(server.url, tmp_path / "elsewhere") as other:
+            _, ran = noting(other, unique=until)
+            work(other)
+            assert ran == [(1,)]
+            second = spooled(q, note, 1)
+            assert second.new, "what changed meanwhile is to be seen by a later run"
+            assert spooled(q, note, 1) == Receipt(second.id, "spool", new=False)
+            proxy.heal()
+            drain(q)
+            assert q.spool is not None
+            assert q.spool.guards() == []
+            work(other)
+            assert ran == [(1,), (1,)]
+            assert other.primary.guards() == []
+        assert first.id != second.id
+
+
 def test_what_a_hook_adds_to_a_job_keeps_nobody_out_for_good(q: SpoolQ) -> None:
     note, ran = noting(q, unique="until_done")
 

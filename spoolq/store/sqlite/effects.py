@@ -50,7 +50,7 @@ def apply(session: Session, prepared: Prepared, new: Sequence[bool] = (), put: S
     undone."""
     effects, now = prepared.effects, session.now
     for key, holder, ttl in effects.acquire if not new or any(new) else ():
-        other = session.scalar(SQL["other"], (key, holder, now))
+        other = session.scalar(SQL["other_waits" if new else "other"], (key, holder, now))
         if other is not None:
             raise GuardHeld(key, other)
         if ttl:

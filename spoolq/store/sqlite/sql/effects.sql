@@ -4,6 +4,11 @@ INSERT OR REPLACE INTO guards (key, holder, until) VALUES (?1, ?2, ?3);
 -- name: other
 SELECT holder FROM guards WHERE key = ?1 AND holder <> ?2 AND until > ?3;
 
+-- name: other_waits
+-- a row in doubt may have been handed over, and have run: its guard keeps no put out
+SELECT holder FROM guards WHERE key = ?1 AND holder <> ?2 AND until > ?3
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = guards.holder AND doubt = 1);
+
 -- name: guards
 SELECT key, holder, until - ?1 FROM guards WHERE until > ?1 ORDER BY key;
 
