@@ -1,8 +1,10 @@
 """Unique jobs of two hosts on one Redis that dies again and again, with workers that are killed: what was answered as queued, or
 as one that is there already, runs; and of equal jobs Redis never has two.
 
-A job that is unique until it is done is there until Redis was told that it has ended (docs/unique.md): a call after which its key
-never ran is counted as `untold` where the looks at Redis found one that had ended there still, and is lost otherwise.
+The job that an answer names has to run after the call, or, where it was spooled and dropped for an equal one, any of its key. A
+job that is unique until it is done is there until Redis was told that it has ended (docs/unique.md): an answer that names one
+which had ended before, or whose job was dropped for it, is `untold` where the looks at Redis found that one there still, and is
+lost otherwise.
 
 python -m tests.torture.unique [--seconds 60] [--seed 1] [--until until_done]
 """
@@ -20,11 +22,12 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spoolq.store.sqlite import SQLiteStore
 from tests.servers import Server
 from tests.waiting import while_moving
 
@@ -87,6 +90,14 @@ class Host:
     def lines(self) -> list[list[str]]:
         return [line.split() for line in self.journal.read_text().splitlines()] if self.journal.exists() else []
 
+    def spool(self) -> SQLiteStore:
+        return SQLiteStore(self.folder / "spool.db", role="spool", create=False, min_free=0)
+
+    def dropped(self) -> int:
+        """How many rows of its spool were dropped for an equal job, counted in the step that dropped them."""
+        with closing(self.spool()) as spool:
+            return spool.counters().get("unique", 0)
+
 
 def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, Any]:
     """One run; returns the figures, with the broken invariants under `broken`. `until` empty: the control, whose jobs aren't
@@ -124,40 +135,65 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
                 process.kill()
                 process.wait()
         lines = [line for host in hosts for line in host.lines()]
+        dropped = sum(host.dropped() for host in hosts)
         stderr = "".join((host.folder / "stderr.log").read_text(errors="replace")[-1500:] for host in hosts)
     # one that is unique until it starts may have begun, or not, where the answer to its last step before that was lost
     two = {} if until == "until_start" or not seen.doubled else {"2 Redis had two of a kind": sorted(seen.doubled)}
     lost, untold = sort_out(lines, until, seen.until)
-    broken = {**({"1 answered, and never run since": lost} if lost else {}), **two}
+    gone = sorted(never_run(lines, until))
+    broken = {
+        **({"1 answered, and never run since": lost} if lost else {}),
+        **two,
+        **({f"3 spooled and never run, of which {dropped} were dropped for an equal one": gone} if len(gone) > dropped else {}),
+    }
     words = Counter(line[0] for line in lines)
     by_answer = Counter(f"{line[4]} {'new' if line[5] == '1' else 'there'}" for line in lines if line[0] == "ACK")
-    figures = {"kills": kills, "restarts": restarts, "lines": dict(words), "answers": dict(by_answer), "untold": len(untold)}
+    figures = {
+        "kills": kills,
+        "restarts": restarts,
+        "lines": dict(words),
+        "answers": dict(by_answer),
+        "dropped": dropped,
+        "untold": len(untold),
+    }
     return {"broken": broken, **figures, **({"stderr": stderr} if broken else {})}
 
 
 def sort_out(lines: list[list[str]], until: str, there: dict[str, float]) -> tuple[list[str], list[str]]:
-    """The answers after which the key has not begun (or, unique until it is done, ended): lost ones, and those of a call that
-    came while a job that had ended was in Redis still. `there`: until when each job may have been, by its id."""
-    ends: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
-    for word, key, id, moment, *_ in lines:
-        if word == ("BEGIN" if until == "until_start" else "END"):
-            ends[key].append((float(moment), id))
+    """The answers after which the job that they name has not begun (or, unique until it is done, ended): lost ones, and those of
+    a call that came while one that had ended was in Redis still. `there`: until when each job may have been, by its id."""
+    runs = _runs(lines, until)
     lost: list[str] = []
     untold: list[str] = []
-    for _, key, id, moment, *_ in (line for line in lines if line[0] == "ACK"):
+    for _, key, id, moment, route, _ in (line for line in lines if line[0] == "ACK"):
+        dropped = route == "spool" and not any(one == id for one, _ in runs[key])
+        mine = [(one, at) for one, at in runs[key] if dropped or one == id]
         began = float(moment)
-        if all(end < began for end, _ in ends[key]):
-            ended = until == "until_done" and any(there.get(one, 0.0) >= began for _, one in ends[key])
+        if all(at < began for _, at in mine):
+            ended = until == "until_done" and any(there.get(one, 0.0) >= began for one, _ in mine)
             (untold if ended else lost).append(f"{id} ({key})")
     return lost, untold
 
 
-def _empty(server: Server, hosts: list[Host]) -> bool:
-    from spoolq.store.sqlite import SQLiteStore
+def never_run(lines: list[list[str]], until: str) -> set[str]:
+    """The ids that were answered as spooled, and never ran: those that were dropped for an equal one, and no others."""
+    ran = {id for runs in _runs(lines, until).values() for id, _ in runs}
+    return {line[2] for line in lines if line[0] == "ACK" and line[4:] == ["spool", "1"]} - ran
 
+
+def _runs(lines: list[list[str]], until: str) -> defaultdict[str, list[tuple[str, float]]]:
+    """By key, each id and when it began, or ended where that is what it is unique until."""
+    runs: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    for word, key, id, moment, *_ in lines:
+        if word == ("BEGIN" if until == "until_start" else "END"):
+            runs[key].append((id, float(moment)))
+    return runs
+
+
+def _empty(server: Server, hosts: list[Host]) -> bool:
     with suppress(Exception), server.client() as control:
         held = control.llen("resque:queue:torture") + control.zcard("resque:spoolq:delayed") + len(_claims(control))
-        spools = [SQLiteStore(host.folder / "spool.db", role="spool", create=False, min_free=0) for host in hosts]
+        spools = [host.spool() for host in hosts]
         try:
             return not held and not any(spool.waiting(1) for spool in spools)
         finally:
