@@ -96,6 +96,16 @@ def binary(request: pytest.FixtureRequest) -> Binary:
     return found
 
 
+@pytest.fixture
+def one_binary(request: pytest.FixtureRequest) -> Binary:
+    """A server binary, for who tests something that doesn't lie in the server; `binary` goes through them all."""
+    if request.config.getoption("--no-real-redis"):
+        pytest.skip("--no-real-redis")
+    if not servers():
+        pytest.fail(NONE_FOUND, pytrace=False)
+    return servers()[-1]
+
+
 @pytest.fixture(scope="session")
 def shared_servers() -> Iterator[Callable[[Binary], Server]]:
     """One process for each binary, kept for the whole session; one that died is replaced."""

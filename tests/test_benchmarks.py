@@ -17,9 +17,8 @@ def bench(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_it_prints_a_table_and_writes_the_same_figures(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
+@pytest.mark.usefixtures("one_binary")
+def test_it_prints_a_table_and_writes_the_same_figures(tmp_path: Path) -> None:
     done = bench("--jobs", 500, "--only", "drain", "redis", "--json", tmp_path / "figures.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -38,11 +37,8 @@ def test_figures_that_could_not_be_written_are_refused_before_anything_is_measur
     assert "there is no directory" in done.stderr
 
 
-def test_workers_are_measured_in_turn_without_the_network_where_the_peers_are_left_out(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
+@pytest.mark.usefixtures("one_binary")
+def test_workers_are_measured_in_turn_without_the_network_where_the_peers_are_left_out(tmp_path: Path) -> None:
     files = ["--json", tmp_path / "figures.json", "--markdown", tmp_path / "table.md"]
     who = ["--only", "spoolq, SQLite", "spoolq, Redis, 2"]
     done = bench("--peers", tmp_path / "peers", "--rounds", 1, "--jobs", 1000, *who, *files)

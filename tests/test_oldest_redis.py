@@ -10,18 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.drivers import OLDEST, redis_py
-from tests.servers import NONE_FOUND, servers
+from tests.servers import Binary
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_the_contract_holds_on_the_oldest_redis_py(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-    binary = servers()[-1]  # one is enough: the library is what differs
+def test_the_contract_holds_on_the_oldest_redis_py(one_binary: Binary) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(redis_py(OLDEST)), environment.get("PYTHONPATH", "")]))
     version = [sys.executable, "-c", "import redis; print(redis.__version__)"]
@@ -38,7 +33,7 @@ def test_the_contract_holds_on_the_oldest_redis_py(request: pytest.FixtureReques
         "no:xdist",
         "tests/contract",
         "-k",
-        binary.id,
+        one_binary.id,
     ]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

@@ -21,13 +21,6 @@ from tests.waiting import eventually
 HERE = {"TMPDIR": "."}  # the demo's directory, in the test's own
 
 
-@pytest.fixture
-def real(request: pytest.FixtureRequest) -> None:
-    """The demo looks for a server itself, and must find one."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-
-
 def table(out: str) -> dict[str, str]:
     """The rows of the table by name."""
     rows = dict(re.findall(r"^ +(\S.*?) {2,}([\d.,]+(?: ms)?)(?: +<- .*)?$", out, re.MULTILINE))
@@ -72,7 +65,7 @@ def status(pid: int, field: str) -> str:
     return re.findall(rf"^{field}:\s+(\S+)", text, re.MULTILINE)[0]
 
 
-@pytest.mark.usefixtures("real")
+@pytest.mark.usefixtures("one_binary")
 def test_the_story_of_an_outage_ends_with_nothing_lost_and_nothing_twice(tmp_path: Path) -> None:
     ran = finish(start("demo", "--jobs", 120, **HERE), within=90)
     assert ran.code == 0, ran.out + ran.err
@@ -105,7 +98,7 @@ def test_the_story_of_one_box(tmp_path: Path) -> None:
     assert {"jobs.db", "worker.log", "runs.jsonl"} <= {path.name for path in kept.iterdir()}
 
 
-@pytest.mark.usefixtures("real")
+@pytest.mark.usefixtures("one_binary")
 def test_no_setting_of_the_user_gets_into_it(tmp_path: Path) -> None:
     (tmp_path / "spoolq.toml").write_text('namespace = "mine"\nwire = "nonsense"\n')
     ran = finish(start("demo", "--jobs", 30, **HERE, SPOOLQ_NAMESPACE="other", SPOOLQ_URL="no url", REDIS_URL="x://"), within=90)
@@ -124,7 +117,7 @@ def begun() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-@pytest.mark.usefixtures("real")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 1)])
 def test_stopped_in_the_middle_it_leaves_nothing_behind(
     tmp_path: Path, begun: subprocess.Popen[str], number: signal.Signals, code: int
@@ -136,7 +129,7 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(
     eventually(lambda: not processes_of(tmp_path / "spoolq-demo-"))
 
 
-@pytest.mark.usefixtures("real")
+@pytest.mark.usefixtures("one_binary")
 def test_a_second_signal_ends_the_wait_for_a_worker_that_hangs(tmp_path: Path, begun: subprocess.Popen[str]) -> None:
     (worker,) = eventually(lambda: [pid for pid in processes_of(tmp_path / "spoolq-demo-") if log_of(pid)])
     os.kill(worker, signal.SIGSTOP)

@@ -30,10 +30,8 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "sqlite":
         with at(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as one:
             yield one
-    elif request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
     else:
-        with Server() as server, at(tmp_path, server.url) as one:
+        with Server(request.getfixturevalue("one_binary")) as server, at(tmp_path, server.url) as one:
             yield one
 
 

@@ -16,22 +16,17 @@ from spoolq.hint import Hint
 from tests.faults.app import application
 from tests.faults.prefork import Prefork
 from tests.proxy import Proxy
-from tests.servers import Server
+from tests.servers import Binary, Server
 from tests.waiting import eventually
 
 CHILDREN = 4
 
 
 @pytest.fixture
-def fresh_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+def fresh_server(one_binary: Binary) -> Iterator[Server]:
     """A server of the test's own, one kind only: what is tested here is on this side of the connection."""
-    if pytestconfig.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    server = Server()
-    try:
+    with Server(one_binary) as server:
         yield server
-    finally:
-        server.close()
 
 
 def routes(prefork: Prefork) -> set[str]:

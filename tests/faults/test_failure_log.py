@@ -23,7 +23,7 @@ from tests.disks import Disk, mounted
 from tests.faults.working import Place, Worker, at
 from tests.proxy import Action, Proxy
 from tests.s3 import BUCKET, S3
-from tests.servers import NONE_FOUND, Server, servers
+from tests.servers import Binary, Server
 from tests.unit.failurelog.hands import lines
 from tests.waiting import eventually
 
@@ -68,13 +68,9 @@ def box(tmp_path: Path, s3: S3, proxy: Proxy) -> Iterator[Place]:
 
 
 @pytest.fixture
-def newest(request: pytest.FixtureRequest) -> Iterator[Server]:
+def newest(one_binary: Binary) -> Iterator[Server]:
     """A Redis of the test's own, that keeps what it acknowledged: of one kind, since what is tested here lies before any."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    found = servers()
-    assert found, NONE_FOUND
-    with Server(found[-1], appendonly=True, appendfsync="always") as running:
+    with Server(one_binary, appendonly=True, appendfsync="always") as running:
         yield running
 
 

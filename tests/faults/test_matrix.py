@@ -17,7 +17,7 @@ from tests.faults.matrix import Case
 from tests.faults.recipes import FAULTS, STATES
 from tests.faults.scene import Stage
 from tests.faults.table import NOT_CAUSED, OUTCOMES, expected
-from tests.servers import NONE_FOUND, servers
+from tests.servers import Binary, servers
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,16 +42,8 @@ def stage() -> Iterator[Stage]:
         one.close()
 
 
-@pytest.fixture
-def needs_server(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-
-
 def test_the_answer_is_the_tables_and_each_acknowledged_job_is_in_redis_once(
-    case: Case, needs_server: None, stage: Stage, tmp_path: Path
+    case: Case, one_binary: Binary, stage: Stage, tmp_path: Path
 ) -> None:
     if FAULTS[case.fault].via == "lab" and not lab.possible():
         pytest.fail(f"{lab.MISSING}; to go without: --no-root", pytrace=False)
@@ -69,7 +61,7 @@ def test_the_answer_is_the_tables_and_each_acknowledged_job_is_in_redis_once(
     ],
 )
 def test_the_same_check_complains_of_a_set_up_that_is_wrong(
-    wrong: str, fault: str, complaint: str, needs_server: None, tmp_path: Path
+    wrong: str, fault: str, complaint: str, one_binary: Binary, tmp_path: Path
 ) -> None:
     reports = []
     for number in range(3):  # on a machine that runs nothing, time is nobody's fault

@@ -15,7 +15,7 @@ from spoolq.store.events import STALE, Outage
 from spoolq.store.sqlite import SQLiteStore
 from tests.faults.prefork import Prefork
 from tests.faults.working import at
-from tests.servers import Server
+from tests.servers import Binary, Server
 from tests.waiting import eventually
 
 CHILDREN = 4
@@ -32,14 +32,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
-def fresh_server(pytestconfig: pytest.Config) -> Iterator[Server]:
-    if pytestconfig.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    server = Server()
-    try:
+def fresh_server(one_binary: Binary) -> Iterator[Server]:
+    with Server(one_binary) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from spoolq.store.base import Store
 from tests.faults.app import application, drain
 from tests.faults.producing import EACH
 from tests.faults.working import ROOT
-from tests.servers import NONE_FOUND, Server, servers
+from tests.servers import Binary, Server
 from tests.torture.check import Log, verdict
 from tests.waiting import eventually
 
@@ -76,17 +76,10 @@ def everything(store: Store, q: SpoolQ) -> Counter[str]:
 
 
 @pytest.fixture
-def one_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def one_server(one_binary: Binary) -> Iterator[Server]:
     """One binary is enough: the producers are what differs."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-    server = Server()
-    try:
+    with Server(one_binary) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(params=PLACES)

@@ -25,10 +25,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     with ExitStack() as stack:
         if request.param == "sqlite":
             url = f"sqlite:///{tmp_path}/jobs.db"
-        elif request.config.getoption("--no-real-redis"):
-            pytest.skip("--no-real-redis")
         else:
-            url = stack.enter_context(Server()).url
+            url = stack.enter_context(Server(request.getfixturevalue("one_binary"))).url
 
         def one(**settings: Any) -> SpoolQ:
             own = {} if url.startswith("sqlite:") else {"spool": tmp_path / "spool.db", "deadline": 5.0}

@@ -19,7 +19,7 @@ import pytest
 from spoolq import SpoolFull
 from tests.disks import mounted
 from tests.faults.working import ROOT, Place, Worker, at
-from tests.servers import Server
+from tests.servers import Binary, Server
 from tests.test_docs import SPOOL_IS
 from tests.waiting import eventually
 
@@ -145,11 +145,9 @@ class Night:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(one_binary: Binary) -> Iterator[Server]:
     """One that keeps what it acknowledged. Which kind it is plays no part."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    with Server(appendonly=True, appendfsync="always") as one:
+    with Server(one_binary, appendonly=True, appendfsync="always") as one:
         yield one
 
 

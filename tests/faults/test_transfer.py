@@ -18,18 +18,13 @@ from spoolq.errors import ConfigError
 from spoolq.sieve import Drained
 from spoolq.store.base import DRAIN_PAUSED
 from tests.faults.app import application, arrived
-from tests.servers import NONE_FOUND, Binary, Server, servers
+from tests.servers import Binary, Server
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, shared_servers: Callable[[Binary], Server]) -> Server:
+def server(one_binary: Binary, shared_servers: Callable[[Binary], Server]) -> Server:
     """One server is enough: what differs between them is none of an export's business."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    found = servers()
-    if not found:
-        pytest.fail(NONE_FOUND, pytrace=False)
-    running = shared_servers(found[0])
+    running = shared_servers(one_binary)
     with running.client() as control:
         control.flushall()
     return running

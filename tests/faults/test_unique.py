@@ -34,10 +34,8 @@ def q(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SpoolQ]:
     with ExitStack() as opened:
         if request.param == "sqlite":
             yield opened.enter_context(SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0))
-        elif request.config.getoption("--no-real-redis"):
-            pytest.skip("--no-real-redis")
         else:
-            server = opened.enter_context(Server())
+            server = opened.enter_context(Server(request.getfixturevalue("one_binary")))
             yield opened.enter_context(application(server.url, tmp_path, deadline=5.0))
 
 

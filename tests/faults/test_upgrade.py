@@ -19,7 +19,7 @@ import pytest
 
 from tests.disks import mounted
 from tests.faults.working import ROOT, Place, at
-from tests.servers import Server
+from tests.servers import Binary, Server
 from tests.unit.sqlite.helpers import raw
 from tests.waiting import eventually
 
@@ -125,11 +125,9 @@ def ended(*processes: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 @pytest.fixture
-def durable(request: pytest.FixtureRequest) -> Iterator[Server]:
+def durable(one_binary: Binary) -> Iterator[Server]:
     """One will do: what is upgraded is a file."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    with Server(appendonly=True, appendfsync="always") as server:
+    with Server(one_binary, appendonly=True, appendfsync="always") as server:
         yield server
 
 

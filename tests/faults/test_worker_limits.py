@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.working import Place, at
-from tests.servers import NONE_FOUND, Binary, Server, servers
+from tests.servers import Binary, Server
 from tests.waiting import eventually
 
 LEASE = "1200ms"
@@ -24,14 +24,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def one_server(request: pytest.FixtureRequest, shared_servers: Callable[[Binary], Server]) -> Server:
+def one_server(one_binary: Binary, shared_servers: Callable[[Binary], Server]) -> Server:
     """One will do: what keeps a lease is the worker, not the server."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    found = servers()
-    if not found:
-        pytest.fail(NONE_FOUND, pytrace=False)
-    return shared_servers(found[0])
+    return shared_servers(one_binary)
 
 
 def test_a_job_of_five_leases_runs_once_in_a_thread_that_sleeps_or_computes(tmp_path: Path, one_server: Server) -> None:

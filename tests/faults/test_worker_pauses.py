@@ -9,19 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.working import Place
-from tests.servers import NONE_FOUND, Server, servers
+from tests.servers import Binary, Server
 from tests.waiting import eventually
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(one_binary: Binary) -> Iterator[Server]:
     """One of the module's own, which keeps what it answered; what a store does with a pause, each server has shown to
     tests/contract."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-    with Server(appendonly=True, appendfsync="always") as one:
+    with Server(one_binary, appendonly=True, appendfsync="always") as one:
         yield one
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.working import Place, raw
-from tests.servers import NONE_FOUND, Server, servers
+from tests.servers import Binary, Server
 from tests.waiting import eventually
 
 QUEUES = "critical,default:3,low:1"
@@ -19,13 +19,9 @@ SLACK = 20  # jobs that may end before one that began earlier: the machine may l
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(one_binary: Binary) -> Iterator[Server]:
     """One of the module's own; what a store does with the order of queues, each server has shown to tests/contract."""
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-    with Server() as one:
+    with Server(one_binary) as one:
         yield one
 
 

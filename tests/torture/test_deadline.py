@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults import lab
-from tests.servers import NONE_FOUND, servers
+from tests.servers import Binary
 from tests.torture import deadline
 
 LATE = 0.05  # seconds for all that is neither Redis's nor the spool's part of a call
@@ -14,11 +14,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
-def _a_lab(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
+def _a_lab(one_binary: Binary) -> None:
     if not lab.possible():
         pytest.fail(f"{lab.MISSING}; to go without: --no-root", pytrace=False)
 

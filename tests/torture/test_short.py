@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import pytest
 
 from spoolq.job import Attempt, Failure
-from tests.servers import NONE_FOUND, servers
 from tests.torture import (
     chains,
     handoff,
@@ -29,16 +28,8 @@ from tests.torture import (
 from tests.torture.check import Log, verdict
 
 
-@pytest.fixture
-def _a_server(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--no-real-redis"):
-        pytest.skip("--no-real-redis")
-    if not servers():
-        pytest.fail(NONE_FOUND, pytrace=False)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_acknowledged_job_arrives_once_whatever_is_killed(seed: int) -> None:
     figures = handoff.run(4000, every=0.4, seed=seed)
@@ -52,7 +43,7 @@ def test_every_acknowledged_job_arrives_once_whatever_is_killed(seed: int) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_without_its_memory_of_ids_the_same_run_is_found_out() -> None:
     """Whether an answer is lost at a kill is chance: most seeds show it, one of several does."""
     found = []
@@ -73,7 +64,7 @@ def test_one_box_runs_every_job_whatever_is_killed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_workers_and_their_server_are_disturbed_and_every_job_runs() -> None:
     figures = workers.run(1500, actions=10, seed=4)
     assert figures["broken"] == {}, figures
@@ -83,7 +74,7 @@ def test_workers_and_their_server_are_disturbed_and_every_job_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_what_follows_comes_once_and_after_all_that_it_waits_for_whatever_is_killed() -> None:
     figures = chains.run(100, actions=12, seed=3)
     assert figures["broken"] == {}, figures
@@ -93,7 +84,7 @@ def test_what_follows_comes_once_and_after_all_that_it_waits_for_whatever_is_kil
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_redis_keeps_nothing_of_jobs_that_are_done() -> None:
     """After 20,000 jobs and after 40,000 it holds the same."""
     figures = memory.run(40_000)
@@ -104,7 +95,7 @@ def test_redis_keeps_nothing_of_jobs_that_are_done() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_ids_that_are_remembered_show_in_the_same_run() -> None:
     figures = memory.run(8_000, given=True)
     before = 2 * memory.IN_FLIGHT
@@ -113,7 +104,7 @@ def test_ids_that_are_remembered_show_in_the_same_run() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize("seed", [25, 298, 7])
 def test_random_faults_lose_and_double_nothing(seed: int) -> None:
     """25 once put retries two hours off, with the clock of a worker that was set."""
@@ -124,7 +115,7 @@ def test_random_faults_lose_and_double_nothing(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize("seed", [203, 211])
 def test_random_faults_leave_chains_batches_results_and_unique_jobs_right(seed: int) -> None:
     figures = schedules.run(seed, seconds=2.0, features=True)
@@ -133,7 +124,7 @@ def test_random_faults_leave_chains_batches_results_and_unique_jobs_right(seed: 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize(
     ("store", "options"), [("redis", {"processes": "2:2"}), ("sqlite", {"processes": "", "workers": 2})], ids=["pool", "plain"]
 )
@@ -193,7 +184,7 @@ def test_the_checker_sees_each_fault() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_hosts_that_come_back_at_once_are_drained_beside_live_traffic() -> None:
     """With a deadline that no busy machine uses up; what the policy keeps free stands in test_pace, without a machine."""
     figures = recovery.run(6, 600, callers=2, every=0.02, deadline=10.0, quiet=0.5)
@@ -210,7 +201,7 @@ def test_processes_of_a_pool_are_killed_and_every_job_runs(store: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_schedulers_and_redis_are_killed_and_each_tick_is_one_job(store: str) -> None:
     figures = ticks.run(10.0, 3, seed=1, store=store)
@@ -222,7 +213,7 @@ def test_schedulers_and_redis_are_killed_and_each_tick_is_one_job(store: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_without_ids_made_of_the_tick_the_same_run_is_found_out() -> None:
     """Two hosts that spool the same tick are enough."""
     figures = ticks.run(10.0, 3, seed=1, ids=False)
@@ -244,7 +235,7 @@ def test_what_breaks_a_rule_of_ticks_is_seen() -> None:
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_a_pool_follows_jobs_that_compute_up_and_down_and_each_runs_once(store: str, request: pytest.FixtureRequest) -> None:
     if store == "redis":
-        request.getfixturevalue("_a_server")
+        request.getfixturevalue("one_binary")
     figures = scaled.run(30, store, "1:3", cpu="none", idle="3s", cores=1.3, target="1s")
     assert (figures["lost"], figures["run once"], figures["exit"]) == (0, figures["jobs"], 0), figures
     assert figures["most"] >= 2, figures["changes"]
@@ -252,7 +243,7 @@ def test_a_pool_follows_jobs_that_compute_up_and_down_and_each_runs_once(store: 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 @pytest.mark.parametrize("until", ["until_start", "until_done"])
 def test_unique_jobs_run_for_every_answer_and_redis_never_has_two_of_a_kind(until: str) -> None:
     figures = unique.run(15.0, seed=3, until=until)
@@ -288,13 +279,13 @@ def test_an_answer_after_which_its_job_never_ends_is_lost_unless_one_that_had_en
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_jobs_that_are_not_unique_are_found_out_by_the_same_look() -> None:
     assert unique.run(8.0, seed=1, until="")["broken"].keys() == {"2 Redis had two of a kind"}
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_limits_of_queues_hold_over_hosts_whose_workers_are_killed() -> None:
     figures = limited.run(12.0, seed=2)
     assert figures["broken"] == {}, figures
@@ -303,6 +294,6 @@ def test_limits_of_queues_hold_over_hosts_whose_workers_are_killed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_a_server")
+@pytest.mark.usefixtures("one_binary")
 def test_without_limits_the_same_count_sees_more() -> None:
     assert len(limited.run(4.0, seed=2, limited=False)["broken"]) == 2
