@@ -188,11 +188,11 @@ def timeline(found: Whereabouts, now: float) -> list[Moment]:
             moments.append(Moment(None, "put back", f"from the failure log, {job.run} time{'s' if job.run > 1 else ''}"))
         for attempt in (failure.history if failure else ()) or (job.history if job else ()):
             attempts[attempt.number, attempt.at] = attempt
-        moments.append(_now(one, now))
     for attempt in attempts.values():
         took = "" if attempt.took is None else f" after {attempt.took:,.3f} s"
         on = f" on {attempt.worker}" if attempt.worker else ""
         moments.append(Moment(attempt.at, f"attempt {attempt.number}", f"{attempt.exception}: {attempt.error}{took}{on}"))
+    moments += [_now(one, now) for one in found.sightings]  # behind the attempt of the same moment, which led there
     if found.status.over and found.status != "failed":
         moments.append(Moment(found.status.at, str(found.status), found.status.error))
     return sorted(dict.fromkeys(moments), key=lambda moment: (moment.at is not None, moment.at or 0.0))

@@ -17,7 +17,7 @@ def spool(ask: Ask) -> Spool:
     """This host's spool, where its file is. Raises Refused."""
     found = ask.q.spool
     if found is None or not there(ask.q.settings.spool_path):
-        raise Refused("There is no spool on this host, so nothing was changed.")
+        raise Refused("There is no spool on this host.")
     return found
 
 

@@ -29,7 +29,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     env.filters |= {
-        "age": units.say_age,
+        "age": lambda seconds: "–" if seconds is None else units.say_age(seconds),
         "size": units.say_size,
         "jobs": units.jobs,
         "count": count,

@@ -43,6 +43,7 @@ class Serving:
 
     def __init__(self, desk: Desk, views: Sequence[View], actions: Sequence[Action]) -> None:
         self.desk, self.views, self.actions = desk, views, actions
+        self._nav = [view for view in views if view.label]
         self._templates = environment()
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -154,7 +155,7 @@ class Serving:
             back_here=link(path, **query),
             twin=url(f"{path.rstrip('/') or '/overview'}.json", **query),
             paths={view.path for view in self.views},
-            nav=[view for view in self.views if view.label],
+            nav=self._nav,
             verdict=self.desk.judge(ask.facts),
             facts=ask.facts,
             visitor=ask.visitor,
@@ -170,6 +171,8 @@ class Serving:
         html = self._templates.get_template("problem.html").render(
             title="Not there" if status == 404 else "That did not work",
             text=text,
+            page="",
+            nav=self._nav,
             url=Links(request.scope.get("root_path", "")),
         )
         return HTMLResponse(html, status)

@@ -9,6 +9,10 @@
   const theme = document.getElementById("theme");
   for (const each of document.querySelectorAll(".needs-script")) each.hidden = false;
 
+  // on a phone the navigation is wider than the screen
+  const current = document.querySelector(".top nav [aria-current]");
+  if (current) current.parentElement.scrollLeft = current.offsetLeft - (innerWidth - current.offsetWidth) / 2;
+
   // refresh
   let stream = null, busy = false;
   const every = () => Number(refresh.value);

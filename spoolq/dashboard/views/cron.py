@@ -39,9 +39,11 @@ def show(ask: Ask) -> Answer:
     now, why = time.time(), ""
     paused: dict[str, float] = {}
     last: dict[str, float | None] = {}
-    if not picking.answers(ask):
+    if ask.facts.primary.state == "absent":  # a file that the first job makes: nothing has run, and nothing is paused
+        pass
+    elif not picking.answers(ask):
         why = ask.facts.primary.error or "it does not answer"
-    elif ask.facts.primary.state != "absent":
+    else:
         paused = dict(pauses.paused(ask.q.primary))
         last = {entry.name: ticker.last(ask.q.primary, entry) for entry in ask.q.entries.values()}
     lines = [_line(entry, now, last.get(entry.name), paused.get(entry.name)) for entry in ask.q.entries.values()]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spoolq.config import KINDS
 from spoolq.dashboard.asking import Action, Answer, Ask, Done, View
 from spoolq.settings_words import plain, words
 from spoolq.units import when
+
+if TYPE_CHECKING:
+    from spoolq.store.upkeep import Finding
 
 MARKS = {"problem": "bad", "warning": "warn", "unknown": "unknown", "note": "info", "ok": "ok"}
 
@@ -22,7 +26,7 @@ def show(ask: Ask) -> Answer:
     counts = {level: sum(one.level == level for one in findings) for level in MARKS}
     shown = ask.q.settings.shown()
     shows = {
-        "findings": [one for one in findings if every or one.level not in ("ok", "note")],
+        "findings": lines([one for one in findings if every or one.level not in ("ok", "note")]),
         "counts": counts,
         "every": every,
         "at": examination.at,
@@ -40,6 +44,25 @@ def show(ask: Ask) -> Answer:
         "warnings": list(ask.q.origins.warnings),
     }
     return Answer("doctor.html", "Doctor", shows, document)
+
+
+class Line(NamedTuple):
+    """A row of the table: a finding, and the checks that have it."""
+
+    level: str
+    names: tuple[str, ...]
+    what: str
+    remedy: str
+
+
+def lines(findings: Sequence[Finding]) -> list[Line]:
+    """Each finding a line; those that could not be looked at for the same reason are one."""
+    found: dict[tuple[str, str, str, int], Line] = {}
+    for number, one in enumerate(findings):
+        key = one.level, one.what, one.remedy, 0 if one.level == "unknown" else number
+        names = found[key].names if key in found else ()
+        found[key] = Line(one.level, (*names, one.name), one.what, one.remedy)
+    return list(found.values())
 
 
 def _again(ask: Ask) -> Done:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from spoolq.dashboard import picking
-from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, View, link
+from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, Refused, View, link
 from spoolq.failurelog import again, groups
 from spoolq.failurelog.choice import Choice, moment, task_of
 from spoolq.failurelog.groups import Group
@@ -93,15 +93,15 @@ _NAMES = ("class", "task", "queue", "error", "since", "before")
 
 
 def choice(ask: Ask) -> Choice:
-    """The filter of the address, or of the form that was sent from it. `class` is one class of error, whole; what is no time is
-    passed over."""
+    """The filter of the address, or of the form that was sent from it. `class` is one class of error, whole. Raises Refused
+    for what is no time: without it more would be meant than was said."""
     given = filters(ask)
 
     def at(name: str) -> float | None:
         try:
             return moment(given[name], time.time()) if name in given else None
         except ValueError:
-            return None
+            raise Refused(f"{given[name]!r} is no time: 2h, 7d or 2031-01-31 is one. Nothing was changed.") from None
 
     return Choice(given.get("task"), given.get("queue"), given.get("error"), at("since"), at("before"), given.get("class"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from spoolq.units import say_age
 
 PAGE = 50
 SPANS = {"1d": ("24 hours", 86_400.0), "7d": ("7 days", 7 * 86_400.0), "30d": ("30 days", 30 * 86_400.0)}
+_STEPS = (4 * 3600, 86_400, 5 * 86_400)  # seconds between two marks
 _NARROWEST = 0.3  # percent of the band: what was short is still to be seen
 
 
@@ -62,12 +64,15 @@ def stripes(outages: list[Outage], since: float, until: float) -> list[Stripe]:
     return sorted(drawn, key=lambda stripe: stripe.kind != "drain")  # the outage itself lies on top
 
 
-def ticks(since: float, until: float, parts: int = 6) -> list[tuple[float, str]]:
-    """Marks below the band: percent, and a time in UTC."""
-    days = until - since > 2 * 86_400
-    form = "%d %b" if days else "%H:%M"
-    times = [since + (until - since) * part / parts for part in range(parts)]
-    return [(round(100 * part / parts, 2), time.strftime(form, time.gmtime(at))) for part, at in enumerate(times)]
+def ticks(since: float, until: float, most: int = 7) -> list[tuple[float, str]]:
+    """Marks below the band: percent, and a time in UTC, whole hours or the beginnings of days."""
+    span = until - since
+    every = next(step for step in _STEPS if span / step <= most)
+    form = "%d %b" if every >= 86_400 else "%H:%M"
+    first = math.ceil(since / every) * every
+    return [
+        (round(100 * (at - since) / span, 2), time.strftime(form, time.gmtime(at))) for at in range(first, int(until) + 1, every)
+    ]
 
 
 VIEWS = (View("outages", "/outages", show, "Outages"),)

@@ -45,9 +45,11 @@ def test_what_was_before_or_began_before_the_band_is_cut() -> None:
 
 
 def test_marks_have_the_time_of_day_or_the_day() -> None:
-    assert [at for at, _ in ticks(NOW - DAY, NOW)] == [0.0, 16.67, 33.33, 50.0, 66.67, 83.33]
-    assert ticks(NOW - DAY, NOW)[0][1] == "22:13"
-    assert ticks(NOW - 7 * DAY, NOW)[0][1] == "07 Nov"
+    assert [word for _, word in ticks(NOW - DAY, NOW)] == ["00:00", "04:00", "08:00", "12:00", "16:00", "20:00"]
+    assert [word for _, word in ticks(NOW - 7 * DAY, NOW)] == [f"{day:02} Nov" for day in range(8, 15)]  # none is left out
+    (first, _), *_ = ticks(NOW - 7 * DAY, NOW)
+    assert first == round(100 * (8 * DAY - (NOW - 7 * DAY) % DAY - 7 * DAY) / (7 * DAY), 2)  # where that day begins
+    assert 5 <= len(ticks(NOW - 30 * DAY, NOW)) <= 7
 
 
 def test_an_outage_of_the_journal_is_on_the_page(q: SpoolQ) -> None:
