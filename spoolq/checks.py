@@ -14,7 +14,7 @@ from spoolq.store.upkeep import Finding
 from spoolq.units import say_age, say_size
 
 NEARLY_FULL = 0.8
-STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained
+STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained, and a job isn't being run
 RACE = ((3, 7, 0), (3, 51, 3))
 """Versions of SQLite, the last one not included, in which a commit and a checkpoint of two connections can damage a WAL file
 (https://sqlite.org/wal.html#walresetbug)."""

@@ -15,6 +15,7 @@ from typing import Any
 from spoolq.errors import PayloadError
 from spoolq.failed import job_id
 from spoolq.job import Job, Member
+from spoolq.spans import LONGEST
 
 DEPTH = 30
 """How many jobs may come one after the other, each in the payload of the one before."""
@@ -27,7 +28,6 @@ MOST = 10_000
 
 ON = ("success", "complete")
 
-_LATEST = 250_000_000_000.0  # as spans have it: a time that stores can hold
 _TOLD = ("run_at", "given", "at_front")
 
 Write = Callable[[Job], dict[str, Any]]
@@ -81,5 +81,5 @@ def _member(fields: Any, read: Read, depth: int) -> Member | None:
 
 
 def _moment(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
     return float(value) if number else 0.0

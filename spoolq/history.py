@@ -10,14 +10,13 @@ from typing import Any
 
 from spoolq import jsjson
 from spoolq.job import Attempt, Job
+from spoolq.spans import LONGEST
 
 TEXT = 200
 """Characters that are kept of an error's text, and of any other: the failure log has the last one in full."""
 
 LAST = 9
 """Attempts that are kept beside the first one, the latest."""
-
-_LATEST = 250_000_000_000.0  # the year 9892, as for the times of a launch
 
 
 def said(error: BaseException) -> str:
@@ -95,7 +94,7 @@ def _attempt(value: Any) -> Attempt | None:
 
 def _rounded(value: Any) -> float | None:
     """Seconds with four decimals: smaller numbers Python and JavaScript write differently. None for what is no time."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST:  # NaN isn't in between either
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LONGEST:  # NaN isn't in between either
         return None
     return round(float(value), 4)
 

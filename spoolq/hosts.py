@@ -17,7 +17,7 @@ from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.base import Spool, Store
 from spoolq.store.effects import Effects
 from spoolq.store.tally import COUNTED
-from spoolq.units import sane
+from spoolq.units import MANY, sane
 from spoolq.version import VERSION
 
 EVERY = 5.0
@@ -34,7 +34,6 @@ MOST = 1000
 
 _KNOWN = "spools"
 _AGAIN = 300.0
-_COUNTED = 100_000
 _TIMEOUT = 1.0
 _ERROR = 300
 _DEEPEST = 5
@@ -44,7 +43,7 @@ _DEEPEST = 5
 class HostSpool:
     """One host's spool as it was told. `away_since` and `heard` in epoch seconds, the latter of the primary's clock; `oldest` in
     seconds; `rate` in rows a second, 0.0 while nothing moves; `used`, `limit` and `disk_free` in bytes, `share` of the nearest
-    bound. Rows above 100,000 are not counted. `queues`: those with the most jobs, and how many each. `cause` and `error` are
+    bound. Rows are counted up to `MANY + 1`. `queues`: those with the most jobs, and how many each. `cause` and `error` are
     empty where there is none."""
 
     host: str
@@ -99,7 +98,7 @@ class Publisher:
         """Say how it is. Returns the seconds to the next time. Raises StoreUnavailable where the spool can't be asked."""
         with suppress(StoreUnavailable):  # the journal's; what else there is to say is said
             self._spool.events.sample()
-        info = self._spool.info(_COUNTED)
+        info = self._spool.info(MANY + 1)
         rate, error = self._rate()
         self._breaker.allows()  # hears of what others of this host have met
         away = self._breaker.open_since

@@ -178,6 +178,12 @@ class Handoff(NamedTuple):
     age: float
 
 
+def sendable_for(horizon: float) -> float:
+    """Seconds for which a row in doubt may be sent, where ids are remembered for `horizon` seconds: with a day to spare, of a
+    short one half."""
+    return max(horizon - 86_400.0, horizon / 2)
+
+
 class Follows(Protocol):
     """Who can be asked about a job by its id: the application object."""
 

@@ -65,14 +65,6 @@ class Notifier:
         """Seconds for which a main loop may sleep between two beats."""
         return 3600.0 if self._every is None else self._every
 
-    async def beating(self) -> None:
-        """Beat from an event loop, until cancelled: it is the loop that shows that it goes round."""
-        import asyncio
-
-        while True:
-            self.beat()
-            await asyncio.sleep(self.pause / 2)
-
     def _status(self, text: str) -> tuple[str, ...]:
         line = " ".join(text.split())[:_LONGEST]
         if not line or line == self._said:

@@ -14,7 +14,7 @@ from spoolq.cancelling import Canceller, cancelled, elsewhere
 from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreUnavailable
 from spoolq.handoffs import relayed, released, shown
-from spoolq.job import RERUN, Handoff
+from spoolq.job import RERUN, Handoff, sendable_for
 from spoolq.middleware import Hooks
 from spoolq.store.base import CANCELS, Spool, Store
 from spoolq.store.effects import Effects
@@ -79,7 +79,7 @@ class Sieve:
         if expires_at is not None and self._wall() >= expires_at and not handoff.in_doubt:
             self._expire(handoff)
             return False
-        if handoff.in_doubt and not relayed(handoff) and handoff.age > max(self._horizon - DAY, self._horizon / 2):
+        if handoff.in_doubt and not relayed(handoff) and handoff.age > sendable_for(self._horizon):
             self.set_aside(
                 handoff,
                 f"in doubt for {handoff.age / DAY:.1f} days: Redis may have this job already and no longer remember its id. "

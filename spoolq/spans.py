@@ -9,7 +9,7 @@ from spoolq.errors import PayloadError
 Seconds = float | timedelta
 When = float | datetime
 
-_LONGEST = 250_000_000_000.0  # seconds: the year 9892 as a time, and as a span from now still a time that stores can hold
+LONGEST = 250_000_000_000.0  # seconds: the year 9892 as a time, and as a span from now still a time that stores can hold
 
 
 def seconds(value: Seconds, what: str) -> float:
@@ -17,8 +17,8 @@ def seconds(value: Seconds, what: str) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
-        if abs(value) > _LONGEST:
-            raise PayloadError(f"{what}={value!r} is too far away: {_LONGEST:.3g} seconds at most")
+        if abs(value) > LONGEST:
+            raise PayloadError(f"{what}={value!r} is too far away: {LONGEST:.3g} seconds at most")
         return float(value)
     raise PayloadError(f"{what}={value!r} is not a number of seconds or a timedelta")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from spoolq.checks import STUCK
 from spoolq.facts import Facts, Side, paused_since
 from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.events import Outage
@@ -40,7 +41,6 @@ RECOVER = "Run `spoolq spool recover`"
 ROOM = "See that the spool can take jobs"
 RESUME = "End the pause, as below"
 OWNER = "Run this as the user whose jobs they are"
-STUCK = 60.0  # seconds: a row that waits for longer while Redis answers isn't being drained, and a job isn't being run
 RESCUE = 15.0  # seconds after the end of a lease within which a worker that lives takes its claims over
 
 

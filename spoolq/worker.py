@@ -34,7 +34,7 @@ from spoolq.service import Service
 from spoolq.store.base import Spool, Store, WorkerInfo
 from spoolq.store.quota import Quota
 from spoolq.tasks import Tasks
-from spoolq.units import jobs
+from spoolq.units import MANY, jobs
 from spoolq.watch import Watcher
 from spoolq.wishes import Listener, Word
 
@@ -45,7 +45,6 @@ _SETTLING = 5.0  # seconds for telling a store that answers what became of the l
 _AWAY = 2.0  # seconds for which a store that doesn't answer is waited for, when no result would be lost
 _GOODBYE = 2.0
 _TELLS = 10.0  # seconds between two words to systemd
-_COUNTED = 100_000  # rows of the spool at most that are counted for it
 
 
 class Worker(signals.Obeys):
@@ -302,7 +301,7 @@ class Worker(signals.Obeys):
 
     def _tell(self) -> float:
         """A line for systemd. On a thread of its own: the spool's disk may hang, and the main loop is to go round."""
-        waits = "" if self._spool is None else f"; {jobs(self._spool.waiting(_COUNTED))} in the spool"
+        waits = "" if self._spool is None else f"; {jobs(self._spool.waiting(MANY + 1))} in the spool"
         self._notifier.status(f"{self._status()}{waits}")
         return _TELLS
 

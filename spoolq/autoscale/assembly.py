@@ -20,12 +20,11 @@ from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.runtime import Folder
 from spoolq.selection import Selection
 from spoolq.store.base import WorkerInfo
+from spoolq.units import MANY
 
 if TYPE_CHECKING:
     from spoolq.config import Settings
     from spoolq.producer import Producer
-
-_COUNTED = 100_000  # rows of the spool at most that are counted for a line of status
 
 
 def policy(settings: Settings, name: str | None = None) -> Policy:
@@ -77,7 +76,7 @@ def gauging(
         if spool is None:
             return None
         try:
-            return spool.waiting(_COUNTED)
+            return spool.waiting(MANY + 1)
         except (StoreUnavailable, ConfigError):
             return None
 

@@ -12,13 +12,12 @@ import click
 
 from spoolq.cli.faults import PROBLEM
 from spoolq.cli.opening import Given, command_options, json_option
-from spoolq.cli.output import clean, emit, table
+from spoolq.cli.output import WIDTH, clean, emit, table
 from spoolq.errors import ConfigError
 
 if TYPE_CHECKING:
     from spoolq.store.upkeep import Finding
 
-WIDTH = 80
 INDENT = "  "
 COLOURS = {"problem": "red", "warning": "yellow"}
 

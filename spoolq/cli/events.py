@@ -15,7 +15,7 @@ from spoolq import units
 from spoolq.cli import journal
 from spoolq.cli.faults import Fault, asking_spool
 from spoolq.cli.opening import Given, command_options, no_spool
-from spoolq.cli.output import clean, emit, hint
+from spoolq.cli.output import WIDTH, clean, emit, hint
 from spoolq.errors import StoreUnavailable
 from spoolq.events import document
 from spoolq.store.events import KINDS, Event, EventLog
@@ -24,7 +24,6 @@ from spoolq.units import say_age
 if TYPE_CHECKING:
     from spoolq.app import SpoolQ
 
-WIDTH = 80
 _EVERY = 1.0  # seconds between looks of --follow
 _PAGE = 500
 

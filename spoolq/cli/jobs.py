@@ -20,6 +20,7 @@ from spoolq.cli.opening import Given, command_options, json_option, must_exist
 from spoolq.cli.output import clean, emit, hint, table
 from spoolq.cli.stores import Place, look, places, where_option
 from spoolq.errors import PayloadError
+from spoolq.failed import UNREADABLE
 from spoolq.store.waiting import WaitingJob
 from spoolq.units import jobs as counted
 from spoolq.units import when
@@ -209,7 +210,7 @@ class _Shown(NamedTuple):
         try:
             job = wire.decode(waiting.payload, waiting.queue)
         except PayloadError:
-            return cls("", waiting.queue, waiting.run_at or None, "(unreadable)", "")
+            return cls("", waiting.queue, waiting.run_at or None, UNREADABLE, "")
         known = job.id if wire.has_id(waiting.payload) else ""
         words = [json.dumps(value, ensure_ascii=False) for value in job.args]
         words += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in job.kwargs.items()]

@@ -15,6 +15,7 @@ from spoolq.cli.jobs_choice import Meant
 from spoolq.cli.opening import Given, command_options, json_option
 from spoolq.cli.output import emit, hint, table
 from spoolq.cli.stores import Place, look, where_option
+from spoolq.failed import UNREADABLE
 from spoolq.failurelog import groups
 from spoolq.failurelog.choice import Choice, task_of
 from spoolq.store.waiting import WaitingJob
@@ -104,7 +105,7 @@ def _in_hands(place: Place) -> Iterator[WaitingJob]:
 def _waiting(job: WaitingJob) -> _Found:
     known = decoded(job.payload, job.queue)
     if known is None:
-        return _Found("", state_of(job), job.queue, "(unreadable)", job.run_at or None, "")
+        return _Found("", state_of(job), job.queue, UNREADABLE, job.run_at or None, "")
     id = known.id if wire.has_id(job.payload) else ""
     last = known.history[-1] if known.history else None
     error = f"{last.exception}: {last.error}" if last else ""

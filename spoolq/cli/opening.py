@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from spoolq.store.base import Spool
 
 _OPENED = "spoolq.cli.opening.q"
-FOLDER = click.Path(dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)

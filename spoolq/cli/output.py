@@ -11,6 +11,9 @@ import click
 
 SCHEMA = 1
 
+WIDTH = 80
+"""Columns of what is made to fit, whatever the terminal: also in a log or a ticket."""
+
 
 def emit(document: Mapping[str, Any]) -> None:
     """One JSON document on one line, with the number of its schema in front."""

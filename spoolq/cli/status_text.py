@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 import click
 
 from spoolq.cli import pool as pools
-from spoolq.cli.output import clean, table
+from spoolq.cli.output import WIDTH, clean, table
 from spoolq.facts import Facts, Side
 from spoolq.hosts import SILENT, HostSpool
 from spoolq.store.base import EVERY_QUEUE, WorkerView
-from spoolq.units import jobs, say_age, say_size, when
+from spoolq.units import MANY, jobs, say_age, say_size, when
 from spoolq.verdict import DEGRADED, OK, Verdict
 
-WIDTH = 80
 SHOWN = 20  # queues, workers, hosts; the rest is counted
 _GAP = 2
-_LARGE, _COUNTED = 10_000_000, 100_000
+_LARGE = 10_000_000
 
 
 def show(facts: Facts, verdict: Verdict, limits: Mapping[str, str]) -> None:
@@ -182,7 +181,7 @@ def _hosts(facts: Facts) -> None:
 def _host(state: HostSpool, silent: float) -> tuple[str, ...]:
     rate = "paused" if state.paused else f"{state.rate:,.0f}" if state.rate else "-"
     heard = f"{say_age(silent)} ago{', silent' if silent > SILENT else ''}"
-    numbers = [f"{each:,}" if each < _COUNTED else "100,000+" for each in (state.rows, state.in_doubt, state.quarantined)]
+    numbers = [f"{each:,}" if each <= MANY else f"{MANY:,}+" for each in (state.rows, state.in_doubt, state.quarantined)]
     return (state.host, *numbers, f"{100 * state.share:.0f} %", rate, say_age(state.oldest), heard)
 
 

@@ -11,6 +11,7 @@ from spoolq import choosing, wire
 from spoolq.choosing import JobChoice
 from spoolq.dashboard import changing
 from spoolq.dashboard.asking import Ask, NotThere
+from spoolq.failed import UNREADABLE
 from spoolq.places import there
 from spoolq.store.base import Store
 from spoolq.store.waiting import Page, WaitingJob
@@ -131,7 +132,7 @@ def row(job: WaitingJob, name: Where, after: str = "") -> Row:
         id=id,
         state=state,
         queue=job.queue,
-        task="(unreadable)" if known is None else known.task,
+        task=UNREADABLE if known is None else known.task,
         due=job.run_at or None,
         enqueued_at=None if known is None else known.enqueued_at,
         attempts=0 if known is None else known.ended,

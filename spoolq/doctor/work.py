@@ -13,6 +13,7 @@ from spoolq.doctor.case import Room, problem, short, some, typed, warning
 from spoolq.doctor.look import Look, Unseen
 from spoolq.errors import ConfigError, PayloadError
 from spoolq.facts import Facts, paused_since
+from spoolq.failed import UNREADABLE
 from spoolq.selection import parse
 from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.looking import Stranger
@@ -187,7 +188,7 @@ def tasks(look: Look) -> Iterator[Finding]:
             try:
                 task = wire.decode(job.payload, queue).task
             except PayloadError:
-                task = "(unreadable)"
+                task = UNREADABLE
             if task not in known:
                 found[f"{short(task, 50)} in {short(queue, 25)}"] += 1
     if found:

@@ -6,10 +6,8 @@ from dataclasses import astuple, dataclass
 
 from spoolq import stamps, units, wire
 from spoolq.errors import PayloadError
+from spoolq.failed import UNREADABLE
 from spoolq.job import Failure
-
-UNREADABLE = "(unreadable)"
-"""What stands for the task of a payload that isn't a job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from spoolq.hosts import HostSpool
 from spoolq.store.base import WorkerInfo, WorkerView
 from spoolq.store.events import Outage
 from spoolq.store.looking import Depth
+from spoolq.units import MANY
 from spoolq.verdict import judge
 from tests.unit.test_verdict import AWAY, BROKEN, FORBIDDEN, FULL, NO_SPOOL, UP, spool
 
@@ -132,6 +133,8 @@ def test_silent_hosts_are_named_with_what_they_held() -> None:
     assert "web1 was not heard of for 4 min, 313 jobs in its spool then: /s.db there" in text
     assert "web2 0 0 0 50 %" in text
     assert "HOST" not in shown(Facts(UP, spool(), hosts=((quiet, 2.0),)))
+    assert "100,000+" not in shown(Facts(UP, spool(), hosts=((replace(HOST, rows=MANY), 2.0),)))
+    assert "100,000+" in shown(Facts(UP, spool(), hosts=((replace(HOST, rows=MANY + 1), 2.0),)))
 
 
 def test_paused_schedules_are_named() -> None:

@@ -54,6 +54,16 @@ def test_every_hosts_spool_is_seen_from_any(
     assert {one.away_since for one in found} == {None}
 
 
+def test_who_reads_it_sees_that_there_are_more_than_were_counted(
+    store: Store, spools: Callable[[str], Spool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolq.hosts.MANY", 2)
+    spool = spools("web1")
+    spool.spool([message(str(each)) for each in range(5)])
+    publisher(spool, store, "web1").turn()
+    assert [one.rows for one in published(store)] == [3], "as the pages show it: one more than MANY is a `+`"
+
+
 def test_one_that_has_nothing_to_lose_is_forgotten_soon_and_one_that_has_is_not(
     store: Store, spools: Callable[[str], Spool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

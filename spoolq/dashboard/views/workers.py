@@ -15,6 +15,7 @@ from spoolq.dashboard import picking
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Done, NotThere, View
 from spoolq.dashboard.hosts import Process, processes
 from spoolq.errors import SpoolqError
+from spoolq.failed import UNREADABLE
 from spoolq.store.base import Store, WorkerView, Working
 from spoolq.units import when
 from spoolq.whereabouts import decoded
@@ -114,7 +115,7 @@ def _doing(working: Working, where: picking.Where) -> Doing:
     payload, queue = working.claim.payload, working.claim.queue
     job = decoded(payload, queue)
     id = job.id if job is not None and wire.has_id(payload) else ""
-    return Doing(id, job.task if job else "(unreadable)", queue, working.since, {"id": id, "in": where})
+    return Doing(id, job.task if job else UNREADABLE, queue, working.since, {"id": id, "in": where})
 
 
 def _document(line: Line) -> dict[str, Any]:

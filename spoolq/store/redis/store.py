@@ -30,7 +30,7 @@ from spoolq.store.redis.putting import Putter, known, outcome
 from spoolq.store.redis.resp import ReplyError
 from spoolq.store.redis.scripts import script
 from spoolq.store.redis.strangers import strangers
-from spoolq.store.redis.tallies import RedisTallies
+from spoolq.store.redis.tallies import LOOKED_AT, RedisTallies
 from spoolq.store.redis.transport import Injected, Transport, refused, run
 from spoolq.store.redis.waiting import RedisWaitingJobs
 from spoolq.store.tally import IN, OUT, Ledger, Sample, Span, ending
@@ -38,7 +38,6 @@ from spoolq.store.waiting import WaitingJobs
 
 LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
 SWEEP = 5.0  # seconds between steps of the sweep
-LOOKED_AT = 200  # queues by one script
 MOST = 1000  # of one claim or rescue: a script of more would hold up the server for everybody
 
 

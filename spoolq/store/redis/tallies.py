@@ -13,7 +13,7 @@ from spoolq.store.redis.names import Names
 from spoolq.store.redis.views import number
 from spoolq.store.tally import KEPT, SECONDS, WORDS, Ledger, Sample, Span, Tally, read, sampled, write
 
-_LOOKED_AT = 200  # queues by one script
+LOOKED_AT = 200  # queues by one script
 _TIME = re.compile(rb"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 Scan = Callable[..., Iterator[Any]]
@@ -35,8 +35,8 @@ class RedisTallies:
         for key in (self._names.counts, self._names.tally):
             known.update(field.partition(b":")[2] for field, _ in self.fields(key) if b":" in field)
         names, queues, about = sorted(known), dict[str, Tally](), None
-        for start in range(0, max(1, len(names)), _LOOKED_AT):
-            page = names[start : start + _LOOKED_AT]
+        for start in range(0, max(1, len(names)), LOOKED_AT):
+            page = names[start : start + LOOKED_AT]
             args = [name.encode(), b"%d" % (start == 0), b"%d" % len(page), *page, *encoding.words(WORDS)]
             *about, rows = self._scripted("tally", args, _five)
             for row in rows:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from spoolq.job import sendable_for
 from spoolq.store.sqlite.settings import Settings
 
 MARKS = (0.50, 0.80, 0.95)
 _BACK = 0.05
 """So far below a mark it may be passed, and told, again."""
-
-_DAY = 86_400.0
 
 
 class Fullness(NamedTuple):
@@ -31,7 +30,7 @@ def fullest(settings: Settings, *, used: int, free: int, rows: int | None, age: 
     if settings.max_rows is not None and rows is not None:
         shares.append(Fullness(rows / settings.max_rows, "spool_max_rows"))
     if settings.role == "spool" and age is not None and settings.remember:
-        shares.append(Fullness(age / max(settings.remember - _DAY, settings.remember / 2), "horizon"))
+        shares.append(Fullness(age / sendable_for(settings.remember), "horizon"))
     return max(shares)
 
 
