@@ -125,11 +125,11 @@ class Launch(Generic[P]):
 
     def enqueue_in(self, delay: Seconds, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """`enqueue`, to be run not before `delay` (seconds or a timedelta) from now."""
-        return self.using(delay=delay).enqueue(*args, **kwargs)
+        return self.using(delay=seconds(delay, "delay")).enqueue(*args, **kwargs)
 
     def enqueue_at(self, at: When, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         """`enqueue`, to be run not before `at`: an aware datetime, or epoch seconds."""
-        return self.using(at=at).enqueue(*args, **kwargs)
+        return self.using(at=epoch(at, "at")).enqueue(*args, **kwargs)
 
     def using(
         self,

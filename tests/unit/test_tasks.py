@@ -134,6 +134,15 @@ def test_enqueue_in_and_enqueue_at():
     assert desk.jobs[1].run_at == when.timestamp()
 
 
+def test_for_later_without_a_time_is_not_at_once():
+    desk = Desk()
+    with pytest.raises(PayloadError, match="delay=None is not a number of seconds"):
+        task(send, desk).enqueue_in(None, "a")
+    with pytest.raises(PayloadError, match="at=None is not a datetime"):
+        task(send, desk).enqueue_at(None, "a")
+    assert desk.jobs == []
+
+
 def test_a_naive_datetime_is_refused_with_what_to_do():
     with pytest.raises(PayloadError, match=r"no time zone.*timezone\.utc"):
         task(send).enqueue_at(datetime(2100, 1, 1), "a")
