@@ -254,28 +254,29 @@ def test_unique_jobs_run_for_every_answer_and_redis_never_has_two_of_a_kind(unti
 
 
 @pytest.mark.parametrize(
-    ("answer", "there", "lost", "untold"),
+    ("answer", "looks", "lost", "untold"),
     [
-        ("ACK 3 first 11.0 primary 0", {"first": 11.5}, 0, 1),
-        ("ACK 3 first 11.0 primary 0", {"first": 10.5}, 1, 0),
-        ("ACK 3 first 11.0 primary 0", {}, 1, 0),
-        ("ACK 3 first 9.0 primary 0", {}, 0, 0),
-        ("ACK 3 first 11.0 spool 0", {}, 1, 0),  # it had run while it was in the spool
-        ("ACK 3 other 11.0 primary 1", {"first": 11.5}, 1, 0),  # what Redis took as new runs itself
-        ("ACK 3 other 9.0 primary 1", {}, 1, 0),
-        ("ACK 3 other 11.0 spool 1", {"first": 11.5}, 0, 1),  # dropped for the first one
-        ("ACK 3 other 11.0 spool 1", {"first": 10.5}, 1, 0),
-        ("ACK 3 other 9.0 spool 1", {}, 0, 0),
+        ("ACK 3 first 11.0 primary 0", [(10.1, 10.9, {"first"})], 0, 1),
+        ("ACK 3 first 11.0 primary 0", [(10.1, 10.9, {"else"})], 1, 0),
+        ("ACK 3 first 11.0 primary 0", [(9.9, 10.1, {"else"}), (10.9, 11.1, {"else"})], 0, 1),  # nobody looked in between
+        ("ACK 3 first 9.0 primary 0", [(9.5, 9.6, {"else"})], 0, 0),
+        ("ACK 3 other 11.0 primary 1", [(10.1, 10.9, {"first"})], 1, 0),  # what Redis took as new runs itself
+        ("ACK 3 other 9.0 primary 1", [], 1, 0),
+        ("ACK 3 first 11.0 spool 0", [(10.1, 10.9, {"else"})], 1, 0),
+        ("ACK 3 other 11.0 spool 1", [(10.1, 10.9, {"first"})], 0, 1),  # dropped for the first one
+        ("ACK 3 other 11.0 spool 1", [(10.1, 10.9, {"else"})], 1, 0),
+        ("ACK 3 other 9.0 spool 1", [], 0, 0),
     ],
 )
-def test_an_answer_after_which_its_job_never_ends_is_lost_unless_one_that_had_ended_was_in_redis_still(
-    answer: str, there: dict[str, float], lost: int, untold: int
+def test_an_answer_after_which_its_job_never_ends_is_lost_unless_one_that_had_ended_may_have_been_in_redis_still(
+    answer: str, looks: list[tuple[float, float, set[str]]], lost: int, untold: int
 ) -> None:
     lines = [line.split() for line in ("END 3 first 10.0", answer, "ACK 4 second 9.0 spool 1", "END 4 second 9.5")]
-    assert [len(found) for found in unique.sort_out(lines, "until_done", there)] == [lost, untold]
+    seen = [unique.Look(begun, ended, frozenset(ids)) for begun, ended, ids in looks]
+    assert [len(found) for found in unique.sort_out(lines, "until_done", seen)] == [lost, untold]
     assert unique.never_run(lines, "until_done") == ({"other"} if "other" in answer and "spool" in answer else set())
     begun = [["BEGIN", *line[1:]] if line[0] == "END" else line for line in lines]
-    assert [len(found) for found in unique.sort_out(begun, "until_start", there)] == [lost + untold, 0], "no such limit"
+    assert [len(found) for found in unique.sort_out(begun, "until_start", seen)] == [lost + untold, 0], "no such limit"
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@ as one that is there already, runs; and of equal jobs Redis never has two.
 
 The job that an answer names has to run after the call, or, where it was spooled and dropped for an equal one, any of its key. A
 job that is unique until it is done is there until Redis was told that it has ended (docs/unique.md): an answer that names one
-which had ended before, or whose job was dropped for it, is `untold` where the looks at Redis found that one there still, and is
-lost otherwise.
+which had ended before, or whose job was dropped for it, is lost where a look at Redis between that end and the call no longer
+found that one, and `untold` otherwise.
 
 python -m tests.torture.unique [--seconds 60] [--seed 1] [--until until_done]
 """
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoolq.store.sqlite import SQLiteStore
 from tests.servers import Server
@@ -139,7 +139,7 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
         stderr = "".join((host.folder / "stderr.log").read_text(errors="replace")[-1500:] for host in hosts)
     # one that is unique until it starts may have begun, or not, where the answer to its last step before that was lost
     two = {} if until == "until_start" or not seen.doubled else {"2 Redis had two of a kind": sorted(seen.doubled)}
-    lost, untold = sort_out(lines, until, seen.until)
+    lost, untold = sort_out(lines, until, seen.looks)
     gone = sorted(never_run(lines, until))
     broken = {
         **({"1 answered, and never run since": lost} if lost else {}),
@@ -159,9 +159,9 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
     return {"broken": broken, **figures, **({"stderr": stderr} if broken else {})}
 
 
-def sort_out(lines: list[list[str]], until: str, there: dict[str, float]) -> tuple[list[str], list[str]]:
+def sort_out(lines: list[list[str]], until: str, looks: list[Look]) -> tuple[list[str], list[str]]:
     """The answers after which the job that they name has not begun (or, unique until it is done, ended): lost ones, and those of
-    a call that came while one that had ended was in Redis still. `there`: until when each job may have been, by its id."""
+    a call that came while one that had ended may have been in Redis still."""
     runs = _runs(lines, until)
     lost: list[str] = []
     untold: list[str] = []
@@ -170,9 +170,14 @@ def sort_out(lines: list[list[str]], until: str, there: dict[str, float]) -> tup
         mine = [(one, at) for one, at in runs[key] if dropped or one == id]
         began = float(moment)
         if all(at < began for _, at in mine):
-            ended = until == "until_done" and any(there.get(one, 0.0) >= began for one, _ in mine)
-            (untold if ended else lost).append(f"{id} ({key})")
+            ended = until == "until_done" and not all(_gone(one, at, began, looks) for one, at in mine)
+            (untold if ended else lost).append(f"{id} ({key}, {route}, {began}, {mine})")
     return lost, untold
+
+
+def _gone(id: str, ended: float, by: float, looks: list[Look]) -> bool:
+    """Whether Redis was seen without it after its end, by then."""
+    return any(id not in look.ids and ended <= look.begun and look.ended <= by for look in looks)
 
 
 def never_run(lines: list[list[str]], until: str) -> set[str]:
@@ -216,12 +221,20 @@ return found
 """
 
 
+class Look(NamedTuple):
+    """The ids that were there at a moment between these two."""
+
+    begun: float
+    ended: float
+    ids: frozenset[str]
+
+
 @dataclass
 class Seen:
     """What the looks at Redis found."""
 
     doubled: set[str] = field(default_factory=set)  # jobs of one kind that were there at a time
-    until: dict[str, float] = field(default_factory=dict)  # by id, the first look that missed it after one that found it
+    looks: list[Look] = field(default_factory=list)
 
 
 @contextmanager
@@ -231,16 +244,15 @@ def _watching(server: Server) -> Iterator[Seen]:
     over = threading.Event()
 
     def look() -> None:
-        before: set[str] = set()
         while not over.wait(0.02):
             with suppress(Exception), server.client() as control:
                 ids: defaultdict[str, set[str]] = defaultdict(set)
+                begun = time.monotonic()
                 for value in control.eval(LOOK, 0):
                     job = json.loads(value[value.index(b"{") :])
                     ids[job["args"][0]].add(job["id"])
                 seen.doubled.update(" ".join(sorted(several)) for several in ids.values() if len(several) > 1)
-                seen.until.update(dict.fromkeys(before, time.monotonic()))
-                before = set().union(*ids.values())
+                seen.looks.append(Look(begun, time.monotonic(), frozenset().union(*ids.values())))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
