@@ -20,13 +20,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
+from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim, Message, Receipt, new_id
 from spoolq.periodic import Entries
 from tests.contract.hands import Hand
@@ -113,7 +114,7 @@ def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True, store:
         hosts = Hosts(Path(name), url, schedulers, ids)
         try:
             with SpoolQ(url, spool=Path(name) / "none.db", spool_min_free=0) as q:
-                eventually(q.primary.depths, within=60, what="a first tick")
+                eventually(lambda: _begun(q), within=60, what="a first tick")
             until = time.monotonic() + seconds
             outage = time.monotonic() + seconds / 12
             while time.monotonic() < until:
@@ -183,6 +184,12 @@ def verdict(found: Counter[str], began: float, healed: float, last: float, ids: 
     strange = sorted(found.keys() - ticks.keys())
     twice = sorted(id for id, count in found.items() if count > 1)
     return dict(zip(RULES, (missing, twice, strange), strict=True))
+
+
+def _begun(q: SpoolQ) -> bool:
+    with suppress(StoreUnavailable):  # ten that start at once may leave neither it nor this one a core for a while
+        return bool(q.primary.depths())
+    return False
 
 
 def _queued(url: str) -> Counter[str]:
