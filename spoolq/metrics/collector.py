@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 class _Known(NamedTuple):
-    """What the looks have shown: the newest one, and of each counter what was read last."""
+    """What the looks have shown: the newest one, of each counter what was read last, and the queues that counters name."""
 
     look: Look | None = None
     primary: Ledger | None = None
     primary_series: Mapping[str, int] | None = None
     spool_series: Mapping[str, int] = {}
     outage: float = 0.0
+    queues: frozenset[str] = frozenset()
 
     def and_now(self, look: Look) -> _Known:
         """With what this look shows. Old outages go out of the journal, and seconds stay seconds."""
@@ -38,6 +39,7 @@ class _Known(NamedTuple):
             self.primary_series if look.primary_series is None else look.primary_series,
             self.spool_series if look.spool_series is None else look.spool_series,
             max(self.outage, look.outage),
+            self.queues if look.primary is None else samples.named(look.primary, self.queues),
         )
 
 
@@ -94,7 +96,7 @@ class SpoolqCollector(Collector):
                 samples.of_counts({name: known.primary_series.get(name, 0) + known.spool_series.get(name, 0) for name in names})
             )
         if known.primary is not None:
-            parts.append(samples.of_ledger(known.primary))
+            parts.append(samples.of_ledger(known.primary, known.queues))
         if look is None:
             parts.append({"spoolq_store_up": {("primary",): 0.0} if not self._own else {}})
             return samples.merged(parts)

@@ -12,11 +12,11 @@ from spoolq.counts import OTHER, REST, SEPARATOR, SUM
 from spoolq.facts import Facts, Side
 from spoolq.metrics.table import BY_NAME, METRICS, Metric
 from spoolq.store.base import WorkerView
-from spoolq.store.tally import Ledger
+from spoolq.store.tally import IN, Ledger
 from spoolq.version import VERSION
 
 MOST_QUEUES = 200
-"""Queues that a scrape names; those with the fewest jobs beyond that are `_other` together."""
+"""Queues that a scrape names; those with the fewest jobs beyond that, and of counters those that came last, are `_other`."""
 
 Labels = tuple[str, ...]
 
@@ -74,13 +74,24 @@ def of_accounts(primary: Ledger, spool: Ledger | None, known: Known | None) -> S
     return {"spoolq_jobs_missing": {(): accounts(primary, spool, known).total.missing}}
 
 
-def of_ledger(primary: Ledger) -> Samples:
-    """What came into the primary, from producers and from drainers: of spools, processes count the rest."""
-    queues = primary.queues.items()
-    return {
-        "spoolq_jobs_enqueued_total": _bounded({(queue, "primary"): one.counts.get("put", 0) for queue, one in queues}),
-        "spoolq_drained_jobs_total": _bounded({(queue, "moved"): one.counts.get("drained", 0) for queue, one in queues}),
-    }
+def named(primary: Ledger, before: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The queues that counters name: those `before`, and while there is room the others, those with the most jobs first. A queue
+    that took the place of another would make the counter of the rest fall."""
+    room = MOST_QUEUES - len(before)
+    others = sorted(
+        (one for one in primary.queues.values() if one.queue not in before), key=lambda one: (-one.sum(IN), one.queue)
+    )
+    return before | {one.queue for one in others[:room]}
+
+
+def of_ledger(primary: Ledger, queues: frozenset[str]) -> Samples:
+    """What came into the primary, from producers and from drainers: of spools, processes count the rest. By these `queues`."""
+    put, drained = defaultdict[Labels, float](float), defaultdict[Labels, float](float)
+    for one in primary.queues.values():
+        queue = one.queue if one.queue in queues else OTHER
+        put[queue, "primary"] += one.counts.get("put", 0)
+        drained[queue, "moved"] += one.counts.get("drained", 0)
+    return {"spoolq_jobs_enqueued_total": put, "spoolq_drained_jobs_total": drained}
 
 
 def of_primary(facts: Facts, ledger: Ledger | None) -> Samples:

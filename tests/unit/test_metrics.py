@@ -17,7 +17,7 @@ from spoolq.job import Message
 from spoolq.metrics import samples
 from spoolq.metrics.collector import SpoolqCollector
 from spoolq.metrics.look import Look, take
-from spoolq.metrics.samples import MOST_QUEUES, of_counts, of_ledger
+from spoolq.metrics.samples import MOST_QUEUES, named, of_counts, of_ledger
 from spoolq.metrics.table import METRICS
 from spoolq.store.tally import Ledger, Tally
 from tests.waiting import eventually
@@ -198,12 +198,33 @@ def test_a_counter_without_labels_is_0_from_the_start() -> None:
     assert of_counts({})["spoolq_spool_rejected_total"] == {(): 0.0}
 
 
+def ledger(puts: Callable[[int], int]) -> Ledger:
+    """Of more queues than are named: how many jobs came into each."""
+    return Ledger({f"q{n:04d}": Tally(f"q{n:04d}", {"put": puts(n)}) for n in range(MOST_QUEUES + 40)})
+
+
 def test_queues_beyond_the_bound_are_one() -> None:
-    queues = {f"q{n:04d}": Tally(f"q{n:04d}", {"put": 1 if n else 50}) for n in range(MOST_QUEUES + 40)}
-    found = of_ledger(Ledger(queues))["spoolq_jobs_enqueued_total"]
+    primary = ledger(lambda n: 1 if n else 50)
+    found = of_ledger(primary, named(primary))["spoolq_jobs_enqueued_total"]
     assert len(found) == MOST_QUEUES + 1
     assert found[OTHER, "primary"] == 40
     assert found["q0000", "primary"] == 50
+
+
+def test_a_queue_that_grows_takes_no_place_of_another_so_no_counter_falls(q: SpoolQ) -> None:
+    ledgers = iter([ledger(lambda n: 10 if n < MOST_QUEUES else 9), ledger(lambda n: 10 if n < MOST_QUEUES else 11)])
+    clock = Clock()
+    collector = SpoolqCollector(q, look=lambda q: Look(primary=next(ledgers)), clock=clock)
+
+    def enqueued() -> dict[str, float]:
+        [family] = [one for one in collector.collect() if one.name == "spoolq_jobs_enqueued"]
+        return {sample.labels["queue"]: sample.value for sample in family.samples}
+
+    before = enqueued()
+    clock.now += 5.0
+    after = enqueued()
+    assert before.keys() == after.keys()
+    assert (before[OTHER], after[OTHER]) == (40 * 9, 40 * 11)
 
 
 def test_every_family_is_described_as_it_is_collected(q: SpoolQ) -> None:
