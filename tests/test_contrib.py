@@ -175,13 +175,57 @@ tests:
         exp_samples:
           - labels: 'ALERTS{alertname="SpoolqOldestJob",alertstate="firing",queue="mail",severity="warning"}'
             value: 1
+  - name: old jobs while an operator has paused everything
+    interval: 1m
+    input_series:
+      - {series: 'spoolq_queue_oldest_timestamp_seconds{queue="mail"}', values: '0x60'}
+      - {series: 'spoolq_queue_paused{queue="*"}', values: '1x45 _x15'}
+    promql_expr_test:
+      - {expr: 'ALERTS{alertname="SpoolqOldestJob"}', eval_time: 40m, exp_samples: []}
+      - expr: ALERTS{alertname="SpoolqOldestJob",alertstate="firing"}
+        eval_time: 59m
+        exp_samples:
+          - labels: 'ALERTS{alertname="SpoolqOldestJob",alertstate="firing",queue="mail",severity="warning"}'
+            value: 1
+  - name: two exporters tell of the same jobs, and they are not twice as many
+    interval: 1m
+    input_series:
+      - {series: 'spoolq_queue_jobs{queue="mail",state="ready",store="primary",instance="web1"}', values: '5x10'}
+      - {series: 'spoolq_queue_jobs{queue="mail",state="ready",store="primary",instance="web2"}', values: '5x10'}
+      - {series: 'spoolq_workers{state="idle",instance="web1"}', values: '0x10'}
+      - {series: 'spoolq_workers{state="idle",instance="web2"}', values: '0x10'}
+    alert_rule_test:
+      - eval_time: 5m
+        alertname: SpoolqNoWorkers
+        exp_alerts:
+          - exp_labels: {severity: critical, queue: mail}
+            exp_annotations: {summary: '5 job(s) wait in queue mail, and no worker runs', description: 'NO_WORKERS'}
+  - name: no exporter, and web servers that go on showing themselves
+    interval: 1m
+    input_series:
+      - {series: 'spoolq_build_info{instance="web1"}', values: '1x20'}
+      - {series: 'spoolq_store_up{store="spool",instance="web1"}', values: '1x20'}
+      - {series: 'spoolq_store_up{store="primary",instance="web1-exporter"}', values: '1x5'}
+    promql_expr_test:
+      - {expr: 'ALERTS{alertname="SpoolqExporterGone"}', eval_time: 4m, exp_samples: []}
+      - expr: ALERTS{alertname="SpoolqExporterGone",alertstate="firing"}
+        eval_time: 18m
+        exp_samples:
+          - labels: 'ALERTS{alertname="SpoolqExporterGone",alertstate="firing",severity="warning",store="primary"}'
+            value: 1
 """
 
 
+def said(alert: str, word: str) -> str:
+    """An alert's text."""
+    [found] = re.findall(rf"{word}: (\".*\")", RULES.read_text().split(f"alert: {alert}\n")[1].split("alert:")[0])
+    return str(json.loads(found))
+
+
 def test_the_alerts_fire_when_they_should_and_not_else(promtool: str, tmp_path: Path) -> None:
-    rejected = RULES.read_text().split("alert: SpoolqJobsRejected")[1]
-    said = {word: json.loads(re.search(rf"{word}: (\".*\")", rejected)[1]) for word in ("summary", "description")}  # type: ignore[index]
-    text = TESTS.replace("RULES", str(RULES)).replace("SUMMARY", said["summary"]).replace("DESCRIPTION", said["description"])
+    text = TESTS.replace("RULES", str(RULES)).replace("SUMMARY", said("SpoolqJobsRejected", "summary"))
+    text = text.replace("DESCRIPTION", said("SpoolqJobsRejected", "description"))
+    text = text.replace("NO_WORKERS", said("SpoolqNoWorkers", "description"))
     (tmp_path / "tests.yml").write_text(text)
     ran = subprocess.run([promtool, "test", "rules", tmp_path / "tests.yml"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
