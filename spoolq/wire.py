@@ -7,24 +7,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from spoolq import following, history, jsjson, stamps, tracing, unique
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
-from spoolq.job import Attempt, Failure, Job, Message, Trace, Unique, new_id
+from spoolq.job import Attempt, Job, Message, Trace, Unique, new_id
 from spoolq.jsonable import check, suspicious
 
 __all__ = [
     "Mode",
     "Named",
-    "Reruns",
     "attempted",
     "bare",
     "begun",
@@ -41,8 +38,6 @@ __all__ = [
     "named",
     "nameless",
     "record",
-    "rerun",
-    "run_of",
     "trace_of",
     "tracked",
     "unique_of",
@@ -55,11 +50,11 @@ MAX_BYTES = 1 << 20
 _SHOWN = 300  # characters of a name in the log
 
 _RESQUE = frozenset({"class", "queue", "args"})
-_OURS = frozenset(
+OURS = frozenset(
     {"id", "kwargs", "attempt", "crashes", "history", "begun", "run", "enqueued_at", "expires_at", "retries", "after", "batch"}
     | {"track", "result", "unique", "traceparent", "tracestate"}
 )
-_KNOWN = _RESQUE | _OURS
+_KNOWN = _RESQUE | OURS
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -262,72 +257,6 @@ def _changed(payload: bytes, job: Job, changes: dict[str, str | None]) -> bytes:
     if job_id(jsjson.fields(payload)) != job.id:
         changes["id"] = _dumps(job.id)
     return jsjson.edited(payload.decode(), changes).encode()
-
-
-def rerun(payload: bytes, queue: str) -> Message:
-    """A failed job as an operator's new launch: `run` + 1, no attempts, crashes or history yet, due at once, all else as it was
-    written.
-
-    Raises PayloadError for what isn't a job, or when neither `queue` nor the payload names a queue.
-    """
-    job = decode(payload, queue)
-    named = jsjson.fields(payload).get("queue")
-    target = queue or (named if isinstance(named, str) else "")
-    if not target:
-        raise PayloadError("the failure names no queue to put the job back into")
-    if not jsjson.encodable(target):
-        raise PayloadError(f"the failure names a queue that can't be written: {target!a}")
-    gone = ("attempt", "crashes", "history", "begun", "unique")  # it is meant to run, whatever equal job there is
-    changes = {"id": _dumps(job.id), "run": str(job.run + 1), **dict.fromkeys(gone)}
-    return Message(replace(job, run=job.run + 1).put_id, target, jsjson.edited(payload.decode(), changes).encode())
-
-
-class Reruns:
-    """Which entries of a failure log go back as jobs, seen newest first: a job once, however often its failure is in the log.
-
-    A job is its id, task and arguments. An entry of the same id and other work is none of its repeats and stays in the log,
-    and so does one of a later launch: the job has failed again meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._launched: dict[str, tuple[bytes, int]] = {}
-
-    def message(self, failure: Failure) -> Message | None:
-        """The launch to put back for this entry, None where it is to stay: unreadable, or its id has been launched."""
-        if failure.id in self._launched:
-            return None
-        try:
-            return rerun(failure.payload, failure.queue)
-        except PayloadError:
-            return None
-
-    def launched(self, failure: Failure) -> None:
-        """The entry's job has been put back."""
-        self._launched[failure.id] = _work(failure)
-
-    def repeats(self, failure: Failure) -> bool:
-        """Whether the entry is of a job that has been put back, so that it goes out of the log without a launch."""
-        launched = self._launched.get(failure.id)
-        if launched is None:
-            return False
-        try:
-            work, run = _work(failure)
-        except PayloadError:
-            return False
-        return work == launched[0] and run <= launched[1]
-
-
-def _work(failure: Failure) -> tuple[bytes, int]:
-    text = jsjson.edited(failure.payload.decode(), dict.fromkeys(_OURS - {"kwargs"}))
-    return hashlib.sha256(text.encode()).digest(), decode(failure.payload, failure.queue).run
-
-
-def run_of(failure: Failure) -> int:
-    """Which launch of its job failed, counted by an operator's re-runs; 0 where that can't be read."""
-    try:
-        return decode(failure.payload, failure.queue).run
-    except PayloadError:
-        return 0
 
 
 def expires_at(payload: bytes) -> float | None:

@@ -21,6 +21,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "failed unique",
     "following",
     "wire retry selection",
+    "reruns",
     "turns",
     "store.upkeep store.journal store.effects store.quota store.tally store.events",  # 3
     "store.waiting store.failures store.looking tracking",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from spoolq import jsjson, stamps, wire
 from spoolq.job import Failure
+from spoolq.reruns import run_of
 
 log = logging.getLogger("spoolq.failures")
 
@@ -69,7 +70,7 @@ def read(line: bytes) -> Record:
     """The failure in an entry. Never raises: what can't be read is a failure that says so, as `wire.decode_failure` gives it."""
     failure = wire.decode_failure(line)
     redacted = b'"redacted"' in line and _member(line, REDACTED) is not None
-    return Record(failure, wire.run_of(failure), redacted, line)
+    return Record(failure, run_of(failure), redacted, line)
 
 
 def _member(line: bytes, name: str) -> Any:

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from spoolq import jsjson, wire
+from spoolq import jsjson
 from spoolq.errors import PayloadError
 from spoolq.failed import job_id
 from spoolq.failurelog.entry import Record
 from spoolq.job import Failure, Message
 from spoolq.parcels import parcels
+from spoolq.reruns import Reruns, run_of
 from spoolq.store.failures import FailureLog
 
 _PAGE = 100
@@ -38,7 +39,7 @@ class Moved:
 def put_back(records: Iterable[Record], put: Callable[[list[Message]], list[bool]], listed: Callable[[str], int]) -> Moved:
     """Launch the job of each record anew, newest first, each job once. `put` stores messages, and says which were new; `listed`
     tells which run of a job (by its id) failed last, as far as a store's list knows; -1: none."""
-    moved, reruns = Moved(), wire.Reruns()
+    moved, reruns = Moved(), Reruns()
     seen: set[str] = set()
 
     def launches() -> Iterator[Message]:
@@ -80,7 +81,7 @@ def runs(log: FailureLog, ids: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for failure in walk(log):
         if not ids or failure.id in ids:
-            found[failure.id] = max(found.get(failure.id, 0), wire.run_of(failure))
+            found[failure.id] = max(found.get(failure.id, 0), run_of(failure))
     return found
 
 
@@ -125,7 +126,7 @@ def _size(failure: Failure) -> int:
 
 def name(failure: Failure) -> str:
     """The same for each copy of a failure, as `Record.name`."""
-    return Record(failure, wire.run_of(failure), False, b"").name
+    return Record(failure, run_of(failure), False, b"").name
 
 
 def walk(log: FailureLog) -> Iterator[Failure]:

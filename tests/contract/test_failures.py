@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import history, wire
+from spoolq import history, reruns, wire
 from spoolq.job import Attempt, Failure, Job, Message
 from spoolq.store.base import Store
 from tests.contract.hands import Hand, claimable, failure, ids, message, messages
@@ -305,7 +305,7 @@ def test_of_launches_up_to_one_they_are_removed(store: Store) -> None:
         launches = [wire.message(Job(str(n), "t", "q", ("x",), run=run)).payload for run in (1, 0, 2)]
         store.failures.add([replace(numbered(n), payload=payload) for payload in launches])
     assert store.failures.remove(["1", "2"], runs={"1": 1, "2": 0, "3": 2}) == 3
-    left = [(kept.id, wire.run_of(kept)) for kept in store.failures.page()]
+    left = [(kept.id, reruns.run_of(kept)) for kept in store.failures.page()]
     assert sorted(left) == [("1", 2), ("2", 1), ("2", 2), ("3", 0), ("3", 1), ("3", 2)]
 
 

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 
 import pytest
 
-from spoolq import jsjson, wire
+from spoolq import jsjson, reruns, wire
 from spoolq.errors import PayloadError
 from spoolq.job import Attempt, Failure, Job
 from tests.interop.conftest import MISSING, find_node
@@ -233,7 +233,7 @@ def test_a_retried_resque_payload_keeps_its_bytes_too() -> None:
             wire.attempted(one, wire.decode(one, "mail"), an_attempt(number, rng), crash=rng.random() < 0.2) for one in retried
         ]
     assert all(len(wire.decode(one, "mail").history) == 10 for one in retried)
-    retried += [wire.rerun(payload, "mail").payload for payload in written]
+    retried += [reruns.rerun(payload, "mail").payload for payload in written]
     assert through_node(retried) == retried
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spoolq import SpoolQ, chains, wire
+from spoolq import SpoolQ, chains, reruns, wire
 from spoolq.errors import Discard, PayloadError
 from spoolq.following import DEPTH
 from spoolq.job import Claim, Job, Member
@@ -127,7 +127,7 @@ def test_more_jobs_than_one_step_puts_are_not_read() -> None:
 
 def test_a_run_again_keeps_what_follows() -> None:
     payload = wire.encode(Job("j1", "t", "q", after=(MAIL,)))
-    again = wire.rerun(payload, "q")
+    again = reruns.rerun(payload, "q")
     assert wire.decode(again.payload, "q").after == (MAIL,)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolq import failed, jsjson, wire
+from spoolq import failed, jsjson, reruns, wire
 from spoolq.job import Attempt, Failure, Job
 
 AT = 1795511017.25
@@ -378,5 +378,5 @@ def test_a_job_fails_and_runs_again_with_everything_it_had() -> None:
     job = Job("0199", "send", "mail", (1.0, 2**60), attempt=3, crashes=1, history=PAST, enqueued_at=AT, extra={"meta": 1})
     entry = wire.encode_failure(a_failure(wire.encode(job)))
     found = wire.decode_failure(entry)
-    message = wire.rerun(found.payload, found.queue)
+    message = reruns.rerun(found.payload, found.queue)
     assert wire.decode(message.payload, message.queue) == replace(job, attempt=0, crashes=0, history=(), run=1)

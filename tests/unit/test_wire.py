@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoolq import jsjson, wire
+from spoolq import jsjson, reruns, wire
 from spoolq.errors import PayloadError
 from spoolq.job import Attempt, Job
 from spoolq.jsonable import DEPTH
@@ -373,7 +373,7 @@ def test_an_id_that_is_too_long_is_cut_to_the_same_short_one_wherever_it_is_read
     assert len(job.id) == 20
     assert wire.decode(payload, "q").id == job.id != wire.decode(payload.replace(b"iii", b"iij", 1), "q").id
     assert wire.decode(wire.attempted(payload, job), "q") == dataclasses.replace(job, attempt=1)
-    again = wire.rerun(payload, "")
+    again = reruns.rerun(payload, "")
     assert (again.id, len(again.payload) < 100) == (f"{job.id}\t1", True)
     assert wire.decode(b'{"class":"a","id":"%b"}' % (b"i" * 200), "q").id == "i" * 200
 
@@ -382,7 +382,7 @@ WRONG = [None, True, [], {}, "x", -1, 1.5, "1", 10**400, float("inf")]
 
 
 @pytest.mark.parametrize("wrong", [json.dumps(value).replace("Infinity", "1e999") for value in WRONG])
-@pytest.mark.parametrize("name", sorted(wire._OURS))
+@pytest.mark.parametrize("name", sorted(wire.OURS))
 def test_a_field_of_ours_with_a_wrong_type_counts_as_absent(name: str, wrong: str) -> None:
     payload = f'{{"class":"a","args":[],"{name}":{wrong}}}'.encode()
     job = wire.decode(payload, "q")
@@ -436,7 +436,7 @@ def test_what_is_not_a_job_is_a_payload_error(payload: bytes, message: str) -> N
         wire.decode(payload, "q")
     assert message in str(caught.value)
     with pytest.raises(PayloadError):
-        wire.rerun(payload, "q")
+        reruns.rerun(payload, "q")
     with pytest.raises(PayloadError):
         wire.attempted(payload, a_job())
     assert wire.record(payload, "q", "host:1:q", NOW) is None
@@ -466,7 +466,7 @@ def test_any_bytes_are_a_job_or_a_payload_error(payload: bytes) -> None:
     crashed = wire.decode(wire.attempted(payload, job, PAST[1], crash=True), "q")
     kept = dataclasses.replace(crashed, crashes=job.crashes, history=job.history)
     assert (kept, crashed.crashes, crashed.history[-1]) == (job, job.crashes + 1, PAST[1])
-    again = wire.decode(wire.rerun(payload, "q").payload, "q")
+    again = wire.decode(reruns.rerun(payload, "q").payload, "q")
     assert (again.run, again.attempt, again.crashes, again.history) == (job.run + 1, 0, 0, ())
     record = wire.record(payload, "q", "host:1:q", NOW)
     assert record is not None
@@ -535,40 +535,11 @@ def test_an_id_that_is_none_and_doubled_fields_are_replaced() -> None:
     assert wire.attempted(payload, job) == f'{{"id":"{job.id}","class":"a","attempt":3,"args":[]}}'.encode()
 
 
-def test_a_rerun_is_a_new_launch_of_the_same_job() -> None:
-    job = a_job(1, attempt=4, crashes=2, history=PAST, run=1, enqueued_at=NOW, retries=5, extra={"x": 1}, run_at=NOW)
-    message = wire.rerun(wire.encode(job), "mail")
-    clean = dataclasses.replace(job, attempt=0, crashes=0, history=(), run=2)
-    assert message[:7] == ("0199\t2", "mail", wire.encode(clean), 0.0, False, 0.0, False)
-    assert message.id == wire.decode(message.payload, "mail").put_id
-
-
-def test_a_foreign_rerun_keeps_its_bytes_and_gets_an_id() -> None:
-    message = wire.rerun(RAW + b"}", "m")
-    job = wire.decode(message.payload, "m")
-    assert message.payload == RAW + f',"id":"{job.id}","run":1}}'.encode()
-    assert (message.id, message.queue, job.run, job.attempt) == (f"{job.id}\t1", "m", 1, 0)
-
-
 @pytest.mark.parametrize("run", [2**53 - 1, 2**64, int("9" * 4300)])
 def test_a_run_that_no_writer_of_ours_gave_is_none(run: int) -> None:
     payload = b'{"class":"a","queue":"q","id":"x","run":%d}' % run
     assert wire.decode(payload, "q").run == 0
-    assert wire.rerun(payload, "").payload == b'{"class":"a","queue":"q","id":"x","run":1}'
-
-
-def test_a_rerun_into_a_queue_that_can_not_be_written_is_refused() -> None:
-    with pytest.raises(PayloadError, match=r"a queue that can't be written: '\\ud800'"):
-        wire.rerun(b'{"class":"a","queue":"\\ud800"}', "")
-
-
-def test_a_rerun_needs_a_queue() -> None:
-    assert wire.rerun(b'{"class":"a","queue":"own"}', "").queue == "own"
-    assert wire.rerun(b'{"class":"a","queue":"own"}', "given").queue == "given"
-    with pytest.raises(PayloadError, match="names no queue"):
-        wire.rerun(b'{"class":"a"}', "")
-    with pytest.raises(PayloadError, match="names no queue"):
-        wire.rerun(b'{"class":"a","queue":5}', "")
+    assert reruns.rerun(payload, "").payload == b'{"class":"a","queue":"q","id":"x","run":1}'
 
 
 def test_peeking() -> None:
@@ -653,7 +624,7 @@ def test_a_job_that_was_begun_says_so_counts_nothing_and_is_written_as_it_was() 
     assert again == payload[:-1] + b',"begun":true}'
     assert (wire.decode(again, "q").begun, wire.decode(again, "q").attempt) == (True, 2)
     assert wire.begun(again, job) == again
-    assert not wire.decode(wire.rerun(again, "q").payload, "q").begun
+    assert not wire.decode(reruns.rerun(again, "q").payload, "q").begun
     assert wire.decode(wire.encode(wire.decode(again, "q")), "q").begun
 
 

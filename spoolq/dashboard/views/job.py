@@ -15,6 +15,7 @@ from spoolq.failurelog import again
 from spoolq.failurelog.entry import Record
 from spoolq.failurelog.target import target
 from spoolq.job import Attempt, Failure
+from spoolq.reruns import run_of
 from spoolq.store.base import Store
 from spoolq.units import when
 from spoolq.whereabouts import Sighting, Whereabouts
@@ -147,7 +148,7 @@ def written_to(ask: Ask, failure: Failure) -> list[str]:
             day = stamps.iso(failure.failed_at)[:10].replace("-", "")
             found.append(f"{place}/failures-{day}-….jsonl")
         else:
-            found.append(f"{place}/{Record(failure, wire.run_of(failure), False, b'').key}")
+            found.append(f"{place}/{Record(failure, run_of(failure), False, b'').key}")
     return found if failure.failed_at > 0 else []
 
 

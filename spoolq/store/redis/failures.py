@@ -9,6 +9,7 @@ from typing import Any
 from spoolq import wire
 from spoolq.errors import StoreUnavailable
 from spoolq.job import Failure
+from spoolq.reruns import Reruns, run_of
 from spoolq.store.redis.names import Names
 
 FIRST = 10
@@ -59,7 +60,7 @@ class RedisFailures:
 
     def retry(self, ids: Collection[str]) -> int:
         """Put these jobs back into their queues as new launches, and out of the log. Returns how many jobs."""
-        wanted, reruns, done = set(ids), wire.Reruns(), 0
+        wanted, reruns, done = set(ids), Reruns(), 0
 
         def settle(entries: Entries) -> int:
             nonlocal done
@@ -92,7 +93,7 @@ class RedisFailures:
             over = [
                 (-place - 1, entry)
                 for place, entry, failure in entries
-                if failure.id in wanted and (runs is None or wire.run_of(failure) <= runs[failure.id])
+                if failure.id in wanted and (runs is None or run_of(failure) <= runs[failure.id])
             ]
             done += self._delete(over)
             return len(over)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from spoolq import wire
 from spoolq.errors import PayloadError
 from spoolq.job import Failure
+from spoolq.reruns import Reruns, run_of
 from spoolq.store.sqlite.limits import Limits
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
@@ -98,7 +99,7 @@ class SQLiteFailures:
                     (n, id)
                     for id in chunk
                     for n, found in session.all(SQL["of"], (id,))
-                    if wire.run_of(wire.decode_failure(found)) <= (runs or {})[id]
+                    if run_of(wire.decode_failure(found)) <= (runs or {})[id]
                 ]
                 return sum(session.execute(SQL["take_out"], one).rowcount for one in over)
 
@@ -157,7 +158,7 @@ class SQLiteFailures:
 
     def _rerun(self, id: str, entries: Sequence[tuple[int, bytes]]) -> _Rerun | None:
         """None where all of them are to stay in the log, where a person can look at them."""
-        reruns, found = wire.Reruns(), None
+        reruns, found = Reruns(), None
         for n, bytes_ in entries:
             failure = wire.decode_failure(bytes_)
             if found is not None:
