@@ -190,6 +190,8 @@ class Drainer:
                 delay = min(delay, left)
             if delay and self._spool.waiting(1):
                 wait(delay)
+        if empty:
+            self._witness.end(lambda: self._primary.ready(self._timeout))
         self.progress.left = 0 if empty else self._spool.waiting()
         return self.progress
 

@@ -141,6 +141,11 @@ class Witness:
         if self._open or self._breaker.away() is not None:
             self.look()
 
+    def end(self, ready: Callable[[], object]) -> None:
+        """As `empty`, of a drainer that looks no more after that."""
+        self._looked_at = -math.inf
+        self.empty(ready)
+
     def _tell(self, what: Callable[[EventLog], object]) -> bool:
         try:
             log = self._journal()

@@ -41,6 +41,7 @@ RECOVER = "Run `spoolq spool recover`"
 ROOM = "See that the spool can take jobs"
 RESUME = "End the pause, as below"
 OWNER = "Run this as the user whose jobs they are"
+ALONE = 5.0  # seconds that rows may wait where nobody drains: in less, a worker that was only started anew is there again
 RESCUE = 15.0  # seconds after the end of a lease within which a worker that lives takes its claims over
 
 
@@ -119,7 +120,7 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
         paused = f"{_wait(waiting)} in the spool, and draining is paused: `spoolq drain resume` lets it go on."
         return Verdict(DEGRADED, SAFE, paused, "Run `spoolq drain resume`")
     late = (oldest or 0.0) > STUCK
-    if waiting and late and not _empties(spool):
+    if waiting and (oldest or 0.0) > (STUCK if spool.attended else ALONE) and not _empties(spool):
         what = "look at the log of who drains it" if spool.attended else "start `spoolq drain` or a worker here"
         stuck = f"Redis answers, yet {_wait(waiting)} in the spool, oldest {say_age(oldest)}: {what}."
         return Verdict(DEGRADED, SAFE, stuck, f"{what[0].upper()}{what[1:]}")

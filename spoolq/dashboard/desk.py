@@ -22,6 +22,7 @@ from spoolq.dashboard.sampler import Sampler
 from spoolq.dashboard.trends import Trends
 from spoolq.errors import SpoolqError
 from spoolq.facts import Facts, Side, gather
+from spoolq.store.events import STALE
 from spoolq.units import MANY
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Desk:
     def _look(self) -> Facts:
         found = gather(self.q, ASKING, connect=0.0 if self._away else BENEFIT, most=MANY + 1)
         self._away = found.primary.state == "away"
+        if found.lasting is not None and found.primary.state == "up" and self.q.spool is not None:
+            with suppress(SpoolqError):  # whoever saw it may be gone: as a drainer says it
+                self.q.spool.events.back(silent=STALE)
         with suppress(SpoolqError):
             self.trends.see(found, self.q.primary.counts() if found.primary.state in ("up", "refusing") else {})
         if found.spool is not None and found.spool.info is not None and self.q.spool is not None:

@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +17,11 @@ from spoolq.errors import StoreFull, StoreUnavailable, WorkerDied
 from spoolq.job import Job, Member, Message
 from spoolq.store.base import DRAIN_PAUSED, DRAINED_AT, Life, WorkerInfo
 from spoolq.store.effects import NONE, RELAY, Countdown, Effects
+from spoolq.store.events import STALE, Away
 from spoolq.store.looking import Load
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.wire import message
+from tests.clock import Clock
 
 REFUSED = StoreUnavailable("Redis refused at localhost:1", reason="refused")
 NO_ANSWER = StoreUnavailable("no answer", reason="timeout", maybe_applied=True, not_after=1.0)
@@ -540,3 +543,48 @@ def test_an_outage_that_begins_when_nothing_is_left_is_no_reason_to_end(spool, p
 
     monkeypatch.setattr(primary, "forget", forget)
     assert drainer(spool, primary).turn() > 0
+
+
+# the outage
+
+
+@pytest.fixture
+def mono() -> Clock:
+    return Clock(100.0)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, mono: Clock) -> Iterator[SQLiteStore]:
+    """A spool with a row of an outage that somebody has just seen."""
+    with closing(SQLiteStore(tmp_path / "watched.db", role="spool", min_free=0, ticks=lambda: ("boot", mono.now))) as store:
+        store.spool([message(Job("a", "t", "q"))], outage=Away(mono.now, "refused"))
+        yield store
+
+
+def test_one_that_ends_by_itself_ends_an_outage_that_nobody_sees_any_more(watched, primary, mono):
+    mono.later(STALE + 1)
+    assert drainer(watched, primary).run_once(wait=no_wait).left == 0
+    [outage] = watched.events.outages()
+    assert None not in (outage.ended_at, outage.drained_at)
+    assert outage.spooled == 1
+
+
+def test_what_somebody_may_see_still_is_ended_by_the_next_that_finds_the_spool_empty(watched, primary, mono):
+    drainer(watched, primary).run_once(wait=no_wait)
+    assert watched.events.outage() is not None
+    mono.later(STALE + 1)
+    primary.probes = [REFUSED]
+    assert drainer(watched, primary).run_once(wait=no_wait).left == 0
+    assert watched.events.outage() is not None, "the control: Redis is away"
+    mono.later(STALE + 1)
+    assert drainer(watched, primary).run_once(wait=no_wait).left == 0
+    [outage] = watched.events.outages()
+    assert None not in (outage.ended_at, outage.drained_at)
+
+
+def test_one_that_ends_by_itself_says_that_the_spool_is_empty(watched, primary):
+    watched.events.back()
+    assert watched.events.outages()[0].drained_at is None
+    drainer(watched, primary).run_once(wait=no_wait)
+    assert watched.events.outages()[0].drained_at is not None
+    assert [event.kind for event in watched.events.page()][:2] == ["drain_ended", "drain_begun"]

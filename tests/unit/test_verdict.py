@@ -75,6 +75,8 @@ def test_beside_a_damaged_file_no_row_set_aside_makes_all_well() -> None:
         (UP, spool(kept=7), OK, SAFE, "none in the spool; 7 watched until Redis has persisted them."),
         (AWAY, spool(kept=7), DEGRADED, SAFE, "none in the spool; 7 watched until Redis has persisted them."),
         (UP, spool(rows=12, oldest=2.0), OK, SAFE, "12 jobs on the way from the spool into Redis"),
+        (UP, spool(rows=12, oldest=6.0), DEGRADED, SAFE, "12 jobs wait in the spool, oldest 6.0 s: start `spoolq drain`"),
+        (UP, replace(spool(rows=12, oldest=6.0), attended=True), OK, SAFE, "12 jobs on the way from the spool into Redis"),
         (UP, spool(rows=1, oldest=61.0), DEGRADED, SAFE, "1 job waits in the spool, oldest 1 min 1 s: start"),
         (
             UP,

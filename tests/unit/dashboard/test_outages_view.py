@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from spoolq import SpoolQ
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from spoolq import SpoolQ, boot
 from spoolq.dashboard.views.outages import stripes, ticks
-from spoolq.store.events import Away, Outage
+from spoolq.store.events import STALE, Away, Outage
+from spoolq.store.sqlite import SQLiteStore
+from tests.servers import Server
 from tests.unit.dashboard.hands import browser, words
+from tests.unit.sqlite.helpers import message
+from tests.waiting import eventually
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -71,3 +80,17 @@ def test_without_a_spool_there_are_none_and_no_file_is_made(q: SpoolQ) -> None:
     page = browser(q).get("/outages")
     assert "No outage was seen on this host." in words(page.text)
     assert not q.settings.spool_path.exists()
+
+
+@pytest.mark.parametrize(("silent", "ends"), [(STALE + 1, True), (-3600.0, False)])
+def test_one_that_nobody_sees_any_more_is_ended_by_a_look(server: Server, tmp_path: Path, silent: float, ends: bool) -> None:
+    name, now = boot.tick()
+    with SpoolQ(server.url, spool=tmp_path / "spool.db", spool_min_free=0) as q, browser(q) as client:
+        assert q.spool is not None
+        with closing(
+            SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ticks=lambda: (name, now - silent))
+        ) as producer:
+            producer.spool([message("a")], outage=Away(now - silent, "refused"))
+        assert q.spool.events.outage() is not None
+        eventually(lambda: client.get("/overview.json").json()["primary"]["state"] == "up")
+        assert (q.spool.events.outage() is None) is ends
