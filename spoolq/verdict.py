@@ -149,7 +149,7 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
             CRITICAL,
             "New jobs are refused",
             f"{gone}, and the spool takes none: {spool.refuses}; {kept}.",
-            f"{mend}, or make room",
+            f"{mend}, or make {'the spool possible' if spool.state == 'absent' else 'room'}",
         )
     if spool.state == "absent":
         return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.", mend)

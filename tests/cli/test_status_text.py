@@ -100,6 +100,10 @@ def test_every_line_fits_80_columns(
         (Facts(FULL, spool()), "Nothing is lost on this host. Make room in Redis."),
         (Facts(replace(AWAY, reason="auth"), spool()), "Nothing is lost on this host. Mend the login."),
         (Facts(AWAY, spool("it is full")), "New jobs are refused. Start Redis, or make room."),
+        (
+            Facts(AWAY, replace(NO_SPOOL, refuses="there is no directory /")),
+            "New jobs are refused. Start Redis, or make the spool possible.",
+        ),
         (Facts(UP, spool(rows=1, oldest=61.0)), "Nothing is lost on this host. Start `spoolq drain` or a worker here."),
         (
             Facts(UP, replace(spool(rows=1, oldest=61.0), attended=True)),

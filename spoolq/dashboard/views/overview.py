@@ -77,7 +77,7 @@ def show(ask: Ask) -> Answer:
         "since": flow.begin(ask.facts.at - stretch.seconds + stretch.step, stretch.step),
         "until": flow.begin(ask.facts.at, stretch.step) + stretch.step,
         "done": done,
-        "came": came,
+        "came": [row[:2] for row in came] if ask.facts.spool is None else came,  # a queue's file has no spool beside it
         "outage": outage,
         "paused": EVERY_QUEUE in {**ask.facts.primary.paused, **(ask.facts.spool.paused if ask.facts.spool else {})},
         "alone": ask.facts.spool is None,

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from spoolq import SpoolQ, wire
+from spoolq.dashboard.views import overview
 from spoolq.dashboard.views.doctor import Line, lines
 from spoolq.job import Attempt, Failure
 from spoolq.store.upkeep import Finding
@@ -41,6 +42,14 @@ def test_what_the_doctor_has_not_looked_at_yet_is_not_counted_as_none(box: Spool
         assert "Problems – Warnings –" in _numbers(client.get("/doctor").text)
         examination.findings, examination.at, examination.running = [], time.time(), False
         assert "Problems 0 Warnings 0" in _numbers(client.get("/doctor").text)
+
+
+def test_a_queue_s_file_has_no_spool_in_its_chart(box: SpoolQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "enqueued", lambda *_: [(1000, 3, 0), (1060, 4, 0)])
+    with browser(box) as client:
+        chart = client.get("/").text.partition('id="chart-came"')[2].partition("</figure>")[0]
+        assert "Time the queue's file" in words(chart)
+        assert chart.count("data-n=") == 2
 
 
 def _numbers(html: str) -> str:
