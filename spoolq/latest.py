@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -14,7 +16,8 @@ log = logging.getLogger("spoolq.latest")
 
 
 class Latest(Generic[T]):
-    """What `look` returned last. It looks on a thread aside, called `name`, one look at a time. Safe to share between threads.
+    """What `look` returned last. It looks on a thread aside, called `name`, one look at a time. Safe to share between threads; a
+    forked child looks for itself.
 
     look     may take long, or hang with a disk. What it raises is logged, and what was found before stays the latest
     fresh    seconds, from its begin, for which a look serves: then the next who asks begins a new one
@@ -22,6 +25,10 @@ class Latest(Generic[T]):
 
     def __init__(self, look: Callable[[], T], *, fresh: float, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._look, self._fresh, self._name, self._clock = look, fresh, name, clock
+        self._begin_anew()
+        _all.add(self)
+
+    def _begin_anew(self) -> None:
         self._lock = threading.Lock()
         self._under_way: threading.Event | None = None
         self._found: tuple[float, T] | None = None
@@ -61,3 +68,14 @@ class Latest(Generic[T]):
         with self._lock:
             self._found, self._under_way = found, None
         over.set()
+
+
+_all: weakref.WeakSet[Latest[Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for one in list(_all):
+        one._begin_anew()  # a look that is under way is the parent's, and never ends here
+
+
+os.register_at_fork(after_in_child=_after_fork)

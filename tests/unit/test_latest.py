@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -86,3 +87,27 @@ def test_no_memory_for_a_thread_is_no_end_of_looking() -> None:
     done = subprocess.run([sys.executable, "-c", NO_ROOM], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "can't start new thread" in done.stderr
+
+
+def test_a_child_that_is_forked_in_a_look_looks_for_itself() -> None:
+    parent, go_on = os.getpid(), threading.Event()
+
+    def look() -> int:
+        if os.getpid() == parent:
+            go_on.wait(30)
+        return os.getpid()
+
+    latest = Latest(look, fresh=60.0, name="test")
+    assert latest.get(0.01) is None  # a look is under way now
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        found = latest.get(30.0)
+        os.write(write, str(found and found[1]).encode())
+        os._exit(0)
+    go_on.set()
+    os.waitpid(child, 0)
+    assert int(os.read(read, 100)) == child
+    assert eventually(lambda: latest.get(1.0))[1] == parent
+    os.close(read)
+    os.close(write)
