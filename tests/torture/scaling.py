@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    rows = [run(scene, POLICIES[name](), given.seed) for scene in SCENES for name in given.policy or ["load", "multiworker"]]
+    rows = [run(scene, POLICIES[name](), given.seed) for scene in SCENES for name in given.policy or POLICIES]
     print(json.dumps([row._asdict() for row in rows]) if given.json else table(rows))
 
 
