@@ -110,13 +110,18 @@ def gather(
 
 
 def moved_on(view: WorkerView, elsewhere: Iterable[WorkerView]) -> bool:
-    """Whether a worker of one store is there no more, and nothing is wrong with that: it holds no job there, and its process
-    lives and works `elsewhere`, as each does in Redis once an outage is over."""
+    """Whether a worker of one store is there no more, and nothing is wrong with that: it holds no job there, and it is a drainer
+    with nothing to move, whose lease nothing keeps (`attended` says whether one lives), or its process lives and works
+    `elsewhere`, as each does in Redis once an outage is over."""
     return (
         view.lease_left < 0
         and not view.claims
-        and any(
-            other.lease_left >= 0 and (other.info.host, other.info.pid) == (view.info.host, view.info.pid) for other in elsewhere
+        and (
+            view.info.kind == "drainer"
+            or any(
+                other.lease_left >= 0 and (other.info.host, other.info.pid) == (view.info.host, view.info.pid)
+                for other in elsewhere
+            )
         )
     )
 

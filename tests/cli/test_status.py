@@ -16,6 +16,7 @@ from spoolq.failurelog.assembly import outbox_of
 from spoolq.failurelog.outbox import Outbox
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
+from tests.contract.hands import message
 from tests.servers import Server
 from tests.waiting import eventually
 
@@ -269,3 +270,20 @@ def test_what_a_worker_that_works_in_redis_again_left_in_the_spool_is_not_shown(
         assert len(gone) == 1, "the one whose process is nowhere"
         listed = run("workers", "list", "--json", "--url", server.url).json["workers"]
         assert sorted((one["pid"] == 1, one["in"]) for one in listed) == [(False, "redis"), (True, "spool")], listed
+
+
+def test_a_drainer_with_nothing_to_move_is_not_said_to_be_gone(run: Run, server: Server) -> None:
+    """It keeps no lease while there is nothing to take."""
+    with SpoolQ(server.url) as q:
+        spool = q.spool
+        assert spool is not None
+        spool.spool([message(id) for id in "ab"])
+        for name, rows in (("idle", 1), ("dead", 1)):
+            drainer = replace(q.worker_info((), 1, "drainer", 0.05), key=name)
+            handoffs = spool.take(drainer, rows, 1 << 20, spool.now())
+            if name == "idle":
+                spool.handed_over(handoffs)
+        eventually(lambda: all(view.lease_left < 0 for view in spool.workers()))
+        assert [view.info.key for view in spool.workers()] == ["dead", "idle"], "the control: both are there"
+        shown = run("status", "--json", "--url", server.url).json["spool"]["workers"]
+    assert [one["key"] for one in shown] == ["dead"], "the one that holds rows"
