@@ -13,7 +13,7 @@ import click
 from spoolq import events
 from spoolq.cli.faults import UNREACHABLE, Fault
 from spoolq.cli.opening import Given, opened
-from spoolq.cli.output import clean
+from spoolq.cli.output import Refused, clean
 from spoolq.errors import NoAccess, NoPlace
 from spoolq.places import there
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 _QUIET = frozenset({"where", "as_json", "yes", "dry_run"})
+_CHOOSING = frozenset({"task", "queue", "text", "state", "error", "exception", "since", "before"})
+"""Options that a command gets as one choice. By which text jobs were searched for is a part of their arguments."""
 
 
 def existing(q: SpoolQ) -> EventLog | None:
@@ -41,6 +43,11 @@ def acts(command: Command) -> Command:
         except Fault as error:
             if error.exit_code == UNREACHABLE:
                 _note(values, fault=error.message)
+            raise
+        except Refused:
+            raise
+        except (SystemExit, click.exceptions.Exit):  # done, but not wholly: one wasn't there, or can't be read
+            _note(values)
             raise
         _note(values)
         return result
@@ -72,6 +79,9 @@ def _said(values: Mapping[str, Any]) -> str:
     """The command with its own arguments: of those that say where things are there may be secrets."""
     context = click.get_current_context()
     words = [context.command_path.partition(" ")[2]]
+    values = {**{name: value for name, value in context.params.items() if name in _CHOOSING}, **values}
+    if values.get("text"):
+        values["text"] = "…"
     for parameter in context.command.params:
         value = values.get(parameter.name or "")
         if value in (None, False, ()) or parameter.name in _QUIET or parameter.name not in values:

@@ -25,6 +25,10 @@ def hint(text: str) -> None:
     click.echo(text, err=True)
 
 
+class Refused(click.exceptions.Exit):
+    """Somebody was asked, and said no: nothing was done."""
+
+
 def agreed(question: str) -> None:
     """Go on only after a yes. A command that nobody watches can't be asked: there it is refused, and `--yes` named."""
     _go_on(lambda: click.confirm(question, err=True))
@@ -46,7 +50,7 @@ def _go_on(asked: Callable[[], bool]) -> None:
         yes = False
     if not yes:
         hint("Nothing was done.")
-        click.get_current_context().exit(1)
+        raise Refused(1)
 
 
 def terminal(err: bool = False) -> bool:

@@ -185,3 +185,20 @@ def test_the_whole_of_an_outage_with_a_drain(spoolq: Run, server: Server, nowher
 def _spool(url: str) -> Path:
     with SpoolQ(url) as q:
         return q.settings.spool_path
+
+
+def test_what_was_done_in_part_is_written_down_too(run: Run) -> None:
+    [one, _] = fill(URL, 2)
+    assert run("jobs", "delete", one, "nobody", "--yes", "--url", URL).code == 1
+    assert run("failed", "retry", "nobody", "--url", URL).code == 1
+    assert run("jobs", "delete", "--task", "send", "--url", URL, input="n\n").code == 1
+    assert actions(run, URL) == [f"jobs delete {one} nobody", "failed retry nobody"]
+
+
+def test_an_order_on_a_choice_says_which_but_not_what_was_searched_for_in_arguments(run: Run) -> None:
+    fill(URL, 2)
+    ran = run("jobs", "delete", "--task", "send", "--state", "ready", "--text", "0@example.com", "--yes", "--url", URL)
+    assert ran.out == "Deleted 1 job.\n"
+    assert run("jobs", "delete", "--queue", "mail", "--yes", "--url", URL).code == 0
+    assert actions(run, URL) == ["jobs delete --task send --text … --state ready", "jobs delete --queue mail"]
+    assert "example" not in run("events", "--url", URL, "--json").out
