@@ -74,7 +74,7 @@ def _basic(header: str) -> tuple[str | None, str]:
         user, colon, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None, ""
-    return (user[:64] if colon else None), password
+    return ("".join(filter(str.isprintable, user[:64])) if colon else None), password
 
 
 def _place(address: str) -> str:

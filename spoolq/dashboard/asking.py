@@ -81,11 +81,12 @@ class Download:
 @dataclass(frozen=True, slots=True)
 class Confirm:
     """What is asked before a change: a sentence that names the count, the word on the button, and for what destroys, the text
-    that has to be typed."""
+    that has to be typed. `these`: which ones were counted (`picking.marks`), where others may fit once it is confirmed."""
 
     question: str
     button: str
     typed: str = ""
+    these: str | None = None
 
 
 class NotThere(Exception):
@@ -126,11 +127,12 @@ def local(text: str, default: str) -> str:
 def link(path: str, **query: object) -> str:
     """A path with its query, to be put behind the prefix (templates: `{{ url('/queue', name=queue) }}`). Names of queues and ids
     of jobs go into the query, never into the path: they may hold anything."""
-    given = {name: _octets(str(value)) for name, value in query.items() if value not in (None, "")}
+    given = {name: octets(str(value)) for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _octets(text: str) -> bytes:
+def octets(text: str) -> bytes:
+    """A name as it goes into an address, percent-encoded."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a character, which JSON can name

@@ -33,6 +33,8 @@ ASKING = 0.5  # seconds for a store's answer
 BENEFIT = 0.5  # seconds more for one that answered the last time: this process, or the machine, may be the slow one
 LEFT = ("handed_over", "duplicate")  # how a row leaves a spool for the primary, in the words of `spoolq.store.tally`
 _NOTES, _NOTE_LASTS = 200, 120.0
+_TOLD = ("name", "id", "key", "to", "in", "task", "queue", "class", "error", "since", "before")
+"""Fields of a form that the journal may have: what jobs were searched for by their text is a part of their arguments."""
 _SECRET = re.compile("passw(or)?d|passphrase|pwd|secret|token|authorization|bearer|apikey|accesskey|credential|cookie|private")
 _BETWEEN = re.compile(r"[\W_]+")  # `api_key`, `X-Api-Key` and `apiKey` are one name
 
@@ -104,6 +106,14 @@ class Desk:
         while len(self._notes) > _NOTES:
             self._notes.popitem(last=False)
         return key
+
+    def broke(self, visitor: Visitor, action: str, error: Exception, form: Mapping[str, str]) -> None:
+        """An action did not come to its end. Some of it may be done, so the journal has it all the same."""
+        self.sampler.forget()
+        self.cached.forget()
+        why = str(error) if isinstance(error, SpoolqError) else type(error).__name__
+        asked = {name: value[:200] for name, value in form.items() if name in _TOLD}
+        self.record(visitor, action, f"{action} did not come to its end, some of it may be done: {why}", asked=asked)
 
     def note(self, key: str) -> str:
         """What an action said, for the page after it; empty once it is old, or for a name that isn't one."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from spoolq import events
+from spoolq.dashboard.pages import plain
 from spoolq.errors import SpoolqError
 from spoolq.places import there
 
@@ -26,7 +27,7 @@ def acted(q: SpoolQ, visitor: Visitor, action: str, text: str, detail: dict[str,
     """Write down who did what, here and in the log. Where it can't be written the log alone has it, and it is done all the
     same."""
     who = str(visitor)
-    text = " ".join(text.splitlines())  # a name may hold a line of its own, made to be taken for another entry
+    text = plain(" ".join(text.splitlines()))  # a name may hold a line of its own, made to be taken for another entry
     log.info("%s: %s: %s", who, action, text)
     about = {"who": who, "what": action, "by": "dashboard", "user": visitor.user, "address": visitor.address, **detail}
     try:

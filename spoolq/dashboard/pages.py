@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spoolq import units
-from spoolq.dashboard.asking import link
+from spoolq.dashboard.asking import link, octets
 from spoolq.units import MANY
 
 LONGEST = 2000  # characters of one value on a page, where the template doesn't say otherwise
@@ -38,6 +39,7 @@ def environment() -> Environment:
         "ago": ago,
         "short": short,
         "text": text,
+        "hidden": hidden,
         "commands": commands,
         "percent": lambda share: f"{100 * share:.0f} %",
     }
@@ -54,11 +56,24 @@ def visible(value: Any) -> Any:
 
 def text(value: str, most: int = 200_000) -> Markup | str:
     """A long text with its lines (in `<pre>`): visible, and cut at `most` characters."""
-    cut = value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters)"
-    shown = "".join(
-        char if char in "\n\t" or char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in cut
+    return Markup.escape(plain(value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters)"))
+
+
+def plain(value: str) -> str:
+    """A text of which nothing is unseen: what isn't printable, but for tabs and ends of lines, as its escape."""
+    return "".join(
+        char if char in "\n\t" or char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in value
     )
-    return Markup.escape(shown)
+
+
+def hidden(fields: Mapping[str, object]) -> Markup:
+    """Fields of a form that bring back exactly these values: a name that was made visible would be another queue's. What a page
+    can't hold as it is goes percent-encoded, as `~name`, which `serving` reads so."""
+    shape, found = Markup('<input type="hidden" name="{}" value="{}">'), Markup("")
+    for name, value in fields.items():
+        cut = str(value)[:LONGEST]
+        found += shape.format(name, cut) if cut.isprintable() else shape.format(f"~{name}", quote(octets(cut)))
+    return found
 
 
 def short(value: object, most: int = 60) -> str:

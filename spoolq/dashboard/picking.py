@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from spoolq import choosing, wire
 from spoolq.choosing import JobChoice
@@ -22,6 +23,7 @@ PAGE = 50
 _NEAR = 200  # jobs around a place among which one is looked for again,
 _STEPS = 200  # and steps of a search by its id where it isn't
 
+T = TypeVar("T")
 Where = Literal["primary", "spool"]
 
 
@@ -88,7 +90,7 @@ def has_spool(ask: Ask) -> bool:
 def choice(ask: Ask, *, retrying: bool | None = None) -> JobChoice:
     """The filter of the address, or of the form that was sent from it."""
     given = ask.form or ask.query
-    task, queue, text = (given.get(name, "").strip()[:1000] or None for name in ("task", "queue", "text"))
+    task, queue, text = (given.get(name, "")[:1000] or None for name in ("task", "queue", "text"))  # with their blanks: names
     return JobChoice(task, queue, text, retrying)
 
 
@@ -96,6 +98,16 @@ def filters(chosen: JobChoice) -> dict[str, str]:
     """That filter as a query."""
     given = {"task": chosen.task, "queue": chosen.queue, "text": chosen.text}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def told(chosen: JobChoice) -> dict[str, str]:
+    """That filter for the journal: by which text jobs were searched for is a part of their arguments."""
+    return filters(chosen) | ({} if chosen.text is None else {"text": "…"})
+
+
+def words(given: Mapping[str, str]) -> str:
+    """A filter at the end of a sentence: ` (task send, queue mail)`."""
+    return f" ({', '.join(f'{name} {value}' for name, value in given.items())})" if given else ""
 
 
 def cursor(text: str) -> Any:
@@ -145,7 +157,24 @@ def row(job: WaitingJob, name: Where, after: str = "") -> Row:
 
 def ref(job: WaitingJob) -> str:
     """A short name of exactly this job in this place, also of one without an id."""
-    return hashlib.sha256(repr(job.place).encode("utf-8", "backslashreplace")).hexdigest()[:24]
+    return _mark(repr(job.place), 24)
+
+
+def _mark(name: str, digits: int = 10) -> str:
+    return hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:digits]
+
+
+def marks(names: Iterable[str]) -> str:
+    """What a question counted, for the form that answers it."""
+    return "".join(map(_mark, names))
+
+
+def counted(ask: Ask, found: Iterable[T], name: Callable[[T], str]) -> Iterator[T]:
+    """Of these, by their names, those that were counted by the question that the form answers: what fits since then was never
+    asked about. All of them where there was no question."""
+    these = ask.form.get("these")
+    some = None if these is None else {these[at : at + 10] for at in range(0, len(these), 10)}
+    return (one for one in found if some is None or _mark(name(one)) in some)
 
 
 def pick(ask: Ask, *, search: bool = True) -> tuple[Store, WaitingJob]:

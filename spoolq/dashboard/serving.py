@@ -7,17 +7,18 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import anyio
 import anyio.to_thread
+from markupsafe import Markup
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from spoolq.dashboard.asking import Action, Answer, Ask, Confirm, Download, NotThere, Refused, View, link
 from spoolq.dashboard.guard import route_path
-from spoolq.dashboard.pages import Links, environment
+from spoolq.dashboard.pages import Links, environment, plain
 from spoolq.errors import SpoolqError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -87,10 +88,17 @@ class Serving:
             return self.problem(request, 403, "You may not do this. Nothing was changed.")
         ask = self._ask(request, form)
         if action.confirm is not None and (asked := action.confirm(ask)) is not None:
-            said = form.get("typed", "") == asked.typed if asked.typed else form.get("confirmed") == "yes"
+            typed = (asked.typed, plain(asked.typed))  # what can't be typed is typed as it is shown
+            said = form.get("typed", "") in typed if asked.typed else form.get("confirmed") == "yes"
             if not said:
                 return self._confirm(ask, request, action, asked)
-        done = action.do(ask)
+        try:
+            done = action.do(ask)
+        except (NotThere, Refused):
+            raise
+        except Exception as error:
+            self.desk.broke(visitor, action.name, error, form)
+            raise
         if isinstance(done, Download):
             self.desk.record(visitor, action.name, f"{done.name} was downloaded")
             headers = {"Content-Disposition": f'attachment; filename="{done.name}"'}
@@ -105,9 +113,11 @@ class Serving:
         wrong = bool(asked.typed) and "typed" in ask.form
         if wants_json(request):
             needs = {"typed": asked.typed} if asked.typed else {"confirmed": "yes"}
-            return document({"question": asked.question, "needs": needs}, 409)
-        kept = {name: value for name, value in ask.form.items() if name not in ("typed", "confirmed")}
-        shows = {"asked": asked, "action": action, "kept": kept, "wrong": wrong, "back": ask.back("/")}
+            counted = {} if asked.these is None else {"these": asked.these}
+            return document({"question": asked.question, "needs": {**needs, **counted}}, 409)
+        kept = without(ask.form, "typed", "confirmed", "these")
+        these = None if asked.these is None else Markup(asked.these)  # noqa: S704 (hexadecimal digits, and more than a page shows)
+        shows = {"asked": asked, "action": action, "kept": kept, "these": these, "wrong": wrong, "back": ask.back("/")}
         return self._render(ask, request, Answer("confirm.html", asked.button, shows, {}, 422 if wrong else 200), "")
 
     async def _answer(self, request: Request, work: Callable[[], Response], longest: float, late: str) -> Response:
@@ -191,9 +201,15 @@ async def _form(request: Request) -> dict[str, str] | None:
     except (TimeoutError, ClientDisconnect):
         return None
     try:
-        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS))
+        fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS)
+        return dict(_field(*one) for one in fields)
     except ValueError:
         return None
+
+
+def _field(name: str, value: str) -> tuple[str, str]:
+    """As `pages.hidden` wrote it."""
+    return (name[1:], unquote(value, errors="surrogatepass")) if name.startswith("~") else (name, value)
 
 
 def wants_json(request: Request) -> bool:

@@ -109,7 +109,7 @@ def choice(ask: Ask) -> Choice:
 def filters(ask: Ask) -> dict[str, str]:
     """The filter as a query."""
     given = ask.form or ask.query
-    return {name: value for name in _NAMES if (value := given.get(name, "").strip()[:1000])}
+    return {name: value for name in _NAMES if (value := given.get(name, "")[:1000])}  # with their blanks: they are names
 
 
 def _grouped(ask: Ask, place: Store, where: str, chosen: Choice) -> tuple[list[Group], int]:
@@ -160,15 +160,14 @@ def _today(place: str) -> str:
 
 
 def _meant(ask: Ask) -> tuple[Store, list[str]]:
-    """The ids of those that fit, newest first, among the newest MOST."""
+    """The ids of those that fit, newest first, among the newest MOST, and that were counted where that was asked first."""
     place, chosen = picking.store(ask, picking.where(ask)), choice(ask)
     fitting: Iterator[Failure] = (failure for failure in islice(walk(place.failures), MOST) if chosen.fits(failure))
-    return place, list(dict.fromkeys(failure.id for failure in fitting))
+    return place, list(dict.fromkeys(picking.counted(ask, (failure.id for failure in fitting), str)))
 
 
 def _words(ask: Ask) -> str:
-    given = filters(ask)
-    return f" ({', '.join(f'{name} {value}' for name, value in given.items())})" if given else ""
+    return picking.words(filters(ask))
 
 
 def _back(ask: Ask) -> str:
@@ -178,7 +177,9 @@ def _back(ask: Ask) -> str:
 def _sure_to_retry(ask: Ask) -> Confirm:
     _, ids = _meant(ask)
     return Confirm(
-        f"Put {jobs(len(ids), 'failed job')}{_words(ask)} back into their queues, with all their retries?", "Retry them"
+        f"Put {jobs(len(ids), 'failed job')}{_words(ask)} back into their queues, with all their retries?",
+        "Retry them",
+        these=picking.marks(ids),
     )
 
 
@@ -186,19 +187,21 @@ def _retry(ask: Ask) -> Done:
     place, ids = _meant(ask)
     done = again.put_back(place, ids)
     left = f" {len(ids) - done:,} stay: unreadable, or put back by somebody else." if done < len(ids) else ""
-    return Done(f"Put back {jobs(done)}.{left}", _back(ask), {"jobs": done, "filter": filters(ask)}, done > 0)
+    return Done(f"Put back {jobs(done)}.{left}{_words(ask)}", _back(ask), {"jobs": done, "filter": filters(ask)}, done > 0)
 
 
 def _sure_to_discard(ask: Ask) -> Confirm:
     _, ids = _meant(ask)
     what = f"Delete the failures of {jobs(len(ids))}{_words(ask)} for good? They can't be retried from here then."
-    return Confirm(what, "Discard them", "discard")
+    return Confirm(what, "Discard them", "discard", picking.marks(ids))
 
 
 def _discard(ask: Ask) -> Done:
     place, ids = _meant(ask)
     gone = place.failures.remove(ids)
-    return Done(f"Deleted {jobs(gone, 'failure')}.", _back(ask), {"failures": gone, "filter": filters(ask)}, gone > 0)
+    return Done(
+        f"Deleted {jobs(gone, 'failure')}.{_words(ask)}", _back(ask), {"failures": gone, "filter": filters(ask)}, gone > 0
+    )
 
 
 VIEWS = (View("failures", "/failures", show, "Failures"),)

@@ -17,6 +17,7 @@ from spoolq.failurelog.target import target
 from spoolq.job import Attempt, Failure
 from spoolq.reruns import run_of
 from spoolq.store.base import Store
+from spoolq.store.waiting import WaitingJob
 from spoolq.units import when
 from spoolq.whereabouts import Sighting, Whereabouts
 
@@ -212,20 +213,24 @@ _CANCELLED = {
 }
 
 
-def _label(ask: Ask) -> str:
-    return ask.form.get("id") or "a job without an id"
+def _label(job: WaitingJob) -> tuple[str, dict[str, Any]]:
+    """What a job that waits is called, by what it is, not by what the form says of it; and the same for the journal."""
+    id = picking.row(job, "primary").id
+    return id or "a job without an id", {"id": id or None, "queue": job.queue}
 
 
 def _now(ask: Ask) -> Done:
     store, job = picking.pick(ask)
     if not moving.to_front(store, job, time.time()):
         raise NotThere("A worker has just taken it. Nothing was changed.")
-    back = ask.back(link("/queue", name=job.queue))
-    return Done(f"{_label(ask)} is the next one of {job.queue}.", back, {"id": ask.form.get("id"), "queue": job.queue})
+    label, detail = _label(job)
+    return Done(f"{label} is the next one of {job.queue}.", ask.back(link("/queue", name=job.queue)), detail)
 
 
 def _sure_to_delete(ask: Ask) -> Confirm:
-    return Confirm(f"Delete {_label(ask)} for good? It does not run, and what was to follow it doesn't either.", "Delete it")
+    _, job = picking.pick(ask)
+    label, _ = _label(job)
+    return Confirm(f"Delete {label} for good? It does not run, and what was to follow it doesn't either.", "Delete it")
 
 
 def _delete(ask: Ask) -> Done:
@@ -234,7 +239,8 @@ def _delete(ask: Ask) -> Done:
     if not canceller.take_back(store, job):
         raise NotThere("A worker has just taken it. Nothing was changed.")
     back = ask.back("/queues")
-    return Done(f"Deleted {_label(ask)}.", "/queues" if back.startswith("/job?") else back, {"id": ask.form.get("id")})
+    label, detail = _label(job)
+    return Done(f"Deleted {label}.", "/queues" if back.startswith("/job?") else back, detail)
 
 
 def _move(ask: Ask) -> Done:
@@ -244,9 +250,9 @@ def _move(ask: Ask) -> Done:
     store, job = picking.pick(ask)
     if not moving.to_queue(store, [job], to):
         raise NotThere("A worker has just taken it. Nothing was changed.")
-    id = ask.form.get("id", "")
-    back = link("/job", **{"id": id, "in": picking.where(ask)}) if id else link("/queue", name=to)
-    return Done(f"{_label(ask)} is now in {to}.", back, {"id": id, "to": to})
+    label, detail = _label(job)
+    back = link("/job", **{"id": label, "in": picking.where(ask)}) if detail["id"] else link("/queue", name=to)
+    return Done(f"{label} is now in {to}.", back, {**detail, "to": to})
 
 
 def _cancel(ask: Ask) -> Done:
@@ -259,7 +265,7 @@ def _cancel(ask: Ask) -> Done:
 
 def _failed(ask: Ask) -> tuple[Store, str]:
     id = ask.form.get("id", "")
-    if not id:
+    if not id or len(id) > 1000:
         raise Refused("No failure is named. Nothing was changed.")
     return picking.store(ask, picking.where(ask)), id
 

@@ -97,7 +97,8 @@ def _count(ready: int) -> str:
 def _sure_to_clear(ask: Ask) -> Confirm:
     name = named(ask)
     store, words = _store(ask)
-    return Confirm(f"Delete {_count(_ready(store, name))} of {name} in {words}, for good?", "Clear the queue", name)
+    what = f"Delete {_count(_ready(store, name))} of {name} in {words}, for good? What comes in until then goes too."
+    return Confirm(what, "Clear the queue", name)
 
 
 def _clear(ask: Ask) -> Done:
@@ -120,7 +121,8 @@ def _sure_to_move(ask: Ask) -> Confirm:
     name = named(ask)
     store, words = _store(ask)
     return Confirm(
-        f"Move {_count(_ready(store, name))} of {name} in {words} to the end of {_to(ask, name)}, in their order?",
+        f"Move {_count(_ready(store, name))} of {name} in {words} to the end of {_to(ask, name)}, in their order? "
+        "What comes in until then is moved too.",
         "Move them",
     )
 

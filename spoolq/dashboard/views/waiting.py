@@ -59,12 +59,8 @@ def show(ask: Ask, *, retrying: bool) -> Answer:
 
 def _meant(ask: Ask, retrying: bool) -> tuple[JobChoice, Iterator[WaitingJob]]:
     chosen = picking.choice(ask, retrying=retrying)
-    return chosen, choosing.every(picking.store(ask, picking.where(ask)), chosen, ready=False, most=LOOKED)
-
-
-def _words(chosen: JobChoice) -> str:
-    given = picking.filters(chosen)
-    return f" ({', '.join(f'{name} {value}' for name, value in given.items())})" if given else ""
+    found = choosing.every(picking.store(ask, picking.where(ask)), chosen, ready=False, most=LOOKED)
+    return chosen, picking.counted(ask, found, picking.ref)
 
 
 def _path(retrying: bool, ask: Ask) -> str:
@@ -80,11 +76,12 @@ def _in(ask: Ask) -> dict[str, str]:
 def _sure(ask: Ask, *, retrying: bool, what: str, button: str) -> Confirm:
     """The count is that among the next LOOKED."""
     chosen, found = _meant(ask, retrying)
-    count = sum(1 for _ in islice(found, MOST + 1))
-    number = f"the next {jobs(MOST)}" if count > MOST else jobs(count)
+    some = list(map(picking.ref, islice(found, MOST + 1)))
+    number = f"the next {jobs(MOST)}" if len(some) > MOST else jobs(len(some))
     which = "that wait to be tried again" if retrying else "that wait for their time"
     among = f" Of those that wait for their time, the next {LOOKED:,} are looked at." if _waiting(ask) > LOOKED else ""
-    return Confirm(f"{what} {number} {which}{_words(chosen)}?{among}", button)
+    question = f"{what} {number} {which}{picking.words(picking.filters(chosen))}?{among}"
+    return Confirm(question, button, these=picking.marks(some[:MOST]))
 
 
 def _waiting(ask: Ask) -> int:
@@ -94,14 +91,14 @@ def _waiting(ask: Ask) -> int:
 
 def _each(ask: Ask, retrying: bool, change: Callable[[WaitingJob], bool], word: str) -> Done:
     """Looked through before any is changed: places move up."""
-    _, found = _meant(ask, retrying)
+    chosen, found = _meant(ask, retrying)
     some = list(islice(found, MOST))
-    done = sum(map(change, some))
+    done, told = sum(map(change, some)), picking.told(chosen)
     left = " There may be more." if len(some) == MOST else ""
     return Done(
-        f"{word} {jobs(done)}.{left}",
+        f"{word} {jobs(done)}.{left}{picking.words(told)}",
         _path(retrying, ask),
-        {"jobs": done, "filter": picking.filters(picking.choice(ask))},
+        {"jobs": done, "filter": told},
         done > 0,
     )
 
