@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from spoolq.app import SpoolQ
 from spoolq.failurelog.assembly import outbox_of
 from spoolq.failurelog.outbox import Outbox
+from spoolq.store.sqlite import SQLiteStore
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.contract.hands import message
@@ -275,15 +278,15 @@ def test_what_a_worker_that_works_in_redis_again_left_in_the_spool_is_not_shown(
 def test_a_drainer_with_nothing_to_move_is_not_said_to_be_gone(run: Run, server: Server) -> None:
     """It keeps no lease while there is nothing to take."""
     with SpoolQ(server.url) as q:
-        spool = q.spool
-        assert spool is not None
-        spool.spool([message(id) for id in "ab"])
-        for name, rows in (("idle", 1), ("dead", 1)):
-            drainer = replace(q.worker_info((), 1, "drainer", 0.05), key=name)
-            handoffs = spool.take(drainer, rows, 1 << 20, spool.now())
-            if name == "idle":
-                spool.handed_over(handoffs)
-        eventually(lambda: all(view.lease_left < 0 for view in spool.workers()))
-        assert [view.info.key for view in spool.workers()] == ["dead", "idle"], "the control: both are there"
+        assert q.spool is not None
+        q.spool.spool([message(id) for id in "ab"])
+        path, ago = q.settings.spool_path, time.time() - 60.0
+        with closing(SQLiteStore(path, role="spool", min_free=0, clock=lambda: ago)) as before:
+            idle, dead = (replace(q.worker_info((), 1, "drainer", 5.0), key=key) for key in ("idle", "dead"))
+            before.handed_over(before.take(idle, 1, 1 << 20, ago))
+            assert len(before.take(dead, 1, 1 << 20, ago)) == 1
+        assert [(view.info.key, view.lease_left < 0) for view in q.spool.workers()] == [("dead", True), ("idle", True)], (
+            "the control"
+        )
         shown = run("status", "--json", "--url", server.url).json["spool"]["workers"]
-    assert [one["key"] for one in shown] == ["dead"], "the one that holds rows"
+    assert [one["key"] for one in shown] == ["dead"], "the one that holds a row"
