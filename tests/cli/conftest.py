@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,21 @@ def start(*args: object, **env: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
     )
+
+
+@contextmanager
+def listening(command: str, *args: object, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command that answers on a free port, until the block ends, and the address that it names."""
+    process = start(command, "--port", 0, *args, **env)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line + (process.stderr.read() if process.poll() is not None else "")
+        yield process, found[0].rstrip("/")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def finish(process: subprocess.Popen[str], within: float = 30) -> Ran:

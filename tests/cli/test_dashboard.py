@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, finish, start
+from tests.cli.conftest import Run, finish, listening
 from tests.waiting import eventually
 
 URL = "sqlite:///jobs.db"
@@ -26,16 +25,8 @@ URL = "sqlite:///jobs.db"
 @contextmanager
 def showing(*args: object, url: str = URL, **env: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """One on a free port, and where it answers."""
-    process = start("dashboard", "--port", 0, "--url", url, *args, **env)
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"http://\S+", line)
-        assert found, line + (process.stderr.read() if process.poll() is not None else "")
-        yield process, found[0].rstrip("/")
-    finally:
-        process.kill()
-        process.communicate()
+    with listening("dashboard", "--url", url, *args, **env) as (process, address):
+        yield process, address
 
 
 def ask(address: str, path: str = "/", *, method: str = "GET", **headers: str) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from spoolq.store.effects import Effects
 from tests.faults.test_unique import q, work
 from tests.faults.test_worker_death import stop
 from tests.faults.working import Place
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 __all__ = ["q"]  # a fixture
 
@@ -153,6 +153,6 @@ def test_a_late_worker_takes_no_lock_again_of_a_job_that_another_has_done_meanwh
     (either.folder / "late").unlink()
     late.send(signal.SIGCONT)
     eventually(lambda: either.runs() == {job: 2}, what="the late worker to run to its end")
-    time.sleep(2.0)  # several of its heartbeats: that nothing comes of them shows in no other way
+    pass_time(2.0)  # several of its heartbeats: that nothing comes of them shows in no other way
     (either.folder / "late").touch()
     assert either.store.guards() == []

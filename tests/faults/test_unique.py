@@ -22,7 +22,7 @@ from tests.faults.app import application, arrived, drain
 from tests.faults.working import Place
 from tests.proxy import Action, Proxy
 from tests.servers import Server
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 UNTIL = ["until_start", "until_done"]
 Open = Callable[..., SpoolQ]
@@ -129,7 +129,7 @@ def test_the_end_of_a_job_lets_the_next_one_in(q: SpoolQ, until: Any) -> None:
 def test_an_expired_job_lets_the_next_one_in(q: SpoolQ, until: Any) -> None:
     note, ran = noting(q, unique=until)
     assert note.using(expires=0.001).enqueue(1).new
-    time.sleep(0.01)
+    pass_time(0.01)
     work(q)
     assert ran == []
     assert is_free(q, note, 1)

@@ -16,7 +16,7 @@ import pytest
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.store.sqlite.wake import Bell
 from tests.unit.sqlite.helpers import ROOT, claim, message, worker
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 Open = Callable[..., SQLiteStore]
 WOKEN = 0.8  # seconds, on a busy machine: who isn't woken looks again after one
@@ -49,7 +49,7 @@ class Waiting:
 def asleep(store: SQLiteStore) -> None:
     """Until the waiters have looked and found nothing: their one read was answered."""
     store._run(lambda session: None, writes=False)
-    time.sleep(0.02)
+    pass_time(0.02)
 
 
 def test_it_returns_at_once_when_there_is_something(store: SQLiteStore) -> None:
@@ -112,7 +112,7 @@ def test_other_processes_are_woken_within_50_ms(path: Path, store: SQLiteStore) 
             for other in others.values():
                 assert other.stdout is not None
                 assert other.stdout.readline() == "waiting\n"
-            time.sleep(0.03)  # so that they sleep in their wait
+            pass_time(0.03)  # so that they sleep in their wait
             for queue, other in others.items():
                 since = time.time()
                 store.put([message(f"{turn}{queue}", queue)])
