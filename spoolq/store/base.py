@@ -314,7 +314,7 @@ class Spool(Store, Protocol):
 
         `not_after` says that an attempt for them may still be applied by the primary until that time on its clock: the rows are
         in doubt, no local worker takes them. Rows of a given id are in doubt from birth. An id that is there keeps its doubt.
-        A guard whose holder is in doubt refuses nobody: that job may have run.
+        A guard whose holder's row came into doubt by an attempt refuses nobody: that job may have run.
         `outage`: why they come here; they are counted to it in the same transaction, which begins one where none lasts.
         """
 

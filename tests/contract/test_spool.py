@@ -283,9 +283,9 @@ def test_what_may_have_been_applied_stays_in_doubt(spool: Spool, local: Hand) ->
 
 
 def test_a_guards_holder_that_may_have_been_handed_over_refuses_no_put(spool: Spool) -> None:
-    def put(id: str, **more: float) -> str:
+    def put(id: str, *, given: bool = False, **more: float) -> str:
         try:
-            spool.spool(messages(id), Effects(acquire=(("unique:t:1", id, LONG),)), **more)
+            spool.spool([message(id, given=given)], Effects(acquire=(("unique:t:1", id, LONG),)), **more)
         except GuardHeld as refused:
             return refused.holder
         return id
@@ -302,6 +302,7 @@ def test_a_guards_holder_that_may_have_been_handed_over_refuses_no_put(spool: Sp
     assert [put("d", not_after=soon()), put("e")] == ["b", "b"]
     spool.give_back(take(spool), applied="maybe")
     assert [put("f", not_after=soon()), put("g", not_after=soon())] == ["f", "g"], "each of them may have run"
+    assert [put("h", given=True), put("i", given=True)] == ["h", "h"], "as the ticks of a schedule: nobody has sent it yet"
 
 
 def test_what_was_given_back_keeps_its_place(spool: Spool) -> None:

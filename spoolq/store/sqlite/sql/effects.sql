@@ -5,9 +5,9 @@ INSERT OR REPLACE INTO guards (key, holder, until) VALUES (?1, ?2, ?3);
 SELECT holder FROM guards WHERE key = ?1 AND holder <> ?2 AND until > ?3;
 
 -- name: other_waits
--- a row in doubt may have been handed over, and have run: its guard keeps no put out
+-- a row that was perhaps handed over may have run: its guard keeps no put out. One in doubt from birth was never sent
 SELECT holder FROM guards WHERE key = ?1 AND holder <> ?2 AND until > ?3
-AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = guards.holder AND doubt = 1);
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = guards.holder AND doubt = 1 AND not_after > 0);
 
 -- name: guards
 SELECT key, holder, until - ?1 FROM guards WHERE until > ?1 ORDER BY key;
