@@ -37,6 +37,7 @@ GOES_ON = (
     "That takes longer than a page can wait. It goes on by itself, each step of it whole; look again in a while, at the numbers "
     "or in the journal (`spoolq events`), before you ask for it once more."
 )
+PARTLY = "What was done before that stays done: look at the numbers before you ask for it once more."
 
 
 class Serving:
@@ -98,7 +99,7 @@ class Serving:
             raise
         except Exception as error:
             self.desk.broke(visitor, action.name, error, form)
-            raise
+            return self._broken_off(request, action, error)
         if isinstance(done, Download):
             self.desk.record(visitor, action.name, f"{done.name} was downloaded")
             headers = {"Content-Disposition": f'attachment; filename="{done.name}"'}
@@ -108,6 +109,13 @@ class Serving:
             return document({"done": done.text, "changed": done.changed, **done.detail})
         path, _, query = done.back.partition("?")
         return RedirectResponse(Links(request.scope.get("root_path", ""))(path, note=key) + (query and f"&{query}"), 303)
+
+    def _broken_off(self, request: Request, action: Action, error: Exception) -> Response:
+        why = str(error)
+        if not isinstance(error, SpoolqError):
+            log.error("the action %s failed", action.name, exc_info=error)
+            why = "This failed; the log of the dashboard says why"
+        return self.problem(request, 503 if isinstance(error, StoreUnavailable) else 500, f"{why.rstrip('.')}. {PARTLY}")
 
     def _confirm(self, ask: Ask, request: Request, action: Action, asked: Confirm) -> Response:
         wrong = bool(asked.typed) and "typed" in ask.form

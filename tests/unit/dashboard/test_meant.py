@@ -152,22 +152,31 @@ def test_what_was_searched_for_in_arguments_is_in_no_journal(box: SpoolQ, client
     assert "example" not in repr(event)
 
 
-def test_an_action_that_breaks_off_is_in_the_journal(box: SpoolQ, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "says", "why"),
+    [(503, "the disk is gone", "the disk is gone"), (500, "This failed; the log of the dashboard says why", "TypeError")],
+)
+def test_an_action_that_breaks_off_is_in_the_journal(
+    box: SpoolQ, client: TestClient, monkeypatch: pytest.MonkeyPatch, status: int, says: str, why: str
+) -> None:
     for _ in range(3):
         box.remote("send", "mail").using(delay=60).enqueue()
     real, left = moving.to_front, [True, True]
+    error = StoreUnavailable("the disk is gone.", reason="disk") if status == 503 else TypeError("ann@example.com")
 
     def gone(*args: Any) -> bool:
         if not left:
-            raise StoreUnavailable("the disk is gone", reason="disk")
+            raise error
         left.pop()
         return real(*args)
 
     monkeypatch.setattr(moving, "to_front", gone)
-    assert post(client, "/scheduled/now", {"task": "send", "text": "sen"}, confirmed="yes").status_code == 503
-    assert len(waiting(box)) == 1
+    said = post(client, "/scheduled/now", {"task": "send", "text": "sen"}, confirmed="yes")
+    assert (said.status_code, len(waiting(box))) == (status, 1)
+    assert f"{says}. What was done before that stays done" in words(said.text)
+    assert "ann@" not in said.text
     [event] = actions(box)
-    assert "scheduled.now did not come to its end, some of it may be done: the disk is gone" in event.text
+    assert f"scheduled.now did not come to its end, some of it may be done: {why}" in event.text
     assert (event.detail["what"], event.detail["asked"]) == ("scheduled.now", {"task": "send"})
 
 
