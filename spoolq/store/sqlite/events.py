@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from spoolq.store.events import Away, Event, Kind, Outage
 from spoolq.store.sqlite import outages
-from spoolq.store.sqlite.noting import SQL, record
+from spoolq.store.sqlite.noting import SQL, decoded, record
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.writer import Writer
 
@@ -97,4 +96,4 @@ def _names(kinds: Collection[str]) -> str:
 
 def _event(row: tuple[int, int, str, str, str, int]) -> Event:
     number, at, kind, text, detail, pid = row
-    return Event(number, at / 1e6, kind, text, json.loads(detail), pid)
+    return Event(number, at / 1e6, kind, text, decoded(detail), pid)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from typing import Any
 
 from spoolq.store.events import KINDS, Kind
 from spoolq.store.sqlite.session import Session, micros
@@ -29,7 +31,7 @@ def record(session: Session, kind: Kind, text: str, **detail: object) -> None:
     text, now = text[:_TEXT], session.now
     same = session.one(SQL["last_like"], (kind, text, now - _SAME, now))
     if same is not None:
-        number, told = same[0], json.loads(same[1])
+        number, told = same[0], decoded(same[1])
         session.execute(SQL["again"], (number, _encoded({**told, "times": told.get("times", 1) + 1})))
         return
     session.execute(SQL["add"], (now, kind, text, _encoded(detail), os.getpid()))
@@ -45,6 +47,15 @@ def noted(session: Session, kind: Kind, text: str, **detail: object) -> None:
 def most(settings: Settings) -> int:
     """Events that a file of that size keeps."""
     return max(_FEWEST, min(MOST, settings.max_bytes // _SHARE))
+
+
+def decoded(detail: str) -> dict[str, Any]:
+    """What `record` was given; nothing where a disk has changed it."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(detail)
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _encoded(detail: object) -> str:

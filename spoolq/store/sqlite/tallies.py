@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from spoolq.store.effects import RELAY
@@ -11,7 +12,7 @@ from spoolq.store.sqlite.rows import SQL as JOBS
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.sqlite.views import SQL as VIEWS
-from spoolq.store.tally import KEPT, SECONDS, Ledger, Sample, Span, Tally, read, sampled, write
+from spoolq.store.tally import KEPT, SECONDS, WORDS, Ledger, Sample, Span, Tally, read, sampled, write
 
 SQL = statements("tally")
 _SWEPT_AT_ONCE = 100
@@ -62,16 +63,19 @@ def _by_its_counts(one: Tally, place: str) -> Tally:
 
 
 def _named(session: Session, found: Ledger) -> Ledger:
-    name, _, since = (session.scalar(VIEWS["about"], (_SINCE,)) or "").partition(" ")
-    return found._replace(birth=name, since=float(since or 0.0))
+    name, _, text = (session.scalar(VIEWS["about"], (_SINCE,)) or "").partition(" ")
+    since = 0.0
+    with suppress(ValueError):
+        since = float(text)
+    return found._replace(birth=name, since=since)
 
 
 def counts(session: Session) -> dict[str, dict[str, int]]:
-    """As `Store.counts`."""
+    """As `Store.counts`. A name that a disk has changed, or a newer spoolq's, is nobody's."""
     found: dict[str, dict[str, int]] = {}
     for name, n in session.all(SQL["counts"]):
-        _, word, queue = name.split("\n", 2)
-        if queue != RELAY:
+        word, between, queue = name[1:].partition("\n")
+        if between and word in WORDS and queue != RELAY:
             found.setdefault(queue, {})[word] = n
     return found
 

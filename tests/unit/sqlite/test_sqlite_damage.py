@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spoolq.errors import SpoolDamaged
+from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore
 from tests.unit.sqlite.helpers import claim, message, raw, worker
 
@@ -95,3 +96,41 @@ def test_a_file_damaged_in_the_middle_is_left_as_it_is(path: Path, store: SQLite
     assert path.read_bytes() == content
     path.rename(path.with_name("damaged.db"))
     assert damaged.put([message("new")]) == [True]
+
+
+def change(path: Path, sql: str) -> None:
+    foreign = raw(path)
+    assert foreign.execute(sql).rowcount > 0
+    foreign.close()
+
+
+@pytest.mark.parametrize("name", ["char(10) || 'put'", "char(10) || 'pvt' || char(10) || 'q'", "char(10)", "char(11)"])
+def test_a_count_whose_name_was_changed_is_nobodys(path: Path, store: SQLiteStore, name: str) -> None:
+    store.put([message("1"), message("2", "r")])
+    change(path, f"UPDATE counters SET name = {name} WHERE name = char(10) || 'put' || char(10) || 'q'")
+    assert store.counts() == {"r": {"put": 1}}
+    assert store.sample() is not None
+    change(path, "UPDATE about SET value = 'name of it' WHERE key = 'tally-since'")
+    found = store.tally()
+    assert (found.birth, found.since, found.queues["q"].ready, found.queues["r"].counts) == ("name", 0.0, 1, {"put": 1})
+
+
+@pytest.mark.parametrize("total", [2**63 - 1, -(2**63)])
+def test_a_counter_at_its_end_keeps_no_job_from_its_end(path: Path, store: SQLiteStore, total: int) -> None:
+    effects = Effects(counters=(("processed", 1 if total > 0 else -1),))
+    store.put([message("1"), message("2")], effects)
+    change(path, f"UPDATE counters SET n = {total}")
+    store.put([message("3")], effects)
+    store.ack(claim(store, 1), effects)
+    assert store.waiting() == 0
+    assert store.counters()["processed"] == total
+
+
+@pytest.mark.parametrize("detail", ["{", "[]", "7", "[" * 100_000])
+def test_an_event_that_was_changed_keeps_none_from_being_read_or_written(path: Path, spool: SQLiteStore, detail: str) -> None:
+    for text in ("one", "two"):
+        spool.events.record("action", text, who="ann")
+    change(path, f"UPDATE events SET detail = '{detail}' WHERE text = 'two'")
+    assert [(one.text, one.detail) for one in spool.events.page()] == [("two", {}), ("one", {"who": "ann"})]
+    spool.events.record("action", "two")
+    assert [(one.text, one.detail) for one in spool.events.after(0)][1] == ("two", {"times": 2})

@@ -48,7 +48,9 @@ SELECT count(*) FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 
 DELETE FROM jobs WHERE id > ?1 AND id < ?2 AND state = 'r' AND doubt = 0;
 
 -- name: count
-INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n;
+-- one that is at the end of numbers stays there: it keeps no job from its end
+INSERT INTO counters (name, n) VALUES (?1, ?2)
+ON CONFLICT (name) DO UPDATE SET n = n + excluded.n WHERE typeof(n + excluded.n) = 'integer';
 
 -- name: counters
 -- without what is between ?1 and ?2: the series, which are nobody's counters; nor is the tally (see tally.sql)
