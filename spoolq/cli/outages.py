@@ -15,7 +15,7 @@ from spoolq.events import outage_document
 from spoolq.store.events import Outage
 from spoolq.units import say_age
 
-_CAUSE = 12
+_CAUSE = len("connect_timeout")  # the longest of spoolq's own words; causes may have others
 
 
 @click.command()

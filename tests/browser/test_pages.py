@@ -71,12 +71,15 @@ def test_no_page_makes_the_browser_complain(tab: Tab, pages: list[str], redis: s
         expect(tab.health).to_contain_text("Redis down for" if redis == "gone" else "Nothing is lost on this host")
 
 
-def test_no_page_scrolls_sideways_on_a_phone(tabs: Callable[..., Tab], pages: list[str], redis: str) -> None:
-    tab = tabs(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+@pytest.mark.parametrize("screen", [390, 768])
+def test_no_page_scrolls_sideways_on_a_phone_or_a_tablet(
+    tabs: Callable[..., Tab], pages: list[str], redis: str, screen: int
+) -> None:
+    tab = tabs(viewport={"width": screen, "height": 844}, has_touch=True, is_mobile=True)
     wide: list[Any] = []
     for path in each(tab, pages):
         width = tab.page.evaluate("() => document.documentElement.scrollWidth")
-        if width > 390:
+        if width > screen:
             wide.append((path, width))
     assert wide == []
 

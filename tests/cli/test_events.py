@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spoolq.app import SpoolQ
 from spoolq.events import record
-from spoolq.store.events import KINDS
+from spoolq.store.events import KINDS, Away
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -46,6 +46,15 @@ def test_an_outage_is_in_both(run: Run, nowhere: str) -> None:
     assert row.split()[-5:] == ["refused", "3", "3", "lasts", "0"]
     [outage] = run("outages", "--url", nowhere, "--json").json["outages"]
     assert (outage["open"], outage["ended_at"], outage["spooled"], outage["peak"]) == (True, None, 3, 3)
+
+
+def test_no_cause_of_an_outage_is_cut(run: Run, nowhere: str) -> None:
+    with SpoolQ(nowhere) as q:
+        assert q.spool is not None
+        q.spool.events.away(Away(0.0, "connect_timeout"))
+    said = run("outages", "--url", nowhere)
+    assert " connect_timeout " in said.out
+    assert fits(said.out)
 
 
 def test_long_texts_fit_and_steer_nobodys_terminal(run: Run) -> None:
