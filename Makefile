@@ -19,7 +19,7 @@ demo: $(VENV)/bin/spoolq ## the whole story in a minute
 	$(VENV)/bin/spoolq demo
 
 bench: $(VENV)/bin/ruff
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks quick
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

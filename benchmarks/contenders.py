@@ -1,12 +1,14 @@
-"""Who is measured beside whom: how each one's worker is started, and what it needs installed."""
+"""Who is measured beside whom: how each one is started, and what it needs installed."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import redis
@@ -16,10 +18,10 @@ PROGRAMS = Path(__file__).parent / "peers"
 
 @dataclass(frozen=True)
 class Contender:
-    """A library in one way of running it.
+    """A library in one way of running it. `raw` is no library: the limit, what redis-py or sqlite3 do without any promise.
 
-    `program` is its file in `peers/`, `worker` the arguments to its Python that start a worker, `share` what part of the jobs it
-    is given (a slow one need not take all day), `keeps` whether a job is kept until it is done, `cores` on how many its worker
+    `program` is its module in `peers/`, `worker` the arguments to its Python that start a worker, `share` what part of the jobs
+    it is given (a slow one need not take all day), `keeps` whether a job is kept until it is done, `cores` on how many its worker
     runs.
     """
 
@@ -35,59 +37,87 @@ class Contender:
 
 
 SPOOLQ = ("-m", "spoolq", "worker", "-q", "spoolq_app:q")
+RAW = ("-m", "raw_app", "work")
 DRAMATIQ = ("-m", "dramatiq", "dramatiq_app", "--processes", "1", "--skip-logging")
 HUEY = ("-m", "huey.bin.huey_consumer", "huey_app.huey", "-q", "-k", "thread", "-w", "4")
+RQ = ("-m", "rq.cli", "worker", "-q", "-w", "rq.SimpleWorker", "--url", "{url}", "bench")
+CELERY = (
+    "-m",
+    "celery",
+    "-A",
+    "celery_app",
+    "worker",
+    "--pool",
+    "solo",
+    "--loglevel",
+    "ERROR",
+    "--without-gossip",
+    "--without-mingle",
+)
 PREFETCH = {"dramatiq_queue_prefetch": "200"}
 FILE = {"BENCH_FILE": "{folder}/jobs.db"}
+SYNCED = {**FILE, "BENCH_SYNC": "1"}
 
 CONTENDERS = (
-    Contender("spoolq, Redis", "spoolq", "spoolq_app.py", SPOOLQ),
-    Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app.py", (*SPOOLQ, "--processes", "2:2"), cores=2),
-    Contender("dramatiq, Redis, its defaults in one process", "dramatiq", "dramatiq_app.py", DRAMATIQ, share=0.3),
-    Contender("dramatiq, Redis, prefetch 200", "dramatiq", "dramatiq_app.py", DRAMATIQ, environment=PREFETCH),
+    Contender("raw, Redis", "raw", "raw_app", RAW, keeps=False),
+    Contender("spoolq, Redis", "spoolq", "spoolq_app", SPOOLQ),
+    Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "2:2"), cores=2),
+    Contender("huey, Redis, 4 threads", "huey", "huey_app", HUEY, 0.3, keeps=False),
+    Contender("dramatiq, Redis, its defaults in one process", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3),
+    Contender("dramatiq, Redis, prefetch 200", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3, environment=PREFETCH),
+    Contender("rq, Redis, SimpleWorker", "rq", "rq_app", RQ, 0.05),
+    Contender("celery, Redis, solo, late acks", "celery", "celery_app", CELERY, 0.1),
+    Contender("saq, Redis", "saq", "saq_app", ("-m", "saq", "saq_app.settings", "--quiet"), 0.1),
+    Contender("arq, Redis", "arq", "arq_app", ("-m", "arq", "arq_app.WorkerSettings"), 0.1),
+    Contender("raw, SQLite, synced", "raw", "raw_app", RAW, keeps=False, on="sqlite", environment=SYNCED),
+    Contender("spoolq, SQLite, synced", "spoolq", "spoolq_app", SPOOLQ, on="sqlite"),
+    Contender("huey, SQLite, synced, 4 threads", "huey", "huey_app", HUEY, 0.1, False, on="sqlite", environment=SYNCED),
+    Contender("huey, SQLite, not synced, 4 threads", "huey", "huey_app", HUEY, 0.3, False, on="sqlite", environment=FILE),
     Contender(
-        "rq, Redis, SimpleWorker",
-        "rq",
-        "rq_app.py",
-        ("-m", "rq.cli", "worker", "-q", "-w", "rq.SimpleWorker", "--url", "{url}", "bench"),
-        share=0.05,
+        "litequeue, SQLite", "litequeue", "litequeue_app", ("-m", "litequeue_app", "work"), 0.1, on="sqlite", environment=FILE
     ),
-    Contender("huey, Redis, 4 threads", "huey", "huey_app.py", HUEY, share=0.3, keeps=False),
-    Contender("spoolq, SQLite, synced", "spoolq", "spoolq_app.py", SPOOLQ, on="sqlite"),
-    Contender(
-        "huey, SQLite, synced, 4 threads", "huey", "huey_app.py", HUEY, 0.1, False, 1, "sqlite", {**FILE, "BENCH_SYNC": "1"}
-    ),
-    Contender("huey, SQLite, not synced, 4 threads", "huey", "huey_app.py", HUEY, 0.3, False, 1, "sqlite", FILE),
 )
 
-WANTED = {  # the versions that the figures in the docs are of; redis-py is the one that spoolq has here
+WANTED = {  # the versions that the figures are of; redis-py is the one that spoolq has here, where the library can do with it
     "dramatiq": ("dramatiq[redis]==2.2.1", f"redis=={redis.__version__}"),
     "rq": ("rq==3.0.0", f"redis=={redis.__version__}"),
     "huey": ("huey==3.5.4", f"redis=={redis.__version__}"),
+    "celery": ("celery[redis]==5.7.0",),
+    "saq": ("saq[redis,hiredis]==0.26.4", "typing-extensions"),  # which it imports and does not ask for
+    "arq": ("arq==0.28.0",),
+    "litequeue": ("litequeue==0.9",),
 }
+HERE = ("raw", "spoolq")
 
 
+@cache
 def python_of(package: str, home: Path) -> str:
-    """The Python that has that package: this one for spoolq, else one in an environment of its own below `home`, made where it
-    isn't there. Raises CalledProcessError when pip can't get it."""
-    if package == "spoolq":
+    """The Python that has that package: this one for spoolq and redis-py, else one in an environment of its own below `home`,
+    made where it isn't there. Raises CalledProcessError when pip can't get it."""
+    if package in HERE:
         return sys.executable
     folder = home / f"{package}-{redis.__version__}"
-    python = folder / "bin" / "python"
-    if not (folder / ".installed").exists():
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    if not stamp.exists() or stamp.read_text() != repr(WANTED[package]):
         venv.create(folder, with_pip=True, clear=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *WANTED[package]]
         subprocess.run(command, check=True)
-        (folder / ".installed").touch()
+        stamp.write_text(repr(WANTED[package]))
     return str(python)
 
 
-def version_of(package: str, python: str) -> str:
-    """What is installed there."""
-    code = f"from importlib.metadata import version; print(version({package!r}))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def chosen(words: Iterable[str]) -> list[Contender]:
-    """Those whose name has one of the words."""
-    return [one for one in CONTENDERS if any(word in one.name for word in words)]
+def versions(packages: Sequence[str], home: Path) -> dict[str, str]:
+    """Of each library, with its redis-py where that is another than spoolq's."""
+    found = {}
+    for package in packages:
+        code = (
+            "import json, sys\nfrom importlib.metadata import PackageNotFoundError, version\n"
+            "def of(name):\n    try: return version(name)\n    except PackageNotFoundError: return ''\n"
+            "print(json.dumps([of(name) for name in sys.argv[1:]]))"
+        )
+        ran = subprocess.run(
+            [python_of(package, home), "-c", code, package, "redis"], capture_output=True, text=True, check=True, timeout=60
+        )
+        own, driver = json.loads(ran.stdout)
+        found[package] = own if driver in ("", redis.__version__) else f"{own} (redis-py {driver})"
+    return found

@@ -1,4 +1,4 @@
-"""The benchmark runs, and says beside what, and on what. Its figures are nobody's business here."""
+"""The benchmark runs, says beside what and on what, and goes on where it was stopped. Its figures are nobody's business here."""
 
 from __future__ import annotations
 
@@ -9,51 +9,89 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.contenders import CONTENDERS, HERE, WANTED
+from benchmarks.rows import FULL, GOALS
+
 ROOT = Path(__file__).parents[1]
+SHORT = ("--share", 0.05, "--beside")
+"""Without the network: the raw limit alone."""
 
 
 def bench(*args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 
-@pytest.mark.usefixtures("one_binary")
-def test_it_prints_a_table_and_writes_the_same_figures(tmp_path: Path) -> None:
-    done = bench("--jobs", 500, "--only", "drain", "redis", "--json", tmp_path / "figures.json")
+@pytest.fixture
+def files(tmp_path: Path, one_binary: object) -> list[object]:
+    return ["--json", tmp_path / "figures.json", "--markdown", tmp_path / "table.md", "--peers", tmp_path / "peers"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_kind_of_measure_gives_figures_and_a_table(tmp_path: Path, files: list[object]) -> None:
+    only = ("gone, one caller", "work, SQLite", "pick-up, SQLite", "drain", "memory")
+    done = bench("quick", "--rounds", 1, "--only", *only, *files, *SHORT)
     assert done.returncode == 0, done.stderr
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {row["name"] for row in figures["rows"]} >= {"drain", "work, no-op jobs, Redis"}
-    for row in figures["rows"]:
-        assert row["name"] in done.stdout
-        assert row["raw_name"] in done.stdout
-        assert row["ours"] > 0 < row["raw"]
-    assert figures["about"].keys() == {"date", "python", "redis_py", "sqlite", "server", "cores", "load"}
-    assert all(value in done.stdout for value in figures["about"].values())
-
-
-def test_figures_that_could_not_be_written_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    done = bench("--json", tmp_path / "absent" / "figures.json")
-    assert done.returncode == 2
-    assert "there is no directory" in done.stderr
-
-
-@pytest.mark.usefixtures("one_binary")
-def test_workers_are_measured_in_turn_without_the_network_where_the_peers_are_left_out(tmp_path: Path) -> None:
-    files = ["--json", tmp_path / "figures.json", "--markdown", tmp_path / "table.md"]
-    who = ["--only", "spoolq, SQLite", "spoolq, Redis, 2"]
-    done = bench("--peers", tmp_path / "peers", "--rounds", 1, "--jobs", 1000, *who, *files)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [row["name"] for row in figures["rows"]] == ["spoolq, Redis, 2 processes on both cores", "spoolq, SQLite, synced"]
-    for row in figures["rows"]:
-        for figure in ("jobs_per_second", "pick_up_p50_ms", "pick_up_p99_ms"):
-            assert 0 < row[figure]["min"] <= row[figure]["median"] <= row[figure]["max"]
-        assert row["name"] in (tmp_path / "table.md").read_text()
-    assert figures["about"]["spoolq"]
+    figures, table = json.loads((tmp_path / "figures.json").read_text()), (tmp_path / "table.md").read_text()
+    measured = {row["name"]: row for row in figures["rows"] if row["contenders"]}
+    assert measured.keys() == {row.name for row in GOALS if any(word in row.name for word in only)}
+    for name, row in measured.items():
+        assert name in table
+        assert [who.split(",")[0] for who in row["contenders"]] == ["spoolq", "raw"], name
+        for who, each in row["contenders"].items():
+            assert f"| {who} |" in table
+            assert 0 < each["min"] <= each["median"] <= each["max"]
+            assert each["rounds"][0][row["figure"]] == each["median"]
+    about = figures["about"]
+    assert about.keys() >= {"date", "commit", "machine", "cores", "python", "redis_py", "sqlite", "server", "load"}
+    assert all(value in table for value in about.values())
+    assert table in done.stdout
     assert not (tmp_path / "peers").exists()
 
 
-def test_nobody_to_measure_is_said(tmp_path: Path) -> None:
-    done = bench("--peers", tmp_path, "--only", "celery", "--json", tmp_path / "figures.json")
-    assert done.returncode == 2
-    assert "nobody has that in the name" in done.stderr
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_full_goes_on_with_what_is_missing_on_the_same_machine_only(tmp_path: Path, files: list[object]) -> None:
+    kept = tmp_path / "figures.json"
+
+    def rounds() -> list[dict[str, float]]:
+        row = next(row for row in json.loads(kept.read_text())["rows"] if row["name"] == "drain, 10,000 rows")
+        found: list[dict[str, float]] = row["contenders"]["spoolq, Redis"]["rounds"]
+        return found
+
+    for wanted in (1, 2):
+        before = rounds() if kept.exists() else []
+        done = bench("full", "--rounds", wanted, "--only", "drain, 10,000 rows", "--share", 0.001, *files, "--beside")
+        assert done.returncode == 0, done.stderr
+        assert len(rounds()) == wanted
+        assert rounds()[: len(before)] == before
+    kept.write_text(kept.read_text().replace('"python": "', '"python": "2.7 or '))
+    done = bench("full", "--rounds", 3, "--only", "drain, 10,000 rows", *files, *SHORT)
+    assert (done.returncode, "python: 2.7 or" in done.stderr) == (2, True), done.stderr
+    assert len(rounds()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["quick", "--json", "absent/figures.json"], "there is no directory"),
+        (["quick", "--markdown", "absent/table.md"], "there is no directory"),
+        (["bench", "--only", "nonsense"], "no row has that in its name"),
+        (["bench", "--beside", "nonsense"], "no {'nonsense'}"),
+        (["bench", "--rounds", "0"], "from 1 up"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused_before_anything_is(arguments: list[str], said: str) -> None:
+    done = bench(*arguments)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_every_row_is_measured_beside_somebody_and_everybody_in_some_row() -> None:
+    rows = [*GOALS, *FULL]
+    assert len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        assert all(any(one.name.startswith(who) for one in CONTENDERS) for who in row.who), row.name
+        assert row.contenders(())[0].package == "spoolq"
+    assert {one.name for row in rows for one in row.contenders(())} == {one.name for one in CONTENDERS}
+    assert {one.package for one in CONTENDERS} == {*HERE, *WANTED}

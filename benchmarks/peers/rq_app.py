@@ -8,4 +8,9 @@ from rq import Queue
 
 if __name__ == "__main__":
     queue = Queue("bench", connection=Redis.from_url(os.environ["BENCH_URL"]))
-    jobs.enqueue(lambda: queue.enqueue(jobs.work), lambda: queue.enqueue(jobs.picked))
+
+    def many(count):
+        """Its own call for several."""
+        queue.enqueue_many([Queue.prepare_data(jobs.work) for _ in range(count)])
+
+    jobs.enqueue(lambda: queue.enqueue(jobs.work), lambda: queue.enqueue(jobs.picked), many)

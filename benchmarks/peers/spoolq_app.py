@@ -1,13 +1,60 @@
-"""spoolq's side of the benchmark."""
+"""spoolq's side of the benchmark. BENCH_ACCEPT is the `accept` of each enqueue, BENCH_QUEUES over how many queues jobs go,
+BENCH_BYTES how long their argument is."""
+
+import itertools
+import os
+import time
 
 import jobs
 
 from spoolq import SpoolQ
+from spoolq.store.base import WorkerInfo
 
 q = SpoolQ.from_env()
-work = q.task(name="work", queue="bench")(jobs.work)
 picked = q.task(name="picked", queue="bench")(jobs.picked)
+names = [f"bench{number}" for number in range(int(os.environ.get("BENCH_QUEUES", "1")))]
+tasks = [q.task(name=f"work-{name}", queue=name)(jobs.work) for name in names]  # a worker takes from the queues of its tasks
+accept = os.environ.get("BENCH_ACCEPT")
+turn = itertools.cycle([task.using(accept=accept) if accept else task for task in tasks])
+arguments = ("x" * size,) if (size := int(os.environ.get("BENCH_BYTES", "0"))) else ()
+
+
+def many(count):
+    """So many jobs by one call."""
+    q.enqueue_many([next(turn).job(*arguments) for _ in range(count)])
+
+
+def spool(count):
+    """So many jobs into the spool, by 500."""
+    for first in range(0, count, 500):
+        q.spool.spool([q.message(next(turn).job(*arguments)) for _ in range(min(500, count - first))])
+
+
+def drain(count):
+    """Jobs a second from the spool into Redis. They are spooled first."""
+    spool(count)
+    drainer = q.drainer()
+    began = time.perf_counter()
+    moved = drainer.run_once(60.0).moved
+    return {"per_second": moved / (time.perf_counter() - began)}
+
+
+def spooled(count):
+    """Bytes of the spool's file for a job; what an empty one has is taken off."""
+    q.spool.waiting()
+    empty = os.path.getsize(os.environ["SPOOLQ_SPOOL"])
+    spool(count)
+    q.close()  # what is in the -wal goes into the file
+    return {"bytes_per_job": (os.path.getsize(os.environ["SPOOLQ_SPOOL"]) - empty) / count}
+
+
+def crowd(count):
+    """So many workers make themselves known, with leases of an hour."""
+    for number in range(count):
+        q.primary.register(WorkerInfo(f"crowd-{number}", f"host{number % 100}", number + 1, ("bench",), 4, time.time(), 3600.0))
+    return {}
+
 
 if __name__ == "__main__":
-    jobs.enqueue(work.using(deadline=30.0).enqueue, picked.using(deadline=30.0).enqueue)
+    jobs.enqueue(lambda: next(turn).enqueue(*arguments), picked.enqueue, many, drain=drain, spooled=spooled, crowd=crowd)
     q.close()

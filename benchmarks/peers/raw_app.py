@@ -1,0 +1,102 @@
+"""The limit: what redis-py, and sqlite3 where BENCH_FILE names a file, do for the same payload without any promise. No id is
+remembered, nothing fails over, nothing is acknowledged."""
+
+import itertools
+import json
+import os
+import sqlite3
+import sys
+import time
+
+import jobs
+
+ARGUMENTS = ["x" * size] if (size := int(os.environ.get("BENCH_BYTES", "0"))) else []
+PAYLOAD = json.dumps({"class": "work", "queue": "bench", "args": ARGUMENTS, "id": "x" * 36, "enqueued_at": 1.8e9}).encode()
+os.environ.pop("BENCH_THREADS", None)  # one caller: several would share nothing
+
+
+class Redis:
+    """A list."""
+
+    def __init__(self):
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self.client = redis.Redis.from_url(os.environ["BENCH_URL"], retry=Retry(NoBackoff(), 0))
+
+    def one(self, payload=PAYLOAD):
+        self.client.rpush("raw", payload)
+
+    def many(self, count):
+        with self.client.pipeline(transaction=False) as pipe:
+            for _ in range(count):
+                pipe.rpush("raw", PAYLOAD)
+            pipe.execute()
+
+    def take(self):
+        first = self.client.lpop("raw", jobs.BATCH)
+        if first is None:
+            first = [payload for _, payload in filter(None, [self.client.blpop("raw", 1)])]
+        return first
+
+
+class File:
+    """A table of a file that is synced."""
+
+    def __init__(self):
+        self.connection = sqlite3.connect(os.environ["BENCH_FILE"], isolation_level=None, check_same_thread=False, timeout=30)
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        self.connection.execute("PRAGMA synchronous=FULL")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS jobs (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, payload BLOB)")
+        self.ids = (f"{os.getpid():012}-{number:023}" for number in itertools.count())
+
+    def one(self, payload=PAYLOAD):
+        self.connection.execute("INSERT INTO jobs (id, payload) VALUES (?, ?)", (next(self.ids), payload))
+
+    def many(self, count):
+        self.connection.execute("BEGIN IMMEDIATE")
+        rows = ((next(self.ids), PAYLOAD) for _ in range(count))
+        self.connection.executemany("INSERT INTO jobs (id, payload) VALUES (?, ?)", rows)
+        self.connection.execute("COMMIT")
+
+    def take(self):
+        found = self.connection.execute(
+            "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs ORDER BY seq LIMIT ?) RETURNING payload", (jobs.BATCH,)
+        ).fetchall()
+        if not found:
+            time.sleep(0.001)
+        return [payload for (payload,) in found]
+
+
+store = File() if os.environ.get("BENCH_FILE") else Redis()
+
+
+def pick():
+    """A payload that says what it is."""
+    store.one(b"picked")
+
+
+def run():
+    """The worker: a hundred at a time, gone before they run."""
+    while True:
+        for payload in store.take():
+            if payload == b"picked":
+                jobs.picked()
+            else:
+                json.loads(payload)
+                jobs.work()
+
+
+def drain(count):
+    """Jobs a second by a pipeline of 500."""
+    began = time.perf_counter()
+    for first in range(0, count, 500):
+        store.many(min(500, count - first))
+    return {"per_second": count / (time.perf_counter() - began)}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "work":
+        run()
+    jobs.enqueue(store.one, pick, store.many, drain=drain)
