@@ -63,14 +63,14 @@ def _tell(q: SpoolQ, follow: bool, kinds: tuple[str, ...], since: float | None, 
     with asking_spool():
         log = _log(q, follow)
         after = 0.0 if since is None else time.time() - since
+        newest = log.page(limit=1)  # first: what is written down meanwhile is among those found, or comes
         found = log.page(limit=limit or (10 if follow else 50), kinds=kinds, since=after)[::-1]
-        newest = log.page(limit=1)
     for event in found:
         _show(event, as_json, live=follow)
     if not (found or follow or as_json):
         hint("Nothing was written down so far." if not (kinds or since) else "Nothing of that was written down.")
     if follow:
-        for event in _coming(log, newest[0].number if newest else 0, kinds):
+        for event in _coming(log, max([one.number for one in [*newest, *found]], default=0), kinds):
             _show(event, as_json, live=True)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from itertools import count
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.events import record
-from spoolq.store.events import KINDS, Away
+from spoolq.store.events import KINDS, Away, Event
 from tests.cli.conftest import Run, finish, start
 from tests.cli.hands import fill
 from tests.servers import Server
@@ -110,6 +114,31 @@ def test_followed_it_goes_on_also_over_a_spool_that_was_set_aside(nowhere: str, 
     process.send_signal(signal.SIGINT)
     ended = finish(process)
     assert (ended.code, ended.out, "Traceback" in ended.err) == (0, "", False)
+
+
+def test_what_comes_between_two_looks_is_followed_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SpoolQ(URL) as q:
+        log, looks = q.primary.events, count()
+        page, after = log.page, log.after
+
+        def looked(*values: Any, **options: Any) -> list[Event]:
+            found = page(*values, **options)
+            log.record("action", f"after look {next(looks)}")
+            return found
+
+        def then(*values: Any, **options: Any) -> list[Event]:
+            if (n := next(looks)) > 5:
+                raise KeyboardInterrupt
+            log.record("action", f"after look {n}")
+            return after(*values, **options)
+
+        log.record("action", "before")
+        monkeypatch.setattr(log, "page", looked)
+        monkeypatch.setattr(log, "after", then)
+        monkeypatch.setattr("spoolq.cli.events._log", lambda *_: log)
+        monkeypatch.setattr("spoolq.cli.events._EVERY", 0.0)
+        told = [event["text"] for event in run("events", "--follow", "--json", "--url", URL).lines]
+    assert told == ["before", *(f"after look {n}" for n in range(6))]
 
 
 def test_followed_it_waits_for_a_spool_and_ends_well_while_it_waits(nowhere: str) -> None:
