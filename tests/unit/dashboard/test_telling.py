@@ -40,8 +40,11 @@ def test_what_the_doctor_has_not_looked_at_yet_is_not_counted_as_none(box: Spool
         examination = client.app.state.desk.examination  # type: ignore[attr-defined]
         examination.running = True  # a first round that goes on
         assert "Problems – Warnings –" in _numbers(client.get("/doctor").text)
-        examination.findings, examination.at, examination.running = [], time.time(), False
-        assert "Problems 0 Warnings 0" in _numbers(client.get("/doctor").text)
+        found = [Finding("tasks", "unknown", "no application was given", "`spoolq doctor APP`")]
+        examination.findings, examination.at, examination.running = found, time.time(), False
+        page = client.get("/doctor").text
+        assert "Problems 0 Warnings 0 Not known 1" in _numbers(page)
+        assert "<code>spoolq doctor APP</code>" in page
 
 
 def test_a_queue_s_file_has_no_spool_in_its_chart(box: SpoolQ, monkeypatch: pytest.MonkeyPatch) -> None:
