@@ -57,15 +57,15 @@ end
 local function recount()
   local jobs = {}
   local function one(kind, value)
-    local field = kind .. cut(value)
+    local field = kind .. string.match(value, '^[^\n]*')
     jobs[field] = (jobs[field] or 0) + 1
   end
   local start, members = 0, nil
   repeat
-    members = call('ZRANGE', DELAYED, start, start + 15) -- few: they are large, where a payload is
+    members = call('ZRANGE', DELAYED, start, start + 99) -- few: a payload may be large
     for _, member in ipairs(members) do one('s:', member) end
-    start = start + 16
-  until #members < 16
+    start = start + 100
+  until #members < 100
   for _, key in ipairs(call('ZRANGE', LEASES, 0, -1)) do
     local claims = S .. 'claims:' .. key
     for _, token in ipairs(call('HKEYS', claims)) do one('c:', call('HGET', claims, token)) end
