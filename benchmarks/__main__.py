@@ -35,7 +35,7 @@ from spoolq.cli import server as servers
 
 ROOT = Path(__file__).parents[1]
 LONG = {"SPOOLQ_DEADLINE": "30"}  # nothing is to stray to the disk because the machine is busy
-FIXED = ("command", "machine", "python", "redis_py", "sqlite", "server", "cores", "commit")
+FIXED = ("command", "machine", "python", "redis_py", "sqlite", "server", "cores", "commit", "share")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def main() -> int:
     busy = os.getloadavg()[0]
     home = options.peers.absolute()
     peers = sorted({one.package for row in rows for one in row.contenders(packages)} - {*HERE})
-    about = {"command": options.command, **facts(program), **versions(peers, home)}
+    about = {"command": options.command, "share": f"{share:g}", **facts(program), **versions(peers, home)}
     try:
         results = Results(path, about, FIXED)
     except ChangedError as error:

@@ -66,6 +66,8 @@ def test_full_goes_on_with_what_is_missing_on_the_same_machine_only(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         assert len(rounds()) == wanted
         assert rounds()[: len(before)] == before
+    done = bench("full", "--rounds", 3, "--only", "drain, 10,000 rows", *files, *SHORT)
+    assert (done.returncode, "share: 0.001 in" in done.stderr) == (2, True), done.stderr
     kept.write_text(kept.read_text().replace('"python": "', '"python": "2.7 or '))
     done = bench("full", "--rounds", 3, "--only", "drain, 10,000 rows", *files, *SHORT)
     assert (done.returncode, "python: 2.7 or" in done.stderr) == (2, True), done.stderr
