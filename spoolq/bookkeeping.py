@@ -60,9 +60,11 @@ def write_off(primary: Store | None, spool: Spool | None) -> Accounts:
 def remembered(spool: Spool) -> Known:
     """What this host remembers of its primary."""
     try:
-        return Known(**json.loads(spool.meta(REMEMBERED) or "{}"))
+        found = Known(**json.loads(spool.meta(REMEMBERED) or "{}"))
     except (ValueError, TypeError):  # a newer spoolq's
         return Known()
+    fits = all(isinstance(one, str if default == "" else int | float) for one, default in zip(found, Known(), strict=True))
+    return found if fits else Known()
 
 
 class Bookkeeper:

@@ -96,3 +96,14 @@ def test_a_loss_is_in_the_journal_once(tmp_path: Path, spool: Spool, now: list[f
         events = spool.events.page(kinds=["jobs_lost"])
         assert [event.detail["jobs"] for event in events] == [2]
         assert "2 jobs" in events[0].text
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", '{"lost":"x"}', '{"lost":null}', '{"birth":5}', '{"birth":"b","there":"9"}', '{"new":1}']
+)
+def test_what_cannot_be_what_was_remembered_is_nothing(primary: SQLiteStore, spool: Spool, text: str) -> None:
+    spool.set_meta(REMEMBERED, text)
+    assert remembered(spool) == Known()
+    assert balance(primary, spool).total.missing == 0
+    Bookkeeper(primary, spool).turn()
+    assert remembered(spool).birth
