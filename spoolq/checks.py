@@ -109,10 +109,12 @@ def sqlite(version: str) -> Finding | None:
 
 def waiting(info: SpoolInfo, *, answers: bool) -> Finding | None:
     """Rows that nobody moves."""
-    if not answers or info.oldest is None or info.oldest <= STUCK or info.empties:
+    if not answers or info.oldest is None:
         return None
     if info.drain_paused_at is not None:
         return Finding("waiting", "warning", "jobs wait in the spool, and draining is paused", "`spoolq drain resume`")
+    if info.oldest <= STUCK or info.empties:
+        return None
     text = f"Redis answers, and a job has waited in the spool for {say_age(info.oldest)}"
     return Finding("waiting", "warning", text, "start `spoolq drain` or a worker here")
 

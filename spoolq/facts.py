@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from spoolq import bookkeeping
+from spoolq import bookkeeping, presence
 from spoolq.autoscale import board
+from spoolq.checks import STUCK
 from spoolq.errors import NoAccess, SpoolDamaged, SpoolqError, StoreUnavailable
 from spoolq.events import outage_document
 from spoolq.hint import Note
@@ -19,6 +20,7 @@ from spoolq.pauses import paused as paused_schedules
 from spoolq.places import folder, there, unwritable
 from spoolq.store.base import EVERY_QUEUE, Spool, Store, WorkerView
 from spoolq.store.looking import Depth, SpoolInfo
+from spoolq.takers import untaken
 from spoolq.units import when
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ TO_CONNECT = 2.0
 """Seconds. Each command is a new process: on a busy host, loading the driver would use up the time that Redis has to answer,
 and a monitor be told that Redis is away."""
 
+_STRANGERS = 1000
+
 ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 """Reasons with which Redis takes no job, and still tells what it holds."""
 
@@ -39,7 +43,8 @@ ANSWERS = frozenset({"oom", "readonly", "misconf", "noreplicas"})
 @dataclass(frozen=True, slots=True)
 class Side:
     """One store. `name` is its address or path; `error` and `reason` say why it isn't `up`; `latency` is in seconds; `paused` is
-    as `Store.paused`; `attended` whether somebody drains it now."""
+    as `Store.paused`; `attended` whether somebody drains it now. `untaken`: queues whose jobs have waited for long, from which no
+    worker takes. `dead`: keys of workers that died here, whose leases may go on."""
 
     kind: Literal["redis", "sqlite", "spool"]
     name: str
@@ -54,6 +59,8 @@ class Side:
     info: SpoolInfo | None = None
     refuses: str | None = None
     attended: bool = False
+    untaken: tuple[str, ...] = ()
+    dead: frozenset[str] = frozenset()
 
     def total(self, what: Literal["ready", "scheduled", "claimed"]) -> int:
         """Jobs of all queues in that state."""
@@ -92,7 +99,7 @@ def gather(
     """Ask both stores. Never raises for a store that is away, damaged or absent, and makes no file. `connect`: seconds beyond
     `timeout` that the first answer may take, which a process that goes on needs not. `most`: numbers that have to be counted
     are counted up to that only."""
-    primary = _primary(q, timeout, connect, most, clock)
+    primary = _attended(q, _primary(q, timeout, connect, most, clock))
     spool = q.spool
     if spool is None:
         return Facts(primary, None, waiting=_waiting(q), pools=_pools(q, primary), schedules=_schedules(q, primary))
@@ -107,6 +114,17 @@ def gather(
         schedules=_schedules(q, primary),
         missing=_missing(q, spool, primary, side),
     )
+
+
+def _attended(q: SpoolQ, primary: Side) -> Side:
+    """The primary, with what is known of its workers here, and of jobs that nobody takes."""
+    dead = presence.dead(q.workers_folder(), [view.info.key for view in primary.workers if view.lease_left >= 0])
+    others = [view for view in primary.workers if view.info.key not in dead]
+    alone: list[Depth] = []
+    with contextlib.suppress(SpoolqError):
+        late = [depth for depth in primary.depths if (depth.oldest or 0.0) > STUCK]
+        alone = untaken(late, others, lambda: q.primary.strangers(_STRANGERS), time.time())
+    return replace(primary, untaken=tuple(depth.queue for depth in alone), dead=dead)
 
 
 def moved_on(view: WorkerView, elsewhere: Iterable[WorkerView]) -> bool:
@@ -279,6 +297,7 @@ def _side(side: Side, now: float) -> dict[str, Any]:
         "queues": [queue(depth, now, side.paused) for depth in side.depths],
         "paused": pauses(side.paused),
         "workers": [_worker(view, now) for view in side.workers],
+        "untaken": list(side.untaken),
     }
     if side.kind == "spool":
         shown |= {

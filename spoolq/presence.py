@@ -26,7 +26,7 @@ import struct
 import time
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -271,6 +271,16 @@ def names(folder: Folder) -> list[str]:
             return sorted(name for name in os.listdir(opened) if not name.endswith(".new"))
     except OSError:
         return []
+
+
+def dead(folder: Folder, keys: Collection[str]) -> frozenset[str]:
+    """Those of the workers with these keys of which it is known here that their process has ended."""
+    found = set()
+    for name in set(names(folder)).intersection(keys) if keys else ():
+        with suppress(OSError, ValueError), Seen(folder, name) as seen:
+            if seen.is_dead():
+                found.add(name)
+    return frozenset(found)
 
 
 def _facts(info: WorkerInfo, pool: str) -> bytes:

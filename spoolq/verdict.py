@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from spoolq.checks import STUCK
 from spoolq.facts import Facts, Side, paused_since
 from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.events import Outage
+from spoolq.store.looking import Depth
+from spoolq.takers import RESCUE
 from spoolq.units import jobs, say_age
 from spoolq.units import kept as safe
 
@@ -21,20 +24,43 @@ SAYS = {
     "timeout": "doesn't answer in time",
     "connect_timeout": "doesn't answer in time",
     "config": "can't be asked",
+    "noperm": "denies the login its rights",
+    "tls": "can't be spoken to safely",
+    "loading": "still reads its data",
+    "busy": "is blocked by a script",
+    "maxclients": "takes no more connections",
+    "protected": "refuses this host",
+    "garbage": "doesn't speak its protocol",
+    "masterdown": "has lost its master",
+    "local": "can't be asked from here",
 }
 NOTHING = "There is nothing to do"
+DOWN = frozenset({"timeout", "connect_timeout"})  # among those: from here it is as if it were down
 MEND = {
     "oom": "Make room in Redis",
-    "readonly": "Look at Redis: it is a replica",
+    "readonly": "Use the master's address",
     "misconf": "Look at Redis's disk",
     "noreplicas": "Look at Redis's replicas",
     "auth": "Mend the login",
-    "noperm": "Mend the rights of the login",
+    "noperm": "Mend the login's rights",
     "config": "Mend the settings",
     "tls": "Mend the certificates",
-    "timeout": "Look at Redis and the network",
-    "connect_timeout": "Look at Redis and the network",
+    "timeout": "See whether Redis hangs",
+    "connect_timeout": "See whether Redis hangs",
+    "loading": "Wait while Redis loads",
+    "busy": "End the script in Redis",
+    "maxclients": "Raise Redis's maxclients",
+    "protected": "Open Redis to this host",
+    "garbage": "Mend Redis's address",
+    "dns": "Mend the host's name",
+    "unreachable": "Mend the network",
+    "masterdown": "Start Redis's master",
+    "clusterdown": "Mend the cluster",
+    "unsupported": "Upgrade Redis",
+    "undo": "Mend the login's rights",
+    "local": "Mend spoolq's own set-up",
 }
+"""24 characters at most: with what comes before and behind it the line has 80."""
 CHECK = "Run `spoolq spool check`"
 WORK = "See that a `spoolq worker` runs"
 RECOVER = "Run `spoolq spool recover`"
@@ -42,7 +68,6 @@ ROOM = "See that the spool can take jobs"
 RESUME = "End the pause, as below"
 OWNER = "Run this as the user whose jobs they are"
 ALONE = 5.0  # seconds that rows may wait where nobody drains: in less, a worker that was only started anew is there again
-RESCUE = 15.0  # seconds after the end of a lease within which a worker that lives takes its claims over
 
 
 class Verdict(NamedTuple):
@@ -109,7 +134,7 @@ def _reachable(primary: Side, spool: Side) -> Verdict:
         return Verdict(
             DEGRADED,
             SAFE,
-            f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} on the way.",
+            f"{jobs(aside)} {verb} set aside in the spool and will not run until somebody looks; {jobs(waiting)} beside.",
             "Look: `spoolq spool quarantine list`",
         )
     if spool.info is not None and spool.info.damaged:
@@ -140,7 +165,9 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
     waiting, oldest, aside = _rows(spool)
     kept = f"{safe(waiting)} in the spool" if waiting else _none(spool)
     if lasting is not None and primary.state == "away":
-        gone = f"Redis down for {say_age(lasting.seconds(now))} ({primary.reason or 'unknown'})"
+        age = say_age(lasting.seconds(now))
+        up = primary.reason in SAYS and primary.reason not in DOWN
+        gone = f"{gone}, jobs have gone past it for {age}" if up else f"Redis down for {age} ({primary.reason or 'unknown'})"
     mend = MEND.get(primary.reason or "", "Start Redis")
     if spool.state == "unreadable":
         return Verdict(CRITICAL, UNSURE, f"{gone}, and {_named(spool)}.", f"{mend}; {_repair(spool)[len('Run ') :]}")
@@ -153,10 +180,12 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
         )
     if spool.state == "absent":
         return Verdict(DEGRADED, "Nothing is known to be lost", f"{gone}; {_none(spool)}.", mend)
-    if waiting and not spool.attended:
-        mend += ", then run `spoolq drain`"
+    paused = spool.info is not None and spool.info.drain_paused_at is not None
+    if waiting and (paused or not spool.attended):
+        mend += f", then run `spoolq drain{' resume' if paused else ''}`"
     aged = f", oldest {say_age(oldest)}" if waiting else ""
-    more = f"; {aside:,} set aside" if aside else ""
+    more = "; draining is paused" if waiting and paused else ""
+    more += f"; {aside:,} set aside" if aside else ""
     if held := _behind_a_pause(spool):
         more += f"; {held}"
     return Verdict(DEGRADED, SAFE, f"{gone}; {kept}{aged}{more}{_kept(spool)}{_damaged(spool)}.", mend)
@@ -165,9 +194,10 @@ def _away(primary: Side, spool: Side, lasting: Outage | None, now: float) -> Ver
 def _nobody_works(primary: Side) -> str | None:
     """That claims are left with dead workers, or jobs with nobody to run them; None when it is well, or can't be told."""
     workers = [view for view in primary.workers if view.info.kind == "worker"]
-    alive = any(view.lease_left >= 0 for view in workers if view.info.role == "worker")
+    alive = any(view.lease_left >= 0 and view.info.key not in primary.dead for view in workers if view.info.role == "worker")
     # where one lives, its next look is waited for; where none does, nobody will look
     dead = [view for view in workers if -view.lease_left > max(view.info.lease, RESCUE if alive else 0.0)]
+    dead += [view for view in workers if view.info.key in primary.dead and not alive]
     start = "look at the logs of those that run" if alive else "start `spoolq worker`"
     holders = [view for view in dead if view.claims]
     if held := sum(view.claims for view in holders):
@@ -175,17 +205,24 @@ def _nobody_works(primary: Side) -> str | None:
         whom = f"a worker that is gone ({one.host}:{one.pid})" if len(holders) == 1 else "workers that are gone"
         are, them = ("is", "it") if held == 1 else ("are", "them")
         return f"{jobs(held)} {are} held by {whom}, and nobody takes {them} over: {start}"
-    waiting = [depth for depth in primary.depths if paused_since(primary.paused, depth.queue) is None]
-    ready = sum(depth.ready for depth in waiting)
-    if alive or not ready:
-        return None
-    oldest = max((depth.oldest for depth in waiting if depth.oldest is not None), default=None)
-    # Nobody else can work on a file. In Redis, Resque's own workers may, which have no lease: there it takes one of ours that was
-    # lost to know that jobs count on us.
-    if not dead and (primary.kind == "redis" or (oldest or 0.0) <= STUCK):
-        return None
-    since = "" if oldest is None else f", oldest {say_age(oldest)}"
-    return f"{_wait(ready)} to be run{since}, and no worker of spoolq's lives: {start}"
+    waiting = [depth for depth in primary.depths if depth.ready and paused_since(primary.paused, depth.queue) is None]
+    late = any((depth.oldest or 0.0) > STUCK for depth in waiting)
+    # Nobody else can work on a file. In Redis, Resque's own workers may: there it takes one of ours that was lost, or a queue
+    # from which none of them takes either.
+    if waiting and not alive and (dead or (primary.kind != "redis" and late)):
+        return f"{_ready(waiting)}, and no worker of spoolq's lives: {start}"
+    if alone := [depth for depth in waiting if depth.queue in primary.untaken]:
+        names = ", ".join(depth.queue for depth in alone[:3]) + (f" and {len(alone) - 3:,} more" if len(alone) > 3 else "")
+        return (
+            f"{_ready(alone)}, and no worker takes from {names}: start `spoolq worker` for {'it' if len(alone) == 1 else 'them'}"
+        )
+    return None
+
+
+def _ready(depths: Sequence[Depth]) -> str:
+    """That their jobs wait to be run, and for how long."""
+    oldest = max((depth.oldest for depth in depths if depth.oldest is not None), default=None)
+    return f"{_wait(sum(depth.ready for depth in depths))} to be run{'' if oldest is None else f', oldest {say_age(oldest)}'}"
 
 
 def _behind_a_pause(side: Side) -> str | None:

@@ -30,7 +30,7 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "breaker slow",
     "alarm checks events",
     "store.sqlite store.redis",  # 4
-    "hosts client teller results cancelling purging moving choosing whereabouts handoffs",  # 5
+    "hosts client teller results cancelling purging moving choosing whereabouts handoffs takers",  # 5
     "sieve",
     "periodic pauses wishes",
     "drain watch tasks ticker scheduler stats bookkeeping transfer failurelog",

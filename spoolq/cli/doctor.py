@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spoolq.store.upkeep import Finding
 
 INDENT = "  "
+UNUSABLE = "with wrong settings, or an APP that can't be loaded, nothing of spoolq's starts here"
 COLOURS = {"problem": "red", "warning": "yellow"}
 
 
@@ -50,7 +51,7 @@ def doctor(given: Given, named: str | None, deep: bool, only: tuple[str, ...], l
     except ConfigError as error:
         from spoolq.store.upkeep import Finding
 
-        _finish([Finding("settings", "problem", str(error), "mend it; `spoolq config check` tries the settings")], as_json)
+        _finish([Finding("settings", "problem", str(error), "mend that, and look again: no check was made")], as_json)
         return
     _finish(check(q, given.app, deep, only=only), as_json)
 
@@ -108,6 +109,8 @@ def _many(count: int, noun: str) -> str:
 def _why(finding: Finding) -> str:
     from spoolq.doctor import CHECKS
 
+    if finding.name == "settings" and finding.level == "problem":
+        return UNUSABLE
     return next((one.why for one in CHECKS if one.name == finding.name), "")
 
 

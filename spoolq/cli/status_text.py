@@ -1,20 +1,23 @@
-"""The facts of `spoolq status` as lines of 80 columns, whatever names, numbers and errors there are."""
+"""The facts of `spoolq status` as lines of 80 columns at most, whatever names, numbers and errors there are."""
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import click
 
 from spoolq.cli import pool as pools
-from spoolq.cli.output import WIDTH, clean, table
+from spoolq.cli.output import WIDTH, clean, table, terminal
 from spoolq.facts import Facts, Side
 from spoolq.hosts import SILENT, HostSpool
 from spoolq.store.base import EVERY_QUEUE, WorkerView
 from spoolq.units import MANY, jobs, say_age, say_size, when
 from spoolq.verdict import DEGRADED, OK, Verdict
 
+NARROWEST = 40
 SHOWN = 20  # queues, workers, hosts; the rest is counted
 _GAP = 2
 _LARGE = 10_000_000
@@ -23,8 +26,9 @@ _LARGE = 10_000_000
 def show(facts: Facts, verdict: Verdict, limits: Mapping[str, str]) -> None:
     colour = "green" if verdict.level == OK else "yellow" if verdict.level == DEGRADED else "red"
     sentence = clean(verdict.sentence[:1].upper() + verdict.sentence[1:])
-    for number, line in enumerate([f"{verdict.lost}. {verdict.todo}.", *_wrapped(sentence, WIDTH)]):
-        click.echo(click.style(line, fg=colour, bold=number == 0))
+    for text, bold in ((f"{verdict.lost}. {verdict.todo}.", True), (sentence, False)):
+        for line in _wrapped(text, _width()):
+            click.echo(click.style(line, fg=colour, bold=bold))
     click.echo()
     _line("Redis" if facts.primary.kind == "redis" else "Queue", facts.primary.name, _primary(facts))
     if facts.spool is not None:
@@ -44,9 +48,17 @@ def show(facts: Facts, verdict: Verdict, limits: Mapping[str, str]) -> None:
 
 
 def _line(label: str, name: str, words: list[str]) -> None:
-    for line in [*_wrapped(clean(name), WIDTH - 7), *_wrapped(clean("; ".join(words)), WIDTH - 7)]:
+    for line in [*_wrapped(clean(name), _width() - 7), *_wrapped(clean("; ".join(words)), _width() - 7)]:
         click.echo(f"{label:<6} {line}")
         label = ""
+
+
+def _width() -> int:
+    """80, or what a narrower terminal has."""
+    columns = click.get_current_context().terminal_width or (
+        os.get_terminal_size(sys.stdout.fileno()).columns if terminal() else WIDTH
+    )
+    return min(WIDTH, max(NARROWEST, columns))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -57,7 +69,7 @@ def _fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seq
     """A table that fits: of the columns in `shrink` the widest are shortened first."""
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = {header: max(map(len, column)) for header, column in zip(headers, zip(headers, *cells, strict=True), strict=True)}
-    while sum(widths.values()) + _GAP * (len(headers) - 1) > WIDTH:
+    while sum(widths.values()) + _GAP * (len(headers) - 1) > _width():
         widest = max(shrink, key=lambda header: widths[header])
         if widths[widest] <= 8:
             break
@@ -174,7 +186,7 @@ def _hosts(facts: Facts) -> None:
     for state, silent in facts.hosts[:SHOWN]:
         if silent > SILENT and (held := state.rows + state.quarantined):
             text = f"{state.host} was not heard of for {say_age(silent)}, {jobs(held)} in its spool then: {state.path} there"
-            for line in _wrapped(clean(text), WIDTH):
+            for line in _wrapped(clean(text), _width()):
                 click.echo(line)
 
 
@@ -187,7 +199,7 @@ def _host(state: HostSpool, silent: float) -> tuple[str, ...]:
 
 def _workers(facts: Facts) -> None:
     sides = [facts.primary] if facts.spool is None else [facts.primary, facts.spool]
-    rows = [_worker(view, side.kind) for side in sides for view in side.workers]
+    rows = [_worker(view, side) for side in sides for view in side.workers]
     if not rows:
         return
     click.echo()
@@ -195,13 +207,14 @@ def _workers(facts: Facts) -> None:
     _more(len(rows), "workers", "spoolq status --json")
 
 
-def _worker(view: WorkerView, where: str) -> tuple[str, ...]:
+def _worker(view: WorkerView, side: Side) -> tuple[str, ...]:
     info = view.info
-    # Within its lease one that was killed looks like one that lives, so what is said is when it was heard of.
-    heard = f"{say_age(max(0.0, info.lease - view.lease_left))} ago{'' if view.lease_left >= 0 else ', gone'}"
+    # Within its lease one that was killed on another host looks like one that lives, so what is said is when it was heard of.
+    gone = view.lease_left < 0 or info.key in side.dead
+    heard = f"{say_age(max(0.0, info.lease - view.lease_left))} ago{', gone' if gone else ''}"
     queues = ",".join(info.queues) or "*"
     busy = f"{len(view.working)}/{info.threads}" if info.threads and info.kind == "worker" else f"{view.claims}"
-    return f"{info.host}:{info.pid}", where, info.role, busy, heard, queues if info.kind == "worker" else "spool to Redis"
+    return f"{info.host}:{info.pid}", side.kind, info.role, busy, heard, queues if info.kind == "worker" else "spool to Redis"
 
 
 def _more(count: int, what: str, command: str) -> None:

@@ -64,10 +64,11 @@ def _screen() -> Iterator[socket.socket]:
 
 
 def _captured(look: Callable[[], None]) -> str:
-    """What it prints, in colour where the terminal would have it so."""
+    """What it prints, in colour where the terminal would have it so, and for its width."""
     context = click.get_current_context()
     before, text = context.color, io.StringIO()
     context.color = context.color is not False
+    context.terminal_width = os.get_terminal_size(sys.stdout.fileno()).columns
     try:
         with contextlib.redirect_stdout(text):
             look()

@@ -20,6 +20,8 @@ FULL = 0.8
 CLUSTERED = ("cluster", "clusterdown")
 """Reasons for which a cluster refuses."""
 
+_KEEP = "and ACL SAVE, or CONFIG REWRITE where it has no aclfile"
+
 OLDEST, CONFIRMS, CLIENT = (6, 2), (7, 2), (5, 0)
 """Versions of the server, of one that has WAITAOF, and of redis-py."""
 
@@ -55,12 +57,12 @@ def permissions(look: Look) -> Iterable[Finding]:
     if denied.commands or denied.keys:
         what = [f"the commands {some(denied.commands, 12)}"] if denied.commands else []
         what += [f"the keys {some(denied.keys)}"] if denied.keys else []
-        yield problem(f"Redis's user {user} is denied {', and '.join(what)}", f"ACL SETUSER {user} {grant}, and ACL SAVE")
+        yield problem(f"Redis's user {user} is denied {', and '.join(what)}", f"ACL SETUSER {user} {grant}, {_KEEP}")
     needed = {"aof": "waitaof", "replica": "wait"}.get(settings.confirm)
     if needed in denied.optional:
         yield problem(
             f"Redis's user {user} is denied {needed.upper()}, so that no put is ever confirmed (confirm = {settings.confirm})",
-            f"ACL SETUSER {user} +{needed}, and ACL SAVE",
+            f"ACL SETUSER {user} +{needed}, {_KEEP}",
         )
     if asking := [name for name in denied.optional if name in ("info", "config")]:
         yield note(

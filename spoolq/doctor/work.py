@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 
 from spoolq import checks, wire
 from spoolq.doctor import processes
 from spoolq.doctor.case import Room, problem, short, some, typed, warning
 from spoolq.doctor.look import Look, Unseen
-from spoolq.errors import ConfigError, PayloadError
+from spoolq.errors import PayloadError
 from spoolq.facts import Facts, paused_since
 from spoolq.failed import UNREADABLE
-from spoolq.selection import parse
 from spoolq.store.base import EVERY_QUEUE
 from spoolq.store.looking import Stranger
 from spoolq.store.upkeep import Finding
+from spoolq.takers import RESCUE, SILENT, silent, untaken
 from spoolq.units import jobs, say_age
-from spoolq.verdict import RESCUE
 
 ROOM = Room("work")
 
-SILENT = 300.0
-"""Seconds after which Ruby's Resque itself prunes a worker that gives no sign of life (its `prune_interval`)."""
-
-ASKED, PATTERNS = 1000, 200
-"""Queues for which a worker is looked for, and workers' lists with patterns."""
+ASKED = 1000
+"""Queues for which a worker is looked for."""
 
 QUEUES, HEAD = 20, 10
 """Queues looked into, and jobs at the head of each."""
@@ -77,30 +72,14 @@ def queues(look: Look) -> Iterator[Finding]:
     """Against what the workers that live said they take, Resque's own among them."""
     facts = _answering(look)
     filled = [depth for depth in facts.primary.depths if depth.ready][:ASKED]
-    if not filled:
-        return
-    lists = [view.info.queues for view in facts.primary.workers if view.lease_left >= -RESCUE and view.info.role == "worker"]
-    lists += [tuple(one.id.rpartition(":")[2].split(",")) for one in _strangers(look) if not _silent(one, look.wall())]
-    taken = _taken(set(lists), [depth.queue for depth in filled])
-    alone = [depth for depth in filled if depth.queue not in taken]
+    known = [view for view in facts.primary.workers if view.info.key not in facts.primary.dead]
+    alone = untaken(filled, known, lambda: _strangers(look), look.wall())
     if alone:
         names = typed(",".join(depth.queue for depth in alone[:5] if len(depth.queue) <= 200) or "QUEUE")
         yield warning(
             f"nobody works on {some(f'{short(depth.queue, 60)} ({jobs(depth.ready)})' for depth in alone)}",
             f"`spoolq worker {look.app or 'APP'} --queues {names}`",
         )
-
-
-def _taken(lists: Collection[Sequence[str]], queues: Sequence[str]) -> Collection[str]:
-    """Those of the queues from which workers with these lists take. Who names none takes from all."""
-    if () in lists or ("*",) in lists:
-        return queues
-    taken = {name for names in lists for name in names}
-    open_ones = [names for names in lists if any("*" in name or name.startswith("!") for name in names)]
-    for names in open_ones[:PATTERNS]:
-        with suppress(ConfigError):  # a stranger's own idea of a list
-            taken.update(queue for some in parse(list(names)).expand(queues).values() for queue in some)
-    return taken
 
 
 def _strangers(look: Look) -> Sequence[Stranger]:
@@ -125,8 +104,12 @@ def paused(look: Look) -> Iterator[Finding]:
 def claims(look: Look) -> Iterator[Finding]:
     """A worker whose lease is over, and whose jobs nobody took."""
     facts = _answering(look)
-    alive = any(view.lease_left >= 0 and view.info.role == "worker" for view in facts.primary.workers)
-    dead = [view for view in facts.primary.workers if view.claims and view.lease_left < -max(view.info.lease, RESCUE)]
+    here = facts.primary.dead
+    known = [view for view in facts.primary.workers if view.info.key not in here]
+    alive = any(view.lease_left >= 0 and view.info.role == "worker" for view in known)
+    dead = [view for view in known if view.claims and view.lease_left < -max(view.info.lease, RESCUE)]
+    if not alive:
+        dead += [view for view in facts.primary.workers if view.claims and view.info.key in here]
     if dead:
         yield warning(
             f"{jobs(sum(view.claims for view in dead))} held by workers that are gone: "
@@ -146,7 +129,7 @@ def names(look: Look) -> Iterator[Finding]:
         )
     ours = {f"{info.host}:{info.pid}" for info in alive}
     same = sorted(
-        {one.id for one in _strangers(look) if ":".join(one.id.split(":")[:2]) in ours and not _silent(one, look.wall())}
+        {one.id for one in _strangers(look) if ":".join(one.id.split(":")[:2]) in ours and not silent(one, look.wall())}
     )
     if same:
         yield warning(f"other Resque workers have the names of spoolq's: {some(same)}", "give each its own host name")
@@ -156,16 +139,12 @@ def names(look: Look) -> Iterator[Finding]:
 def strangers(look: Look) -> Iterator[Finding]:
     """By their sign of life; on this host by their process."""
     host, now = socket.gethostname(), look.wall()
-    gone = [one.id for one in _strangers(look) if _silent(one, now) or _dead_here(one, host, look.root)]
+    gone = [one.id for one in _strangers(look) if silent(one, now) or _dead_here(one, host, look.root)]
     if gone:
         yield warning(
             f"{jobs(len(gone), 'worker')} in Resque's list, gone or silent for {say_age(SILENT)}: {some(gone)}",
             f"`redis-cli SREM {look.settings.namespace}:workers NAME`, or Resque's own prune_dead_workers",
         )
-
-
-def _silent(one: Stranger, now: float) -> bool:
-    return one.heard is not None and now - one.heard > SILENT
 
 
 def _dead_here(one: Stranger, host: str, root: str) -> bool:

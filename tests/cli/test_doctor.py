@@ -95,6 +95,14 @@ def test_settings_that_cant_be_used_are_a_finding(run: Run, tmp_path: Path) -> N
     assert run("doctor", "--json").json["findings"][0]["level"] == "problem"
 
 
+def test_an_app_that_cant_be_loaded_is_said_to_be_that(run: Run, nowhere: str) -> None:
+    [found] = run("doctor", "WRONG:q", "--url", nowhere, "--json").json["findings"]
+    assert (found["name"], found["level"]) == ("settings", "problem")
+    assert "no module 'WRONG'" in found["what"]
+    assert "an APP that can't be loaded" in found["why"]
+    assert "misspelt" not in found["why"]
+
+
 HOSTILE = "mail\x1b[2J\x07 $(reboot);'`id`"
 
 

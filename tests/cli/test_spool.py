@@ -80,7 +80,7 @@ def test_what_is_found_has_a_remedy_and_an_exit_code(run: Run, url: str) -> None
     said = run("spool", "check", "--url", url)
     assert said.code == 1
     assert said.out.startswith(
-        "warning: quarantine: 1 rows are set aside, and will not run until somebody looks\n  `spoolq spool quarantine list`\n"
+        "warning: quarantine: 1 row set aside, not to run until somebody looks\n  `spoolq spool quarantine list`\n"
     )
     document = run("spool", "check", "--url", url, "--json").json
     assert (document["ok"], [one["name"] for one in document["findings"] if one["level"] in ("warning", "problem")]) == (

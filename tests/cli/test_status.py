@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -290,3 +292,65 @@ def test_a_drainer_with_nothing_to_move_is_not_said_to_be_gone(run: Run, server:
         )
         shown = run("status", "--json", "--url", server.url).json["spool"]["workers"]
     assert [one["key"] for one in shown] == ["dead"], "the one that holds a row"
+
+
+def test_a_queue_from_which_nobody_takes_is_somebody_s_business_once_its_jobs_have_waited(run: Run, fresh_server: Server) -> None:
+    url = fresh_server.url
+    fill(url, 2)
+    assert run("health", "--url", url).code == 0, "somebody may be about to"
+    with fresh_server.client() as control:
+        older(control, 100.0)
+        said = run("status", "--url", url)
+        assert said.out.startswith("Nothing is lost on this host. See that a `spoolq worker` runs.\n"), said.out
+        assert "2 jobs wait to be run, oldest 1 min 4" in said.out
+        assert "and no worker takes from mail: start `spoolq worker` for it" in " ".join(said.out.split())
+        assert run("health", "--url", url).code == 1
+        assert run("status", "--json", "--url", url).json["primary"]["untaken"] == ["mail"]
+        control.sadd("resque:workers", "ruby:5:mail,films")  # Resque's own may be at it
+        assert run("health", "--url", url).code == 0
+        control.hset("resque:workers:heartbeat", "ruby:5:mail,films", "2020-01-01T00:00:00Z")
+        assert run("health", "--url", url).code == 1
+    with SpoolQ(url) as q:
+        q.primary.register(q.worker_info(("films",), 1, lease=600.0))
+        assert run("health", "--url", url).code == 1
+        q.primary.register(q.worker_info(("mail",), 1, lease=600.0))
+        assert run("health", "--url", url).code == 0
+
+
+def older(control: Any, seconds: float) -> None:
+    """The jobs of the queue `mail`, as if they had been enqueued so long ago."""
+    for place, payload in enumerate(control.lrange("resque:queue:mail", 0, -1)):
+        job = json.loads(payload)
+        control.lset("resque:queue:mail", place, json.dumps(job | {"enqueued_at": job["enqueued_at"] - seconds}))
+
+
+HOLDS = """
+@q.task(queue="mail")
+def hold():
+    import time
+    open("held", "w").close()
+    time.sleep(600)
+"""
+
+
+def test_a_worker_that_was_killed_here_is_gone_at_once_not_when_its_lease_is_over(run: Run, fresh_server: Server) -> None:
+    with open("shop.py", "a") as module:
+        module.write(HOLDS)
+    url = fresh_server.url
+    with SpoolQ(url) as q:
+        q.remote("hold", "mail").enqueue()
+    with start("worker", "shop:q", "--no-drain", SHOP_URL=url) as worker:
+        eventually(Path("held").exists, within=60)
+        assert run("health", "--url", url).code == 0
+        worker.kill()
+        worker.communicate()
+    said = run("health", "--url", url)
+    assert said.code == 1
+    assert f"1 job is held by a worker that is gone ({socket.gethostname()}:{worker.pid}), and nobody takes it over" in said.out
+    [line] = [line for line in run("status", "--url", url).out.splitlines() if " worker " in line and "redis" in line]
+    assert ", gone" in line
+    assert "warning: claims: 1 job held by workers that are gone" in run("doctor", "--only", "claims", "--url", url).out
+    with SpoolQ(url) as q:
+        q.primary.register(q.worker_info(("mail",), 1, lease=600.0))
+        assert run("health", "--url", url).code == 0, "it will take it over"
+        assert run("doctor", "--only", "claims", "--url", url).code == 0

@@ -131,3 +131,15 @@ def test_interrupted_in_the_middle_of_a_look_it_leaves_cleanly(terminal: Callabl
     assert shown.process.returncode == 0
     assert "Traceback" not in shown.read()
     assert "\x1b[?1049l" in shown.read()
+
+
+def test_on_a_narrow_terminal_what_to_do_is_not_cut_off(terminal: Callable[..., Terminal], nowhere: str) -> None:
+    fill(nowhere, 1)
+    for arguments in ((), ("--watch",)):
+        shown = terminal("status", *arguments, "--url", nowhere, columns=60)
+        eventually(lambda one=shown: "full" in _CONTROL.sub("", one.read()), within=60)
+        lines = [line.rstrip("\r") for line in _CONTROL.sub("", shown.read()).split("\n")]
+        text = " ".join(" ".join(lines).split())
+        assert "Nothing is lost on this host. Start Redis, then run `spoolq drain`." in text
+        assert "look whether" in text or "start Redis, or mend the address" in text
+        assert [line for line in lines if len(line) > 60] == []

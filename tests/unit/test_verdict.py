@@ -11,8 +11,9 @@ import pytest
 from spoolq.facts import Facts, Side
 from spoolq.hint import Note
 from spoolq.store.base import WorkerInfo, WorkerView
+from spoolq.store.events import Outage
 from spoolq.store.looking import Depth, SpoolInfo
-from spoolq.verdict import CRITICAL, DEGRADED, NOTHING, OK, SAFE, UNKNOWN, UNSURE, judge
+from spoolq.verdict import CRITICAL, DEGRADED, MEND, NOTHING, OK, SAFE, UNKNOWN, UNSURE, judge
 
 INFO = SpoolInfo(
     path="/s.db",
@@ -185,6 +186,62 @@ def test_a_single_box_whose_jobs_nobody_runs_is_degraded(depths: tuple[Depth, ..
     assert verdict.level == level
     assert ("1 job waits to be run, oldest 1 min 1 s, and no worker" in verdict.sentence) == (level == DEGRADED)
     assert judge(Facts(replace(BOX, depths=depths, workers=(worker(5.0),)), None)).level == OK
+
+
+def test_jobs_of_a_queue_from_which_no_worker_takes_are_somebody_s_business() -> None:
+    depths = (Depth("mail", 3, 0, 0, 400.0), Depth("bulk", 1, 0, 0, 61.0), Depth("live", 9, 0, 0, 400.0))
+    for side, extra in ((UP, spool()), (BOX, None)):
+        alone = replace(side, depths=depths, workers=(worker(5.0),), untaken=("mail",))
+        verdict = judge(Facts(alone, extra))
+        assert (verdict.level, verdict.lost, verdict.todo) == (DEGRADED, SAFE, "See that a `spoolq worker` runs")
+        assert "3 jobs wait to be run, oldest 6 min 40 s, and no worker takes from mail: start `spoolq worker` for it" in str(
+            verdict
+        )
+        both = judge(Facts(replace(alone, untaken=("mail", "bulk")), extra))
+        assert "4 jobs wait to be run, oldest 6 min 40 s, and no worker takes from mail, bulk" in both.sentence
+        paused = judge(Facts(replace(alone, paused={"mail": 1.0}), extra))
+        assert "behind a pause of mail" in paused.sentence  # it is what keeps them first
+
+
+def test_a_worker_that_died_here_is_not_waited_for_until_its_lease_is_over() -> None:
+    for side, extra in ((UP, spool()), (BOX, None)):
+        killed = replace(side, depths=(Depth("mail", 0, 0, 2, None),), workers=(worker(29.0, 2),), dead=frozenset({"w7"}))
+        verdict = judge(Facts(killed, extra))
+        assert (verdict.level, verdict.lost) == (DEGRADED, SAFE)
+        assert "2 jobs are held by a worker that is gone (web1:7), and nobody takes them over" in verdict.sentence
+        # another one will, when that is over
+        assert judge(Facts(replace(killed, workers=(worker(29.0, 2), worker(20.0, pid=8))), extra)).level == OK
+
+
+def test_in_an_outage_a_paused_drain_is_to_be_resumed() -> None:
+    for attended in (False, True):
+        side = replace(spool(rows=2, oldest=6.0, drain_paused_at=1.0), attended=attended)
+        verdict = judge(Facts(AWAY, side))
+        assert verdict.todo == "Start Redis, then run `spoolq drain resume`"
+        assert "draining is paused" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("reason", "says", "todo"),
+    [
+        ("auth", "Redis refuses the login (auth), jobs have gone past it for 50 s", "Mend the login"),
+        ("noperm", "Redis denies the login its rights (noperm), jobs have gone past", "Mend the login's rights"),
+        ("maxclients", "Redis takes no more connections (maxclients), jobs have", "Raise Redis's maxclients"),
+        ("loading", "Redis still reads its data (loading), jobs have", "Wait while Redis loads"),
+        ("timeout", "Redis down for 50 s (timeout)", "See whether Redis hangs"),
+        ("refused", "Redis down for 50 s (refused)", "Start Redis"),
+    ],
+)
+def test_what_answers_isn_t_said_to_be_down(reason: str, says: str, todo: str) -> None:
+    lasting = Outage(1, 1000.0, None, 1050.0, "refused", 1, 1, None, 0)
+    verdict = judge(Facts(replace(AWAY, reason=reason), spool(), lasting=lasting, at=1050.0))
+    assert verdict.sentence.startswith(says)
+    assert verdict.todo == todo
+
+
+def test_what_to_do_about_redis_leaves_room_in_the_line() -> None:
+    assert [todo for todo in MEND.values() if len(todo) > 24] == []
+    assert len(f"{SAFE}. {'x' * 24}, then run `spoolq drain`.") == 80
 
 
 def test_levels_are_the_exit_codes_of_a_monitor() -> None:

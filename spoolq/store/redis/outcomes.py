@@ -35,12 +35,14 @@ CONNECT_TIMEOUT = Reason(
     "connect_timeout", advice="no connection in time; look whether Redis hangs, at the host's name, the network and TLS"
 )
 CLOSED = Reason("closed", advice="the store was closed; make a new one")
-NOPERM = Reason("noperm", advice="the ACL user may not run spoolq's scripts; grant it")
+NOPERM = Reason(
+    "noperm", advice="the ACL user may not run spoolq's scripts; grant it what `spoolq doctor --only permissions` names"
+)
 NOPERM_KEY = Reason("noperm", server_wide=False, advice="the ACL user may not touch this key; grant it ~NAMESPACE:*")
 NOPERM_UNDO = Reason("noperm", advice="the ACL user may push and not take back what it pushed; grant it +rpop +zrem")
 ERROR = Reason("error", server_wide=False)
 CONFIG = Reason("config", advice="an option of the URL is wrong")
-AUTH = Reason("auth", advice="the user or password is wrong, or missing")
+AUTH = Reason("auth", advice="the user or password is wrong, or missing: mend SPOOLQ_URL, or the password's file")
 
 BY_CODE: dict[str, Reason] = {
     "OOM": OOM,
@@ -74,7 +76,8 @@ BY_TEXT: tuple[tuple[re.Pattern[str], Reason], ...] = (
     (re.compile(r"max(imum)? (allowed )?size|exceeds maximum allowed", re.I), Reason("too_large", server_wide=False)),
     (re.compile(r"invalid (username-)?password|AUTH.*(without|no) .*password|Authentication required", re.I), AUTH),
     (re.compile(r"DB index|invalid DB", re.I), Reason("config", advice="the URL names a database that the server doesn't have")),
-    (re.compile(r"unknown command", re.I), Reason("unsupported", advice="Redis 6.2 or newer, or Valkey, is needed")),
+    (re.compile(r"unknown command|wrong number of args calling", re.I), Reason(
+        "unsupported", advice="Redis 6.2 or newer, or Valkey, is needed")),
 )  # fmt: skip
 
 BY_CLASS: dict[str, Reason] = {  # redis-py strips the code from the texts of these

@@ -13,7 +13,7 @@ from spoolq.store.sqlite.rows import checksum
 from spoolq.store.sqlite.session import Session
 from spoolq.store.sqlite.statements import statements
 from spoolq.store.upkeep import Finding, Level
-from spoolq.units import say_age
+from spoolq.units import jobs, say_age
 
 SQL = statements("upkeep")
 _VIEWS = statements("views")
@@ -73,7 +73,7 @@ def check_state(session: Session) -> list[Finding]:
     path, found = settings.path, list[Finding]()
     aside_rows = session.scalar(_VIEWS["count_quarantined"], (1 << 60,))
     if aside_rows:
-        text = f"{aside_rows} rows are set aside, and will not run until somebody looks"
+        text = f"{jobs(aside_rows, 'row')} set aside, not to run until somebody looks"
         found.append(Finding("quarantine", "warning", text, "`spoolq spool quarantine list`"))
     found += [
         Finding("damaged", "problem", f"a damaged spool was set aside as {kept}", "`spoolq spool recover` saves its jobs")
