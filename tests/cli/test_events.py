@@ -211,7 +211,7 @@ def test_the_whole_of_an_outage_with_a_drain(spoolq: Run, server: Server, nowher
     spool = Path("spool.db").absolute()
     with SpoolQ(nowhere, spool=spool) as q:
         q.enqueue_many([q.remote("send", queue="mail").job(n) for n in range(5)])
-    assert spoolq("drain", "--once", "--to-here", "--url", server.url, "--spool", spool).code == 0
+    assert spoolq("drain", "--once", "--timeout", "30s", "--to-here", "--url", server.url, "--spool", spool).code == 0
     with SpoolQ(nowhere, spool=spool) as q:
         log = q.journal()
         assert log is not None
