@@ -14,7 +14,6 @@ from starlette.testclient import TestClient
 
 from spoolq import SpoolQ, wire
 from spoolq.job import Failure, Job
-from spoolq.store.sqlite.session import Session
 from spoolq.units import MANY
 from tests.servers import Server, servers
 from tests.unit.dashboard.hands import OWN, browser, words
@@ -25,8 +24,6 @@ FAILED = 50_000
 LIST = 50
 READ = 8 << 20
 """Bytes that a page may have read from the server: about those of the newest failures, which it groups."""
-STEPS = 3_000_000
-"""Steps of SQLite's machine that a page may cost, the look at the stores that may come at the same time included."""
 
 PAYLOAD = wire.encode(
     Job("0199aaaa-bbbb-7ccc-8ddd-NNNNNNNNNNNN", "send", "mail", ("a@x",), enqueued_at=1_795_511_017.25)
@@ -148,30 +145,10 @@ def test_pages_bear_a_million_jobs_in_redis(deep_redis: Server, tmp_path: Path) 
                 assert control.info("stats")["total_net_output_bytes"] - before < READ, path
 
 
-def test_pages_bear_a_million_jobs_in_a_file(deep_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = 0
-
-    def step() -> int:
-        nonlocal steps
-        steps += 1000
-        return 0
-
-    def look_at_clock(session: Session) -> None:  # as each operation begins; some take SQLite's one handler for their own end
-        session._connection.set_progress_handler(step, 1000)
-        before(session)
-
-    before = Session.look_at_clock
-    monkeypatch.setattr(Session, "look_at_clock", look_at_clock)
+def test_pages_bear_a_million_jobs_in_a_file(deep_file: Path) -> None:
     with SpoolQ(f"sqlite:///{deep_file}", spool_max_bytes="8GiB") as q, browser(q) as client:
         known(client)
         bears(client)
-        for path in PAGES:
-            then = steps
-            client.get(path)
-            assert steps - then < STEPS, path
-        then = steps
-        q.primary.tally()
-        assert steps - then > STEPS, "the control: one that counts all rows"
 
 
 def test_a_page_in_the_middle_costs_what_the_first_one_does(deep_file: Path) -> None:
