@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from spoolq import traces
 from spoolq.errors import SoftTimeLimit, TimeLimit
 
 log = logging.getLogger("spoolq.worker")
@@ -195,7 +195,7 @@ class Exposure(Timed, Generic[R]):
 
     def may_strike(self) -> bool:
         """Not in code that takes locks without `with`, and would be left holding one."""
-        frame = sys._current_frames().get(self._thread)
+        frame = traces.frame_of(self._thread)
         return frame is None or not frame.f_code.co_filename.startswith(_DELICATE)
 
     def strike(self, limit: Limit) -> None:

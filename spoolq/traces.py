@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -14,6 +15,17 @@ _WORKER = (  # whose files those steps are in
     threading.__file__,
     "<frozen ",
 )
+
+
+_alone = threading.Lock()  # of those who ask for frames: none is to have garbage collected while another asks
+
+
+def _after_fork() -> None:
+    global _alone
+    _alone = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def of_error(error: BaseException) -> list[str]:
@@ -29,9 +41,25 @@ def of_error(error: BaseException) -> list[str]:
         return [f"(its traceback can't be had: {type(broken).__name__})"]
 
 
+def frame_of(ident: int | None) -> FrameType | None:
+    """What a thread is at now, None where there is no such thread.
+
+    CPython 3.11 makes these frames under a lock of the interpreter's: garbage that is collected then and holds a
+    `threading.local` wants it too, and the whole process stands still for ever (python/cpython#106883).
+    """
+    with _alone:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames().get(ident or 0)
+        finally:
+            if collects:
+                gc.enable()
+
+
 def of_thread(ident: int | None) -> str:
     """The stack of a thread as it is now; empty where there is no such thread."""
-    frame = sys._current_frames().get(ident or 0)
+    frame = frame_of(ident)
     return "" if frame is None else "".join(traceback.format_list(_of_task(traceback.extract_stack(frame))))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 from spoolq import traces
@@ -77,3 +79,27 @@ def test_a_thread_that_runs_no_task_is_shown_whole() -> None:
 
 def test_the_worker_s_steps_are_known_by_where_spoolq_is() -> None:
     assert Runner.run.__code__.co_filename.startswith(traces._WORKER)
+
+
+KNOTS = """
+import gc, threading
+from spoolq import traces
+
+class Knot:
+    pass
+
+for _ in range(1000):
+    knot = Knot()
+    knot.own, knot.local = knot, threading.local()
+    knot.local.mine = 1
+    del knot
+    gc.set_threshold(1)
+    assert traces.of_thread(threading.get_ident())
+    gc.set_threshold(700)
+assert gc.isenabled()
+"""
+
+
+def test_a_look_at_a_thread_stands_still_for_no_garbage() -> None:
+    """Without the care that is taken, CPython 3.11 stands still for ever in the first few of these looks."""
+    subprocess.run([sys.executable, "-c", KNOTS], check=True, timeout=60)
