@@ -260,7 +260,7 @@ def raised(producer: Producer, *, cold: bool = False) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    at_each_line(prepare, call, interrupt, 7 if cold else 1, (SPOOLQ,))
+    at_each_line(prepare, call, interrupt, 1, (SPOOLQ,))
 
 
 MODES = {
