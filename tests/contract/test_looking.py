@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
+
 import pytest
 
 from spoolq.store.base import Store, Working
 from spoolq.store.effects import Effects
 from spoolq.store.looking import Denied, Depth
+from spoolq.store.sqlite import SQLiteStore
+from tests.contract.backends import Backend
 from tests.contract.hands import SHORT, Hand, claimable, message, messages, worker
 from tests.waiting import eventually
 
@@ -202,3 +207,25 @@ def test_what_came_and_went_is_counted_by_queue_and_word(store: Store, hand: Han
     store.ack(hand.claim(1, ["red"]))
     assert {queue: dict(words) for queue, words in store.counts().items()} == {"red": {"put": 2, "done": 1}, "blue": {"put": 1}}
     assert {queue: dict(one.counts) for queue, one in store.tally().queues.items()} == store.counts()
+
+
+def test_a_job_that_changes_hands_is_in_one_place_at_each_look(backend: Backend) -> None:
+    with closing(backend.open()) as store, closing(backend.open()) as other:
+        store.put([message("a")])
+        hand, over = Hand(store), threading.Event()
+
+        def changes_hands() -> None:
+            while not over.is_set():
+                store.release(hand.claim(1))
+
+        thread = threading.Thread(target=changes_hands)
+        thread.start()
+        try:
+            for _ in range(1000):
+                for depths in (other.depths(), other.depths(10)):
+                    assert [one.ready + one.claimed for one in depths] == [1]
+                if isinstance(other, SQLiteStore):
+                    assert other.waiting() == 1
+        finally:
+            over.set()
+            thread.join()

@@ -184,9 +184,10 @@ def count_rows(session: Session, limit: int | None = None) -> int:
     """How many rows there are that are neither kept nor in quarantine, counted up to `limit` only."""
     left = 1 << 60 if limit is None else limit
     found = 0
-    for part in ("count_ready", "count_in_doubt", "count_scheduled", "count_claimed"):
-        if found < left:
-            found += session.scalar(_VIEWS[part], (left - found,))
+    with session.at_one_moment():
+        for part in ("count_ready", "count_in_doubt", "count_scheduled", "count_claimed"):
+            if found < left:
+                found += session.scalar(_VIEWS[part], (left - found,))
     return found
 
 

@@ -134,7 +134,11 @@ class Session:
 
     @contextmanager
     def at_one_moment(self) -> Iterator[None]:
-        """What is read within is as it was when that began, outside of any transaction; who writes isn't held up."""
+        """What is read within is of one moment, as it is in a transaction anyway; who writes isn't held up. Else a row that
+        changes its state meanwhile is in none of two counts."""
+        if self.in_transaction:
+            yield
+            return
         self.execute("BEGIN")
         try:
             yield

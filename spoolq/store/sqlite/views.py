@@ -28,14 +28,15 @@ def depths(session: Session) -> list[Depth]:
     """As `Store.depths`. Rows in doubt count as ready; a job is as old as the time since it could have run."""
     ready: dict[str, int] = {}
     since: dict[str, int] = {}
-    for part in ("ready", "in_doubt"):
-        for queue, count, head in session.all(SQL[part]):
-            ready[queue] = ready.get(queue, 0) + count
-            at = session.scalar(SQL["since"], (head,))
-            if at is not None:
-                since[queue] = min(at, since.get(queue, at))
-    scheduled = dict(session.all(SQL["scheduled"]))
-    claimed = dict(session.all(SQL["claimed"]))
+    with session.at_one_moment():
+        for part in ("ready", "in_doubt"):
+            for queue, count, head in session.all(SQL[part]):
+                ready[queue] = ready.get(queue, 0) + count
+                at = session.scalar(SQL["since"], (head,))
+                if at is not None:
+                    since[queue] = min(at, since.get(queue, at))
+        scheduled = dict(session.all(SQL["scheduled"]))
+        claimed = dict(session.all(SQL["claimed"]))
     return _depths(session, ready, scheduled, claimed, since)
 
 
@@ -58,15 +59,17 @@ def depths_up_to(session: Session, most: int) -> list[Depth]:
     """As `depths`, each number counted up to `most` only: what it reads depends on the queues, not on what is in them."""
     ready: dict[str, int] = {}
     since: dict[str, int] = {}
-    for part, names in (("ready", JOBS["ready_queues"]), ("in_doubt", SQL["in_doubt_queues"])):
-        for (queue,) in session.all(names):
-            ready[queue] = ready.get(queue, 0) + session.scalar(SQL[f"{part}_of"], (queue, most))
-            heads = [session.scalar(SQL[f"{part}_{end}"], (queue,)) for end in ("head", "front")]
-            times = [session.scalar(SQL["since"], (head,)) for head in heads if head is not None]
-            if times:
-                since[queue] = min(*times, since.get(queue, times[0]))
-    scheduled = {queue: session.scalar(SQL["scheduled_of"], (queue, most)) for (queue,) in session.all(JOBS["scheduled_queues"])}
-    claimed = dict(session.all(SQL["claimed_up_to"], (most,)))
+    with session.at_one_moment():
+        for part, names in (("ready", JOBS["ready_queues"]), ("in_doubt", SQL["in_doubt_queues"])):
+            for (queue,) in session.all(names):
+                ready[queue] = ready.get(queue, 0) + session.scalar(SQL[f"{part}_of"], (queue, most))
+                heads = [session.scalar(SQL[f"{part}_{end}"], (queue,)) for end in ("head", "front")]
+                times = [session.scalar(SQL["since"], (head,)) for head in heads if head is not None]
+                if times:
+                    since[queue] = min(*times, since.get(queue, times[0]))
+        timed = [queue for (queue,) in session.all(JOBS["scheduled_queues"])]
+        scheduled = {queue: session.scalar(SQL["scheduled_of"], (queue, most)) for queue in timed}
+        claimed = dict(session.all(SQL["claimed_up_to"], (most,)))
     return _depths(session, ready, scheduled, claimed, since)
 
 
