@@ -213,24 +213,18 @@ def test_clocks_that_differ(fresh_server: Server, make: Make) -> None:
     assert "30s behind" in finding(q, "clock", wall=lambda: time.time() + 30).what
 
 
+def doctor(only: str, server: Server, spool: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The whole command, in a process with that environment."""
+    command = [sys.executable, "-m", "spoolq", "doctor", "--only", only, "--url", server.url, "--spool", str(spool)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
 def test_a_host_whose_clock_was_set_wrong(fresh_server: Server, tmp_path: Path) -> None:
     """Not told to the check: the whole command runs under that clock."""
     (tmp_path / "off").write_text("-120")
     path = os.pathsep.join([str(ROOT / "tests" / "torture" / "clock"), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "SPOOLQ_TORTURE_CLOCK": str(tmp_path / "off")}
-    command = [
-        sys.executable,
-        "-m",
-        "spoolq",
-        "doctor",
-        "--only",
-        "clock",
-        "--url",
-        fresh_server.url,
-        "--spool",
-        tmp_path / "s.db",
-    ]
-    said = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60)
+    said = doctor("clock", fresh_server, tmp_path / "s.db", environment)
     assert (said.returncode, "warning: clock: Redis's clock is 2m ahead of this host's" in said.stdout) == (1, True), said
 
 
@@ -279,19 +273,7 @@ def test_a_library_that_is_too_old(known: dict[str, str], expected: str, make: M
 
 def test_a_library_that_is_too_old_and_is_the_one_that_is_loaded(fresh_server: Server, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(redis_py("4.6.0")), str(ROOT)])}
-    command = [
-        sys.executable,
-        "-m",
-        "spoolq",
-        "doctor",
-        "--only",
-        "client",
-        "--url",
-        fresh_server.url,
-        "--spool",
-        tmp_path / "s.db",
-    ]
-    said = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60)
+    said = doctor("client", fresh_server, tmp_path / "s.db", environment)
     assert said.stdout.startswith("problem: client: redis-py 4.6.0 is too old, spoolq needs 5.0 or newer"), said
     assert said.returncode == 1
 
