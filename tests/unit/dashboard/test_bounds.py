@@ -6,6 +6,7 @@ The doctor's page shows a round that is made on a thread of its own.
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from spoolq import SpoolQ
+from spoolq.dashboard import sampler
 from spoolq.dashboard.views import VIEWS
 from spoolq.store.sqlite import driver
 from spoolq.units import MANY
@@ -29,6 +31,14 @@ COMMANDS = 300
 BYTES = 4 << 20
 STEPS = 10_000
 """Thousands of steps of SQLite's machine: a look counts up to 100,000 of each kind, twice."""
+
+
+@pytest.fixture(autouse=True)
+def one_look_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page waits for its look, and no other is made meanwhile, however slow the machine: each is counted to its page."""
+    monkeypatch.setattr(sampler.Sampler.__init__, "__kwdefaults__", {"every": 3600.0, "wait": 60.0, "clock": time.monotonic})
+    monkeypatch.setattr(sampler, "FRESH", 3600.0)
+    monkeypatch.setattr(sampler, "WATCHED", 3600.0)
 
 
 def payload(n: int) -> bytes:
