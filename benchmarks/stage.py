@@ -24,6 +24,7 @@ from spoolq.cli.server import Server
 PATIENCE = 120.0  # seconds without any progress after which a worker is given up
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # before anything is pinned
 PINNED = len(CORES) > 1
+_LEFT_OUT = ("SPOOLQ_", "REDIS_URL", "PYTHONDONTWRITEBYTECODE")  # the last: imports compiled every library at each start
 
 
 def pin(core: int, pid: int = 0) -> None:
@@ -44,7 +45,7 @@ class Stage:
         os.mkfifo(self.pipe)
         url = f"sqlite:///{folder}/jobs.db" if contender.on == "sqlite" else self.server.url
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SPOOLQ_", "REDIS_URL"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)},
             "PYTHONPATH": f"{PROGRAMS}{os.pathsep}{PROGRAMS.parents[1]}",
             "BENCH_MARKS": str(self.marks),
             "BENCH_PIPE": str(self.pipe),
