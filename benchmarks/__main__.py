@@ -20,20 +20,20 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
-from benchmarks.contenders import HERE, python_of, versions
+from benchmarks.contenders import HERE, ROOT, Contender, commit, python_of, versions
 from benchmarks.measures import Figures, side_by_side
 from benchmarks.results import ChangedError, Results
 from benchmarks.rows import FULL, GOALS, Row
 from benchmarks.stage import PINNED, Stage, pin, stage
 from spoolq.cli import server as servers
 
-ROOT = Path(__file__).parents[1]
 LONG = {"SPOOLQ_DEADLINE": "30"}  # nothing is to stray to the disk because the machine is busy
 FIXED = ("command", "machine", "python", "redis_py", "sqlite", "server", "cores", "commit", "share")
 
@@ -63,6 +63,7 @@ def main() -> int:
     parser.add_argument("command", choices=PLANS)
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only rows whose name has one of these")
     parser.add_argument("--beside", nargs="*", metavar="PACKAGE", help="these libraries only; none: the raw limit alone")
+    parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="CHECKOUT", help="spoolq as it is there too")
     parser.add_argument("--rounds", type=int, help="in each of which everybody has a turn")
     parser.add_argument("--share", type=float, help="of the size of each row: 0.1 for a tenth of the jobs")
     parser.add_argument("--json", type=Path, help="where the figures are kept [benchmarks/results-COMMAND.json]")
@@ -78,6 +79,10 @@ def main() -> int:
     for file in filter(None, (path, options.markdown)):
         if not file.absolute().parent.is_dir():
             parser.error(f"{file}: there is no directory {file.absolute().parent}")
+    also = [root.absolute() for root in options.also]
+    for root in also:
+        if not (root / "spoolq").is_dir():
+            parser.error(f"--also {root}: no checkout of spoolq")
     rows = [row for row in plan.rows if any(word in row.name for word in options.only)]
     packages = plan.packages if options.beside is None else (*HERE, *options.beside)
     if not rows or (unknown := {*packages} - {one.package for row in GOALS for one in row.contenders(())}):
@@ -101,7 +106,8 @@ def main() -> int:
     pin(0)  # the producers too: the worker's core is its own
     for number in range(rounds):
         for row in rows:
-            measure(row, number, results, packages, home, program, max(1, int(row.size * share)))
+            contenders = [one for one in row.contenders(packages, also) if results.done(row, one.name) <= number]
+            measure(row, number, results, contenders, home, program, max(1, int(row.size * share)))
             results.about["load"] = f"{busy:.1f} to {os.getloadavg()[0]:.1f}"
             results.write(plan.rows)
     text = results.markdown(rows)
@@ -112,9 +118,10 @@ def main() -> int:
     return 0
 
 
-def measure(row: Row, number: int, results: Results, packages: tuple[str, ...], home: Path, program: str, size: int) -> None:
-    """A round of a row: of all its contenders that haven't had it."""
-    contenders = [one for one in row.contenders(packages) if results.done(row, one.name) <= number]
+def measure(
+    row: Row, number: int, results: Results, contenders: Sequence[Contender], home: Path, program: str, size: int
+) -> None:
+    """A round of a row, of those of its contenders that haven't had it."""
     with ExitStack() as stages:
         ready: dict[str, Stage] = {}
         for one in contenders:
@@ -147,10 +154,9 @@ def facts(program: str) -> dict[str, str]:
     """What is measured on, the libraries apart."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
     version = next((word.removeprefix("v=") for word in said if word.startswith("v=")), "?")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.strip() or "?",
+        "commit": commit(ROOT),
         "machine": f"{platform.machine()}, {_processor()}",
         "cores": f"{os.cpu_count()} ({'pinned' if PINNED else 'not pinned'})",
         "python": platform.python_version(),

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import venv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import redis
 
 PROGRAMS = Path(__file__).parent / "peers"
+ROOT = PROGRAMS.parents[1]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Contender:
 
     `program` is its module in `peers/`, `worker` the arguments to its Python that start a worker, `share` what part of the jobs
     it is given (a slow one need not take all day), `keeps` whether a job is kept until it is done, `cores` on how many its worker
-    runs.
+    runs, `root` the checkout whose spoolq it is.
     """
 
     name: str
@@ -34,6 +35,17 @@ class Contender:
     cores: int = 1
     on: str = "redis"
     environment: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+
+    def of(self, root: Path) -> Contender:
+        """The same with the spoolq of another checkout, which its name names by its commit."""
+        return replace(self, name=self.name.replace("spoolq", f"spoolq of {commit(root)}", 1), root=root)
+
+
+def commit(root: Path) -> str:
+    """What git calls that checkout; a + where it was changed since."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "?"
 
 
 SPOOLQ = ("-m", "spoolq", "worker", "-q", "spoolq_app:q")

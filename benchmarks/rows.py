@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.contenders import CONTENDERS, Contender
@@ -31,16 +32,16 @@ class Row:
     depth: int = 0
     workers: int = 0
 
-    def contenders(self, words: tuple[str, ...]) -> list[Contender]:
-        """Those that take part, of them the ones that are of one of the packages `words` (none: all). Of a library that has
-        several ways to run its worker, callers have the first."""
+    def contenders(self, words: tuple[str, ...], also: Sequence[Path] = ()) -> list[Contender]:
+        """Those that take part, of them the ones that are of one of the packages `words` (none: all), spoolq also as it is in the
+        checkouts `also`. Of a library that has several ways to run its worker, callers have the first."""
         found = [
             one for who in self.who for one in CONTENDERS if one.name.startswith(who) and (not words or one.package in words)
         ]
-        if self.measure in (work, pick_up):
-            return found
-        first = {(one.package, one.on): one for one in reversed(found)}
-        return [one for one in found if first[one.package, one.on] is one]
+        if self.measure not in (work, pick_up):
+            first = {(one.package, one.on): one for one in reversed(found)}
+            found = [one for one in found if first[one.package, one.on] is one]
+        return [each for one in found for each in (one, *(one.of(root) for root in also if one.package == "spoolq"))]
 
 
 REDIS = (

@@ -46,7 +46,7 @@ class Stage:
         url = f"sqlite:///{folder}/jobs.db" if contender.on == "sqlite" else self.server.url
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)},
-            "PYTHONPATH": f"{PROGRAMS}{os.pathsep}{PROGRAMS.parents[1]}",
+            "PYTHONPATH": f"{PROGRAMS}{os.pathsep}{contender.root}",
             "BENCH_MARKS": str(self.marks),
             "BENCH_PIPE": str(self.pipe),
             "BENCH_URL": self.server.url,

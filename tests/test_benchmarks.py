@@ -31,14 +31,14 @@ def files(tmp_path: Path, one_binary: object) -> list[object]:
 @pytest.mark.timeout(300)
 def test_every_kind_of_measure_gives_figures_and_a_table(tmp_path: Path, files: list[object]) -> None:
     only = ("gone, one caller", "work, SQLite", "pick-up, SQLite", "drain", "memory")
-    done = bench("quick", "--rounds", 1, "--only", *only, *files, *SHORT)
+    done = bench("quick", "--rounds", 1, "--only", *only, *files, *SHORT, "--also", ROOT)
     assert done.returncode == 0, done.stderr
     figures, table = json.loads((tmp_path / "figures.json").read_text()), (tmp_path / "table.md").read_text()
     measured = {row["name"]: row for row in figures["rows"] if row["contenders"]}
     assert measured.keys() == {row.name for row in GOALS if any(word in row.name for word in only)}
     for name, row in measured.items():
         assert name in table
-        assert [who.split(",")[0] for who in row["contenders"]] == ["spoolq", "raw"], name
+        assert [who.split(" of ")[0].split(",")[0] for who in row["contenders"]] == ["spoolq", "spoolq", "raw"], name
         for who, each in row["contenders"].items():
             assert f"| {who} |" in table
             assert 0 < each["min"] <= each["median"] <= each["max"]
@@ -82,6 +82,7 @@ def test_full_goes_on_with_what_is_missing_on_the_same_machine_only(tmp_path: Pa
         (["bench", "--only", "nonsense"], "no row has that in its name"),
         (["bench", "--beside", "nonsense"], "no {'nonsense'}"),
         (["bench", "--rounds", "0"], "from 1 up"),
+        (["bench", "--also", "tests"], "no checkout of spoolq"),
     ],
 )
 def test_what_can_not_be_measured_is_refused_before_anything_is(arguments: list[str], said: str) -> None:
