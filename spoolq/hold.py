@@ -155,8 +155,7 @@ class Hold:
             del roster.runs[run.slot]  # last: what is in neither is lost, what is in both is fenced
             roster.aside -= run.slot >= roster.size
             ring = took > GATHER or len(self.unbegun) <= self.low
-            others = [hold for hold in roster.holds if hold.hungry and hold is not self]
-        self._tell(ring, others)
+        self._tell(ring)
         if roster.alone is run:
             roster.readmit(run)
         return True
@@ -172,8 +171,7 @@ class Hold:
             roster.runs[slot] = run
             roster.aside += 1
             ring = len(self.unbegun) <= self.low
-            others = [hold for hold in roster.holds if hold.hungry and hold is not self]
-        self._tell(ring, others)
+        self._tell(ring)
         return True
 
     def unbegin(self, run: Run) -> None:
@@ -186,11 +184,12 @@ class Hold:
         self._roster.readmit(run)
         self._ring()
 
-    def _tell(self, ring: bool, others: Iterable[Hold]) -> None:
+    def _tell(self, ring: bool) -> None:
         if ring:
             self._ring()
-        for hold in others:
-            hold._ring()
+        for hold in self._roster.holds:
+            if hold.hungry and hold is not self:
+                hold._ring()
 
     def reports(self) -> list[Report]:
         """What the threads reported since the last time."""

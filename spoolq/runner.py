@@ -140,12 +140,13 @@ class Runner:
     ) -> Outcome | Pending:
         if job.expires_at is not None and self._clock() >= job.expires_at:
             return self._concluded(job, EXPIRED)
-        if (reason := died_too_often(task.policy, job)) is not None:
-            attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
-            self._tell_failure(job, WorkerDied(), None, will_retry=False)
-            return self._concluded(job, self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE))
-        if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
-            return RetryLater(claim.payload, later.at, later.reason)
+        if job.crashes:
+            if (reason := died_too_often(task.policy, job)) is not None:
+                attempts = job.history or (history.ended(job, WorkerDied(), self._clock()),)
+                self._tell_failure(job, WorkerDied(), None, will_retry=False)
+                return self._concluded(job, self._failed(claim, job.id, WorkerDied(), [reason], attempts, slot, _NOWHERE))
+            if last_chance(task.policy, job) and (later := put_off(job, alone(), self._clock())) is not None:
+                return RetryLater(claim.payload, later.at, later.reason)
         run = None if self.reporter is None else self.reporter.follow(job)
         if run is not None and run.asked:
             self.left(run)

@@ -278,7 +278,7 @@ class Task(Launch[P], Generic[P, R]):
     def run(self, job: Job) -> Any:
         """Run a job of this task, and return what it returned: of an `async def` task its coroutine, which is still to be run.
         Raises what the task raises."""
-        function = cast(Callable[..., Any], self.function)
+        function = cast("Callable[..., Any]", self.function)
         if self.hooks.at_run:
             return self.hooks.run(job, function, asynchronous=self.asynchronous)
         return function(*job.args, **job.kwargs)

@@ -55,6 +55,7 @@ OURS = frozenset(
     | {"track", "result", "unique", "traceparent", "tracestate"}
 )
 _KNOWN = _RESQUE | OURS
+_PLAIN = frozenset({"class", "queue", "args", "id", "kwargs", "enqueued_at"})  # all that most jobs have
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -179,18 +180,23 @@ def decode(payload: bytes, queue: str) -> Job:
 def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
     args = fields.get("args", [])
     kwargs = fields.get("kwargs")
-    job = Job(
-        id=job_id(fields) or new_id(),
-        task=fields["class"],
-        queue=queue,
-        args=tuple(args) if isinstance(args, list) else (args,),
-        kwargs=kwargs if isinstance(kwargs, dict) else {},
+    first = {
+        "id": job_id(fields) or new_id(),
+        "task": fields["class"],
+        "queue": queue,
+        "args": tuple(args) if isinstance(args, list) else (args,),
+        "kwargs": kwargs if isinstance(kwargs, dict) else {},
+        "enqueued_at": _time(fields.get("enqueued_at")),
+    }
+    if fields.keys() <= _PLAIN:
+        return Job.of(**first, extra={})
+    job = Job.of(
+        **first,
         attempt=_count(fields.get("attempt")) or 0,
         crashes=_count(fields.get("crashes")) or 0,
         history=history.read(fields.get("history")),
         begun=fields.get("begun") is True,
         run=_count(fields.get("run")) or 0,
-        enqueued_at=_time(fields.get("enqueued_at")),
         expires_at=_time(fields.get("expires_at")),
         retries=_count(fields.get("retries")),
         track=_time(fields.get("track")),
