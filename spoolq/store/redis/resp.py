@@ -12,6 +12,7 @@ MAX_LINE = 64 * 1024
 MAX_BULK = 512 * 1024 * 1024  # Redis's own limit of a string
 MAX_ITEMS = 4 * 1024 * 1024
 MAX_DEPTH = 32
+_STRING = ord("$")
 
 
 class GarbageError(Exception):
@@ -141,7 +142,25 @@ class Reader:
         count = _size(rest)
         if count > MAX_ITEMS:
             raise GarbageError("a list longer than any that was asked for")
-        return [self._value(depth + 1) for _ in range(count)]
+        found: list[Any] = []
+        while len(found) < count:
+            text = self._short()
+            found.append(self._value(depth + 1) if text is None else text)
+        return found
+
+    def _short(self) -> bytes | None:
+        """The next string, where all of it is here: what nearly all of a long list is, in a quarter of the calls. None for
+        anything else, and nothing of it is read."""
+        data, at = self._data, self._at
+        end = data.find(b"\r\n", at, at + 12)
+        if end < 0 or data[at] != _STRING or not (size := data[at + 1 : end]).isdigit():
+            return None
+        start = end + 2
+        stop = start + int(size)
+        if data[stop : stop + 2] != b"\r\n":
+            return None
+        self._at = stop + 2
+        return bytes(data[start:stop])
 
 
 def _size(text: bytes) -> int:

@@ -271,7 +271,7 @@ class RedisStore:
         for token, size in zip(listed[::2], listed[1::2], strict=True):
             if size < 0:
                 flat += [token, b""]
-        return views.claims(flat, worker.key)
+        return views.in_order(views.claims(flat, worker.key))
 
     def ack(self, claims: Sequence[Claim], effects: Effects = NONE) -> None:
         if claims:

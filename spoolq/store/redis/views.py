@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spoolq import wire
@@ -22,14 +22,18 @@ Values = Callable[[str, Sequence[str]], list[bytes | None]]
 
 
 def claims(flat: Sequence[bytes], worker: str) -> tuple[Claim, ...]:
-    """From token, value, token, value …, where a value is queue, line feed, payload. In the order in which they were taken."""
-    found = [_claim(token.decode(), value, worker) for token, value in zip(flat[::2], flat[1::2], strict=True)]
-    return tuple(sorted(found, key=_taken))
+    """From token, value, token, value …, where a value is queue, line feed, payload. In this order."""
+    return tuple([_claim(token.decode(), value, worker) for token, value in zip(flat[::2], flat[1::2], strict=True)])
 
 
 def _claim(token: str, value: bytes, worker: str) -> Claim:
     queue, _, payload = value.partition(b"\n")
     return Claim(token, worker, queue.decode("utf-8", "replace"), payload)
+
+
+def in_order(claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """As they were taken: a hash keeps none."""
+    return tuple(sorted(claims, key=_taken))
 
 
 def _taken(claim: Claim) -> tuple[float, int]:
