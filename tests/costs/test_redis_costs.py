@@ -20,7 +20,7 @@ JOBS = 100
 TRIPS = frozenset({"evalsha", "eval", "script"})
 """What a client sends: the caller waits for each. All others are called by the scripts."""
 ENQUEUE = dict.fromkeys(("evalsha", "time", "rpush", "zadd", "sadd", "hincrby", "spop", "zrem"), 1)
-BATCH = ENQUEUE | {"zscore": JOBS, "zrem": JOBS}
+BATCH = ENQUEUE | {"zmscore": 1}
 CLAIM = {"evalsha": 1, "time": 1, "get": 1, "hmget": 1, "hgetall": 1, "lpop": 1, "hset": 2, "zadd": 1, "hincrby": 1, "del": 1}
 ACK = {"evalsha": 1, "time": 1, "hexists": 1, "hget": 1, "hdel": 1, "hincrby": 2, "del": 1}
 ENVELOPE = 370

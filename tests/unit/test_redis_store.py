@@ -139,7 +139,7 @@ def test_a_marker_is_freed_once_its_time_is_past(store: RedisStore, control: Con
 def test_the_script_compares_the_time_itself(store: RedisStore, control: Control) -> None:
     """Our idea of Redis's clock may be wrong; then the marker stays."""
     store.put([message("a")], hold=True)
-    args = (b"5000000000.0", b"put", b"0", *encoding.effects(NONE), b"1", b"a", b"%f" % (time.time() + 60))
+    args = (b"5000000000.0", b"put", b"0", *encoding.effects(NONE), *encoding.frees([("a", time.time() + 60)]))
     control.eval(script("put_many").text, 1, "resque:spoolq:markers", *args)
     assert control.zcard("resque:spoolq:markers") == 1
 

@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 from spoolq import wire
 from spoolq.errors import PayloadError
@@ -28,20 +30,31 @@ def moment(at: float) -> bytes:
 
 
 def messages(several: Sequence[Message], *, resque_delayed: bool = False, marked: bool | None = None) -> Args:
-    """How many, then queue, id, run_at, flags and payload of each. Flags: `m` the id is remembered, `r` Resque's delayed keys,
-    `f` at the front. Resque's schedulers keep what is bare alone: another's job would lose its id there, and all that follows."""
-    args: Args = [b"%d" % len(several)]
+    """How many groups; of each queue, run_at and flags, which its messages have in common, and how many these are; then id and
+    payload of each. Only neighbours are grouped: their order is kept. Flags: `m` the id is remembered, `r` Resque's delayed
+    keys, `f` at the front. Resque's schedulers keep what is bare alone: another's job would lose its id there, and all that
+    follows."""
+    args: Args = [b""]
+    groups, count, at = 0, 0, 0
+    last: tuple[str, float, bytes] | None = None
     for message in several:
-        check(message)
-        flags = b"m" if (message.given if marked is None else marked) else b""
-        resque = resque_delayed and message.run_at and wire.bare(message.payload)
-        args += (
-            message.queue.encode(),
-            message.id.encode(),
-            moment(message.run_at) if message.run_at else b"0",
-            flags + (b"r" if resque else b"") + (b"f" if message.front else b""),
-            message.payload,
-        )
+        id, queue, payload, run_at, given, _, front, _ = message
+        flags = b"m" if (given if marked is None else marked) else b""
+        if resque_delayed and run_at and wire.bare(payload):
+            flags += b"r"
+        if front:
+            flags += b"f"
+        if last != (queue, run_at, flags) or "\n" in id:
+            check(message)
+            if last:
+                args[at] = b"%d" % count
+            last = queue, run_at, flags
+            args += (queue.encode(), moment(run_at) if run_at else b"0", flags, b"")
+            groups, count, at = groups + 1, 0, len(args) - 1
+        count += 1
+        args += (id.encode(), payload)
+    args[at] = b"%d" % count
+    args[0] = b"%d" % groups
     return args
 
 
@@ -100,10 +113,11 @@ def quotas(several: Sequence[Quota]) -> Args:
 
 
 def frees(several: Sequence[tuple[str, float]]) -> Args:
-    """How many, then id and time of each."""
-    args: Args = [b"%d" % len(several)]
-    for id, after in several:
-        args += (id.encode(), moment(after) if after else b"0")
+    """How many times; of each the time, and the ids that may go past it."""
+    groups = [(after, [id for id, _ in ids]) for after, ids in groupby(several, itemgetter(1))]
+    args: Args = [b"%d" % len(groups)]
+    for after, ids in groups:
+        args += (moment(after) if after else b"0", *words(ids))
     return args
 
 

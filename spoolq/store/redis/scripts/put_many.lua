@@ -1,8 +1,8 @@
 -- needs lib
 -- Put messages, all or nothing, with effects; then free markers. Answers ok with a '1' or '0' for each (new or not), late, guard, undo.
 return atomically(function()
-  local not_after, word, messages, e = num(), arg(), list(message), effects()
-  local ids = list(function() return {id = arg(), after = num()} end)
+  local not_after, word, messages, e = num(), arg(), messages(), effects()
+  local frees = list(function() return {after = num(), ids = list(arg)} end)
   if now > not_after then return {'late'} end
   local flags = news(messages)
   if #messages > 0 and not string.find(table.concat(flags), '1', 1, true) then e.acquire = {} end -- whoever put them has them
@@ -19,6 +19,6 @@ return atomically(function()
     e.values = values
   end
   apply(e)
-  free(ids) -- last: a removal in front would switch the out-of-memory refusal off
+  free(frees) -- last: a removal in front would switch the out-of-memory refusal off
   return {'ok', table.concat(flags)}
 end)
