@@ -81,31 +81,11 @@ def handed_over(
 ) -> tuple[str, ...]:
     """The primary has them, and had those `known` before. Returns the tokens no longer held; when that is all, the effects don't
     happen. No id is remembered: the primary does that."""
-    lost = _delete(session, [handoff.claim.token for handoff in handoffs])
+    lost = settling.each(session, [handoff.claim.token for handoff in handoffs], JOBS["delete"])
     counted(session, handoffs, lost, known)
     if len(lost) < len(handoffs):
         effects.apply(session, also)
     return lost
-
-
-def _delete(session: Session, tokens: Sequence[str]) -> tuple[str, ...]:
-    """The rows, gone. What was taken together mostly lies together: first in one statement for each run of neighbours, several
-    times faster; only when one was lost are they done one by one, to tell which. Returns the tokens no longer held."""
-    runs: list[list[int]] = []  # first, last, fence
-    for seq, fence in map(split, tokens):
-        if runs and runs[-1][1:] == [seq - 1, fence]:
-            runs[-1][1] = seq
-        else:
-            runs.append([seq, seq, fence])
-    if len(runs) < len(tokens):
-        session.execute("SAVEPOINT runs")
-        gone = sum(session.execute(SQL["delete_run"], run).rowcount for run in runs)
-        if gone < len(tokens):
-            session.execute("ROLLBACK TO runs")
-        session.execute("RELEASE runs")
-        if gone == len(tokens):
-            return ()
-    return settling.each(session, tokens, (JOBS["delete"], ()))
 
 
 def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
@@ -122,7 +102,7 @@ def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str]
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:
     """The primary has not, or perhaps. Returns the tokens no longer held."""
     tokens = [handoff.claim.token for handoff in handoffs]
-    lost = settling.each(session, tokens, (SQL["give_back"], (session.now, int(applied == "no"))))
+    lost = settling.each(session, tokens, SQL["give_back"], session.now, int(applied == "no"))
     session.woke = session.woke or len(lost) < len(handoffs)
     return lost
 

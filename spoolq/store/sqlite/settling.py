@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from spoolq.job import Claim
 from spoolq.store.sqlite import effects
@@ -16,28 +17,58 @@ from spoolq.store.tally import ending
 _FAILURES = statements("failures")
 
 
-def each(session: Session, tokens: Sequence[str], *steps: tuple[str, tuple[object, ...]]) -> tuple[str, ...]:
-    """Run the steps (statement, values after seq and fence) for every token. Returns the tokens whose last step changed no row.
+class Held(NamedTuple):
+    """Of some tokens: the rows that still show theirs, as runs (first, last, fence) without a gap; the tokens that no row shows;
+    and whether one of the rows has an id that is to be remembered."""
 
-    All are first tried in one go, several times faster; only when one was lost are they done again one by one, to tell which.
+    runs: list[tuple[int, int, int]]
+    lost: tuple[str, ...]
+    keep: bool
+
+
+def held(session: Session, tokens: Sequence[str]) -> Held:
+    """Which of them are. One that is named twice is held once.
+
+    What was claimed together mostly lies together and is settled together, and a run of rows costs little more than one row.
     """
-    keys = [split(token) for token in tokens]
-    if len(keys) > 1:
-        session.execute("SAVEPOINT many")
-        for sql, values in steps:
-            changed = session.executemany(sql, [(*key, *values) for key in keys] if values else keys).rowcount
-        if changed < len(keys):
-            session.execute("ROLLBACK TO many")
-        session.execute("RELEASE many")
-        if changed == len(keys):
-            return ()
-    lost = []
-    for token, key in zip(tokens, keys, strict=True):
-        for sql, values in steps:
-            changed = session.execute(sql, (*key, *values)).rowcount
-        if not changed:
+    runs: list[tuple[int, int, int]] = []
+    rows = keep = 0
+    for first, last, fence in _runs({split(token) for token in tokens}):
+        found, kept = session.one(SQL["held_between"], (first, last, fence))
+        if found == last - first + 1:
+            runs.append((first, last, fence))
+        elif found:
+            some = ((seq, seq, fence) for seq in range(first, last + 1))
+            runs += [one for one in some if session.one(SQL["held_between"], one)[0]]
+        rows, keep = rows + found, keep or kept
+    if rows == len(tokens):
+        return Held(runs, (), bool(keep))
+    left = {(seq, fence) for first, last, fence in runs for seq in range(first, last + 1)}
+    lost: list[str] = []
+    for token in tokens:
+        if (key := split(token)) in left:
+            left.remove(key)
+        else:
             lost.append(token)
-    return tuple(lost)
+    return Held(runs, tuple(lost), bool(keep))
+
+
+def _runs(keys: Iterable[tuple[int, int]]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for seq, fence in sorted(keys):
+        if runs and runs[-1][1:] == [seq - 1, fence]:
+            runs[-1][1] = seq
+        else:
+            runs.append([seq, seq, fence])
+    return runs
+
+
+def each(session: Session, tokens: Sequence[str], sql: str, *values: object) -> tuple[str, ...]:
+    """Change the row of every token: `sql` is given a run (first, last, fence) and the values. Returns the tokens no longer
+    held."""
+    found = held(session, tokens)
+    session.executemany(sql, [(*run, *values) for run in found.runs])
+    return found.lost
 
 
 def ack(session: Session, claims: Sequence[Claim], also: effects.Prepared) -> tuple[str, ...]:
@@ -49,14 +80,16 @@ def ack(session: Session, claims: Sequence[Claim], also: effects.Prepared) -> tu
     return lost
 
 
-def counted(session: Session, claims: Iterable[Claim], lost: Iterable[str], word: str) -> None:
-    """In the tally, those that were not lost."""
-    over = Counter(lost)
-    for claim in claims:
-        if over[claim.token]:
-            over[claim.token] -= 1  # a token that was named twice is lost once
-        else:
-            session.tally(word, claim.queue)
+def counted(session: Session, claims: Sequence[Claim], lost: Iterable[str], word: str) -> None:
+    """In the tally, those that were not lost: a token that was named twice is lost once."""
+    tokens = Counter(lost)
+    queues = Counter([claim.queue for claim in claims])
+    for claim in claims if tokens else ():
+        if tokens[claim.token]:
+            tokens[claim.token] -= 1
+            queues[claim.queue] -= 1
+    for queue, jobs in queues.items():
+        session.tally(word, queue, jobs)
 
 
 def fail(session: Session, claim: Claim, failed: tuple[str, int, bytes], also: effects.Prepared) -> bool:
@@ -84,7 +117,7 @@ def retry(session: Session, claim: Claim, payload: bytes, at: float, also: effec
 
 def release(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
     """Back where they were: their number in the order of arrival puts them at the front. Returns the tokens no longer held."""
-    lost = each(session, [claim.token for claim in claims], (SQL["release"], (session.now,)))
+    lost = each(session, [claim.token for claim in claims], SQL["release"], session.now)
     session.woke = session.woke or len(lost) < len(claims)
     return lost
 
@@ -93,10 +126,9 @@ def _delete(session: Session, claims: Sequence[Claim]) -> tuple[str, ...]:
     """The rows, gone; their ids remembered where that is due."""
     settings = session.settings
     session.woke = session.woke or settings.role == "spool"  # where order is kept, the next of the queue may go
-    until = session.now + micros(settings.remember)
-    return each(
-        session,
-        [claim.token for claim in claims],
-        (SQL["remember"], (until, int(settings.role == "spool"))),
-        (SQL["delete"], ()),
-    )
+    found = held(session, [claim.token for claim in claims])
+    if found.keep or settings.role == "spool":
+        until = session.now + micros(settings.remember)
+        session.executemany(SQL["remember"], [(*run, until, int(settings.role == "spool")) for run in found.runs])
+    session.executemany(SQL["delete"], found.runs)
+    return found.lost

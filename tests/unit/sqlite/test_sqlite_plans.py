@@ -14,10 +14,10 @@ from spoolq.store.sqlite.statements import schema
 
 HOT = {
     "jobs": (
-        "insert promote scheduled_queues ready_queues claim held delete remember retry release rescue free set_aside "
-        "purge_remember purge forget_settled forget_row sweep_settled"
+        "insert promote scheduled_queues ready_queues claim held held_between delete remember retry release rescue free "
+        "set_aside purge_remember purge forget_settled forget_row sweep_settled"
     ),
-    "spool": "doubt recall known ran next take delete_run give_back quarantine",
+    "spool": "doubt recall known ran next take give_back quarantine",
     "ahead": "watch watch_of keep kept let_go send_again end_watch",
     "workers": "find register extend heartbeat called held expire remove working",
     "views": (

@@ -6,8 +6,8 @@ SELECT n FROM watches WHERE run = ?1 AND line = ?2 AND progress = ?3 AND until =
 
 -- name: keep
 -- the primary has it: out of everybody's way, and in doubt since it was taken
-UPDATE jobs SET seq = -seq, state = 'k', worker = ?3, token = 2305843009213693952
-WHERE seq = ?1 AND token = ?2 AND state = 'c';
+UPDATE jobs SET seq = -seq, state = 'k', worker = ?4, token = 2305843009213693952
+WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
 
 -- name: watches
 SELECT n, run, line, progress, until FROM watches ORDER BY until;

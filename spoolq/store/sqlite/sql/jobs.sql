@@ -49,12 +49,16 @@ WHERE state = 'c' AND queue = ?1 AND worker IN (SELECT n FROM workers WHERE kind
 -- name: held
 SELECT id, queue FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
+-- name: held_between
+-- the rows of a run, and whether the id of one is to be remembered
+SELECT count(*), ifnull(max(keep), 0) FROM jobs WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
+
 -- name: delete
-DELETE FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c';
+DELETE FROM jobs WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
 
 -- name: remember
 INSERT OR REPLACE INTO settled (id, keep, until)
-SELECT id, keep, ?3 FROM jobs WHERE seq = ?1 AND token = ?2 AND state = 'c' AND (keep <> 0 OR ?4);
+SELECT id, keep, ?4 FROM jobs WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c' AND (keep <> 0 OR ?5);
 
 -- name: retry
 UPDATE jobs
@@ -63,8 +67,8 @@ WHERE seq = ?1 AND token = ?2 AND state = 'c';
 
 -- name: release
 UPDATE jobs
-SET state = iif(run_at <= ?3, 'r', 's'), worker = 2305843009213693952, token = 2305843009213693952
-WHERE seq = ?1 AND token = ?2 AND state = 'c';
+SET state = iif(run_at <= ?4, 'r', 's'), worker = 2305843009213693952, token = 2305843009213693952
+WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
 
 -- name: rescue
 -- never a row in doubt: nobody here may run it

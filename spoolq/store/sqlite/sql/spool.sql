@@ -24,14 +24,10 @@ WHERE seq > ?1 AND state IN ('r', 's') ORDER BY seq LIMIT ?2;
 UPDATE jobs SET state = 'c', was = doubt, doubt = 1, not_after = max(not_after, ?3), worker = ?4, token = ?5
 WHERE seq BETWEEN ?1 AND ?2 AND state IN ('r', 's');
 
--- name: delete_run
--- neighbours that one claim holds
-DELETE FROM jobs WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
-
 -- name: give_back
 UPDATE jobs
-SET state = iif(run_at <= ?3, 'r', 's'), doubt = iif(?4, was, doubt), worker = 2305843009213693952, token = 2305843009213693952
-WHERE seq = ?1 AND token = ?2 AND state = 'c';
+SET state = iif(run_at <= ?4, 'r', 's'), doubt = iif(?5, was, doubt), worker = 2305843009213693952, token = 2305843009213693952
+WHERE seq BETWEEN ?1 AND ?2 AND token = ?3 AND state = 'c';
 
 -- name: quarantine
 UPDATE jobs SET seq = -seq, state = 'q', reason = ?3 WHERE seq = ?1 AND token = ?2 AND state = 'c';
