@@ -3,6 +3,7 @@
     python -m benchmarks quick    the goals, beside the raw limit and one peer: about 2 minutes
     python -m benchmarks bench    the goals, beside all peers: about 30 minutes
     python -m benchmarks full     and at depth, with many queues, workers and threads: hours; called again it goes on
+    python -m benchmarks plot     draws what grows with those, from the figures of `full`
 
 Figures go to a JSON file and a Markdown table. Peers are installed by pip, each into an environment of its own.
 
@@ -29,8 +30,9 @@ import redis
 
 from benchmarks.contenders import HERE, ROOT, Contender, commit, python_of, versions
 from benchmarks.measures import Figures, side_by_side
+from benchmarks.plot import draw
 from benchmarks.results import ChangedError, Results
-from benchmarks.rows import FULL, GOALS, Row
+from benchmarks.rows import FULL, GOALS, MORE, Row
 from benchmarks.stage import PINNED, Stage, pin, stage
 from spoolq.cli import server as servers
 
@@ -50,8 +52,8 @@ class Plan:
 
 PLANS = {
     "quick": Plan(GOALS, ("spoolq", "raw", "huey"), 3, 0.2),
-    "bench": Plan(GOALS),
-    "full": Plan((*GOALS, *FULL), rounds=3),
+    "bench": Plan((*GOALS, *MORE)),
+    "full": Plan((*GOALS, *MORE, *FULL), rounds=3),
 }
 
 
@@ -60,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=PLANS)
+    parser.add_argument("command", choices=(*PLANS, "plot"))
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only rows whose name has one of these")
     parser.add_argument("--beside", nargs="*", metavar="PACKAGE", help="these libraries only; none: the raw limit alone")
     parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="CHECKOUT", help="spoolq as it is there too")
@@ -69,7 +71,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the figures are kept [benchmarks/results-COMMAND.json]")
     parser.add_argument("--markdown", type=Path, help="where the table goes too")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "spoolq-peers", help="where they are installed")
+    parser.add_argument("--svg", type=Path, default=ROOT / "docs" / "images" / "benchmarks.svg", help="where the plot goes")
     options = parser.parse_args()
+    if options.command == "plot":
+        return plot(options.json or ROOT / "benchmarks" / "results-full.json", options.svg)
     plan = PLANS[options.command]
     rounds = plan.rounds if options.rounds is None else options.rounds
     share = plan.share if options.share is None else options.share
@@ -85,7 +90,7 @@ def main() -> int:
             parser.error(f"--also {root}: no checkout of spoolq")
     rows = [row for row in plan.rows if any(word in row.name for word in options.only)]
     packages = plan.packages if options.beside is None else (*HERE, *options.beside)
-    if not rows or (unknown := {*packages} - {one.package for row in GOALS for one in row.contenders(())}):
+    if not rows or (unknown := {*packages} - {one.package for row in plan.rows for one in row.contenders(())}):
         parser.error(f"--only {' '.join(options.only)}: no row has that in its name" if not rows else f"--beside: no {unknown}")
     program = servers.find()
     if program is None:
@@ -106,6 +111,8 @@ def main() -> int:
     pin(0)  # the producers too: the worker's core is its own
     for number in range(rounds):
         for row in rows:
+            if number and row.once:
+                continue
             contenders = [one for one in row.contenders(packages, also) if results.done(row, one.name) <= number]
             measure(row, number, results, contenders, home, program, max(1, int(row.size * share)))
             results.about["load"] = f"{busy:.1f} to {os.getloadavg()[0]:.1f}"
@@ -118,6 +125,17 @@ def main() -> int:
     return 0
 
 
+def plot(figures: Path, svg: Path) -> int:
+    """Draw what was measured."""
+    try:
+        svg.write_text(draw(figures))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"drawn: {svg}")
+    return 0
+
+
 def measure(
     row: Row, number: int, results: Results, contenders: Sequence[Contender], home: Path, program: str, size: int
 ) -> None:
@@ -126,10 +144,10 @@ def measure(
         ready: dict[str, Stage] = {}
         for one in contenders:
             print(f"… round {number + 1}: {row.name}: {one.name}", file=sys.stderr, flush=True)
-            more = {**({} if row.gone else LONG), **row.environment} if one.package in HERE else {}
+            more = {**({} if row.fault else LONG), **row.environment}
             with ExitStack() as turn:
                 here = stages if isinstance(row.measure, str) else turn
-                made = here.enter_context(stage(one, python_of(one.package, home), program, more))
+                made = here.enter_context(stage(one, python_of(one.package, home), program, more, row.fault))
                 prepare(row, made)
                 if isinstance(row.measure, str):
                     ready[one.name] = made
@@ -137,7 +155,7 @@ def measure(
                     results.add(row, one.name, row.measure(made, size))
         found: dict[str, Figures] = {}
         if isinstance(row.measure, str) and ready:
-            found = side_by_side(ready, size, row.measure, gone=row.gone)
+            found = side_by_side(ready, size, row.measure)
         for name, figures in found.items():
             results.add(row, name, figures)
 

@@ -22,8 +22,8 @@ class Contender:
     """A library in one way of running it. `raw` is no library: the limit, what redis-py or sqlite3 do without any promise.
 
     `program` is its module in `peers/`, `worker` the arguments to its Python that start a worker, `share` what part of the jobs
-    it is given (a slow one need not take all day), `keeps` whether a job is kept until it is done, `cores` on how many its worker
-    runs, `root` the checkout whose spoolq it is.
+    it is given (a slow one need not take all day), `keeps` whether a job is kept until it is done, `processes` how many its
+    worker has (several run on all cores), `root` the checkout whose spoolq it is.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Contender:
     worker: tuple[str, ...]
     share: float = 1.0
     keeps: bool = True
-    cores: int = 1
+    processes: int = 1
     on: str = "redis"
     environment: Mapping[str, str] = field(default_factory=dict)
     root: Path = ROOT
@@ -73,7 +73,13 @@ SYNCED = {**FILE, "BENCH_SYNC": "1"}
 CONTENDERS = (
     Contender("raw, Redis", "raw", "raw_app", RAW, keeps=False),
     Contender("spoolq, Redis", "spoolq", "spoolq_app", SPOOLQ),
-    Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "2:2"), cores=2),
+    Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "2:2"), processes=2),
+    Contender("spoolq with 1 thread, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--threads", "1")),
+    Contender("spoolq with 16 threads, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--threads", "16")),
+    Contender("spoolq with async tasks, Redis", "spoolq", "spoolq_app", SPOOLQ, environment={"BENCH_ASYNC": "1"}),
+    Contender(
+        "spoolq with 4 processes on all cores, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "4:4"), processes=4
+    ),
     Contender("huey, Redis, 4 threads", "huey", "huey_app", HUEY, 0.3, keeps=False),
     Contender("dramatiq, Redis, its defaults in one process", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3),
     Contender("dramatiq, Redis, prefetch 200", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3, environment=PREFETCH),
@@ -83,6 +89,15 @@ CONTENDERS = (
     Contender("arq, Redis", "arq", "arq_app", ("-m", "arq", "arq_app.WorkerSettings"), 0.1),
     Contender("raw, SQLite, synced", "raw", "raw_app", RAW, keeps=False, on="sqlite", environment=SYNCED),
     Contender("spoolq, SQLite, synced", "spoolq", "spoolq_app", SPOOLQ, on="sqlite"),
+    Contender(
+        "spoolq with 2 processes on both cores, SQLite, synced",
+        "spoolq",
+        "spoolq_app",
+        (*SPOOLQ, "--processes", "2:2"),
+        processes=2,
+        on="sqlite",
+    ),
+    Contender("spoolq drain, Redis", "spoolq", "spoolq_app", ("-m", "spoolq", "drain", "-q")),
     Contender("huey, SQLite, synced, 4 threads", "huey", "huey_app", HUEY, 0.1, False, on="sqlite", environment=SYNCED),
     Contender("huey, SQLite, not synced, 4 threads", "huey", "huey_app", HUEY, 0.3, False, on="sqlite", environment=FILE),
     Contender(

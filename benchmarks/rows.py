@@ -1,4 +1,4 @@
-"""What is measured: the rows of the goals, and what `full` adds to them."""
+"""What is measured: the rows of the goals, what `bench` adds to them, and what `full` adds to those."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.measures import Measure, idle, imports, memory, pick_up, start, told, work
+from benchmarks.measures import Measure, idle, imports, in_flight, memory, outage, pick_up, ready, start, told, work
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the goals. `figure` is what its measure gives that counts, `size` how much is done in a round; a quick run does
-    a quarter of it.
+    """One line of the goals. `figure` is what its measure gives that counts, `size` how much is done in a round, of which a
+    quick run does a part; with `once` one round is enough.
 
-    `measure` is "one" or "many" for calls, which all contenders make in turn. `who` are the packages or names of those that take
-    part, in this order; `environment` is spoolq's and the raw limit's. Before it is measured `depth` jobs wait, and `workers` are
-    known.
+    `measure` is "one", "many" or "async" for calls, which all contenders make in turn. `who` are the packages or names of those
+    that take part, in this order; `environment` is that of their processes. Before it is measured `depth` jobs wait, and
+    `workers` are known; `fault` is in which way the server then fails.
     """
 
     name: str
-    measure: Measure | Literal["one", "many"]
+    measure: Measure | Literal["one", "many", "async"]
     figure: str
     size: int
     who: tuple[str, ...]
     goal: str = ""
-    gone: bool = False
+    fault: str = ""
+    once: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     depth: int = 0
     workers: int = 0
@@ -38,7 +39,7 @@ class Row:
         found = [
             one for who in self.who for one in CONTENDERS if one.name.startswith(who) and (not words or one.package in words)
         ]
-        if self.measure not in (work, pick_up):
+        if self.measure not in (work, pick_up, ready):
             first = {(one.package, one.on): one for one in reversed(found)}
             found = [one for one in found if first[one.package, one.on] is one]
         return [each for one in found for each in (one, *(one.of(root) for root in also if one.package == "spoolq"))]
@@ -56,42 +57,45 @@ REDIS = (
 )
 FILE = ("spoolq, SQLite", "raw, SQLite", "huey, SQLite", "litequeue, SQLite")
 SPOOL = ("spoolq, Redis", "raw, SQLite")
+BOTH = ("spoolq, Redis", "raw, Redis")
+NOT_RAW = tuple(who for who in REDIS if who != "raw, Redis")
 LARGE = {"BENCH_BYTES": "500"}
 
+UP = Row("enqueue, Redis up, one caller", "one", "per_second", 100, REDIS, "0.95 of raw")
+GONE = Row("enqueue, Redis gone, one caller", "one", "per_second", 100, SPOOL, "0.75 of raw; p99 under 1 ms", "refused")
+CROWD = {"BENCH_THREADS": "16"}
+CROWDED = "2.8 of raw, which has one caller; worst under 10 ms"
+DRAIN = Row("drain", told("drain"), "per_second", 20_000, BOTH, "90,000/s")
+WORK = Row("work, Redis", work, "per_second", 20_000, REDIS, "5 of dramatiq with prefetch")
+WORK_FILE = Row("work, SQLite", work, "per_second", 20_000, FILE, "5 of huey, synced")
+
 GOALS = (
-    Row("enqueue, Redis up, one caller", "one", "per_second", 100, REDIS, "0.95 of raw"),
-    Row("enqueue, Redis gone, one caller", "one", "per_second", 100, SPOOL, "0.75 of raw; p99 under 1 ms", gone=True),
-    Row(
-        "enqueue, Redis gone, 16 threads",
-        "one",
-        "per_second",
-        1600,
-        SPOOL,
-        "2.8 of raw, which has one caller; worst under 10 ms",
-        gone=True,
-        environment={"BENCH_THREADS": "16"},
-    ),
+    UP,
+    GONE,
+    Row("enqueue, Redis gone, 16 threads", "one", "per_second", 1600, SPOOL, CROWDED, "refused", environment=CROWD),
     Row("enqueue, write-ahead, one caller", "one", "per_second", 100, SPOOL, environment={"BENCH_ACCEPT": "spool"}),
-    Row(
-        "enqueue_many, 100 a call",
-        "many",
-        "per_second",
-        4,
-        ("spoolq, Redis", "raw, Redis", "rq, Redis"),
-        "80,000/s",
-    ),
-    Row("drain", told("drain"), "per_second", 20_000, ("spoolq, Redis", "raw, Redis"), "90,000/s"),
-    Row("work, Redis", work, "per_second", 20_000, REDIS, "5 of dramatiq with prefetch"),
-    Row("work, SQLite", work, "per_second", 20_000, FILE, "5 of huey, synced"),
+    Row("enqueue_many, 100 a call", "many", "per_second", 4, (*BOTH, "rq, Redis"), "80,000/s"),
+    DRAIN,
+    WORK,
+    WORK_FILE,
     Row("pick-up, Redis", pick_up, "p50_ms", 200, REDIS, "under 0.9 ms"),
     Row("pick-up, SQLite", pick_up, "p50_ms", 200, FILE, "under 5 ms"),
-    Row("idle worker, commands", idle, "commands_per_second", 8, REDIS[:1] + REDIS[2:], "under 10/s; CPU under 1 %"),
-    Row("start of a worker to its 100th job", start, "seconds", 1, REDIS[:1] + REDIS[2:]),
+    Row("idle worker, commands sent", idle, "commands_per_second", 8, NOT_RAW, "under 10/s; CPU under 1 %"),
+    Row("start of a worker to its 100th job", start, "seconds", 1, NOT_RAW),
     Row("import", imports, "ms", 1, REDIS, "under redis-py"),
-    Row("memory of a job of 500 bytes, Redis", memory, "bytes_per_job", 100_000, REDIS[:2], "1.3 of raw", environment=LARGE),
+    Row("memory of a job of 500 bytes, Redis", memory, "bytes_per_job", 100_000, REDIS, "1.3 of raw", environment=LARGE),
     Row("file of a job of 500 bytes, spool", told("spooled"), "bytes_per_job", 100_000, REDIS[:1], "800", environment=LARGE),
 )
-UP, GONE, WORK, WORK_FILE = GOALS[0], GOALS[1], GOALS[6], GOALS[7]
+MORE = (
+    *(
+        Row(f"a call when Redis is {fault}", outage, "p50_ms", 2000, REDIS, fault=fault, once=True)
+        for fault in ("refused", "stopped", "black-holed", "full")
+    ),
+    Row("enqueue, Redis up, asyncio, 100 in flight", "async", "per_second", 500, (*BOTH, "saq, Redis", "arq, Redis")),
+    Row("work, Redis, in other ways", work, "per_second", 20_000, (REDIS[0], "spoolq with", "saq, Redis", "arq, Redis")),
+    Row("time to READY", ready, "seconds", 1, ("spoolq, Redis", "spoolq, SQLite", "spoolq drain")),
+    Row("memory of a job of 500 bytes that runs, Redis", in_flight, "bytes_per_job", 10_000, REDIS[:1], environment=LARGE),
+)
 
 
 def _at(row: Row, what: str, size: int = 0, **more: object) -> Row:
@@ -100,22 +104,27 @@ def _at(row: Row, what: str, size: int = 0, **more: object) -> Row:
     return replace(row, name=name, goal="", size=size or row.size, who=row.who[:2], **more)  # type: ignore[arg-type]
 
 
-def _threads(row: Row, threads: int) -> Row:
-    return _at(row, f"{threads} threads", 100 * threads, environment={**row.environment, "BENCH_THREADS": str(threads)})
+def _crowd(row: Row, number: int, what: str) -> Row:
+    variable = f"BENCH_{what.upper()}"
+    return _at(row, f"{number} {what}", 100 * number, environment={**row.environment, variable: str(number)})
 
 
 def _queues(row: Row, queues: int) -> Row:
     return _at(row, f"{queues:,} queues", environment={**row.environment, "BENCH_QUEUES": str(queues)})
 
 
+CROWDS = (4, 16, 64)
+PROCESSES = (2, 4, 8)
+DEPTHS = (10_000, 1_000_000, 10_000_000)
+QUEUES = (10, 100, 1_000)
+WORKERS = 1_000
+
 FULL = (
-    *(_threads(row, threads) for row, crowds in ((UP, (4, 16, 64)), (GONE, (4, 64))) for threads in crowds),
-    *(
-        _at(row, f"{depth:,} jobs wait", depth=depth)
-        for row in (UP, WORK, WORK_FILE)
-        for depth in (10_000, 1_000_000, 10_000_000)
-    ),
-    *(_at(GOALS[5], f"{size:,} rows", size) for size in (10_000, 1_000_000, 10_000_000)),
-    *(_queues(row, queues) for row in (UP, WORK) for queues in (10, 100, 1_000)),
-    *(_at(row, "1,000 workers", workers=1_000) for row in (UP, WORK)),
+    *(_crowd(UP, threads, "threads") for threads in CROWDS),
+    *(_crowd(GONE, threads, "threads") for threads in CROWDS if threads != 16),
+    *(_crowd(row, processes, "processes") for row in (UP, GONE) for processes in PROCESSES),
+    *(_at(row, f"{depth:,} jobs wait", depth=depth) for row in (UP, WORK, WORK_FILE) for depth in DEPTHS),
+    *(_at(DRAIN, f"{size:,} rows", size) for size in DEPTHS),
+    *(_queues(row, queues) for row in (UP, WORK) for queues in QUEUES),
+    *(_at(row, f"{WORKERS:,} workers", workers=WORKERS) for row in (UP, WORK)),
 )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
+import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from benchmarks.contenders import PROGRAMS, Contender
+from benchmarks.hole import Hole
 from spoolq.cli.server import Server
 
 PATIENCE = 120.0  # seconds without any progress after which a worker is given up
@@ -33,24 +37,32 @@ def pin(core: int, pid: int = 0) -> None:
         os.sched_setaffinity(pid, {CORES[core]})
 
 
-class Stage:
-    """Where one contender is measured. `more` is added to its environment."""
+class BlockedError(Exception):
+    """A call didn't come back within the time that it was given."""
 
-    def __init__(self, contender: Contender, python: str, program: str, folder: Path, more: Mapping[str, str]) -> None:
-        self.contender, self.python, self.folder = contender, python, folder
+
+class Stage:
+    """Where one contender is measured. `more` is added to its environment; `fault` is what `fail` does to its server: it is
+    `refused`, `stopped`, `black-holed` or `full`."""
+
+    def __init__(
+        self, contender: Contender, python: str, program: str, folder: Path, more: Mapping[str, str], fault: str = ""
+    ) -> None:
+        self.contender, self.python, self.folder, self.fault = contender, python, folder, fault
         self.server = Server(program, folder, durable=False)
         self.server.start()
         pin(0, self.server.pid)
         self.marks, self.pipe = folder / "marks", folder / "pipe"
         os.mkfifo(self.pipe)
-        url = f"sqlite:///{folder}/jobs.db" if contender.on == "sqlite" else self.server.url
+        self.hole = Hole(self.server.port) if fault == "black-holed" else None
+        redis_url = f"redis://127.0.0.1:{self.hole.port}/0" if self.hole else self.server.url
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)},
             "PYTHONPATH": f"{PROGRAMS}{os.pathsep}{contender.root}",
             "BENCH_MARKS": str(self.marks),
             "BENCH_PIPE": str(self.pipe),
-            "BENCH_URL": self.server.url,
-            "SPOOLQ_URL": url,
+            "BENCH_URL": redis_url,
+            "SPOOLQ_URL": f"sqlite:///{folder}/jobs.db" if contender.on == "sqlite" else redis_url,
             "SPOOLQ_SPOOL": str(folder / "spool.db"),
             "SPOOLQ_SPOOL_MIN_FREE": "0",
             "SPOOLQ_DISK_LIMIT": "60",  # a slow disk is measured, not given up
@@ -63,6 +75,41 @@ class Stage:
         """A plain client without retries."""
         return redis.Redis(port=self.server.port, retry=Retry(NoBackoff(), 0))
 
+    def fail(self) -> None:
+        """The server is gone for its callers, in the stage's way."""
+        if self.fault == "refused":
+            self.server.kill()
+        elif self.fault == "stopped":
+            os.kill(self.server.pid, signal.SIGSTOP)
+        elif self.fault == "full":
+            with self.client() as client:
+                client.config_set("maxmemory-policy", "noeviction")
+                client.config_set("maxmemory", 1)
+        elif self.hole:
+            self.hole.open()
+
+    def end(self) -> None:
+        """Its server, whatever state that is in."""
+        self.server.kill()
+        if self.hole:
+            self.hole.close()
+
+    @contextmanager
+    def monitor(self) -> Iterator[Callable[[], list[bytes]]]:
+        """What asks for the commands that the server ran since it was asked last, as MONITOR shows them."""
+        with socket.create_connection(("127.0.0.1", self.server.port)) as link:
+            link.sendall(b"MONITOR\r\n")
+            link.setblocking(False)
+
+            def seen() -> list[bytes]:
+                data = b""
+                with suppress(BlockingIOError):  # what has come; a worker may never be silent
+                    while more := link.recv(1 << 20):
+                        data += more
+                return data.splitlines()
+
+            yield seen
+
     def produce(self, *arguments: str) -> str:
         """Run the producer, beside the server; what it printed."""
         command = [self.python, "-m", self.contender.program, *arguments]
@@ -71,19 +118,24 @@ class Stage:
         return done.stdout
 
     @contextmanager
-    def caller(self, what: str) -> Iterator[Caller]:
-        """A producer that calls when it is told to, on a core that isn't the server's."""
+    def caller(self, what: str, *, known: bool = False) -> Iterator[Caller]:
+        """A producer that calls when it is told to, on a core that isn't the server's: of BENCH_PROCESSES processes.
+        `known`: they have had the server before the first call."""
         command = [self.python, "-m", self.contender.program, "calls", what]
-        process = subprocess.Popen(
-            command, env=self.environment, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        pin(1, process.pid)
-        try:
-            yield Caller(self.contender.name, process)
-            process.communicate(timeout=PATIENCE)  # the end of its standard input is its end
-        finally:
-            process.kill()
-            process.wait()
+        environment = {**self.environment, **({"BENCH_KNOWN": "1"} if known else {})}
+        with ExitStack() as ends:
+            processes = []
+            for _ in range(int(self.environment.get("BENCH_PROCESSES", "1"))):
+                process = subprocess.Popen(
+                    command, env=environment, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+                ends.callback(process.wait)
+                ends.callback(process.kill)
+                pin(1, process.pid)
+                processes.append(process)
+            yield Caller(self.contender.name, processes)
+            for process in processes:
+                process.communicate(timeout=PATIENCE)  # the end of its standard input is its end
 
     @contextmanager
     def worker(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -94,7 +146,7 @@ class Stage:
                 [self.python, *arguments], env=self.environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
         if PINNED:  # before it has loaded anything, and its threads and children with it
-            os.sched_setaffinity(process.pid, CORES[1:2] if self.contender.cores == 1 else CORES)
+            os.sched_setaffinity(process.pid, CORES[1:2] if self.contender.processes == 1 else CORES)
         try:
             yield process
         finally:
@@ -104,6 +156,21 @@ class Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def ready(self, within: float = PATIENCE) -> float:
+        """Seconds from the start of its worker, or service, until it tells systemd that it is ready."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.bind(str(self.folder / "notify"))
+            told.settimeout(within)
+            self.environment["NOTIFY_SOCKET"] = str(self.folder / "notify")
+            began = time.monotonic()
+            with self.worker() as process:
+                try:
+                    while b"READY=1" not in told.recv(4096).split(b"\n"):
+                        pass
+                except TimeoutError as error:
+                    raise SystemExit(f"{self.contender.name}: not ready ({process.poll()}):\n{self.log()}") from error
+                return time.monotonic() - began
 
     def until(self, jobs: int, process: subprocess.Popen[bytes]) -> list[float]:
         """Wait until the worker has noted so many jobs; when it did, oldest first. Raises SystemExit where it doesn't go on."""
@@ -144,30 +211,44 @@ class Stage:
 
 
 class Caller:
-    """A producer that waits for its turn."""
+    """Processes of a producer that wait for their turn."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
-        self.name, self._process = name, process
+    def __init__(self, name: str, processes: Sequence[subprocess.Popen[str]]) -> None:
+        self.name, self._processes = name, processes
 
-    def block(self, calls: int) -> dict[str, Any]:
-        """So many calls: `wall`, seconds of all, and `took`, of each. Raises SystemExit where it has ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def block(self, calls: int, seconds: float = PATIENCE) -> dict[str, Any]:
+        """So many calls, or those of so many seconds: `wall`, seconds of all, `took`, of each, and how many `raised`.
+
+        Raises SystemExit where it has ended, BlockedError when the last call takes as long again.
+        """
+        several = len(self._processes)
         try:
-            self._process.stdin.write(f"{calls}\n")
-            self._process.stdin.flush()
-            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+            for number, process in enumerate(self._processes):
+                assert process.stdin is not None
+                process.stdin.write(f"{calls // several + (number < calls % several)} {seconds}\n")
+                process.stdin.flush()
+            answers = [json.loads(self._answer(process, 2 * seconds)) for process in self._processes]
         except (BrokenPipeError, ValueError) as error:
             raise SystemExit(f"{self.name}: its producer ended; what it said stands above") from error
-        return answer
+        return {
+            "wall": max(one["ended"] for one in answers) - min(one["began"] for one in answers),  # of one clock
+            "took": [seconds for one in answers for seconds in one["took"]],
+            "raised": sum(one["raised"] for one in answers),
+        }
+
+    def _answer(self, process: subprocess.Popen[str], within: float) -> str:
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], within)[0]:
+            raise BlockedError(self.name)
+        return process.stdout.readline()
 
 
 @contextmanager
-def stage(contender: Contender, python: str, program: str, more: Mapping[str, str]) -> Iterator[Stage]:
+def stage(contender: Contender, python: str, program: str, more: Mapping[str, str], fault: str) -> Iterator[Stage]:
     """A stage, and its server's end."""
     with tempfile.TemporaryDirectory(prefix="spoolq-bench-") as folder:
-        made = Stage(contender, python, program, Path(folder), more)
+        made = Stage(contender, python, program, Path(folder), more, fault)
         try:
             yield made
         finally:
-            made.server.kill()
+            made.end()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.contenders import CONTENDERS, HERE, WANTED
-from benchmarks.rows import FULL, GOALS
+from benchmarks.hole import Hole
+from benchmarks.plot import growth
+from benchmarks.rows import FULL, GOALS, MORE
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("--share", 0.05, "--beside")
@@ -91,10 +95,58 @@ def test_what_can_not_be_measured_is_refused_before_anything_is(arguments: list[
 
 
 def test_every_row_is_measured_beside_somebody_and_everybody_in_some_row() -> None:
-    rows = [*GOALS, *FULL]
+    rows = [*GOALS, *MORE, *FULL]
     assert len({row.name for row in rows}) == len(rows)
     for row in rows:
         assert all(any(one.name.startswith(who) for one in CONTENDERS) for who in row.who), row.name
         assert row.contenders(())[0].package == "spoolq"
     assert {one.name for row in rows for one in row.contenders(())} == {one.name for one in CONTENDERS}
     assert {one.package for one in CONTENDERS} == {*HERE, *WANTED}
+
+
+def test_what_grows_is_drawn_from_the_figures_of_a_run(tmp_path: Path) -> None:
+    def row(name: str, spoolq: float, raw: float) -> dict[str, object]:
+        each = {"spoolq, Redis": {"median": spoolq}, "huey, Redis": {"median": 7.0}, "raw, Redis": {"median": raw}}
+        return {"name": name, "figure": "per_second", "contenders": each}
+
+    rows = [row("work, Redis", 100, 900), row("work, Redis, 10 queues", 90, 800), row("drain, 10,000 rows", 5000, 6000)]
+    assert growth(rows) == {
+        "queues": {
+            ("work, Redis", "spoolq"): [(1.0, 100), (10.0, 90)],
+            ("work, Redis", "raw"): [(1.0, 900), (10.0, 800)],
+        }
+    }
+    figures, svg = tmp_path / "figures.json", tmp_path / "plot.svg"
+    figures.write_text(json.dumps({"about": {"commit": "<c0ffee>"}, "rows": rows}))
+    done = bench("plot", "--json", figures, "--svg", svg)
+    assert done.returncode == 0, done.stderr
+    drawn = svg.read_text()
+    assert len(list(ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}polyline"))) == 2
+    assert "prefers-color-scheme:dark" in drawn
+    figures.write_text(json.dumps({"about": {}, "rows": rows[:1]}))
+    done = bench("plot", "--json", figures, "--svg", svg)
+    assert (done.returncode, "at two sizes" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("after", ["", "black hole"])
+def test_the_hole_hands_on_until_it_swallows_and_lets_nobody_in(after: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        hole = Hole(server.getsockname()[1])
+        try:
+            with socket.create_connection(("127.0.0.1", hole.port), 5) as near:
+                far, _ = server.accept()
+                with far:
+                    near.sendall(b"ask")
+                    assert far.recv(10) == b"ask"
+                    far.sendall(b"answer")
+                    assert near.recv(10) == b"answer"
+                    if after:
+                        hole.open()
+                        near.sendall(b"ask")
+                        far.settimeout(0.2)
+                        with pytest.raises(TimeoutError):
+                            far.recv(10)
+                        with pytest.raises(TimeoutError), socket.create_connection(("127.0.0.1", hole.port), 0.2):
+                            pass
+        finally:
+            hole.close()

@@ -9,7 +9,7 @@ from arq.connections import RedisSettings
 pool = None
 
 
-async def work(ctx):
+async def work(ctx, *_):
     """As jobs.work."""
     jobs.work()
 
@@ -28,15 +28,15 @@ class WorkerSettings:
     poll_delay = 0.01
 
 
-async def _launch(name):
+async def _launch(name, *arguments):
     global pool
     pool = pool or await create_pool(WorkerSettings.redis_settings)
-    await pool.enqueue_job(name)
+    await pool.enqueue_job(name, *arguments)
 
 
 async def one():
     """A job that does nothing."""
-    await _launch("work")
+    await _launch("work", *jobs.ARGUMENTS)
 
 
 async def pick():

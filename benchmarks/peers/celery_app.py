@@ -11,4 +11,4 @@ work = app.task(name="work")(jobs.work)
 picked = app.task(name="picked")(jobs.picked)
 
 if __name__ == "__main__":
-    jobs.enqueue(work.delay, picked.delay)
+    jobs.enqueue(lambda: work.delay(*jobs.ARGUMENTS), picked.delay)

@@ -11,4 +11,4 @@ work = dramatiq.actor(jobs.work, actor_name="work")
 picked = dramatiq.actor(jobs.picked, actor_name="picked")
 
 if __name__ == "__main__":
-    jobs.enqueue(work.send, picked.send)
+    jobs.enqueue(lambda: work.send(*jobs.ARGUMENTS), picked.send)

@@ -13,4 +13,4 @@ work = huey.task(name="work")(jobs.work)
 picked = huey.task(name="picked")(jobs.picked)
 
 if __name__ == "__main__":
-    jobs.enqueue(work, picked)
+    jobs.enqueue(lambda: work(*jobs.ARGUMENTS), picked)

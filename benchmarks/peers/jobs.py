@@ -1,6 +1,7 @@
 """What a job of the benchmark leaves behind, and what a producer does: the same in every library. The peers import it, so it
 needs nothing."""
 
+import functools
 import inspect
 import itertools
 import json
@@ -14,6 +15,10 @@ EVERY = 100
 """Jobs after which a process notes how many it has run."""
 BATCH = 100
 """Jobs by one call, where a library has one for several."""
+IN_FLIGHT = 100
+"""Calls that are under way at a time, where they are awaited."""
+ARGUMENTS = ("x" * size,) if (size := int(os.environ.get("BENCH_BYTES", "0"))) else ()
+"""Of each job."""
 
 _marks = os.open(os.environ["BENCH_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _count = itertools.count(1)
@@ -36,13 +41,15 @@ def picked() -> None:
     os.write(_picked, f"{began}\n".encode())
 
 
-def enqueue(launch_work, launch_picked, launch_many=None, **more) -> None:  # type: ignore[no-untyped-def]
-    """The producer, by its arguments. The launches may be coroutine functions; `launch_many` enqueues BATCH jobs by one call.
+def enqueue(launch_work, launch_picked, launch_many=None, launch_async=None, **more) -> None:  # type: ignore[no-untyped-def]
+    """The producer, by its arguments. The launches may be coroutine functions; `launch_many` enqueues BATCH jobs by one call,
+    `launch_async` is one.
 
     fill N       so many jobs `work`
     pick N       `picked`, each after the last has begun and a while has passed; their delays are printed, in seconds
-    calls WHAT   `one` or `many`: for each line N on standard input so many calls, by BENCH_THREADS threads; a line of JSON says
-                 how long they took together and each alone, in seconds
+    calls WHAT   for each line `N SECONDS` on standard input N calls, fewer when that time is over; a line of JSON has when they
+                 began and ended, how long each took, in seconds, and how many raised. WHAT is `one`, by BENCH_THREADS threads;
+                 `many`; `async`, IN_FLIGHT of them under way; `try`, one by one, where an error is no end
     VERB N       one of `more`, what only this library does: it gets N, and what it returns is printed as JSON
     """
     what, argument = sys.argv[1], sys.argv[2]
@@ -56,40 +63,74 @@ def enqueue(launch_work, launch_picked, launch_many=None, **more) -> None:  # ty
     elif what == "pick":
         _pick(pick, int(argument))
     elif what == "calls":
-        call = one if argument == "one" else lambda: many(BATCH)
+        call = (lambda: many(BATCH)) if argument == "many" else one
+        crowd = _plain(functools.partial(_in_flight, launch_async or launch_work))
         for line in sys.stdin:
-            print(json.dumps(_block(call, int(line))), flush=True)
+            count, seconds = int(line.split()[0]), float(line.split()[1])
+            told = crowd(count) if argument == "async" else _block(call, count, seconds, argument == "try")
+            print(json.dumps(told), flush=True)
     else:
         print(json.dumps(more[what](int(argument))), flush=True)
 
 
+_loop = None
+
+
 def _plain(launch):  # type: ignore[no-untyped-def]
+    """A coroutine function as one that waits for it, on a loop that is kept."""
     if not inspect.iscoroutinefunction(launch):
         return launch
     import asyncio
 
-    loop = asyncio.new_event_loop()
-    return lambda *args: loop.run_until_complete(launch(*args))
+    def call(*args):  # type: ignore[no-untyped-def]
+        global _loop
+        _loop = _loop or asyncio.new_event_loop()
+        return _loop.run_until_complete(launch(*args))
+
+    return call
 
 
-def _block(call, count):  # type: ignore[no-untyped-def]
-    crowd = int(os.environ.get("BENCH_THREADS", "1"))
-    took = [0.0] * count
-
-    def caller(first):  # type: ignore[no-untyped-def]
-        for number in range(first, count, crowd):
-            began = time.perf_counter()
-            call()
-            took[number] = time.perf_counter() - began
-
-    threads = [threading.Thread(target=caller, args=(first,)) for first in range(1, crowd)]
+def _block(call, count, seconds, bear):  # type: ignore[no-untyped-def]
+    threads = int(os.environ.get("BENCH_THREADS", "1"))
+    took, raised = [], []
     began = time.perf_counter()
-    for thread in threads:
+
+    def caller(calls):  # type: ignore[no-untyped-def]
+        for _ in range(calls):
+            called = time.perf_counter()
+            if called - began > seconds:
+                break
+            try:
+                call()
+            except Exception as error:
+                if not bear:
+                    raise
+                raised.append(error)
+            took.append(time.perf_counter() - called)
+
+    others = [threading.Thread(target=caller, args=(count // threads,)) for _ in range(threads - 1)]
+    for thread in others:
         thread.start()
-    caller(0)
-    for thread in threads:
+    caller(count - count // threads * (threads - 1))
+    for thread in others:
         thread.join()
-    return {"wall": time.perf_counter() - began, "took": took}
+    return {"began": began, "ended": time.perf_counter(), "took": took, "raised": len(raised)}
+
+
+async def _in_flight(launch, count):  # type: ignore[no-untyped-def]
+    import asyncio
+
+    took, left = [], iter(range(count))
+
+    async def caller():  # type: ignore[no-untyped-def]
+        for _ in left:
+            called = time.perf_counter()
+            await launch()
+            took.append(time.perf_counter() - called)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(min(IN_FLIGHT, count))))
+    return {"began": began, "ended": time.perf_counter(), "took": took, "raised": 0}
 
 
 def _pick(launch, count):  # type: ignore[no-untyped-def]

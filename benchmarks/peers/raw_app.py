@@ -7,11 +7,11 @@ import os
 import sqlite3
 import sys
 import time
+from functools import cache
 
 import jobs
 
-ARGUMENTS = ["x" * size] if (size := int(os.environ.get("BENCH_BYTES", "0"))) else []
-PAYLOAD = json.dumps({"class": "work", "queue": "bench", "args": ARGUMENTS, "id": "x" * 36, "enqueued_at": 1.8e9}).encode()
+PAYLOAD = json.dumps({"class": "work", "queue": "bench", "args": jobs.ARGUMENTS, "id": "x" * 36, "enqueued_at": 1.8e9}).encode()
 os.environ.pop("BENCH_THREADS", None)  # one caller: several would share nothing
 
 
@@ -34,11 +34,22 @@ class Redis:
                 pipe.rpush("raw", PAYLOAD)
             pipe.execute()
 
+    async def awaited(self):
+        await asynchronous().rpush("raw", PAYLOAD)
+
     def take(self):
         first = self.client.lpop("raw", jobs.BATCH)
         if first is None:
             first = [payload for _, payload in filter(None, [self.client.blpop("raw", 1)])]
         return first
+
+
+@cache
+def asynchronous():
+    """redis-py's client for asyncio."""
+    import redis.asyncio
+
+    return redis.asyncio.Redis.from_url(os.environ["BENCH_URL"])
 
 
 class File:
@@ -99,4 +110,4 @@ def drain(count):
 if __name__ == "__main__":
     if sys.argv[1] == "work":
         run()
-    jobs.enqueue(store.one, pick, store.many, drain=drain)
+    jobs.enqueue(store.one, pick, store.many, getattr(store, "awaited", None), drain=drain)

@@ -11,6 +11,6 @@ if __name__ == "__main__":
 
     def many(count):
         """Its own call for several."""
-        queue.enqueue_many([Queue.prepare_data(jobs.work) for _ in range(count)])
+        queue.enqueue_many([Queue.prepare_data(jobs.work, jobs.ARGUMENTS) for _ in range(count)])
 
-    jobs.enqueue(lambda: queue.enqueue(jobs.work), lambda: queue.enqueue(jobs.picked), many)
+    jobs.enqueue(lambda: queue.enqueue(jobs.work, *jobs.ARGUMENTS), lambda: queue.enqueue(jobs.picked), many)

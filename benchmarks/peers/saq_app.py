@@ -8,7 +8,7 @@ from saq import Queue
 queue = Queue.from_url(os.environ["BENCH_URL"])
 
 
-async def work(ctx):
+async def work(ctx, **_):
     """As jobs.work."""
     jobs.work()
 
@@ -18,12 +18,13 @@ async def picked(ctx):
     jobs.picked()
 
 
+NAMED = {"argument": jobs.ARGUMENTS[0]} if jobs.ARGUMENTS else {}  # it has no others
 settings = {"queue": queue, "functions": [work, picked], "concurrency": 10}
 
 
 async def one():
     """A job that does nothing."""
-    await queue.enqueue("work", ttl=-1)
+    await queue.enqueue("work", ttl=-1, **NAMED)
 
 
 async def pick():

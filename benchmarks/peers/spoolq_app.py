@@ -1,5 +1,5 @@
-"""spoolq's side of the benchmark. BENCH_ACCEPT is the `accept` of each enqueue, BENCH_QUEUES over how many queues jobs go,
-BENCH_BYTES how long their argument is."""
+"""spoolq's side of the benchmark. BENCH_ACCEPT is the `accept` of each enqueue, BENCH_QUEUES over how many queues jobs go;
+with BENCH_ASYNC its tasks are coroutine functions."""
 
 import itertools
 import os
@@ -10,24 +10,30 @@ import jobs
 from spoolq import SpoolQ
 from spoolq.store.base import WorkerInfo
 
+
+async def awaited(*_):
+    """As jobs.work."""
+    jobs.work()
+
+
 q = SpoolQ.from_env()
 picked = q.task(name="picked", queue="bench")(jobs.picked)
 names = [f"bench{number}" for number in range(int(os.environ.get("BENCH_QUEUES", "1")))]
-tasks = [q.task(name=f"work-{name}", queue=name)(jobs.work) for name in names]  # a worker takes from the queues of its tasks
+work = awaited if os.environ.get("BENCH_ASYNC") else jobs.work
+tasks = [q.task(name=f"work-{name}", queue=name)(work) for name in names]  # a worker takes from the queues of its tasks
 accept = os.environ.get("BENCH_ACCEPT")
 turn = itertools.cycle([task.using(accept=accept) if accept else task for task in tasks])
-arguments = ("x" * size,) if (size := int(os.environ.get("BENCH_BYTES", "0"))) else ()
 
 
 def many(count):
     """So many jobs by one call."""
-    q.enqueue_many([next(turn).job(*arguments) for _ in range(count)])
+    q.enqueue_many([next(turn).job(*jobs.ARGUMENTS) for _ in range(count)])
 
 
 def spool(count):
     """So many jobs into the spool, by 500."""
     for first in range(0, count, 500):
-        q.spool.spool([q.message(next(turn).job(*arguments)) for _ in range(min(500, count - first))])
+        q.spool.spool([q.message(next(turn).job(*jobs.ARGUMENTS)) for _ in range(min(500, count - first))])
 
 
 def drain(count):
@@ -55,6 +61,28 @@ def crowd(count):
     return {}
 
 
+def claimed(count):
+    """So many jobs of one queue are enqueued, and taken by a worker that keeps them."""
+    worker = WorkerInfo(f"{os.getpid()}", "host", os.getpid(), (names[0],), 4, time.time(), 3600.0)
+    q.primary.register(worker)
+    for call in range(count // jobs.BATCH):
+        many(jobs.BATCH)
+        q.primary.claim(worker, call + 1, worker.queues, jobs.BATCH)
+    return {}
+
+
+async def alaunch():
+    """A job that does nothing."""
+    await next(turn).aenqueue(*jobs.ARGUMENTS)
+
+
+def launch():
+    """The same."""
+    next(turn).enqueue(*jobs.ARGUMENTS)
+
+
 if __name__ == "__main__":
-    jobs.enqueue(lambda: next(turn).enqueue(*arguments), picked.enqueue, many, drain=drain, spooled=spooled, crowd=crowd)
+    if os.environ.get("BENCH_KNOWN"):
+        q.primary.ready(30.0)
+    jobs.enqueue(launch, picked.enqueue, many, alaunch, drain=drain, spooled=spooled, crowd=crowd, claimed=claimed)
     q.close()
