@@ -14,6 +14,7 @@ _SMALL = 25  # rows: what a drainer with the least share puts at a time
 _SLACK = 0.005  # seconds that a small request may wait beyond what it waits at best
 _HALF = 0.7  # seconds in which the share doubles again
 _WINDOW = 30.0  # seconds for which the best wait is remembered
+_BRISK = 0.01  # seconds that a pause while it starts need not exceed, as long as puts are quick
 _LONGEST = 1.0  # seconds between two puts at most: no drainer is kept from going on for ever
 
 
@@ -23,7 +24,8 @@ class Pace:
     The sign is the wait of one small request just before a put: it waits for what everybody sends, as a live `enqueue` would.
     It may be a few milliseconds above the least that was seen lately; a drainer alone never sees itself. The share is kept by
     pausing after each put, in proportion to what the put took; a smaller share also means smaller batches, so that what many
-    drainers send in the same moment is little.
+    drainers send in the same moment is little. As it starts the batches are enough: until somebody has to wait, quick puts are
+    followed by short pauses.
 
     rows     in a batch, at most
     ceiling  rows a second at most, None for no ceiling
@@ -68,6 +70,8 @@ class Pace:
         """Seconds to wait after a put of so many rows that took `put` seconds; `spent` is what has passed since the turn began,
         the put included. With jitter, so that drainers don't fall into step."""
         gap = put / self.share - spent
+        if self._starting:  # nobody has had to wait yet
+            gap = min(gap, max(_BRISK, put / _FULL))
         pause = min(_LONGEST, gap * self._rng.uniform(0.5, 1.5)) if gap > 0 else 0.0
         if self._ceiling is not None:
             pause = max(pause, rows / self._ceiling - spent)

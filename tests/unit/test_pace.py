@@ -44,6 +44,16 @@ def test_it_begins_with_a_small_share_and_small_batches_and_doubles_while_nobody
     assert shares[-1] == MOST
 
 
+def test_as_it_starts_a_quick_put_is_followed_by_a_short_pause_until_somebody_waits() -> None:
+    pace = paced()
+    pace.waited(QUICK, 0.0)
+    assert pace.pause(31, put=0.002, spent=0.0) == pytest.approx(0.01), "not 2 ms for a sixty-fourth of the primary's time"
+    assert pace.pause(31, put=0.1, spent=0.0) == pytest.approx(0.4), "of a slow one no more than a quarter"
+    pace.waited(QUICK, 0.01)
+    pace.waited(SLOW, 0.02)
+    assert pace.pause(31, put=0.002, spent=0.0) == pytest.approx(0.128), "the control"
+
+
 def test_an_idle_primary_is_drained_without_a_pause() -> None:
     """A batch takes longer in the spool's file than in the primary, so the share is kept by itself."""
     assert settled(paced()).pause(500, put=0.0035, spent=0.0055) == 0.0
