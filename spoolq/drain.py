@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from spoolq.breaker import Breaker
 from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.events import Witness
+from spoolq.hand import Hand
 from spoolq.handoffs import effects_of, read, relayed, released, shown
 from spoolq.importing import importing
 from spoolq.job import Handoff, Message, new_id
@@ -30,6 +32,7 @@ log = logging.getLogger("spoolq.drain")
 
 _HELD = 3600.0
 _SAID = 5.0  # seconds between two words of what was handed over
+_SHORT = 0.05  # seconds: through a pause as short as this rows are held unsent
 _ROW = 200  # about what a row takes in the primary beside its payload, in bytes
 
 
@@ -78,11 +81,13 @@ class Drainer:
         if rate is not None and rate <= 0:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
+        self._hand, self._busy = Hand(spool, primary, timeout), threading.Lock()
         self._most, self._timeout, self._keeps, self._idle = batch, timeout, keep, idle
         self._hooks, self._clock, self._wall = hooks, clock, wall
         self._pace, self._room = Pace(batch, rate, rng), Room()
         self._batch = batch
         self._put_took = 0.0
+        self._flows = False  # no pause to speak of was due after the last batch
         self._held = False
         self._life, self._life_until = Life(), float("-inf")
         self._refusals = 0
@@ -102,18 +107,21 @@ class Drainer:
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
-        if self._held:
-            return _HELD
-        try:
-            return self._turn()
-        except BaseException:
-            # What it holds now isn't known (a take whose answer was lost, rows that could not be given back), and its own lease
-            # would keep that for as long as it lives. Under another name it lets go of it.
-            self._worker = replace(self._worker, key=new_id())
-            raise
+        with self._busy:
+            try:
+                return self._turn()
+            except BaseException:
+                # What it holds now isn't known (a take whose answer was lost, rows that could not be given back), and its own
+                # lease would keep that for as long as it lives. Under another name it lets go of it.
+                self._worker = replace(self._worker, key=new_id())
+                self._hand.drop()
+                raise
 
     def _turn(self) -> float:
-        waiting = self._spool.waiting(1)
+        if self._held:
+            self._hand.open()
+            return _HELD
+        waiting = self._waiting
         self._spool.attend()  # beside the file, which is there now
         if not waiting:
             self._say_drained(0.0)
@@ -121,6 +129,7 @@ class Drainer:
             self._witness.empty(lambda: self._primary.ready(self._timeout))
             return self._idle
         if (since := self._spool.meta(DRAIN_PAUSED)) is not None:
+            self._hand.open()
             return self._paused(since)
         began = self._clock()
         try:
@@ -130,24 +139,43 @@ class Drainer:
             self._look_at_load()
             self._note_life(began)
         except StoreUnavailable as error:
+            self._hand.open()
             return self._refused(error)
         self._witness.answers()
-        not_after = self._primary.now() + self._timeout
-        size = int(min(MAX_BYTES, self._room.left))
-        handoffs = [read(h) for h in self._spool.take(self._worker, min(self._batch, self._pace.batch), size, not_after)]
-        if not handoffs:  # what waits is in another drainer's or a local worker's hands
+        taken, not_after = self._hand.next(self._worker, *self._bounds)
+        if not taken:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle
+        handoffs = [read(h) for h in taken]
+        self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         before, self._put_took = self.progress.rows, 0.0
+        handoffs = [h for h in self._sieve.not_called_back(handoffs) if self._sieve.sendable(h)]
+        rows, size = self._bounds
+        if self._flows and rows == self._most and size > 0 and not self._stopping:  # so little is held unsent, and not for long
+            self._hand.reach(self._worker, rows, size)
         try:
-            self._hand_over_all([h for h in self._sieve.not_called_back(handoffs) if self._sieve.sendable(h)], not_after)
+            self._hand_over_all(handoffs, not_after)
         except _Refused as refusal:
+            self._hand.open()
             return self._refused(refusal.error)
+        self._hand.grasp()
         self.progress.error, self._refusals, self._proved = None, 0, self._clock()
         self._batch = min(self._most, self._batch * 2)
         self._drained_at = self._wall()
         self._say_drained(_SAID)
-        return self._pace.pause(self.progress.rows - before, self._put_took, self._clock() - began)
+        pause = self._pace.pause(self.progress.rows - before, self._put_took, self._clock() - began)
+        self._flows = pause < _SHORT
+        return pause
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether there is anything to do."""
+        return not self._hand.empty or self._spool.waiting(1) > 0
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        """Rows and bytes of the next batch."""
+        return min(self._batch, self._pace.batch), int(min(MAX_BYTES, self._room.left))
 
     def _say_drained(self, every: float) -> None:
         """Leave word of the last batch that was handed over, for monitors, where the last word is older than so many seconds."""
@@ -177,7 +205,7 @@ class Drainer:
         the primary was the reason.
         """
         out_since: float | None = None
-        while not (empty := not self._spool.waiting(1)) and not self._stopping:
+        while not (empty := not self._waiting) and not self._stopping:
             delay = self.turn()
             report(self.progress)
             if self._held or self.progress.error is None:
@@ -188,8 +216,10 @@ class Drainer:
                 if left <= 0:
                     break
                 delay = min(delay, left)
-            if delay and self._spool.waiting(1):
+            if delay and self._waiting:
                 wait(delay)
+        with self._busy:
+            self._hand.open()
         if empty:
             self._witness.end(lambda: self._primary.ready(self._timeout))
         self.progress.left = 0 if empty else self._spool.waiting()
@@ -201,6 +231,13 @@ class Drainer:
 
     def leave(self) -> None:
         """Rows that this drainer still holds may be taken over at once."""
+        if self._busy.acquire(blocking=False):  # else a turn hangs in another thread, and what it holds is its own
+            try:
+                self._hand.open()
+            except StoreUnavailable as error:
+                log.info("rows that were in hand wait until the lease is over: %s", error)
+            finally:
+                self._busy.release()
         self._spool.leave()
         self._spool.unregister(self._worker)
 
@@ -309,7 +346,6 @@ class Drainer:
             self._not_put(handoffs, not_after, error)
             return
         self._put_took += self._clock() - began
-        self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
         self._last_not_after = not_after
         sent = [h for h in handoffs if not relayed(h)]
         known = {h.claim.token for h, fresh in zip(sent, new, strict=True) if not fresh}
@@ -366,20 +402,13 @@ class Drainer:
             self._spool.keep(handoffs, self._life, released(handoffs), known=known)
 
     def _delete(self, handoffs: Sequence[Handoff], known: Collection[str]) -> None:
-        if not handoffs:
-            return
-        lost: tuple[str, ...] = ()
-        try:
-            self._spool.handed_over(handoffs, released(handoffs), known=known)
-        except LeaseLost as error:
-            lost = error.tokens  # taken over by another drainer: its put is answered "dup", and it deletes the row
-        self._primary.forget(
-            [
-                (h.message.id, h.not_after)
-                for h in handoffs
-                if h.claim.token not in lost and not h.message.given and not relayed(h)
-            ]
-        )
+        """At full speed with the next commit."""
+        releases = released(handoffs)
+        if releases:
+            self._hand.settle()  # what else is owed apart: what is released goes with this row alone
+        self._hand.put(handoffs, known)
+        if releases or not self._hand.reaching:
+            self._hand.settle(releases)
 
     def _refused(self, error: StoreUnavailable) -> float:
         """Note why, and wait out the outage with full jitter (tenacity's arithmetic), so that hosts don't come back in step."""

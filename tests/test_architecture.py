@@ -25,13 +25,13 @@ LEVELS = [  # each line may import those above it, never its own: the design's l
     "turns",
     "store.upkeep store.journal store.effects store.quota store.tally store.events",  # 3
     "store.waiting store.failures store.looking tracking",
-    "store.base runtime service guards",
+    "store.base runtime service meanwhile guards",
     "accounting chains hint presence membership signals reporter",
     "breaker slow",
     "alarm checks events",
     "store.sqlite store.redis",  # 4
     "hosts client teller results cancelling purging moving choosing whereabouts handoffs takers",  # 5
-    "sieve",
+    "sieve hand",
     "periodic pauses wishes",
     "drain watch tasks ticker scheduler stats bookkeeping transfer failurelog",
     "gate current launching",

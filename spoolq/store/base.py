@@ -334,6 +334,19 @@ class Spool(Store, Protocol):
         applied any more.
         """
 
+    def exchange(
+        self,
+        done: Sequence[Handoff],
+        worker: WorkerInfo,
+        limit: int,
+        max_bytes: int,
+        not_after: float,
+        *,
+        known: Collection[str] = (),
+    ) -> tuple[list[Handoff], tuple[str, ...]]:
+        """`handed_over` of those that are done and `take` of the next, in one transaction. Returns what was taken, and the tokens
+        of `done` that were no longer held."""
+
     def handed_over(self, handoffs: Sequence[Handoff], effects: Effects = NONE, *, known: Collection[str] = ()) -> None:
         """The primary has them: delete the rows. `known`: the tokens of those that it had before they were put, which count as
         duplicates. Effects, and `LeaseLost`, as `ack` has them."""

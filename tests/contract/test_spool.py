@@ -260,6 +260,46 @@ def test_handing_over_twice_is_told(spool: Spool) -> None:
     assert spool.waiting() == 0
 
 
+def test_those_that_were_lost_are_told_and_the_others_gone(spool: Spool) -> None:
+    spool.spool(messages(*"abcdefg"))
+    taken = take(spool)
+    spool.give_back(taken[2:3], applied="no")  # amid neighbours
+    with pytest.raises(LeaseLost) as lost:
+        spool.handed_over(taken)
+    assert lost.value.tokens == (taken[2].claim.token,)
+    assert names(take(spool)) == ["c"]
+
+
+def test_of_neighbours_those_that_are_not_named_stay(spool: Spool) -> None:
+    spool.spool(messages(*"abcdefg"))
+    taken = take(spool)
+    spool.handed_over([*taken[:2], *taken[3:5], taken[6]])
+    assert spool.waiting() == 2
+    spool.give_back([taken[2], taken[5]], applied="no")
+    assert names(take(spool)) == ["c", "f"]
+
+
+def test_a_drainer_takes_the_next_as_it_hands_over_the_last(spool: Spool, local: Hand) -> None:
+    spool.spool(messages(*"abcde"))
+    first = take(spool, 2)
+    taken, lost = spool.exchange(first, DRAINER, 2, BIG, not_after := soon())
+    assert (names(taken), lost, spool.waiting()) == (["c", "d"], (), 3)
+    assert taken[0].not_after == pytest.approx(not_after, abs=1e-5)
+    assert ids(local.claim()) == ["e"]
+    taken, lost = spool.exchange(taken, DRAINER, 2, BIG, soon())
+    assert (taken, lost, spool.waiting()) == ([], (), 1)
+
+
+def test_as_it_takes_the_next_it_is_told_what_it_had_lost(spool: Spool) -> None:
+    spool.spool(messages(*"abcd"))
+    first = take(spool, 3)
+    spool.give_back(first[1:2], applied="maybe")
+    taken, lost = spool.exchange(first, DRAINER, 10, BIG, soon(), known={first[0].claim.token})
+    assert (names(taken), lost) == (["b", "d"], (first[1].claim.token,))
+    assert (taken[0].in_doubt, taken[1].in_doubt) == (True, False)
+    assert spool.counts()["q"]["duplicate"] == 1
+
+
 def test_what_was_surely_not_applied_is_as_it_was(spool: Spool, local: Hand) -> None:
     spool.spool(messages("sure"))
     spool.spool(messages("doubtful"), not_after=soon())

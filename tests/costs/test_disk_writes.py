@@ -15,7 +15,10 @@ from tests.costs.strokes import JOBS, MANY
 ROOT = Path(__file__).parents[2]
 STRACE = ("strace", "-f", "-qq", "-y", "-xx", "-s", "24", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o")
 ONE_BY_ONE = ("enqueue", "ack", "spool")
-TOGETHER = ("enqueue many", "claim many", "ack and claim many", "ack many", "spool many", "take many", "hand over many")
+TOGETHER = (
+    *("enqueue many", "claim many", "ack and claim many", "ack many"),
+    *("spool many", "take many", "hand over and take many", "hand over many"),
+)
 BESIDE = 3
 """Commits that may fall into a step by the clock: counts of jobs and the like are written every few seconds."""
 _CALL = re.compile(r'^\d+ +(?P<call>\w+)\([^<]*<(?P<path>[^>]*)>(?:, "(?P<data>[^"]*)"(?:\.\.\.)?, (?P<size>\d+))?')

@@ -39,7 +39,7 @@ AGAIN = {
 
 
 class Drainer(NamedTuple):
-    does: str = "idle"  # idle, claimed, sent
+    does: str = "idle"  # idle, claimed, sent, answered: the row is to be deleted with the next commit
     token: int = 0
     not_after: int = 0
     doubt: bool = False  # of the row, before it was claimed
@@ -150,14 +150,14 @@ def _answered(kind: Kind, s: S, request: Request, answer: str, on: On) -> Steps:
         if drainer.does != "sent" or drainer.token != request.token:
             return  # after a time-out the connection is closed: an answer belongs to one attempt
         after = s._replace(**{request.who: Drainer()})
-        if s.row != request.who or s.token != drainer.token:
+        if there and not (kind == "ahead" and on("keep_row")):
+            yield what, s._replace(**{request.who: drainer._replace(does="answered")})
+        elif s.row != request.who or s.token != drainer.token:
             yield what, after
         elif not there:
             yield what, after._replace(row="ready", doubt=drainer.doubt)
-        elif kind == "ahead" and on("keep_row"):
-            yield what, after._replace(row="kept", doubt=True)
         else:
-            yield what, after._replace(row="", settled=True)
+            yield what, after._replace(row="kept", doubt=True)
 
 
 def _drainer(s: S, who: str, on: On) -> Steps:
@@ -178,6 +178,10 @@ def _drainer(s: S, who: str, on: On) -> Steps:
     if drainer.does == "claimed":
         sent = s._replace(**{who: drainer._replace(does="sent")}, net=(*s.net, Request(who, drainer.not_after, drainer.token)))
         yield f"{who} sends", sent._replace(row="", settled=True) if held and not on("put_first") else sent
+        if held:
+            yield f"{who} gives back what it has not sent", s._replace(**{who: Drainer()}, row="ready", doubt=drainer.doubt)
+    if drainer.does == "answered":
+        yield f"{who} deletes", s._replace(**{who: Drainer()}, **({"row": "", "settled": True} if held else {}))
     if drainer.does == "sent":
         yield f"{who} times out", s._replace(**{who: Drainer()}, row="ready" if held else s.row)
     if drainer.does != "idle":

@@ -545,6 +545,130 @@ def test_an_outage_that_begins_when_nothing_is_left_is_no_reason_to_end(spool, p
     assert drainer(spool, primary).turn() > 0
 
 
+# at full speed: the next rows are taken while the primary is busy with those before
+
+
+def at_full_speed(spool: SQLiteStore, primary: Primary) -> tuple[Drainer, list[str]]:
+    """A drainer of batches of 10 that has taken the next already, and what it has still to put."""
+    ids = fill(spool, 100)
+    one = drainer(spool, primary, batch=10)
+    one._pace.pause = lambda *measured: 0.0  # type: ignore[method-assign]  # however slow this computer is
+    while spool.info().claimed < 20:  # the last, whose rows are still there, and the next
+        one.turn()
+    return one, ids[len(primary.has) :]
+
+
+def test_what_the_primary_has_is_deleted_as_the_next_is_taken(spool, primary, monkeypatch):
+    one, left = at_full_speed(spool, primary)
+    alone: list[int] = []
+    real = spool.handed_over
+    monkeypatch.setattr(
+        spool, "handed_over", lambda done, *more, **options: alone.append(len(done)) or real(done, *more, **options)
+    )
+    monkeypatch.setattr(spool, "take", None)
+    ids = primary.has + left
+    done = one.run_once(wait=no_wait)
+    assert (primary.has, done.moved, spool.waiting(), alone) == (ids, 100, 0, [10])
+    assert [id for id, _ in primary.forgotten] == ids
+
+
+@pytest.mark.parametrize("error", [REFUSED, LATE, NO_ANSWER])
+def test_what_was_taken_and_not_sent_is_given_back_when_the_primary_goes_away(spool, primary, error):
+    one, left = at_full_speed(spool, primary)
+    primary.refusals = [error]
+    one.turn()
+    assert (one.progress.error, spool.info().claimed, spool.waiting()) == (error, 0, len(left))
+    assert len(local_rows(spool)) == len(left) - 10 * error.maybe_applied
+    one.run_once(60.0, wait=no_wait)
+    assert primary.has[-len(left) :] == left
+
+
+@pytest.mark.parametrize("word", ["probe", "load", "pause", "hold", "leave", "stop"])
+def test_what_was_taken_and_not_sent_is_given_back_when_it_does_not_go_on(spool, primary, word):
+    one, left = at_full_speed(spool, primary)
+    if word == "probe":
+        one._breaker.failed("refused", "gone")
+        primary.probes = [REFUSED]
+    primary.loads = [Load(0.0001, 99, 100)] if word == "load" else []
+    one._room.seen(*((0, 0, -1e9) if word == "load" else (None, None, 1e18)))
+    if word == "pause":
+        spool.set_meta(DRAIN_PAUSED, "1700000000")
+    if word == "hold":
+        one.hold()
+    if word == "stop":
+        one.stop()
+        one.run_once(wait=no_wait)
+    elif word == "leave":
+        one.leave()
+    else:
+        assert one.turn() > 0
+    assert (spool.info().claimed, spool.waiting(), len(local_rows(spool))) == (0, len(left), len(left))
+
+
+def test_what_was_taken_long_ago_is_taken_anew(spool, primary, monkeypatch):
+    """Its time would be short for a put."""
+    one, left = at_full_speed(spool, primary)
+    sent: list[float] = []
+    put, now = primary.put, time.time() + 1.5
+    monkeypatch.setattr(primary, "now", lambda: now)
+    monkeypatch.setattr(primary, "put", lambda *given, **more: sent.append(more["timeout"]) or put(*given, **more))
+    one.turn()
+    assert (sent, primary.has[-10:]) == ([pytest.approx(2.0)], left[:10])
+
+
+def test_where_others_have_the_rest_what_the_primary_has_is_deleted(spool, primary, monkeypatch):
+    one, left = at_full_speed(spool, primary)
+    now = time.time() + 1.5
+    monkeypatch.setattr(primary, "now", lambda: now)
+    monkeypatch.setattr(spool, "take", lambda *given: [])
+    one.turn()
+    assert (spool.info().claimed, spool.waiting()) == (0, len(left))
+
+
+def test_when_it_is_killed_after_the_answer_the_next_finds_them_there(tmp_path, primary):
+    now = [1000.0]
+    with closing(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])) as spool:
+        _, left = at_full_speed(spool, primary)
+        ids = primary.has + left
+        now[0] += 31
+        done = drainer(spool, primary, replace(WHO, key="heir")).run_once(wait=no_wait)
+        assert (primary.has, done.moved, done.already_there, spool.waiting()) == (ids, len(left), 10, 0)
+
+
+@pytest.mark.parametrize("verb", ["exchange", "handed_over"])
+def test_rows_in_hand_that_it_lost_sight_of_arrive_once(tmp_path, primary, monkeypatch, verb):
+    now = [1000.0]
+    with closing(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, clock=lambda: now[0])) as spool:
+        one, left = at_full_speed(spool, primary)
+        ids = primary.has + left
+        if verb == "handed_over":
+            one.hold()
+
+        def unanswered(*args: object, **options: object) -> None:
+            raise StoreUnavailable("the disk has not answered", reason="timeout", maybe_applied=True)
+
+        monkeypatch.setattr(spool, verb, unanswered)
+        with pytest.raises(StoreUnavailable, match="the disk"):
+            one.turn()
+        monkeypatch.undo()
+        one.hold(False)
+        assert one._breaker.allows()
+        while spool.waiting():
+            now[0] += 6
+            one.turn()
+        assert primary.has == ids or sorted(primary.has) == ids
+
+
+def test_where_order_is_kept_the_next_of_a_queue_waits_for_the_last(tmp_path, primary):
+    with closing(SQLiteStore(tmp_path / "fifo.db", role="spool", min_free=0, ordered=True)) as spool:
+        ids = fill(spool, 100)
+        done = drainer(spool, primary, batch=10).run_once(wait=no_wait)
+        assert (done.moved, spool.waiting()) == (100, 0)
+        for queue in range(3):
+            mine = [id for id in ids if int(id[1:]) % 3 == queue]
+            assert [id for id in primary.has if id in mine] == mine
+
+
 # the outage
 
 

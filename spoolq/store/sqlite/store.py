@@ -41,6 +41,7 @@ from spoolq.store.waiting import WaitingJobs
 
 _SLOW_POLL = 1.0
 _PURGED_AT_ONCE = 1000
+_NO_EFFECTS = also.prepare_effects(NONE, 0)
 
 
 class SQLiteStore:
@@ -340,10 +341,24 @@ class SQLiteStore:
 
     def take(self, worker: WorkerInfo, limit: int, max_bytes: int, not_after: float) -> list[Handoff]:
         """See `Spool.take`. At the size limit it is tried with half as many."""
+        return self.exchange((), worker, limit, max_bytes, not_after)[0]
+
+    def exchange(
+        self,
+        done: Sequence[Handoff],
+        worker: WorkerInfo,
+        limit: int,
+        max_bytes: int,
+        not_after: float,
+        *,
+        known: Collection[str] = (),
+    ) -> tuple[list[Handoff], tuple[str, ...]]:
+        """See `Spool.exchange`."""
         while True:
 
-            def work(session: Session, limit: int = limit) -> list[Handoff]:
-                return spooling.take(session, worker, limit, max_bytes, not_after)
+            def work(session: Session, limit: int = limit) -> tuple[list[Handoff], tuple[str, ...]]:
+                lost = spooling.handed_over(session, done, _NO_EFFECTS, known) if done else ()
+                return spooling.take(session, worker, limit, max_bytes, not_after), lost
 
             try:
                 return self._run(work)
