@@ -19,7 +19,7 @@ from spoolq.counts import Counts
 from spoolq.errors import GuardHeld, LeaseLost, PayloadError, StoreFull, StoreUnavailable, WorkerDied
 from spoolq.events import Witness
 from spoolq.hand import Hand
-from spoolq.handoffs import effects_of, read, relayed, released, shown
+from spoolq.handoffs import effects_of, read, relayed, released, said, shown
 from spoolq.importing import importing
 from spoolq.job import Handoff, Message, new_id
 from spoolq.middleware import NO_HOOKS, Hooks
@@ -146,10 +146,11 @@ class Drainer:
         if not taken:  # what waits is in another drainer's or a local worker's hands
             self._take_from_the_dead()
             return self._idle
-        handoffs = [read(h) for h in taken]
-        self._room.put(sum(len(h.message.payload) + _ROW for h in handoffs))
+        words = said(taken)
+        handoffs: Sequence[Handoff] = [read(h) for h in taken] if b'"unique"' in words else taken
+        self._room.put(len(words) + _ROW * len(taken))
         before, self._put_took = self.progress.rows, 0.0
-        handoffs = [h for h in self._sieve.not_called_back(handoffs) if self._sieve.sendable(h)]
+        handoffs = self._sieve.sift(handoffs, words)
         rows, size = self._bounds
         if self._flows and rows == self._most and size > 0 and not self._stopping:  # so little is held unsent, and not for long
             self._hand.reach(self._worker, rows, size)
@@ -309,6 +310,9 @@ class Drainer:
 
     def _hand_over_all(self, handoffs: Sequence[Handoff], not_after: float) -> None:
         """In the order in which they came, unique ones each alone. Raises _Refused after giving back."""
+        if not any(h.message.unique for h in handoffs):
+            self._hand_over(handoffs, not_after)
+            return
         parts: list[list[Handoff]] = []
         for handoff in handoffs:
             if not parts or handoff.message.unique is not None or parts[-1][0].message.unique is not None:
@@ -331,10 +335,12 @@ class Drainer:
             self._spool.give_back(handoffs, applied="no")
             return
         began = self._clock()
-        jobs, effects = [h.message for h in handoffs if not relayed(h)], NONE
+        sent, effects = [h for h in handoffs if not relayed(h)], NONE
+        jobs = [h.message for h in sent]
         try:
-            for handoff in filter(relayed, handoffs):
-                effects |= effects_of(handoff)
+            if len(sent) < len(handoffs):
+                for handoff in filter(relayed, handoffs):
+                    effects |= effects_of(handoff)
             now = self._wall()
             effects |= tracking.queued(jobs, now) | guards.acquiring(handoffs[0].message, now)
             put = partial(self._primary.put, jobs, effects, timeout=left, not_after=not_after, hold=True)
@@ -347,14 +353,14 @@ class Drainer:
             return
         self._put_took += self._clock() - began
         self._last_not_after = not_after
-        sent = [h for h in handoffs if not relayed(h)]
-        known = {h.claim.token for h, fresh in zip(sent, new, strict=True) if not fresh}
-        self._keep([h for h in handoffs if self._keeps and h.message.keep], known)
-        self._delete([h for h in handoffs if not (self._keeps and h.message.keep)], known)
+        there = [h for h, fresh in zip(sent, new, strict=True) if not fresh]
+        known = {h.claim.token for h in there}
+        kept = [h for h in handoffs if h.message.keep] if self._keeps else []
+        self._keep(kept, known)
+        self._delete([h for h in handoffs if not h.message.keep] if kept else handoffs, known)
         self.progress.moved += sum(new) + len(handoffs) - len(jobs)
-        for job, fresh in zip(jobs, new, strict=True):
-            if not fresh:
-                self.progress.ended("already_there", job.queue)
+        for handoff in there:
+            self.progress.ended("already_there", handoff.message.queue)
         if self._hooks.has("on_drained"):
             for message in jobs:
                 self._hooks.tell("on_drained", shown(message))

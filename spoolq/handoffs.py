@@ -31,6 +31,11 @@ def shown(message: Message) -> Job:
         return Job(message.id, UNREADABLE, message.queue)
 
 
+def said(handoffs: Sequence[Handoff]) -> bytes:
+    """All their payloads: what isn't in there need not be looked for in each, and most jobs have none of it."""
+    return b"\n".join([handoff.message.payload for handoff in handoffs])
+
+
 def read(handoff: Handoff) -> Handoff:
     """With what its payload says of its being unique."""
     unique = wire.unique_of(handoff.message.payload, handoff.message.queue)

@@ -72,7 +72,14 @@ class Sieve:
         self._spool, self._primary, self._progress, self._hooks = spool, primary, progress, hooks
         self._timeout, self._horizon, self._wall = timeout, horizon, wall
 
-    def sendable(self, handoff: Handoff) -> bool:
+    def sift(self, handoffs: Sequence[Handoff], said: bytes) -> Sequence[Handoff]:
+        """Those that are to be sent. `said` is all that their payloads say."""
+        left = self._not_called_back(handoffs)
+        if b'"expires_at"' in said or any(handoff.in_doubt for handoff in left):
+            return [handoff for handoff in left if self._sendable(handoff)]
+        return left
+
+    def _sendable(self, handoff: Handoff) -> bool:
         """Expired jobs end here; rows in doubt for too long are set aside, since the primary may have forgotten their ids."""
         expires_at = wire.expires_at(handoff.message.payload)
         # One in doubt may have run there already, or have been counted in its batch: it ends there
@@ -88,7 +95,7 @@ class Sieve:
             return False
         return True
 
-    def not_called_back(self, handoffs: Sequence[Handoff]) -> Sequence[Handoff]:
+    def _not_called_back(self, handoffs: Sequence[Handoff]) -> Sequence[Handoff]:
         """Those that nobody has cancelled. Of the others the primary may have some already: it has the last word on them."""
         until = self._spool.meta(CANCELS)
         if until is None:
