@@ -155,7 +155,7 @@ class Settings:
     failures_keep: int | None = field(default=None, metadata=_as(_or_none(_count(0, 10**12), "none")))
     failures_max_age: float | None = field(default=None, metadata=_as(_or_none(_AGE, "none")))
     drain_rate: float | None = field(default=None, metadata=_as(_RATE))
-    drain_batch: int = field(default=500, metadata=_as(_count(1, 10_000)))
+    drain_batch: int = field(default=1000, metadata=_as(_count(1, 10_000)))
     scale_policy: Literal["load", "multiworker"] = field(default="load", metadata=_as(_choice("load", "multiworker")))
     scale_target: float = field(default=10.0, metadata=_as(_span(0.1, 86_400, "from 100ms to 1d")))
     scale_idle: float = field(default=60.0, metadata=_as(_span(1, 86_400, "from 1s to 1d")))

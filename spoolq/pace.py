@@ -9,6 +9,7 @@ MOST, LEAST = 0.75, 1 / 512
 """The share of the primary's time that one drainer may take, at most and at least."""
 
 _FIRST = 1 / 64
+_USUAL = 500  # rows: where batches are larger the first share is smaller, so that the first batch isn't
 _FULL = 1 / 4  # from this share on the batches are of full size
 _SMALL = 25  # rows: what a drainer with the least share puts at a time
 _SLACK = 0.005  # seconds that a small request may wait beyond what it waits at best
@@ -35,7 +36,7 @@ class Pace:
         self._rows = rows if ceiling is None else max(1, min(rows, int(ceiling)))  # a second's at most, not all at once
         self._ceiling = ceiling
         self._rng = rng or random.Random()
-        self.share = _FIRST
+        self.share = self._first = _FIRST * min(1.0, _USUAL / self._rows)
         self._starting = True
         self._at: float | None = None
         self._best = (float("inf"), float("inf"))  # in the window before, and in this one
@@ -48,7 +49,7 @@ class Pace:
 
     def begin_anew(self) -> None:
         """After an outage: the others come back too."""
-        self.share, self._starting, self._at = min(self.share, _FIRST), True, None
+        self.share, self._starting, self._at = min(self.share, self._first), True, None
 
     def waited(self, wait: float, now: float) -> None:
         """A small request had to wait so long (seconds), just before a put."""

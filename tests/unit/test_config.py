@@ -27,7 +27,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert (settings.namespace, settings.deadline, settings.disk_limit) == ("resque", 0.25, 2.0)
     assert (settings.wire, settings.delayed, settings.lease, settings.grace) == ("python", "spoolq", 30, 25)
     assert (settings.max_payload, settings.spool_max_bytes, settings.spool_min_free) == (2**20, 2**30, 256 * 2**20)
-    assert (settings.spool_max_rows, settings.drain_rate, settings.drain_batch) == (None, None, 500)
+    assert (settings.spool_max_rows, settings.drain_rate, settings.drain_batch) == (None, None, 1000)
     assert (settings.horizon, settings.retries) == (7 * 86400, 3)
     assert str(settings.spool).startswith("/home/web/.local/state/spoolq/spool-")
     assert set(origins.of.values()) == {"default"}

@@ -44,6 +44,15 @@ def test_it_begins_with_a_small_share_and_small_batches_and_doubles_while_nobody
     assert shares[-1] == MOST
 
 
+@pytest.mark.parametrize(("rows", "first"), [(10, 10), (100, 25), (500, 31), (1000, 31), (10_000, 31)])
+def test_the_first_batch_is_small_however_large_they_become(rows: int, first: int) -> None:
+    pace = paced(rows)
+    assert pace.batch == first
+    assert settled(pace).batch == rows
+    pace.begin_anew()
+    assert pace.batch == first
+
+
 def test_as_it_starts_a_quick_put_is_followed_by_a_short_pause_until_somebody_waits() -> None:
     pace = paced()
     pace.waited(QUICK, 0.0)

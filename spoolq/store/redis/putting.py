@@ -18,7 +18,7 @@ from spoolq.store.redis.transport import Transport, refused, run
 
 FREES = 1000  # markers freed by a put of many
 FEW = 8  # and besides the first by a put of one
-FREES_KEPT = 100_000  # what is beyond that ends with the horizon
+FREES_KEPT = 400_000  # some seconds' worth of a drain; what is beyond that ends with the horizon
 GUESS = 0.5  # seconds that our idea of Redis's clock may be off: a marker is freed that much later, and the script still compares
 HEADS = 1000  # queues whose request is kept ready
 
@@ -48,7 +48,7 @@ class Putter:
         # An id that may be there already goes by the script that looks before it pushes: `put` would have to take a copy back
         if one and not hold and not messages[0].given and not messages[0].front and type(link) is Link:
             return [self._put_one(link, messages[0], deadline, not_after)]
-        freed = self._due()
+        freed = self._due(max(FREES, len(messages)))  # as many as come, or they would become ever more
         try:
             new = self._put_many(messages, effects, deadline, not_after, freed, word)
         except BaseException:
