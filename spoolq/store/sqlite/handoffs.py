@@ -65,9 +65,9 @@ def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found
         if not rows:
             break
         for row in rows:
-            seq, id, queue, payload, crc = row[:5]
-            if checksum(id, queue, payload) != crc:
-                claims.set_aside(session, seq, id, claims.BAD_CHECKSUM)
+            seq, payload = row[0], row[3]
+            if checksum(row[1], row[2], payload) != row[4]:
+                claims.set_aside(session, seq, row[1], claims.BAD_CHECKSUM)
                 continue
             size += len(payload)
             if found and size > max_bytes:
@@ -90,12 +90,12 @@ def handed_over(
 
 def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
     """In the tally: those that the primary took, those that it had, and those that are no longer ours."""
-    ends = Counter(
+    ends = [
         ("duplicate" if token in known else "handed_over" if OURS in payload else "given_on", queue)
-        for (token, _, queue, payload), *_ in handoffs
+        for token, _, queue, payload in [handoff.claim for handoff in handoffs]
         if token not in lost
-    )
-    for (word, queue), jobs in ends.items():
+    ]
+    for (word, queue), jobs in Counter(ends).items():
         session.tally(word, queue, jobs)
 
 

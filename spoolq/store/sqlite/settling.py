@@ -55,11 +55,13 @@ def held(session: Session, tokens: Sequence[str]) -> Held:
 
 def _runs(keys: Iterable[tuple[int, int]]) -> list[list[int]]:
     runs: list[list[int]] = []
+    before = -2, 0  # neighbour of none
     for seq, fence in sorted(keys):
-        if runs and runs[-1][1:] == [seq - 1, fence]:
+        if before == (seq - 1, fence):
             runs[-1][1] = seq
         else:
             runs.append([seq, seq, fence])
+        before = seq, fence
     return runs
 
 
