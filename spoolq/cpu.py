@@ -1,6 +1,8 @@
-"""How long this thread had to wait for a core."""
+"""How long this thread had to wait for a core, or had one."""
 
 from __future__ import annotations
+
+import time
 
 _STAT = "/proc/thread-self/schedstat"
 
@@ -15,3 +17,8 @@ def starved() -> float:
             return int(file.read(100).split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def busy() -> float:
+    """Seconds so far for which the calling thread ran or was ready to: the rest of the time it waited for somebody else."""
+    return time.thread_time() + starved()

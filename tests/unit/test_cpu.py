@@ -42,3 +42,13 @@ def test_where_the_system_does_not_tell_it_is_nothing(monkeypatch: pytest.Monkey
     assert cpu.starved() == 0.0
     monkeypatch.setattr(cpu, "_STAT", "/dev/null")
     assert cpu.starved() == 0.0
+
+
+def test_a_thread_that_works_is_busy_and_one_that_waits_is_not() -> None:
+    began, before = time.monotonic(), cpu.busy()
+    while time.monotonic() < began + 0.3:
+        pass
+    assert cpu.busy() - before > 0.1
+    began, before = time.monotonic(), cpu.busy()
+    threading.Event().wait(0.3)
+    assert cpu.busy() - before < time.monotonic() - began - 0.2
