@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -150,6 +151,16 @@ def test_a_put_of_many_queues_keeps_their_order(store: RedisStore, control: Cont
     for queue in "ab":
         stored = [json.loads(text)["id"] for text in control.lrange(f"resque:queue:{queue}", 0, -1)]
         assert stored == [m.id for m in several if m.queue == queue]
+
+
+def test_where_a_server_cannot_look_for_many_ids_at_once_it_is_asked_one_by_one(fresh_server: Server) -> None:
+    """One that is older than Redis 6.2, or forbids it."""
+    several = [message(f"{n}") for n in range(450)]
+    with closing(RedisStore(fresh_server.url, deadline=20.0)) as store, fresh_server.client() as control:
+        control.execute_command("ACL", "SETUSER", "default", "-zmscore")
+        assert sum(store.put(several[:300], hold=True)) == 300
+        assert store.put(several, hold=True) == [False] * 300 + [True] * 150
+        assert control.llen("resque:queue:mail") == 450
 
 
 def test_an_id_twice_in_one_put_is_put_once(store: RedisStore, control: Control) -> None:
