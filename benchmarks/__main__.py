@@ -21,7 +21,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class Plan:
 
 
 PLANS = {
-    "quick": Plan(GOALS, ("spoolq", "raw", "huey"), 3, 0.2),
+    "quick": Plan(GOALS, ("spoolq", "raw", "huey"), 2, 0.2),
     "bench": Plan((*GOALS, *MORE)),
     "full": Plan((*GOALS, *MORE, *FULL), rounds=3),
 }
@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only rows whose name has one of these")
     parser.add_argument("--beside", nargs="*", metavar="PACKAGE", help="these libraries only; none: the raw limit alone")
     parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="CHECKOUT", help="spoolq as it is there too")
+    parser.add_argument("--redis-py", default=redis.__version__, metavar="VERSION", help="of spoolq and raw [%(default)s]")
     parser.add_argument("--rounds", type=int, help="in each of which everybody has a turn")
     parser.add_argument("--share", type=float, help="of the size of each row: 0.1 for a tenth of the jobs")
     parser.add_argument("--json", type=Path, help="where the figures are kept [benchmarks/results-COMMAND.json]")
@@ -102,7 +103,7 @@ def main() -> int:
     busy = os.getloadavg()[0]
     home = options.peers.absolute()
     peers = sorted({one.package for row in rows for one in row.contenders(packages)} - {*HERE})
-    about = {"command": options.command, "share": f"{share:g}", **facts(program), **versions(peers, home)}
+    about = {"command": options.command, "share": f"{share:g}", **facts(program, options.redis_py), **versions(peers, home)}
     try:
         results = Results(path, about, FIXED)
     except ChangedError as error:
@@ -114,7 +115,8 @@ def main() -> int:
             if number and row.once:
                 continue
             contenders = [one for one in row.contenders(packages, also) if results.done(row, one.name) <= number]
-            measure(row, number, results, contenders, home, program, max(1, int(row.size * share)))
+            pythons = {one.package: python_of(one.package, home, options.redis_py) for one in contenders}
+            measure(row, number, results, contenders, pythons, program, max(1, int(row.size * share)))
             results.about["load"] = f"{busy:.1f} to {os.getloadavg()[0]:.1f}"
             results.write(plan.rows)
     text = results.markdown(rows)
@@ -137,7 +139,7 @@ def plot(figures: Path, svg: Path) -> int:
 
 
 def measure(
-    row: Row, number: int, results: Results, contenders: Sequence[Contender], home: Path, program: str, size: int
+    row: Row, number: int, results: Results, contenders: Sequence[Contender], pythons: Mapping[str, str], program: str, size: int
 ) -> None:
     """A round of a row, of those of its contenders that haven't had it."""
     with ExitStack() as stages:
@@ -147,7 +149,7 @@ def measure(
             more = {**({} if row.fault else LONG), **row.environment}
             with ExitStack() as turn:
                 here = stages if isinstance(row.measure, str) else turn
-                made = here.enter_context(stage(one, python_of(one.package, home), program, more, row.fault))
+                made = here.enter_context(stage(one, pythons[one.package], program, more, row.fault))
                 prepare(row, made)
                 if isinstance(row.measure, str):
                     ready[one.name] = made
@@ -168,7 +170,7 @@ def prepare(row: Row, made: Stage) -> None:
         made.produce("crowd", str(row.workers))
 
 
-def facts(program: str) -> dict[str, str]:
+def facts(program: str, driver: str) -> dict[str, str]:
     """What is measured on, the libraries apart."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
     version = next((word.removeprefix("v=") for word in said if word.startswith("v=")), "?")
@@ -178,7 +180,7 @@ def facts(program: str) -> dict[str, str]:
         "machine": f"{platform.machine()}, {_processor()}",
         "cores": f"{os.cpu_count()} ({'pinned' if PINNED else 'not pinned'})",
         "python": platform.python_version(),
-        "redis_py": redis.__version__,
+        "redis_py": driver,
         "sqlite": sqlite3.sqlite_version,
         "server": f"{Path(program).name} {version}, persisting nothing",
     }

@@ -9,6 +9,7 @@ import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.metadata import requires
 from pathlib import Path
 
 import redis
@@ -118,18 +119,22 @@ HERE = ("raw", "spoolq")
 
 
 @cache
-def python_of(package: str, home: Path) -> str:
+def python_of(package: str, home: Path, driver: str = redis.__version__) -> str:
     """The Python that has that package: this one for spoolq and redis-py, else one in an environment of its own below `home`,
-    made where it isn't there. Raises CalledProcessError when pip can't get it."""
+    made where it isn't there, as for those with another version of redis-py. Raises CalledProcessError when pip can't get it."""
+    wanted = WANTED.get(package, ())
     if package in HERE:
-        return sys.executable
-    folder = home / f"{package}-{redis.__version__}"
+        if driver == redis.__version__:
+            return sys.executable
+        needs = [need for need in requires("spoolq") or () if "extra ==" not in need and not need.startswith("redis")]
+        package, wanted = "spoolq", (f"redis=={driver}", *needs)
+    folder = home / f"{package}-{driver if package == 'spoolq' else redis.__version__}"
     python, stamp = folder / "bin" / "python", folder / ".installed"
-    if not stamp.exists() or stamp.read_text() != repr(WANTED[package]):
+    if not stamp.exists() or stamp.read_text() != repr(wanted):
         venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *WANTED[package]]
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         subprocess.run(command, check=True)
-        stamp.write_text(repr(WANTED[package]))
+        stamp.write_text(repr(wanted))
     return str(python)
 
 

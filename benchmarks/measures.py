@@ -134,7 +134,7 @@ def imports(stage: Stage, _: int) -> Figures:
     pin(1)
     try:
         seconds(f"import {module}")  # its files are in the page cache, its bytecode is written
-        pairs = [(seconds(f"import {module}"), seconds("pass")) for _ in range(5)]
+        pairs = [(seconds(f"import {module}"), seconds("pass")) for _ in range(3)]
     finally:
         pin(0)
     return {"ms": statistics.median(with_it - without for with_it, without in pairs) * 1000}
