@@ -4,6 +4,7 @@ that order."""
 from __future__ import annotations
 
 import logging
+import os
 import random
 import sys
 import threading
@@ -81,7 +82,7 @@ class Drainer:
         if rate is not None and rate <= 0:
             raise ValueError(f"rate={rate}: more than 0 rows a second")
         self._spool, self._primary, self._breaker, self._worker = spool, primary, breaker, worker
-        self._hand, self._busy = Hand(spool, primary, timeout), threading.Lock()
+        self._hand, self._busy, self._process = Hand(spool, primary, timeout), threading.Lock(), os.getpid()
         self._most, self._timeout, self._keeps, self._idle = batch, timeout, keep, idle
         self._hooks, self._clock, self._wall = hooks, clock, wall
         self._pace, self._room = Pace(batch, rate, rng), Room()
@@ -107,15 +108,25 @@ class Drainer:
 
     def turn(self) -> float:
         """Move one batch if there is one and the primary answers. Returns the seconds until the next turn makes sense."""
+        self._look_for_fork()
         with self._busy:
             try:
                 return self._turn()
             except BaseException:
-                # What it holds now isn't known (a take whose answer was lost, rows that could not be given back), and its own
-                # lease would keep that for as long as it lives. Under another name it lets go of it.
-                self._worker = replace(self._worker, key=new_id())
-                self._hand.drop()
+                # What it holds now isn't known (a take whose answer was lost, rows that could not be given back)
+                self._let_go()
                 raise
+
+    def _let_go(self) -> None:
+        """Its own lease would keep what it holds for as long as it lives. Under another name it lets go of it."""
+        self._worker = replace(self._worker, key=new_id())
+        self._hand.drop()
+
+    def _look_for_fork(self) -> None:
+        """In a child: what is in hand is the parent's, and so is the lock that a turn there held."""
+        if self._process != os.getpid():
+            self._process, self._busy = os.getpid(), threading.Lock()
+            self._let_go()
 
     def _turn(self) -> float:
         if self._held:
@@ -232,6 +243,7 @@ class Drainer:
 
     def leave(self) -> None:
         """Rows that this drainer still holds may be taken over at once."""
+        self._look_for_fork()
         if self._busy.acquire(blocking=False):  # else a turn hangs in another thread, and what it holds is its own
             try:
                 self._hand.open()

@@ -1,5 +1,6 @@
 """The drainer against a real spool and a primary that answers as told. Real faults are in tests/faults and tests/torture."""
 
+import os
 import random
 import time
 from collections import Counter
@@ -633,6 +634,17 @@ def test_when_it_is_killed_after_the_answer_the_next_finds_them_there(tmp_path, 
         now[0] += 31
         done = drainer(spool, primary, replace(WHO, key="heir")).run_once(wait=no_wait)
         assert (primary.has, done.moved, done.already_there, spool.waiting()) == (ids, len(left), 10, 0)
+
+
+@pytest.mark.parametrize("does", ["turn", "leave"])
+def test_in_a_forked_child_what_is_in_hand_is_the_parents(spool, primary, monkeypatch, does):
+    one, left = at_full_speed(spool, primary)
+    held, process = spool.info().claimed, os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: process + 1)
+    one._busy.acquire()  # a turn was under way in another thread, which is not here
+    one.turn() if does == "turn" else one.leave()
+    assert spool.info().claimed >= held
+    assert not set(primary.has) & set(left[:10])
 
 
 @pytest.mark.parametrize("verb", ["exchange", "handed_over"])
