@@ -60,6 +60,9 @@ class Options:
     unique: uniqueness.Uniqueness | None = None
 
 
+_NO_OPTIONS = Options()
+
+
 class Launch(Generic[P]):
     """A task together with the options of its launches: what `Task.using(…)` returns."""
 
@@ -70,6 +73,7 @@ class Launch(Generic[P]):
         self._options = options
         self._signature = signature
         self._plain = _plain_arity(signature) if signature else None
+        self._at_once = replace(options, queue=None, deadline=None) == _NO_OPTIONS  # no job of it has a field of its own
 
     @property
     def after(self) -> tuple[Job, ...]:
@@ -85,6 +89,8 @@ class Launch(Generic[P]):
         options = self._options
         bound, keywords = self._bind(args, kwargs)
         now = time.time()
+        if self._at_once:
+            return Job.of(id=new_id(), task=self.name, queue=self.queue, args=bound, kwargs=keywords, enqueued_at=now, extra={})
         run_at = options.at if options.at is not None else now + options.delay if options.delay else 0.0
         expires_at = options.expires_at
         if options.expires_in is not None:

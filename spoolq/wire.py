@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from spoolq import following, history, jsjson, stamps, tracing, unique
 from spoolq.errors import PayloadError
 from spoolq.failed import LONGEST_ID, decode_failure, encode_failure, job_id, may_have, nameless
 from spoolq.job import Attempt, Job, Message, Trace, Unique, new_id
-from spoolq.jsonable import check, suspicious
+from spoolq.jsonable import DEPTH, check, suspicious
 
 __all__ = [
     "Mode",
@@ -47,6 +47,7 @@ Mode = Literal["python", "resque"]
 """`python` sends what Python's JSON holds; `resque` only what JavaScript writes back byte for byte, and no keyword arguments."""
 
 MAX_BYTES = 1 << 20
+_LISTS = (tuple, list)
 _SHOWN = 300  # characters of a name in the log
 
 _RESQUE = frozenset({"class", "queue", "args"})
@@ -58,7 +59,31 @@ _KNOWN = _RESQUE | OURS
 _PLAIN = frozenset({"class", "queue", "args", "id", "kwargs", "enqueued_at"})  # all that most jobs have
 
 # Without its check for circles the encoder needs no table of what it is inside of: a circle ends as RecursionError
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def _kept(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """Its `encode`, which makes a C encoder for each call, with one that is kept; as it is where Python has none."""
+    try:
+        from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+
+        chunks = c_make_encoder(
+            None,
+            encoder.default,
+            encode_basestring,
+            None,
+            encoder.key_separator,
+            encoder.item_separator,
+            encoder.sort_keys,
+            encoder.skipkeys,
+            encoder.allow_nan,
+        )
+    except (ImportError, TypeError):
+        return encoder.encode
+    return lambda value: "".join(chunks(value, 0))
+
+
+_dumps = _kept(_encoder)
 
 
 def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
@@ -72,7 +97,7 @@ def encode(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes
 
 def _fields(job: Job, mode: Mode) -> dict[str, Any]:
     fields: dict[str, Any] = {"class": job.task, "queue": job.queue, "args": job.args, "id": job.id}
-    if job_id(fields) != job.id:
+    if not (isinstance(job.id, str) and 0 < len(job.id) <= LONGEST_ID and job.id.isprintable()):
         raise PayloadError(f"id: {job.id!r:.220} can't name a job; an id is a text of 1 to {LONGEST_ID} printable characters")
     if job.kwargs:
         fields["kwargs"] = dict(job.kwargs)
@@ -124,7 +149,8 @@ def _following(job: Job, mode: Mode) -> dict[str, Any]:
 def _encoded(job: Job, fields: Mapping[str, Any], mode: Mode, max_bytes: int) -> bytes:
     if not job.task:
         raise PayloadError("class: the task has no name")
-    if mode == "resque" or job.extra or not isinstance(job.args, list | tuple) or suspicious((job.args, fields.get("kwargs"))):
+    odd = mode == "resque" or job.extra or type(job.args) not in _LISTS
+    if odd or suspicious(job.args, DEPTH - 1) or (job.kwargs and suspicious((job.kwargs,))):
         _check(job, fields, mode)
     try:
         data = (jsjson.stringify if mode == "resque" else _dumps)(fields).encode()
@@ -225,7 +251,7 @@ def _time(value: Any) -> float | None:
 def message(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> Message:
     """The job as a store takes it. Raises PayloadError as `encode` does."""
     payload = encode(job, mode, max_bytes)
-    return Message(job.put_id, job.queue, payload, job.run_at, job.given, front=job.at_front, unique=job.unique)
+    return Message(job.put_id if job.run else job.id, job.queue, payload, job.run_at, job.given, 0.0, job.at_front, job.unique)
 
 
 def encode_bare(job: Job, mode: Mode = "python", max_bytes: int = MAX_BYTES) -> bytes:
