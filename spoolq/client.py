@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TypeVar
 
 from spoolq import guards, tracking
@@ -38,6 +39,7 @@ log = logging.getLogger("spoolq")
 
 T = TypeVar("T")
 
+_KEEP, _GIVEN = attrgetter("keep"), attrgetter("given")
 _TOOK: dict[Route, tuple[str, str]] = {"primary": (ENQUEUE, "primary"), "spool": (ENQUEUE, "spool")}
 
 
@@ -111,7 +113,7 @@ class Client:
         receipts: list[Receipt] = []
         for chunk in chunks(messages):
             try:
-                put = self._recalled if any(message.given for message in chunk) else self._put
+                put = self._recalled if any(map(_GIVEN, chunk)) else self._put
                 receipts += put(chunk, deadline, self._disk())
             except (EnqueueError, PayloadError) as fault:
                 if isinstance(fault, PayloadError) and not receipts:
@@ -134,7 +136,7 @@ class Client:
     def _put(self, messages: Sequence[Message], deadline: float | None, disk: Allowance) -> list[Receipt]:
         if self._spool is None:
             return self._only(messages)
-        if any(message.keep for message in messages):
+        if any(map(_KEEP, messages)):
             return self._ahead(self._spool, messages, disk)
         refusal: StoreUnavailable | None = None
         if self._ordered and self.breaker.allows() and self._behind(self._spool, messages, disk):

@@ -22,6 +22,7 @@ def test_the_wall_clock_stands_in_until_it_was_measured() -> None:
     hands = Hands()
     clock = hands.clock()
     assert clock.now() == 5_000.0
+    assert clock.at(hands.monotonic + 2) == 5_002.0
     assert clock.stale
 
 
@@ -33,6 +34,7 @@ def test_a_jump_of_the_wall_clock_does_not_matter() -> None:
     hands.wall += 3600
     hands.monotonic += 2
     assert clock.now() == pytest.approx(7003.0)
+    assert clock.at(hands.monotonic + 0.25) == pytest.approx(7003.25)
 
 
 def test_it_grows_stale_and_can_be_doubted() -> None:

@@ -62,15 +62,15 @@ class Channel:
         self._deadline = deadline
         if self._poll.poll(0):
             self._look()
-        view = memoryview(request)
-        done = 0
+        rest: bytes | memoryview = request
         while True:
             wanted = select.POLLOUT | select.POLLIN
             try:
-                done += self.sock.send(view[done:] if done else request)
+                done = self.sock.send(rest)
                 self.sent = True
-                if done == len(request):
+                if done == len(rest):
                     return
+                rest = memoryview(rest)[done:]
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self.sent = self.sent or self._tls  # a part of a TLS record may have left
             except ssl.SSLWantReadError:

@@ -29,6 +29,10 @@ class RedisClock:
         """Epoch seconds on Redis's clock."""
         return self._wall() if self.offset is None else self.monotonic() + self.offset
 
+    def at(self, moment: float) -> float:
+        """Epoch seconds on Redis's clock when our monotonic clock shows `moment`."""
+        return moment + (self._wall() - self.monotonic() if self.offset is None else self.offset)
+
     def doubt(self) -> None:
         """Measure at the next occasion: an attempt was answered "late" that shouldn't have been."""
         self._stale_at = 0.0

@@ -80,7 +80,7 @@ class Putter:
         back, and a user who may push and not pop is refused here. The set of queues is named and left alone: Redis looks at the
         permissions of every key that is named."""
         self._transport.open(deadline)
-        limit = self._limit(deadline)
+        limit = self._clock.at(deadline)
         args = (self._names.prefix, b"probe", encoding.moment(limit), id.encode(), b"{}")
         probe, queues = self._names.probe, self._names.probe_queues
         keys = (
@@ -121,20 +121,16 @@ class Putter:
 
         def build() -> bytes:
             nonlocal limit
-            limit = self._limit(deadline) if not_after is None else not_after
+            limit = self._clock.at(deadline) if not_after is None else not_after
             id, payload = message.id.encode(), message.payload
             head = self._head(message, evaluate) if evaluate else self._heads.get(message.queue) or self._head(message)
             data = b"*%d\r\n%b$17\r\n%017.6f\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
                 13 + 2 * len(freed), head, limit, len(id), id, len(payload), payload
             )  # fmt: skip
-            if not freed:
-                return data
-            return data + b"".join(
-                [
-                    b"$%d\r\n%b\r\n$17\r\n%017.6f\r\n" % (len(old), old, after)
-                    for old, after in ((i.encode(), t) for i, t in freed)
-                ]
-            )
+            for one, after in freed:
+                old = one.encode()
+                data += b"$%d\r\n%b\r\n$17\r\n%017.6f\r\n" % (len(old), old, after)
+            return data
 
         try:
             reply = link.request(build, deadline, _put_said)
@@ -166,6 +162,8 @@ class Putter:
         return head
 
     def _one(self, reply: Any) -> bool:
+        if reply == 1:
+            return True
         if isinstance(reply, ReplyError):
             raise refused(reply, self._label)
         if reply == -1:
@@ -187,7 +185,7 @@ class Putter:
     ) -> list[bool]:
         if not_after is None:
             self._transport.open(deadline)  # or there would be no Redis's clock to speak of
-            not_after = self._limit(deadline)
+            not_after = self._clock.at(deadline)
         args = [
             encoding.moment(not_after),
             word.encode(),
@@ -207,9 +205,6 @@ class Putter:
                 error.not_after = not_after
             raise
         return [flag == 49 for flag in answer]  # the digit 1
-
-    def _limit(self, deadline: float) -> float:
-        return self._clock.now() + deadline - self._clock.monotonic()
 
     def _late(self) -> StoreUnavailable:
         self._clock.doubt()

@@ -236,7 +236,7 @@ class RedisStore:
     ) -> Claimed:
         deadline = self._until(self._timeout if timeout is None else timeout)
         self._transport.open(deadline)
-        not_after = self._clock.now() + deadline - self._clock.monotonic()
+        not_after = self._clock.at(deadline)
         args = [
             *encoding.worker(worker),
             b"%d" % call,
