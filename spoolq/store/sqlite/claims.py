@@ -14,7 +14,7 @@ from spoolq.store.sqlite import allowances, effects, order, pauses, settling, wo
 from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
-from spoolq.store.sqlite.tokens import join
+from spoolq.store.sqlite.tokens import form, join
 
 log = logging.getLogger("spoolq.sqlite")
 
@@ -62,6 +62,7 @@ def claim(
 
 def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: str, limit: int) -> list[Claim]:
     claims: list[Claim] = []
+    token, key = form(fence), worker.key
     ordered = session.settings.role == "spool" and order.kept(session)
     while len(claims) < (min(limit, 1) if ordered else limit):
         if ordered:
@@ -73,7 +74,7 @@ def _take(session: Session, worker: WorkerInfo, number: int, fence: int, queue: 
         rows.sort()  # RETURNING promises no order
         for _, seq, id, payload, crc in rows:
             if checksum(id, queue, payload) == crc:
-                claims.append(Claim(join(seq, fence), worker.key, queue, payload))
+                claims.append(Claim(token % seq, key, queue, payload))
             else:
                 set_aside(session, seq, id, BAD_CHECKSUM)
     return claims
