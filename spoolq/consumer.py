@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from spoolq import wire
 from spoolq.crew import Crew
 from spoolq.errors import ConfigError, StaleCall, StoreUnavailable
-from spoolq.hold import Hold, Report
+from spoolq.hold import GATHER, Hold, Report
 from spoolq.job import Claim, Failure
 from spoolq.journal import Journal, Owed
 from spoolq.lineup import Lineup
@@ -140,6 +140,8 @@ class Consumer:
         self._number = self._looked = self._wakes = 0
         self._wake_numbers = itertools.count(1)  # other threads wake: each call of theirs must show
         self._mean: float | None = None  # seconds that a job takes
+        self._slow = False  # one that took long is to be acknowledged
+        self._called = float("-inf")  # when the last call was made
         self._turns = 0  # odd: one is under way
         self._threads = [
             threading.Thread(target=self._loop, name=f"spoolq-{name}", daemon=True),
@@ -322,7 +324,7 @@ class Consumer:
         suspect = (self.reach.suspect or self.reach.available is not True) and self._wanted() and not self._stopping
         if room > 0 and self.lineup.due:
             self.lineup.renew()
-        if room > 0 or self._acks or suspect:
+        if suspect or (self._ripe and (room > 0 or self._acks)):
             acks = self._alike()
             counters = self._settler.counters(acks[0][1].counter, len(acks)) if acks else ()
             self._number += 1
@@ -335,10 +337,16 @@ class Consumer:
         if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
-        if self._acks or (more and self._room() > 0):
+        if self._ripe and (self._acks or (more and self._room() > 0)):
             return 0.0
         self._hold.hungry = more
         return _BUSY if self._hold.unbegun else _LOOK
+
+    @property
+    def _ripe(self) -> bool:
+        """Whether a call makes sense now. While threads have enough to begin it can wait: the more a call settles and claims, the
+        less each of it costs. A slow job is acknowledged at once."""
+        return len(self._hold.unbegun) <= self._hold.low or self._slow or self._stopping or self._clock() - self._called >= _BUSY
 
     def _alike(self) -> list[tuple[Claim, Done]]:
         """Taken out of what is to be acknowledged: those that count as the first one does. All of one call count alike."""
@@ -380,8 +388,8 @@ class Consumer:
 
     def _exchange(self, call: _Call) -> None:
         """Make the numbered call."""
-        sent = self._clock()
-        self.known = True
+        sent = self._called = self._clock()
+        self.known, self._slow = True, False
         try:
             claimed = self.store.claim(
                 self.worker,
@@ -453,6 +461,7 @@ class Consumer:
                     log.debug("%s: %s was %s, after %.3f s", self.name, job, outcome.counter, took)
             else:
                 self._settler.add(claim, outcome)
+        self._slow = self._slow or max([report.took for report in reports]) > GATHER
         mean = sum([report.took for report in reports]) / len(reports)
         self._mean = mean if self._mean is None else (self._mean + mean) / 2
 
