@@ -38,11 +38,25 @@ class Row(NamedTuple):
 
 
 def joined(session: Session, seen: Away, spooled: int) -> None:
-    """So many jobs more were spooled for it, in this transaction. What is spooled late, by who hasn't heard of the end, belongs
-    to the outage that has ended."""
+    """So many jobs more were spooled for it, in this transaction."""
+    if session.away is not None and session.away != seen:  # between two outages, by callers who know of different ones
+        write_joined(session)
+    session.away, session.spooled = seen, session.spooled + spooled
+
+
+def write_joined(session: Session) -> None:
+    """Before the commit, for all that share it. What is spooled late, by who hasn't heard of the end, belongs to the outage that
+    has ended."""
+    seen, spooled = session.away, session.spooled
+    session.away, session.spooled = None, 0
+    if seen is None:
+        return
     known, until = session.outage
-    if _now(session) < until and session.execute(SQL["join_outage"], (known, spooled)).rowcount == 1:
-        return  # as nearly all: nothing else of it would change
+    if _now(session) >= until or session.one_beside(SQL["join_outage"], (known, spooled)) is False:
+        session.beside(lambda: _join(session, seen, spooled))  # seldom: else nothing but the number changes
+
+
+def _join(session: Session, seen: Away, spooled: int) -> None:
     last = _last(session)
     if last is None or not (_late(last, seen) if last.ended else _silence(session, last) <= LAPSE):
         last = _begin(session, last, seen)

@@ -12,6 +12,7 @@ from typing import Any
 
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.effects import RELAY
+from spoolq.store.events import Away
 from spoolq.store.sqlite import aside, driver, filesystem, identity
 from spoolq.store.sqlite.identity import Identity
 from spoolq.store.sqlite.reserve import Reserve
@@ -55,8 +56,8 @@ def fence() -> int:
 
 class Session:
     """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready;
-    `counted` is what the tally is to have added with it, by queue and word; `outage` the number of the one that lasts, and until
-    when on the clock that doesn't jump that was seen to be so."""
+    `counted` is what the tally is to have added with it, by queue and word, `spooled` what the outage is to have, as `away` saw
+    it; `outage` the number of the one that lasts, and until when on the clock that doesn't jump that was seen to be so."""
 
     def __init__(self, settings: Settings, connection: driver.Connection, file: Identity, reserve: Reserve) -> None:
         self.settings = settings
@@ -65,6 +66,8 @@ class Session:
         self.now = micros(settings.clock())
         self.woke = False
         self.counted: dict[tuple[str, str], int] = {}
+        self.spooled = 0
+        self.away: Away | None = None
         self.outage = 0, float("-inf")
         self.page_size = PAGE
         self.fence: Callable[[], int] = fence
@@ -89,13 +92,17 @@ class Session:
     def begin(self) -> None:
         """Begin to write. Waits for a foreign writer as long as the store's time-out."""
         self.execute("BEGIN IMMEDIATE")
-        self.counted = {}
+        self.counted, self.spooled, self.away = {}, 0, None
         self.look_at_clock()
 
     def tally(self, word: str, queue: str, jobs: int = 1) -> None:
         """So many have come or gone, as `spoolq.store.tally` says. Written once, with the rest of the transaction."""
         if jobs and queue != RELAY:
             self.counted[queue, word] = self.counted.get((queue, word), 0) + jobs
+
+    def noted(self) -> tuple[dict[tuple[str, str], int], int, Away | None]:
+        """What the transaction has yet to write for itself, to be put back where a part of it is undone."""
+        return dict(self.counted), self.spooled, self.away
 
     def write_tally(self) -> None:
         """Before the commit."""
@@ -110,13 +117,25 @@ class Session:
         try:
             what()
         except Exception as error:
-            if not self.in_transaction:
-                raise
+            self._without(error)
             self.execute("ROLLBACK TO beside")
-            if not self._told:
-                log.warning("%s: its journal can't be written (%s); jobs go on without it", self.settings.path, error)
-            self._told = True
         self.execute("RELEASE beside")
+
+    def one_beside(self, sql: str, values: Sequence[Any]) -> bool | None:
+        """As `beside`, for one statement, which SQLite undoes by itself. Returns whether it changed a row, None where it
+        failed."""
+        try:
+            return bool(self.execute(sql, values).rowcount == 1)
+        except Exception as error:
+            self._without(error)
+            return None
+
+    def _without(self, error: Exception) -> None:
+        if not self.in_transaction:
+            raise error
+        if not self._told:
+            log.warning("%s: its journal can't be written (%s); jobs go on without it", self.settings.path, error)
+        self._told = True
 
     def look_at_clock(self) -> None:
         """Take the time anew."""

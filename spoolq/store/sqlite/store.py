@@ -324,7 +324,7 @@ class SQLiteStore:
                 order.mark(session)
             new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
             if outage is not None:
-                session.beside(lambda: outages.joined(session, outage, sum(new)))
+                outages.joined(session, outage, sum(new))
             also.apply(session, more, new, rows)
             return new
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from spoolq.errors import ConfigError, SpoolDamaged, StoreError, StoreFull, StoreUnavailable
-from spoolq.store.sqlite import aside, driver
+from spoolq.store.sqlite import aside, driver, outages
 from spoolq.store.sqlite.lock import CommitLock
 from spoolq.store.sqlite.noting import noted
 from spoolq.store.sqlite.operation import UNDONE, Operation
@@ -122,6 +122,7 @@ class Transactions:
                 self._one(session, operation, alone=len(live) == 1)
             if session.in_transaction:
                 session.write_tally()
+                outages.write_joined(session)
                 for to, why in self._aside:
                     noted(session, "spool_damaged", f"it was set aside whole as {to}, and a new one begun: {why}", to=to)
                 committing = True
@@ -145,7 +146,7 @@ class Transactions:
 
     def _one(self, session: Session, operation: Operation, *, alone: bool) -> None:
         session.woke = False
-        savepoint, counted = operation.guarded and not alone, dict(session.counted)
+        savepoint, before = operation.guarded and not alone, session.noted()
         if savepoint:
             session.execute("SAVEPOINT one")
         try:
@@ -157,7 +158,7 @@ class Transactions:
                 session.execute("ROLLBACK")
             elif savepoint:
                 session.execute("ROLLBACK TO one")
-            session.counted = counted
+            session.counted, session.spooled, session.away = before
             operation.fail(error, self.settings.path)
         else:
             operation.woke = session.woke
