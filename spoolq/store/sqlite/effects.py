@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spoolq.errors import GuardHeld
 from spoolq.job import Message
 from spoolq.store.base import MOST_SERIES
-from spoolq.store.effects import RELAY, Countdown, Effects, encode
+from spoolq.store.effects import NONE, RELAY, Countdown, Effects, encode
 from spoolq.store.looking import Guard
 from spoolq.store.sqlite.rows import Row, insert, prepare
 from spoolq.store.sqlite.session import Session, micros
@@ -32,8 +32,13 @@ class Prepared:
         return bool(self.effects.acquire)
 
 
+_NOTHING = Prepared(NONE, (), ())
+
+
 def prepare_effects(effects: Effects, largest: int) -> Prepared:
     """Checked before the writer thread is asked. Raises PayloadError."""
+    if effects is NONE:  # as most
+        return _NOTHING
     then = prepare([one.then for one in effects.countdown], largest)
     relayed = prepare([_relayed(one) for one in effects.countdown], largest)
     counted = list(zip(effects.countdown, then, relayed, strict=True))
@@ -48,6 +53,8 @@ def _relayed(one: Countdown) -> Message:
 def apply(session: Session, prepared: Prepared, new: Sequence[bool] = (), put: Sequence[Row] = ()) -> None:
     """Of a `put` with which messages of it were `new`. Raises GuardHeld, and then the whole transaction of the caller is to be
     undone."""
+    if prepared is _NOTHING:
+        return
     effects, now = prepared.effects, session.now
     for key, holder, ttl in effects.acquire if not new or any(new) else ():
         other = session.scalar(SQL["other_waits" if new else "other"], (key, holder, now))

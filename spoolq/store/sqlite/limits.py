@@ -35,6 +35,8 @@ class Limits:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._headroom = settings.headroom
+        self._most = settings.max_bytes - settings.headroom
         self._clock = clock
         self._looked = self._sized = self._marked = float("-inf")
         self._free = self._wal = self._used = 0
@@ -48,7 +50,7 @@ class Limits:
         now = self._clock()
         self._since_look += size
         self._since_size += size
-        if session.reserve.met_full or now - self._looked > _DISK_EVERY or self._since_look > self._settings.headroom // 4:
+        if session.reserve.met_full or now - self._looked > _DISK_EVERY or self._since_look > self._headroom // 4:
             self._look(session, now)
         used = self._size(session, size, now)
         if now - self._marked > _DISK_EVERY or used > 0.5 * self._most:
@@ -57,10 +59,6 @@ class Limits:
         self._check_size(used, size)
         if self._settings.max_rows is not None:
             self._check_rows(session, rows, self._settings.max_rows, now)
-
-    @property
-    def _most(self) -> int:
-        return self._settings.max_bytes - self._settings.headroom
 
     def _look(self, session: Session, now: float) -> None:
         # Rarely: since Linux 6.13 a stat of the -wal makes the next sync write its inode too, which takes half as long again
@@ -98,8 +96,8 @@ class Limits:
         """Bytes in use before this put."""
         if (
             now - self._sized > _SIZE_EVERY
-            or self._since_size > self._settings.headroom // 8
-            or self._used + self._wal + self._since_size > self._most - self._settings.headroom
+            or self._since_size > self._headroom // 8
+            or self._used + self._wal + self._since_size > self._most - self._headroom
         ):
             self._used, self._sized, self._since_size = pages_used(session), now, size
         return self._used + self._wal + self._since_size - size
@@ -110,7 +108,7 @@ class Limits:
             self._looked = float("-inf")
             raise StoreFull(
                 f"{settings.path}: {_mib(used)} of {_mib(settings.max_bytes)} are used (spool_max_bytes, of which "
-                f"{_mib(settings.headroom)} are kept for settling). Nothing was dropped to make room: drain, or raise the limit"
+                f"{_mib(self._headroom)} are kept for settling). Nothing was dropped to make room: drain, or raise the limit"
             )
 
     def _check_rows(self, session: Session, rows: int, most: int, now: float) -> None:

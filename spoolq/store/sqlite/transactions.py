@@ -28,9 +28,11 @@ class Transactions:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._directory = os.path.dirname(settings.path)
         self._lock = CommitLock(f"{settings.path}-lock")
         self._reserve = Reserve(settings.path, settings.reserve)
         self._session: Session | None = None
+        self._block = 0  # bytes of one, on the disk where the file was opened
         self._unsynced = False
         self._placed = False
         self._aside: list[tuple[str, str]] = []  # what was set aside, and why: to be written into the new file's journal
@@ -103,9 +105,9 @@ class Transactions:
         from attempt 1 on."""
         path, last = self.settings.path, attempt == _ATTEMPTS
         try:
-            self._check_room(operations)
             if self._session is not None and self._session.moved():
                 self._close()  # nothing may be written where others have set it aside: it would be there twice
+            self._check_room(operations)
             session = self._opened()
             session.begin()
         except (driver.Error, OSError, StoreError, ConfigError) as error:
@@ -220,10 +222,12 @@ class Transactions:
     def _check_room(self, operations: Sequence[Operation]) -> None:
         """SQLite writes the -shm file through a mapping: where the disk can't hold what it writes, the process dies of SIGBUS.
         Opening does, and where a block is smaller than a page so may every transaction. Raises StoreFull."""
-        free, block = self._disk()
+        if self._session is not None and self._block >= _PAGE and not _drains(operations):
+            return  # an open file, and nobody whom the reserve is for
+        free, self._block = self._disk()
         if free >= _ROOM or (_drains(operations) and self._reserve.give_up(TO_OPEN)):
             return
-        if self._session is None or block < _PAGE:
+        if self._session is None or self._block < _PAGE:
             raise StoreFull(
                 f"{self.settings.path}: the disk is full, the file can't even be opened. Nothing was dropped to make room: "
                 "free some space",
@@ -242,12 +246,11 @@ class Transactions:
 
     def _disk(self) -> tuple[int, int]:
         """(bytes free, bytes of a block)."""
-        path = self.settings.path
         try:
-            disk = os.statvfs(os.path.dirname(path))
+            disk = os.statvfs(self._directory)
         except FileNotFoundError as error:
             raise StoreUnavailable(
-                f"{path}: its directory is gone. Nothing was stored; make the directory again", reason="missing"
+                f"{self.settings.path}: its directory is gone. Nothing was stored; make the directory again", reason="missing"
             ) from error
         return disk.f_bavail * disk.f_frsize, disk.f_frsize
 
