@@ -19,6 +19,6 @@ class Scheduler:
     def turn(self) -> float:
         """Promote one batch. Returns the seconds to the next turn: none while there is more, else about a second, with
         jitter."""
-        if self._store.promote(self._batch) >= self._batch:
+        if self._store.due() and self._store.promote(self._batch) >= self._batch:
             return 0.0
         return self._every * self._rng.uniform(0.8, 1.2)

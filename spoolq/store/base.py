@@ -239,6 +239,9 @@ class Store(Looking, Protocol):
         ready again (in doubt as they are) and not returned.
         """
 
+    def due(self) -> bool:
+        """Whether a `promote` makes sense now, by a look that costs less."""
+
     def promote(self, limit: int) -> int:
         """Make up to `limit` scheduled jobs that have come due claimable. Returns how many; housekeeping of the store rides
         along."""

@@ -41,6 +41,14 @@ def test_a_limit_of_promote_is_kept(store: Store, hand: Hand) -> None:
     assert sorted(ids(hand.claim())) == [f"id{n}" for n in range(5)]
 
 
+def test_what_has_come_due_is_seen_by_the_look_before_a_promote(store: Store, hand: Hand) -> None:
+    assert store.due(), "the first time in any case"
+    store.promote(10)
+    store.put([message("soon", run_at=store.ready(5.0) + 0.1), message("later", run_at=store.ready(5.0) + 3600.0)])
+    assert eventually(lambda: store.due() and store.promote(10)) == 1
+    assert ids(hand.claim()) == ["soon"]
+
+
 def test_an_id_that_waits_for_its_time_is_not_put_twice(store: Store) -> None:
     at = store.ready(5.0) + 3600.0
     assert store.put([message("a", run_at=at, given=True)]) == [True]

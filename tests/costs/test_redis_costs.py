@@ -175,3 +175,16 @@ def test_no_command_more_where_ten_thousand_jobs_wait(meter: Meter, q: SpoolQ, s
     got: list[Claim] = []
     assert meter.of(lambda: got.extend(hand.claim(1))).commands == CLAIM
     assert meter.of(lambda: q.primary.ack(got)).commands == ACK
+
+
+def test_a_second_of_an_idle_worker(meter: Meter, q: SpoolQ, hand: Hand) -> None:
+    """What it asks again and again while there is nothing to do: no script among it."""
+    store = q.primary
+    hand.claim(5 * JOBS)  # it is empty
+    store.promote(1)
+    assert not store.wait(hand.info, ("mail",), 0.01)  # noted as idle from here on
+    assert meter.of(lambda: store.wait(hand.info, ("mail",), 0.01)).commands == {"llen": 1, "blpop": 1}
+    assert meter.of(store.due).commands == {"exists": 1}
+    assert meter.of(store.paused).commands == {"exists": 1}
+    store.pause("mail")
+    assert meter.of(store.paused).commands != {"exists": 1}, "the control"

@@ -25,6 +25,7 @@ class Names:
         self.tally = self.prefix + b"spoolq:tally"
         self.meta = self.prefix + b"spoolq:meta"
         self.series = self.prefix + b"spoolq:series"
+        self.pauses = (self.prefix + b"spoolq:paused", self.prefix + b"pause-all-workers")
         self.persisted = self.prefix + b"spoolq:persisted"
         self.probe = self.prefix + b"spoolq:probe"
         self.probe_queues = self.prefix + b"spoolq:probe:queues"

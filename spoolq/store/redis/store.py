@@ -23,6 +23,7 @@ from spoolq.store.quota import Quota
 from spoolq.store.redis import encoding, outcomes, rights, views
 from spoolq.store.redis.clock import RedisClock
 from spoolq.store.redis.failures import RedisFailures
+from spoolq.store.redis.idling import Idling
 from spoolq.store.redis.keeping import Keeper
 from spoolq.store.redis.link import Link
 from spoolq.store.redis.names import Names
@@ -36,8 +37,8 @@ from spoolq.store.redis.waiting import RedisWaitingJobs
 from spoolq.store.tally import IN, OUT, Ledger, Sample, Span, ending
 from spoolq.store.waiting import WaitingJobs
 
-LOOK = 1.0  # seconds between looks at the queues while idle: what a stock producer pushes wakes nobody
 SWEEP = 5.0  # seconds between steps of the sweep
+PROMOTE = 5.0  # seconds after which a promote makes sense where nothing is due, to take the lead; twice as many to keep it
 MOST = 1000  # of one claim or rescue: a script of more would hold up the server for everybody
 
 
@@ -91,10 +92,10 @@ class RedisStore:
         self._confirm = confirm
         self._keeper = Keeper(self._transport, self._names, self.address)
         self._putter = Putter(self._transport, self._names, self.address, resque_delayed=delayed == "resque")
-        self._idle: set[str] = set()
+        self._idling = Idling(self._transport, self._number, self._names, self.address, timeout)
         self._leader = ""
         self._leads = False
-        self._sweep_at, self._cursor = 0.0, b"0"
+        self._sweep_at, self._promote_at, self._cursor = 0.0, 0.0, b"0"
         self._closed = False
         self.events: EventLog | None = None
         self._tallies = RedisTallies(self._scan, self._scripted, self._command, self._names, self.now)
@@ -208,7 +209,7 @@ class RedisStore:
         self._number("heartbeat", [*encoding.worker(worker), b"", b"0"])
 
     def unregister(self, worker: WorkerInfo) -> None:
-        self._idle.discard(worker.key)
+        self._idling.over(worker.key)
         self._number("unregister", [worker.key.encode()])
 
     def heartbeat(self, worker: WorkerInfo, working: Sequence[Working] | None = ()) -> int:
@@ -242,7 +243,7 @@ class RedisStore:
             b"%d" % call,
             encoding.moment(not_after),
             b"%d" % max(0, min(limit, MOST)),
-            b"1" if limit > 0 and worker.key in self._idle else b"0",
+            b"1" if limit > 0 and worker.key in self._idling else b"0",
             b"%d" % len(queues),
             *(queue.encode() for queue in queues),
             *encoding.claims(ack),
@@ -256,7 +257,7 @@ class RedisStore:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
         if limit > 0:  # who only acknowledges may go on waiting
-            self._idle.discard(worker.key)
+            self._idling.over(worker.key)
         claims, missed = views.claims(taken, worker.key), tuple(token.decode() for token in lost)
         waits = tuple((queue.decode(), float(wait)) for queue, wait in zip(limited[::2], limited[1::2], strict=True))
         return Claimed(claims, missed, more == 1, tuple(queue.decode() for queue in paused), waits)
@@ -291,6 +292,15 @@ class RedisStore:
         args = [*encoding.worker(worker), b"%d" % max(0, min(limit, MOST))]
         return list(views.claims(self._scripted("rescue", args, _a_list), worker.key))
 
+    def due(self) -> bool:
+        if self._clock.monotonic() >= self._promote_at:
+            return True
+        keys = (self._names.delayed, self._names.schedule)
+        if self._transport.call((b"EXISTS", *keys), self._by()) == 0:
+            return False
+        looks = [(b"ZRANGEBYSCORE", key, b"-inf", encoding.moment(self.now()), b"LIMIT", b"0", b"1") for key in keys]
+        return any(self._transport.talk(looks, self._by()))  # an error too: `promote` knows what to do about it
+
     def promote(self, limit: int) -> int:
         if not self._leader:
             self._leader = f"{socket.gethostname()}:{os.getpid()}:spoolq-{uuid.uuid4().hex[:8]}"
@@ -300,6 +310,7 @@ class RedisStore:
             some, leads, more = self._scripted("promote", args, _a_list)
             moved += int(some)
             self._leads = leads == 1
+        self._promote_at = self._clock.monotonic() + (2 * PROMOTE if self._leads else PROMOTE)
         if self._leads and self._clock.monotonic() >= self._sweep_at:
             self._cursor = self._scripted("sweep", [self._cursor], _bytes)
             self._sweep_at = self._clock.monotonic() + SWEEP
@@ -315,23 +326,7 @@ class RedisStore:
         return bool(self._leader) and holder == self._leader.encode()
 
     def wait(self, worker: WorkerInfo, queues: Sequence[str], timeout: float, *, appear: bool = False) -> bool:
-        end = self._clock.monotonic() + timeout
-        args = [worker.key.encode(), b"%d" % len(queues), *(queue.encode() for queue in queues), b"1" if appear else b"0"]
-        while True:
-            self._idle.add(worker.key)
-            if self._number("wait", args):
-                return True
-            left = end - self._clock.monotonic()
-            if left <= 0:
-                return False
-            # never 0, which is for ever
-            block = max(0.01, min(LOOK, left))
-            deadline = self._clock.monotonic() + block + self._timeout
-            reply = self._transport.call((b"BLPOP", self._names.wake(worker.key), b"%.3f" % block), deadline)
-            if isinstance(reply, ReplyError):
-                raise refused(reply, self.address)
-            if reply is not None:
-                return True
+        return self._idling.wait(worker.key, queues, timeout, appear=appear)
 
     # looking
 
@@ -420,6 +415,8 @@ class RedisStore:
         return found
 
     def paused(self) -> Mapping[str, float]:
+        if self._command(b"EXISTS", *self._names.pauses) == 0:  # asked every second, by idle workers too
+            return {}
         flat = self._scripted("paused", [], _a_list)
         return {queue.decode("utf-8", "replace"): stamps.moment(at) for queue, at in zip(flat[::2], flat[1::2], strict=True)}
 

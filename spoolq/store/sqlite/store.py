@@ -270,6 +270,10 @@ class SQLiteStore:
         """See `Store.rescue`."""
         return self._run(lambda session: taking.rescue(session, worker, limit))
 
+    def due(self) -> bool:
+        """See `Store.due`."""
+        return True
+
     def promote(self, limit: int) -> int:
         """See `Store.promote`."""
 

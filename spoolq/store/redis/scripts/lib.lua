@@ -443,12 +443,12 @@ local function register(w)
   local before = registered(w.key)
   call('HSET', w.hash, 'facts', w.facts, 'lease', w.lease, 'ids', table.concat(w.ids, '\n'))
   for _, id in ipairs(w.ids) do
-    if display('SADD', P .. 'workers', id) == 1 and has_line(before, id) then
-      for token, thread in pairs(shown(w.key)) do
+    if display('SADD', P .. 'workers', id) == 1 then -- whoever takes it out of there deletes the other as well
+      display('SET', P .. 'worker:' .. id .. ':started', w.started)
+      for token, thread in pairs(has_line(before, id) and shown(w.key) or {}) do
         if thread == id then take_back(w.key, token, id) end
       end
     end
-    display('SET', P .. 'worker:' .. id .. ':started', w.started)
   end
 end
 local function bury(key)

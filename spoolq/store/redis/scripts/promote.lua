@@ -1,6 +1,6 @@
 -- needs lib
 -- Move what has come due into its queue, ours and, while we lead, Resque's own; forget markers past the horizon.
--- Answers how many were moved, 1 when we lead Resque's schedulers, and 1 where more is due than one script should move.
+-- Answers how many were moved, 1 when we lead Resque's schedulers, and 1 where more is due than one script should move or forget.
 return atomically(function()
   local limit, horizon, leader = num(), num(), arg()
   works_when_full()
@@ -46,10 +46,12 @@ return atomically(function()
   end
 
   local lock = P .. 'resque_scheduler_leader_lock'
-  local leads = call('SET', lock, leader, 'EX', 180, 'NX') and 1 or 0
-  if leads == 0 and display('GET', lock) == leader then
+  local holder, leads = display('GET', lock), 0 -- nil: another's key of that name
+  if holder == leader then
     call('EXPIRE', lock, 180)
     leads = 1
+  elseif holder == false then
+    leads = call('SET', lock, leader, 'EX', 180, 'NX') and 1 or 0
   end
   local schedule, passed = P .. 'delayed_queue_schedule', 0
   while leads == 1 and more == 0 and moved < limit and passed < 100 do
@@ -84,5 +86,6 @@ return atomically(function()
 
   local old = call('ZRANGEBYSCORE', MARKERS, '-inf', string.format('%.6f', now - horizon), 'LIMIT', 0, 1000)
   slices(old, 200, function(i, j) call('ZREM', MARKERS, unpack(old, i, j)) end)
+  if #old == 1000 then more = 1 end
   return {moved, leads, more}
 end)

@@ -4,7 +4,7 @@
 return atomically(function()
   local w, limit = worker(), num()
   works_when_full()
-  register(w)
+  if call('HEXISTS', w.hash, 'facts') == 1 then alive(w) else register(w) end
   -- No lease ends later than one that begins now, unless the clock was set back since (another server's, after a fail-over)
   for _, key in ipairs(call('ZRANGEBYSCORE', LEASES, '(' .. string.format('%.6f', now + w.lease), '+inf', 'LIMIT', 0, 100)) do
     local lease = tonumber(call('HGET', S .. 'worker:' .. key, 'lease') or w.lease)

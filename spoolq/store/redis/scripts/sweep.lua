@@ -4,11 +4,13 @@
 return atomically(function()
   local pattern = string.gsub(P, '[%*%?%[%]\\]', '\\%0') .. 'timestamps:*'
   local step = call('SCAN', arg(), 'MATCH', pattern, 'COUNT', 200)
-  works_when_full()
   for _, key in ipairs(step[2]) do
     local members = redis.pcall('SMEMBERS', key)
     for _, member in ipairs(members.err and {} or members) do
-      if call('EXISTS', P .. member) == 0 then call('SREM', key, member) end
+      if call('EXISTS', P .. member) == 0 then
+        works_when_full()
+        call('SREM', key, member)
+      end
     end
   end
   return step[1]
