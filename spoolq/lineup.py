@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from spoolq.errors import StoreUnavailable
 from spoolq.selection import Selection
@@ -15,6 +15,7 @@ from spoolq.turns import Turns
 log = logging.getLogger("spoolq.worker")
 
 EVERY = 1.0  # seconds between looks for queues that have appeared
+_KEPT = 60.0  # for which one that is gone stays: out of a file it goes with its last job, and would have to appear with the next
 _UNTOLD = ("noperm", "unsupported")  # said of this question, and nothing of claims
 
 
@@ -36,6 +37,7 @@ class Lineup:
         self._turns = Turns(selection) if selection.weighted else None
         self._looked = float("-inf")
         self._refused = False
+        self._seen: dict[str, float] = {}  # queues that were there, and when last
         self._show(())
 
     @property
@@ -59,8 +61,10 @@ class Lineup:
             self._refused = True
             return False
         self._refused = False
-        before = self.names
-        self._show(there)
+        before, now = self.names, self._looked
+        self._seen |= dict.fromkeys(there, now)
+        self._seen = {queue: at for queue, at in self._seen.items() if now - at < _KEPT}
+        self._show(self._seen)
         return self.names != before
 
     def order(self) -> tuple[str, ...]:
@@ -133,7 +137,7 @@ class Lineup:
         free = set(unpaused(self.names, self.paused))
         return sum(depth.ready for depth in self._store.depths() if depth.queue in self.names and depth.queue not in free)
 
-    def _show(self, there: Sequence[str]) -> None:
+    def _show(self, there: Iterable[str]) -> None:
         self._queues = self._selection.expand(there)
         self.names = tuple(queue for queues in self._queues.values() for queue in queues)
 

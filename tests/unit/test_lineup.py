@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim
 from spoolq.lineup import Lineup
 from spoolq.selection import named, parse
-from spoolq.store.base import EVERY_QUEUE, Claimed
+from spoolq.store.base import EVERY_QUEUE, Claimed, WorkerInfo
 from spoolq.store.redis import RedisStore
 from tests.servers import Server
 from tests.unit.hands import Flaky, Rig, file, job, jobs, warnings
@@ -55,6 +56,29 @@ def test_an_idle_worker_is_woken_by_a_queue_that_appears(make: Make) -> None:
         eventually(lambda n=number: rig.ran[-1:] == [n], within=20)
     eventually(lambda: rig.consumer.idle)
     assert rig.ran == list(range(5))
+
+
+def test_a_queue_that_has_been_emptied_is_waited_for_as_before(make: Make) -> None:
+    """A file knows no queue without a job. Where each job had to appear, most waited for the look of the next second."""
+    rig = make("*")
+    rig.start()
+    for number in range(3):
+        rig.store.put([job(f"j{number}", args=(number,))])
+        eventually(lambda n=number: rig.ran[-1:] == [n] and rig.consumer.idle)
+        assert not rig.store.queues()
+        assert rig.consumer.lineup.awaited == ("q",)
+
+
+def test_a_queue_that_is_gone_for_long_is_let_go(tmp_path: Path) -> None:
+    now = [0.0]
+    with closing(file(tmp_path / "jobs.db")) as store:
+        lineup = Lineup(store, parse("*"), lambda: now[0])
+        store.put([job("j")])
+        assert lineup.renew()
+        store.ack(store.claim(WorkerInfo("w", "host", 1, ("*",)), 1, ["q"], 1).claims)
+        for now[0], names in ((1.0, ("q",)), (59.0, ("q",)), (61.0, ())):
+            lineup.renew()
+            assert lineup.names == names
 
 
 def test_a_worker_that_is_busy_finds_what_appears_too(make: Make) -> None:
