@@ -1180,6 +1180,47 @@ def test_an_acknowledgement_alone_does_not(store: RedisStore, control: Control) 
     assert control.exists("resque:spoolq:idle:mail") == 1
 
 
+def test_a_claim_beside_a_wait_that_begins_leaves_it_to_be_noted_by_the_next(
+    store: RedisStore, control: Control, monkeypatch
+) -> None:
+    store.register(info())
+    real = store._idling._scripted
+
+    def and_then_a_claim(name: str, args: list[bytes]) -> int:
+        answer = real(name, args)
+        store.claim(info(), 1, ["mail"], 1)  # of the worker's other thread, before this one has read its answer
+        return answer
+
+    monkeypatch.setattr(store._idling, "_scripted", and_then_a_claim)
+    assert store.wait(info(), ["mail"], 0.01) is False
+    monkeypatch.undo()
+    assert control.exists("resque:spoolq:idle:mail") == 0
+    assert store.wait(info(), ["mail"], 0.01) is False
+    assert control.exists("resque:spoolq:idle:mail") == 1
+
+
+def test_a_worker_is_noted_anew_once_redis_was_away(store: RedisStore, control: Control) -> None:
+    store.register(info())
+    assert store.wait(info(), ["mail"], 0.01) is False
+    errors: list[StoreUnavailable] = []
+
+    def wait() -> None:
+        try:
+            store.wait(info(), ["mail"], 0.9)
+        except StoreUnavailable as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: control.info("clients")["blocked_clients"] == 1)
+    control.flushall()  # as one that begins anew, and keeps nothing
+    control.client_kill_filter(_type="normal", skipme=True)
+    thread.join()
+    assert errors
+    assert store.wait(info(), ["mail"], 0.01) is False
+    assert control.exists("resque:spoolq:idle:mail") == 1
+
+
 # namespaces
 
 
