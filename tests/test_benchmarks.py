@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from benchmarks.contenders import CONTENDERS, HERE, WANTED
 from benchmarks.hole import Hole
 from benchmarks.plot import growth
 from benchmarks.rows import FULL, GOALS, MORE
+from benchmarks.wakeups import WAYS
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("--share", 0.05, "--beside")
@@ -150,3 +152,13 @@ def test_the_hole_hands_on_until_it_swallows_and_lets_nobody_in(after: str) -> N
                             pass
         finally:
             hole.close()
+
+
+@pytest.mark.slow
+def test_each_way_of_waking_a_process_is_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.wakeups", "2"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = [re.split(r" *\| *", line.strip("| ")) for line in done.stdout.splitlines()[2:]]
+    assert [line[0] for line in lines] == [way.name for way in WAYS]
+    assert all(float(line[1].replace(",", "")) > 0 and float(line[5]) >= 1 for line in lines)

@@ -34,7 +34,7 @@ from spoolq.job import Job
 from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent
-PAGES = {path.name: path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))}
+PAGES = {path.name: path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))}
 REDIS, SPOOL, SECRET = "redis://127.0.0.1:6379/0", "/var/lib/webhead/spool.db", "/run/secrets/redis"  # as the pages name them
 _STEP = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- (.*?) -->$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[\s/&])spoolq (.*)")
