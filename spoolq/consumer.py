@@ -332,8 +332,6 @@ class Consumer:
             quotas = [quota for quota in self._quotas if quota.queue in order]
             self._call = _Call(self._number, acks, Effects(counters=counters), order, room, wakes, quotas)
             self._exchange(self._call)
-            if room > 0 and self.empty and self.lineup.renew():
-                self.empty = False  # what woke us may be a job of a queue that has just appeared
         if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
@@ -430,8 +428,13 @@ class Consumer:
                 self.empty = False  # in this order: whoever wakes from here on sets it after us
             if self.empty:
                 self._looked = call.number
-                self._nothing.set()
-                self._hook("idle")
+                try:
+                    if self.lineup.renew():
+                        self.empty = False  # what woke us may be a job of a queue that has just appeared
+                finally:
+                    if self.empty:  # not before: a wait that the next claim crosses would not be woken
+                        self._nothing.set()
+                        self._hook("idle")
 
     def _withdraw(self, call: _Call) -> None:
         """Nothing of it took effect, and never will: its acks go with the next one, fenced by their tokens."""

@@ -69,6 +69,19 @@ def test_a_queue_that_has_been_emptied_is_waited_for_as_before(make: Make) -> No
         assert rig.consumer.lineup.awaited == ("q",)
 
 
+def test_the_wait_begins_once_it_is_known_that_no_queue_has_appeared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the claim from the one that has would cross it, and take out of the store that somebody waits."""
+    rig = make("*")
+    real, waits = rig.store.queues, []
+    monkeypatch.setattr(rig.store, "queues", lambda: waits.append(rig.consumer._nothing.is_set()) or real())
+    rig.start()
+    eventually(lambda: rig.store.calls["wait"] == 1)
+    rig.store.put([job("j", args=(1,))])
+    eventually(lambda: rig.ran == [1] and rig.consumer.idle)
+    assert waits
+    assert not any(waits)
+
+
 def test_a_queue_that_is_gone_for_long_is_let_go(tmp_path: Path) -> None:
     now = [0.0]
     with closing(file(tmp_path / "jobs.db")) as store:
