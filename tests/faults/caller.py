@@ -172,7 +172,7 @@ class Desk:
 
     def _drainer(self) -> Any:
         drainer = self.q.drainer()
-        drainer._timeout = PATIENCE
+        drainer._timeout = drainer._hand._timeout = PATIENCE
         if self.wrong == "delete first":
             SETUPS[self.wrong](drainer)
         return drainer

