@@ -42,6 +42,16 @@ def drain(q: SpoolQ) -> Drained:
         drainer.close()
 
 
+def queued(process: int | str) -> dict[str, float]:
+    """Seconds for which each of a process's threads has been ready to run and wasn't: the second field of schedstat
+    (Documentation/scheduler/sched-stats in the kernel)."""
+    waited = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            waited[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+    return waited
+
+
 class Control:
     """What this machine can't give meanwhile: `unscheduled`, the seconds in which a thread that only sleeps for a millisecond at
     a time wasn't run, and those in which two of the process's threads (a caller, and who writes for it) waited for a core;
@@ -72,14 +82,8 @@ class Control:
             thread.join()
 
     def _queued(self) -> dict[str, float]:
-        """Seconds for which each of this process's threads, the control's apart, has been ready to run and wasn't: the second
-        field of schedstat (Documentation/scheduler/sched-stats in the kernel)."""
-        waited, own = {}, {str(thread.native_id) for thread in self._threads}
-        for task in Path("/proc/self/task").iterdir():
-            with suppress(OSError):  # it has ended
-                if task.name not in own:
-                    waited[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
-        return waited
+        own = {str(thread.native_id) for thread in self._threads}
+        return {task: waited for task, waited in queued("self").items() if task not in own}
 
     def _sleep(self) -> None:
         before = time.monotonic()
