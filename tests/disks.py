@@ -70,6 +70,19 @@ def mounted(kind: str, folder: Path, size: int = 16 << 20) -> Iterator[Disk]:
         _do("umount", "--lazy", at)
 
 
+@contextmanager
+def served(program: str, folder: Path) -> Iterator[Path]:
+    """A directory that a program serves by FUSE, which calls itself `program`."""
+    behind, at = folder / "behind", folder / "served"
+    behind.mkdir()
+    at.mkdir()
+    _do("bindfs", "-o", f"subtype={program}", behind, at)
+    try:
+        yield at
+    finally:
+        _do("umount", "--lazy", at)
+
+
 def _do(*command: object) -> None:
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     subprocess.run([str(part) for part in command], check=True, capture_output=True, env=environment)

@@ -24,6 +24,12 @@ NETWORKS = {
     0x47504653: "GPFS",
 }
 
+_FUSE = 0x65735546  # what a program serves: which one stands in mountinfo(5), as "fuse.sshfs"
+_REMOTE = (
+    *("sshfs", "s3fs", "rclone", "gcsfuse", "goofys", "blobfuse", "blobfuse2", "juicefs", "seaweedfs"),
+    *("glusterfs", "ceph", "ceph-fuse", "davfs", "curlftpfs", "smbnetfs"),
+)
+
 PASSING = {0x01021994: "tmpfs", 0x858458F6: "ramfs", 0x794C7630: "overlay"}
 """Those that don't outlive the machine's next boot, or the container."""
 
@@ -38,15 +44,35 @@ def kind(directory: str) -> int:
     return answer[0] & 0xFFFFFFFF
 
 
+def network(directory: str) -> str:
+    """The name of the network file system there, the empty text where it is none."""
+    found = kind(directory)
+    if found == _FUSE and (program := _program(directory)) in _REMOTE:
+        return program
+    return NETWORKS.get(found, "")
+
+
+def _program(directory: str) -> str:
+    try:
+        device = os.stat(directory).st_dev
+        with open("/proc/self/mountinfo") as mounts:
+            for line in mounts:
+                fields, _, rest = line.partition(" - ")
+                if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+                    return rest.split()[0].removeprefix("fuse.")
+    except OSError:
+        pass
+    return ""
+
+
 def name(directory: str) -> str:
     """A word for the kind of file system, where it is one of those that don't suit; else the empty text."""
-    return {**NETWORKS, **PASSING}.get(kind(directory), "")
+    return network(directory) or PASSING.get(kind(directory), "")
 
 
 def check(path: str) -> None:
     """Raise ConfigError for a file on a network file system."""
-    name = NETWORKS.get(kind(os.path.dirname(path)))
-    if name is not None:
+    if name := network(os.path.dirname(path)):
         raise ConfigError(
             f"{path} is on a network file system ({name}), where SQLite's WAL loses jobs. Nothing was stored; name a file on a "
             "local disk"

@@ -25,7 +25,7 @@ from spoolq.job import Claim, Handoff
 from spoolq.store.base import WorkerInfo
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import peeking
-from tests.disks import mounted
+from tests.disks import mounted, served
 from tests.servers import Server, free_port
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import finding, findings, level, spool_of
@@ -224,9 +224,12 @@ def test_a_disk_that_is_a_containers_own_layer(url: str, make: Make, tmp_path: P
             subprocess.run(["umount", "--lazy", merged], check=True)
 
 
-def test_a_network_disk(q: SpoolQ) -> None:
-    found = finding(q, "filesystem", known={"disk": "NFS"})  # there is no server for one here
-    assert (found.level, "network file system (NFS)" in found.what) == ("problem", True)
+@pytest.mark.root
+@pytest.mark.parametrize(("program", "level"), [("sshfs", "problem"), ("mergerfs", "ok")])
+def test_a_network_disk(url: str, make: Make, tmp_path: Path, program: str, level: str) -> None:
+    with served(program, tmp_path) as folder:
+        found = finding(make(url, spool=folder / "spool.db"), "filesystem")
+    assert (found.level, f"network file system ({program})" in found.what) == (level, level == "problem")
 
 
 # the file

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from spoolq.errors import ConfigError, SpoolDamaged, StoreUnavailable
 from spoolq.store.sqlite import SQLiteStore, aside, driver, filesystem
 from spoolq.store.sqlite.session import Session
+from tests.disks import served
 from tests.unit.sqlite.helpers import ROOT, claim, message, raw
 
 Open = Callable[..., SQLiteStore]
@@ -200,6 +202,18 @@ def test_a_network_file_system_is_refused(
     with pytest.raises(ConfigError, match=rf"network file system \({name}\).*Nothing was stored; name a file on a local disk"):
         store.put([message("1")])
     assert not path.exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("program", ["sshfs", "s3fs", "glusterfs", "bindfs", "gocryptfs"])
+def test_one_that_a_program_serves_is_told_by_the_program(program: str, tmp_path: Path) -> None:
+    with served(program, tmp_path) as folder, closing(SQLiteStore(folder / "spool.db", role="spool", min_free=0)) as store:
+        if program in ("bindfs", "gocryptfs"):  # on a disk of this machine
+            store.put([message("1")])
+            return
+        with pytest.raises(ConfigError, match=rf"network file system \({program}\).*Nothing was stored"):
+            store.put([message("1")])
+        assert not (folder / "spool.db").exists()
 
 
 def test_a_local_one_is_told_by_its_type(tmp_path: Path) -> None:
