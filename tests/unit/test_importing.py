@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from spoolq.importing import importing
+from tests.servers import Binary, Server
 
 SLOW_DRIVER = """
 import importlib.machinery, sys, time
@@ -30,6 +32,23 @@ began = time.monotonic()
 print(q.remote("t").enqueue().route, time.monotonic() - began, flush=True)
 import os
 os._exit(0)
+"""
+
+OUTSIDE = """
+import sys, threading
+from spoolq import SpoolQ, importing
+
+def look(event, args):
+    here = threading.get_ident()
+    if event == "import" and here != threading.main_thread().ident and here not in list(importing._inside.values()):
+        print(threading.current_thread().name, "imports", args[0], flush=True)
+
+sys.addaudithook(look)
+url, folder, dead = sys.argv[1:]
+for route, url, options in (("spool", dead, {}), ("primary", url, {}), ("spool", url, {"accept": "spool"})):
+    with SpoolQ(url, spool=f"{folder}/{url == dead}{len(options)}.db", spool_min_free=0, deadline=60, **options) as q:
+        assert q.remote("t").enqueue().route == route
+        q.drainer().run_once(60 if url != dead else 0)
 """
 
 
@@ -72,6 +91,17 @@ def test_a_fork_waits_for_the_imports_of_other_threads_and_for_none_of_its_own()
     assert fork() >= 0.2
     with importing():
         assert fork() < 5.0
+
+
+def test_no_thread_of_ours_imports_where_a_fork_would_not_wait_for_it(
+    tmp_path: Path, one_binary: Binary, shared_servers: Callable[[Binary], Server]
+) -> None:
+    """Also where it is the driver or the standard library that does so in passing. A child forked then never has a connection."""
+    url, dead = shared_servers(one_binary).url, "redis://localhost:1/0"
+    command = [sys.executable, "-c", OUTSIDE, url, str(tmp_path), dead]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def test_a_driver_that_is_loaded_slowly_takes_no_caller_s_time(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def dial(url: str, clock: RedisClock, budget: float, load: Sequence[str] = (), g
         "decode_responses": False,
         "protocol": protocol,  # 3 if the URL says so: a put's answer is the same, and a handshake costs a HELLO more
     }
-    connection = make(**options)
+    with importing():
+        connection = make(**options)  # newer drivers look their own version up, and load `email` for that
     try:
         connection.connect()
         sock: socket.socket = connection._sock

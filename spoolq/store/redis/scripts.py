@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from spoolq.importing import importing
+
 NEEDS_LIB = b"-- needs lib\n"
 
 
@@ -28,4 +30,5 @@ def script(name: str) -> Script:
 
 
 def _read(name: str) -> bytes:
-    return files(__package__).joinpath("scripts", f"{name}.lua").read_bytes()
+    with importing():  # `files` loads what it needs at its first call
+        return files(__package__).joinpath("scripts", f"{name}.lua").read_bytes()
