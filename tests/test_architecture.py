@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -89,16 +91,35 @@ def unit_of(module: str) -> str:
     return module
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Every absolute name that a file imports, also inside functions and under TYPE_CHECKING, with its line."""
+class Read(NamedTuple):
+    """What a file says, with the lines: the absolute names that it imports, also inside functions and under TYPE_CHECKING; what
+    it uses by a name or as an attribute; what it calls by a bare name."""
+
+    imports: list[tuple[int, str]]
+    names: dict[str, int]
+    calls: dict[str, int]
+
+
+@cache
+def read(path: Path) -> Read:
+    """Each file once, for all tests."""
+    found = Read([], {}, {})
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import hides where it points"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield node.lineno, inner if _is_module(inner) else node.module or ""
+        match node:
+            case ast.Import():
+                found.imports.extend((node.lineno, alias.name) for alias in node.names)
+            case ast.ImportFrom():
+                assert node.level == 0, f"{path}:{node.lineno}: a relative import hides where it points"
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found.imports.append((node.lineno, inner if _is_module(inner) else node.module or ""))
+            case ast.Attribute():
+                found.names[node.attr] = node.lineno
+            case ast.Name():
+                found.names[node.id] = node.lineno
+            case ast.Call(func=ast.Name(id=name)):
+                found.calls[name] = node.lineno
+    return found
 
 
 def _is_module(name: str) -> bool:
@@ -110,7 +131,7 @@ def _is_module(name: str) -> bool:
 
 def inner_imports(path: Path) -> Iterator[tuple[int, str]]:
     """Those of spoolq's own modules, named without `spoolq.`."""
-    for line, name in imports(path):
+    for line, name in read(path).imports:
         if name == "spoolq" or name.startswith("spoolq."):
             yield line, name.removeprefix("spoolq").removeprefix(".")
 
@@ -144,7 +165,7 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_drivers_are_imported_by_their_store_only(path: Path) -> None:
     here = unit_of(module_of(path))
-    for line, name in imports(path):
+    for line, name in read(path).imports:
         home = DRIVERS.get(name.split(".")[0])
         assert home in {None, here}, f"{path.relative_to(ROOT)}:{line}: {name} belongs to {home}"
 
@@ -161,18 +182,16 @@ def test_concrete_stores_are_named_in_one_place(path: Path) -> None:
 def test_the_environment_is_read_in_one_place(path: Path) -> None:
     if module_of(path) in MAY_TOUCH_THE_ENVIRONMENT:
         return
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-        assert name not in {"environ", "getenv", "environb"}, f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {name}"
+    for name, line in read(path).names.items():
+        assert name not in {"environ", "getenv", "environb"}, f"{path.relative_to(ROOT)}:{line}: {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_pickles_or_evaluates(path: Path) -> None:
-    for line, name in imports(path):
+    for line, name in read(path).imports:
         assert name.split(".")[0] not in {"pickle", "marshal", "shelve", "dill"}, f"{path.relative_to(ROOT)}:{line}: {name}"
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"eval", "exec"}, f"{path.relative_to(ROOT)}:{node.lineno}: {node.func.id}"
+    for name, line in read(path).calls.items():
+        assert name not in {"eval", "exec"}, f"{path.relative_to(ROOT)}:{line}: {name}"
 
 
 def test_every_file_says_what_it_is() -> None:
