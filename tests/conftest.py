@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -44,12 +45,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--no-browser", action="store_true", help="skip, by name, every test that needs a browser")
     parser.addoption("--all-faults", action="store_true", help="the matrix of faults whole: every combination, 20 minutes")
+    parser.addoption("--all-servers", action="store_true", help="tests marked `one_server` on each server that is found, too")
     parser.addoption("--fault-seed", type=int, default=1, help="which combinations of it are run otherwise")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "binary" in metafunc.fixturenames:
         found = () if metafunc.config.getoption("--no-real-redis") else servers()
+        if found and metafunc.definition.get_closest_marker("one_server") and not metafunc.config.getoption("--all-servers"):
+            found = (found[crc32(metafunc.definition.nodeid.encode()) % len(found)],)  # each its own: all have their share
         metafunc.parametrize("binary", found or [None], ids=[b.id for b in found] or ["no-server"], indirect=True)
 
 

@@ -168,6 +168,7 @@ def reader(
         one.close()
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("name", [name for name, page in PAGES.items() if any(step.kind == "python" for step in steps(page))])
 def test_the_examples_of_a_page_run(name: str, reader: Callable[[Path], Reader]) -> None:
     reader(PAGES[name]).follow()

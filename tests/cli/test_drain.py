@@ -21,6 +21,8 @@ from tests.clock import Clock
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 Start = Callable[..., Server]
 
 

@@ -17,6 +17,8 @@ from tests.cli.hands import fill
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 LOGGING = """
 import logging
 from spoolq import SpoolQ

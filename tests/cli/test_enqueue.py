@@ -16,6 +16,8 @@ from spoolq.app import SpoolQ
 from tests.cli.conftest import ROOT, Run
 from tests.servers import Server
 
+pytestmark = pytest.mark.one_server
+
 URL = "sqlite:///jobs.db"
 
 

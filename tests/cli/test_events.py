@@ -19,6 +19,8 @@ from tests.cli.hands import fill
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 URL = "sqlite:///jobs.db"
 LONG = "word " * 40 + "x" * 100
 

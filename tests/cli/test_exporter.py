@@ -21,6 +21,8 @@ from tests.cli.hands import fill
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -23,6 +23,8 @@ from tests.cli.conftest import Run, finish, start
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 def left_behind(url: str, path: Path, count: int, namespace: str = "resque") -> list[str]:
     """A spool with so many jobs, made for that destination by somebody who is gone."""

@@ -11,6 +11,8 @@ from tests.cli.conftest import Run
 from tests.cli.hands import fill, spooled
 from tests.servers import Server
 
+pytestmark = pytest.mark.one_server
+
 URL = "sqlite:///jobs.db"
 
 

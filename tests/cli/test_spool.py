@@ -21,6 +21,8 @@ from tests.cli.hands import fill, spooled
 from tests.servers import Server
 from tests.unit.sqlite.test_sqlite_aside import spoil
 
+pytestmark = pytest.mark.one_server
+
 DRAINER = WorkerInfo("d", "host", 1, (), kind="drainer")
 
 

@@ -25,6 +25,8 @@ from tests.contract.hands import message
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 URL = "sqlite:///jobs.db"
 
 

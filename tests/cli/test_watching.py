@@ -21,6 +21,8 @@ from tests.cli.hands import fill
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 _CONTROL = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 
 

@@ -22,6 +22,8 @@ from tests.faults.app import queued
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 15.0
 """Seconds within which a page of a busy machine is there; without a bound in the dashboard it would never be."""

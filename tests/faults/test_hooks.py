@@ -9,6 +9,8 @@ from tests.faults.working import Place
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 HOOKS = """
 from spoolq import Middleware
 

@@ -27,6 +27,8 @@ from tests.faults.metered import EACH
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 ROOT = Path(__file__).parents[2]
 Scrape = dict[str, dict[tuple[str, ...], float]]
 BOUND = 10.0  # seconds: Prometheus's own time-out; a scrape waits for 3 at most, and this machine may be busy

@@ -14,6 +14,8 @@ from tests.cli.conftest import finish, start
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 COUNT = 12_000
 
 

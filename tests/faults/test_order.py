@@ -17,6 +17,8 @@ from tests.faults.working import Place
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 PRODUCER = """
 import sys
 from spoolq import SpoolQ

@@ -18,6 +18,8 @@ import pytest
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "polling"
 

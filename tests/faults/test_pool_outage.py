@@ -13,6 +13,8 @@ from tests.faults.working import Place, at, failures
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def place(tmp_path: Path, durable: Server) -> Place:  # type: ignore[misc]

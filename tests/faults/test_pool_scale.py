@@ -22,6 +22,8 @@ from tests.proxy import Proxy
 from tests.servers import Server
 from tests.waiting import eventually, pass_time
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def place(either: Place) -> Place:

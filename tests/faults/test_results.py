@@ -20,6 +20,8 @@ from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 TASKS = """
 
 @q.task(queue="work", result_ttl=600, retries=5, backoff=lambda state: 0)

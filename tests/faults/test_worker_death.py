@@ -13,6 +13,8 @@ from tests.faults.working import Place, Worker, at
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Place]:

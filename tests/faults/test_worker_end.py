@@ -12,6 +12,8 @@ from tests.faults.working import Place, at, write_log
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def place(either: Place) -> Place:

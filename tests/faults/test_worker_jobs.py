@@ -11,6 +11,8 @@ from tests.faults.working import Place, failures, raw
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 def values(place: Place) -> list[str]:
     return [line.value for line in place.trace()]
