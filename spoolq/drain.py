@@ -367,7 +367,7 @@ class Drainer:
         self._put_took += max(0.0, self._clock() - began - (cpu.busy() - ours))
         self._last_not_after = not_after
         there = [h for h, fresh in zip(sent, new, strict=True) if not fresh]
-        known = {h.claim.token for h in there}
+        known = {h.token for h in there}
         kept = [h for h in handoffs if h.message.keep] if self._keeps else []
         self._keep(kept, known)
         self._delete([h for h in handoffs if not h.message.keep] if kept else handoffs, known)

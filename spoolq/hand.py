@@ -114,5 +114,5 @@ class Hand:
         """Their ids may go with their rows. Not of one that another drainer has taken over: its put is answered "dup", and it
         deletes the row."""
         self._primary.forget(
-            [(h.message.id, h.not_after) for h in done if h.claim.token not in lost and not h.message.given and not relayed(h)]
+            [(h.message.id, h.not_after) for h in done if h.token not in lost and not h.message.given and not relayed(h)]
         )

@@ -175,15 +175,22 @@ class Claim(NamedTuple):
 class Handoff(NamedTuple):
     """A row of the spool, claimed by a drainer to be put into the primary.
 
+    `token` is the claim's, `worker` the drainer's key.
     `in_doubt` is what the row said before this claim, to be given back when the attempt surely wasn't applied.
     `not_after` is the latest time (primary's clock) at which any attempt for the row may still be applied, this one included.
     """
 
-    claim: Claim
+    token: str
+    worker: str
     message: Message
     in_doubt: bool
     not_after: float
     age: float
+
+    @property
+    def claim(self) -> Claim:
+        """The same as a worker has it. Made when asked for: of most rows nobody asks."""
+        return Claim(self.token, self.worker, self.message.queue, self.message.payload)
 
 
 def sendable_for(horizon: float) -> float:

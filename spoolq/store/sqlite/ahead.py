@@ -29,7 +29,7 @@ def keep(
     key = (*life, until)
     session.execute(SQL["watch"], (session.fence(), *key))
     number = session.scalar(SQL["watch_of"], key)
-    lost = settling.each(session, [handoff.claim.token for handoff in handoffs], SQL["keep"], number)
+    lost = settling.each(session, [handoff.token for handoff in handoffs], SQL["keep"], number)
     spooling.counted(session, handoffs, lost, known)
     if len(lost) == len(handoffs):
         session.execute(SQL["end_watch"], (number,))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
-from spoolq.job import Claim, Handoff, Message
+from spoolq.job import Handoff, Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import claims, effects, order, settling, workers
 from spoolq.store.sqlite.noting import noted
@@ -38,30 +38,34 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
         session.execute(workers.SQL["remove"], (dead,))
     attempt = later(not_after)
     ordered = order.kept(session)
-    rows = _next(session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"])
-    if rows and ordered:
-        session.executemany(order.SQL["take"], [(row[0], attempt, number, fence) for row in rows])
-    elif rows:
-        session.execute(SQL["take"], (rows[0][0], rows[-1][0], attempt, number, fence))
     token, key, now, until = form(fence), worker.key, session.now, attempt / 1e6
-    return [
+    taken = [
         Handoff(
-            Claim(token % seq, key, queue, payload),
+            token % seq,
+            key,
             Message(id, queue, payload, run_at / 1e6, keep == GIVEN, watch / 1e6, front != 0),
             doubt != 0,
             until if known <= attempt else known / 1e6,
             max(0.0, (now - created_at) / 1e6),
         )
-        for seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch, front in rows
+        for seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch, front in _next(
+            session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"]
+        )
     ]
+    seqs = [split(handoff.token)[0] for handoff in (taken if ordered else taken[:1] + taken[-1:])]
+    if ordered:
+        session.executemany(order.SQL["take"], [(seq, attempt, number, fence) for seq in seqs])
+    elif taken:
+        session.execute(SQL["take"], (seqs[0], seqs[-1], attempt, number, fence))
+    return taken
 
 
-def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found]:
-    """The oldest rows that can be taken; those whose checksum doesn't fit are set aside."""
-    found: list[_Found] = []
-    size = seq = 0
-    while len(found) < limit:
-        rows = session.all(sql, (seq, min(_PAGE, limit - len(found))))
+def _next(session: Session, limit: int, max_bytes: int, sql: str) -> Iterator[_Found]:
+    """The oldest rows that can be taken, one by one: what is made of each lives on, the row need not. Those whose checksum
+    doesn't fit are set aside."""
+    found = size = seq = 0
+    while found < limit:
+        rows = session.all(sql, (seq, min(_PAGE, limit - found)))
         if not rows:
             break
         for row in rows:
@@ -71,9 +75,9 @@ def _next(session: Session, limit: int, max_bytes: int, sql: str) -> list[_Found
                 continue
             size += len(payload)
             if found and size > max_bytes:
-                return found
-            found.append(row)
-    return found
+                return
+            found += 1
+            yield row
 
 
 def handed_over(
@@ -81,7 +85,7 @@ def handed_over(
 ) -> tuple[str, ...]:
     """The primary has them, and had those `known` before. Returns the tokens no longer held; when that is all, the effects don't
     happen. No id is remembered: the primary does that."""
-    lost = settling.each(session, [handoff.claim.token for handoff in handoffs], JOBS["delete"])
+    lost = settling.each(session, [handoff.token for handoff in handoffs], JOBS["delete"])
     counted(session, handoffs, lost, known)
     if len(lost) < len(handoffs):
         effects.apply(session, also)
@@ -91,8 +95,8 @@ def handed_over(
 def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
     """In the tally: those that the primary took, those that it had, and those that are no longer ours."""
     ends = [
-        ("duplicate" if token in known else "handed_over" if OURS in payload else "given_on", queue)
-        for token, _, queue, payload in [handoff.claim for handoff in handoffs]
+        ("duplicate" if token in known else "handed_over" if OURS in message.payload else "given_on", message.queue)
+        for token, _, message, *_ in handoffs
         if token not in lost
     ]
     for (word, queue), jobs in Counter(ends).items():
@@ -101,7 +105,7 @@ def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str]
 
 def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["no", "maybe"]) -> tuple[str, ...]:
     """The primary has not, or perhaps. Returns the tokens no longer held."""
-    tokens = [handoff.claim.token for handoff in handoffs]
+    tokens = [handoff.token for handoff in handoffs]
     lost = settling.each(session, tokens, SQL["give_back"], session.now, int(applied == "no"))
     session.woke = session.woke or len(lost) < len(handoffs)
     return lost
@@ -109,7 +113,7 @@ def give_back(session: Session, handoffs: Sequence[Handoff], applied: Literal["n
 
 def quarantine(session: Session, handoff: Handoff, reason: str) -> bool:
     """Set one aside. Returns whether it was held."""
-    held = session.execute(SQL["quarantine"], (*split(handoff.claim.token), reason)).rowcount == 1
+    held = session.execute(SQL["quarantine"], (*split(handoff.token), reason)).rowcount == 1
     if held:
         noted(session, "quarantined", reason, id=handoff.message.id, queue=handoff.message.queue)
     return held

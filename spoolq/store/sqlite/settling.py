@@ -11,7 +11,7 @@ from spoolq.store.sqlite import effects
 from spoolq.store.sqlite.rows import SQL, checksum
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.statements import statements
-from spoolq.store.sqlite.tokens import split
+from spoolq.store.sqlite.tokens import form, split
 from spoolq.store.tally import ending
 
 _FAILURES = statements("failures")
@@ -33,7 +33,7 @@ def held(session: Session, tokens: Sequence[str]) -> Held:
     """
     runs: list[tuple[int, int, int]] = []
     rows = keep = 0
-    for first, last, fence in _runs({split(token) for token in tokens}):
+    for first, last, fence in _runs(tokens):
         found, kept = session.one(SQL["held_between"], (first, last, fence))
         if found == last - first + 1:
             runs.append((first, last, fence))
@@ -53,10 +53,15 @@ def held(session: Session, tokens: Sequence[str]) -> Held:
     return Held(runs, tuple(lost), bool(keep))
 
 
-def _runs(keys: Iterable[tuple[int, int]]) -> list[list[int]]:
+def _runs(tokens: Sequence[str]) -> Sequence[Sequence[int]]:
+    if len(tokens) > 1:
+        seq, fence = split(tokens[0])
+        token, last = form(fence), seq + len(tokens) - 1
+        if tokens[-1] == token % last and list(tokens) == [token % one for one in range(seq, last + 1)]:
+            return [(seq, last, fence)]  # as most are: said without a look at each
     runs: list[list[int]] = []
     before = -2, 0  # neighbour of none
-    for seq, fence in sorted(keys):
+    for seq, fence in sorted({split(token) for token in tokens}):
         if before == (seq - 1, fence):
             runs[-1][1] = seq
         else:

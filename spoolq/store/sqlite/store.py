@@ -418,7 +418,7 @@ class SQLiteStore:
     def quarantine(self, handoff: Handoff, reason: str) -> None:
         """See `Spool.quarantine`."""
         if not self._run(lambda session: spooling.quarantine(session, handoff, reason)):
-            raise LeaseLost([handoff.claim.token])
+            raise LeaseLost([handoff.token])
 
     def waiting(self, limit: int | None = None) -> int:
         """See `Spool.waiting`."""
