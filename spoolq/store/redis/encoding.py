@@ -30,38 +30,37 @@ def moment(at: float) -> bytes:
 
 
 def messages(several: Sequence[Message], *, resque_delayed: bool = False, marked: bool | None = None) -> Args:
-    """How many groups; of each queue, run_at and flags, which its messages have in common, and how many these are; then id and
-    payload of each. Only neighbours are grouped: their order is kept. Flags: `m` the id is remembered, `r` Resque's delayed
-    keys, `f` at the front. Resque's schedulers keep what is bare alone: another's job would lose its id there, and all that
-    follows."""
-    args: Args = [b""]
-    groups, count, at = 0, 0, 0
+    """How many groups; of each queue, run_at and flags, which its messages have in common, and how many these are; then all their
+    ids, and all their payloads. Only neighbours are grouped: their order is kept. Flags: `m` the id is remembered, `r` Resque's
+    delayed keys, `f` at the front. Resque's schedulers keep what is bare alone: another's job would lose its id there, and all
+    that follows."""
+    groups: list[tuple[Args, Args, Args]] = []
     last: tuple[str, float, bytes] | None = None
-    for message in several:
-        id, queue, payload, run_at, given, _, front, _ = message
+    ids: Args = []
+    payloads: Args = []
+    for id, queue, payload, run_at, given, _, front, _ in several:
         flags = b"m" if (given if marked is None else marked) else b""
         if resque_delayed and run_at and wire.bare(payload):
             flags += b"r"
         if front:
             flags += b"f"
         if last != (queue, run_at, flags) or "\n" in id:
-            check(message)
-            if last:
-                args[at] = b"%d" % count
+            check(queue, id)
             last = queue, run_at, flags
-            args += (queue.encode(), moment(run_at) if run_at else b"0", flags, b"")
-            groups, count, at = groups + 1, 0, len(args) - 1
-        count += 1
-        args += (id.encode(), payload)
-    args[at] = b"%d" % count
-    args[0] = b"%d" % groups
+            ids, payloads = [], []
+            groups.append(([queue.encode(), moment(run_at) if run_at else b"0", flags], ids, payloads))
+        ids.append(id.encode())
+        payloads.append(payload)
+    args: Args = [b"%d" % len(groups)]
+    for common, ids, payloads in groups:
+        args += (*common, b"%d" % len(ids), *ids, *payloads)
     return args
 
 
-def check(message: Message) -> None:
+def check(queue: str, id: str) -> None:
     """Refuse what the keys can't carry: the names are joined with the payload by line feeds."""
-    if not message.queue or "\n" in message.queue or "\n" in message.id:
-        raise PayloadError(f"queue {message.queue!r}, id {message.id!r}: a queue has a name, and neither has a line feed")
+    if not queue or "\n" in queue or "\n" in id:
+        raise PayloadError(f"queue {queue!r}, id {id!r}: a queue has a name, and neither has a line feed")
 
 
 def effects(these: Effects) -> Args:

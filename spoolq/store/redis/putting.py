@@ -114,7 +114,7 @@ class Putter:
 
     def _put_one(self, link: Link, message: Message, deadline: float, not_after: float | None) -> bool:
         if "\n" in message.id:
-            encoding.check(message)
+            encoding.check(message.queue, message.id)
         freed = self._few()
         limit = 0.0
         evaluate = False
@@ -149,7 +149,7 @@ class Putter:
 
     def _head(self, message: Message, evaluate: bool = False) -> bytes:
         """All of the request that is the same for every message of a queue, after the number of its parts."""
-        encoding.check(message)
+        encoding.check(message.queue, message.id)
         queue, put = message.queue, script("put")
         head = encode((
             *((b"EVAL", put.text) if evaluate else (b"EVALSHA", put.sha)), b"5",

@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolq import wire
 from spoolq.errors import PayloadError
-from spoolq.job import Message, new_id
+from spoolq.job import new_id
 from spoolq.store.effects import NONE, Effects
 from spoolq.store.redis import encoding
 from spoolq.store.redis.names import Names
@@ -104,7 +104,7 @@ class RedisWaitingJobs:
         """See `WaitingJobs.move`."""
         args: list[bytes] = []
         for job, queue, payload, run_at, front in moves:
-            encoding.check(Message(_id(job), queue, payload))
+            encoding.check(queue, _id(job))
             kind, name, entry = job.place
             args += (kind.encode(), name.encode(), entry, queue.encode(), _id(job).encode(), encoding.moment(run_at))
             args += (b"1" if front else b"0", payload)

@@ -12,6 +12,7 @@ local stamp = string.format('%.6f', now)
 -- is larger goes alone.
 local MOST_BYTES = 1048576
 
+local ARGV = ARGV -- looked up among the globals each time otherwise
 local position = 0
 local function arg()
   position = position + 1
@@ -194,78 +195,103 @@ end
 
 -- messages
 
--- In groups of neighbours that have queue, time and flags in common.
+-- In groups of neighbours that have queue, time and flags in common. Their ids and payloads stay where they are, a group's in two
+-- rows of ARGV, behind the positions that it names: a table for each message took longer than to push it.
 local function messages()
-  local found = {}
-  for _ = 1, num() do
+  local groups = {}
+  for i = 1, num() do
     local queue, at, flags, count = arg(), arg(), arg(), num()
-    local due, marked = tonumber(at) <= now, string.find(flags, 'm', 1, true)
-    local resque, front = string.find(flags, 'r', 1, true), string.find(flags, 'f', 1, true)
-    for _ = 1, count do
-      found[#found + 1] = {queue = queue, at = at, due = due, marked = marked, resque = resque, front = front, id = arg(), payload = arg()}
-    end
+    groups[i] = {
+      queue = queue, at = at, due = tonumber(at) <= now, marked = string.find(flags, 'm', 1, true),
+      resque = string.find(flags, 'r', 1, true), front = string.find(flags, 'f', 1, true),
+      count = count, ids = position, payloads = position + count,
+    }
+    position = position + 2 * count
   end
-  return found
+  return groups
 end
 -- Which of them are there already: '1' for each that is new, '0' for the others. Asked of many at once where Redis can (6.2).
-local function news(messages)
-  local ids, there, flags = {}, {}, {}
-  for _, m in ipairs(messages) do
-    if m.marked then ids[#ids + 1] = m.id end
+local function news(groups)
+  local flags, asked, number, n, m = {}, {}, {}, 0, 0
+  for _, g in ipairs(groups) do
+    for i = 1, g.count do
+      n = n + 1
+      flags[n] = '1'
+      if g.marked then
+        m = m + 1
+        asked[m], number[m] = ARGV[g.ids + i], n
+      end
+    end
   end
-  slices(ids, 200, function(i, j)
-    local scores = redis.pcall('ZMSCORE', MARKERS, unpack(ids, i, j))
-    for k = i, j do there[ids[k]] = scores.err and call('ZSCORE', MARKERS, ids[k]) or scores[k - i + 1] end
+  local there = {}
+  slices(asked, 200, function(i, j)
+    local scores = redis.pcall('ZMSCORE', MARKERS, unpack(asked, i, j))
+    for k = i, j do
+      local id = asked[k]
+      if there[id] or (scores.err and call('ZSCORE', MARKERS, id) or scores[k - i + 1]) then flags[number[k]] = '0' end
+      there[id] = true
+    end
   end)
-  for i, m in ipairs(messages) do
-    flags[i] = m.marked and there[m.id] and '0' or '1'
-    if m.marked then there[m.id] = true end
-  end
   return flags
 end
 -- Push first, mark after. What goes to Resque's own delayed keys is counted when it comes out of them: a stock scheduler makes
 -- another payload of it.
-local function place(messages, flags, word)
-  local queues, order, marks, counted = {}, {}, {}, {}
-  for i, m in ipairs(messages) do
-    if flags[i] == '1' then
-      local new = true
-      if not m.due then
-        if m.resque then
-          delay_resque(tonumber(m.at), m.payload)
-          new = false
+local function place(groups, flags, word)
+  local queues, order, counted, marks, n, m = {}, {}, {}, {}, 0, 0
+  for _, g in ipairs(groups) do
+    local line, jobs = queues[g.queue] or {}, 0
+    local length = #line
+    for i = 1, g.count do
+      n = n + 1
+      if flags[n] == '1' then
+        local id, payload, new = ARGV[g.ids + i], ARGV[g.payloads + i], true
+        if not g.due then
+          if g.resque then
+            delay_resque(tonumber(g.at), payload)
+            new = false
+          else
+            new = delay(g.queue, id, g.at, payload)
+          end
+        elseif g.front then
+          push_front(g.queue, payload)
         else
-          new = delay(m.queue, m.id, m.at, m.payload)
+          length = length + 1
+          line[length] = payload
         end
-      elseif m.front then
-        push_front(m.queue, m.payload)
-      else
-        if not queues[m.queue] then
-          queues[m.queue] = {}
-          order[#order + 1] = m.queue
+        if new and ours(payload) then jobs = jobs + 1 end
+        if g.marked then
+          marks[m + 1], marks[m + 2] = stamp, id
+          m = m + 2
         end
-        table.insert(queues[m.queue], m.payload)
-      end
-      if new and ours(m.payload) then counted[m.queue] = (counted[m.queue] or 0) + 1 end
-      if m.marked then
-        marks[#marks + 1] = stamp
-        marks[#marks + 1] = m.id
       end
     end
+    if length > 0 and not queues[g.queue] then
+      queues[g.queue] = line
+      order[#order + 1] = g.queue
+    end
+    counted[g.queue] = (counted[g.queue] or 0) + jobs
   end
   for _, queue in ipairs(order) do push(queue, queues[queue]) end
   for queue, jobs in pairs(counted) do tally(word or 'put', queue, jobs) end
   slices(marks, 400, function(i, j)
     call('ZADD', MARKERS, 'NX', unpack(marks, i, j))
-    local ids = {}
-    for k = i + 1, j, 2 do ids[#ids + 1] = marks[k] end
-    back('ZREM', MARKERS, unpack(ids))
+    undone_by(function()
+      for k = i + 1, j, 2 do call('ZREM', MARKERS, marks[k]) end
+    end)
+  end)
+end
+-- Markers that may go: of each time, past which they may, where their ids are in ARGV.
+local function frees()
+  return list(function()
+    local after, count = num(), num()
+    position = position + count
+    return {after = after, first = position - count + 1, last = position}
   end)
 end
 local function free(times)
   for _, t in ipairs(times) do
     if now > t.after then
-      slices(t.ids, 400, function(i, j) redis.pcall('ZREM', MARKERS, unpack(t.ids, i, j)) end)
+      for i = t.first, t.last, 400 do redis.pcall('ZREM', MARKERS, unpack(ARGV, i, math.min(i + 399, t.last))) end
     end
   end
 end
