@@ -252,6 +252,46 @@ def test_what_is_encoded_is_decoded(job: Job) -> None:
     assert list(json.loads(payload))[:4] == ["class", "queue", "args", "id"]
 
 
+LAUNCHED = ("id", "task", "queue", "args", "kwargs", "enqueued_at", "extra")
+"""What a job is made of that is launched without options: it goes a way of its own."""
+
+
+def both_ways(job: Job, **changes: object) -> tuple[bytes | str, bytes | str]:
+    """What such a job is encoded to, or refused with, by its own way and by that of any job."""
+    fields = {name: getattr(job, name) for name in LAUNCHED} | {"kwargs": {}, "extra": {}} | changes
+
+    def said(one: Job) -> bytes | str:
+        try:
+            return wire.encode(one, max_bytes=2000)
+        except PayloadError as error:
+            return str(error)
+
+    return said(Job.of(**fields)), said(Job(**fields))  # type: ignore[arg-type]
+
+
+@given(jobs)
+def test_a_job_launched_without_options_is_the_same_bytes_as_any_other(job: Job) -> None:
+    short, long = both_ways(job)
+    assert short == long
+    assert isinstance(short, bytes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"args": args} for args, _ in REFUSED),
+        *({"id": id} for id in ("", "a\nb", "x" * 201, "\udc80", 5, 'a"b\\c')),
+        *({"task": task} for task in ("", "\udc80", 1, True, [])),
+        *({"queue": queue} for queue in ("\udc80", 1, True, None)),
+        *({"enqueued_at": at} for at in (float("nan"), float("inf"), "now", 5, True, 4e9, -4e9, 1e300, 1795511017.0000005)),
+        *({"args": args} for args in ("text", None, [], ("x" * 3000,))),
+    ],
+)
+def test_and_is_refused_in_the_same_words(changes: dict[str, object]) -> None:
+    short, long = both_ways(a_job(1, enqueued_at=NOW), **changes)
+    assert short == long
+
+
 # mode "resque"
 
 
