@@ -110,7 +110,7 @@ def run(launches: int, actions: int, seed: int = 1, workers: int = 2) -> dict[st
         # However long that takes; when nothing moves any more, `left` tells
         while_moving(lambda: not (place.left() or spool.waiting(1)), lambda: (place.folder / "trace").stat().st_size)
         for worker in alive:
-            worker.send(signal.SIGTERM)
+            worker.ready().send(signal.SIGTERM)
         codes = [worker.process.wait(30) for worker in alive]
         trace, runs = place.trace(), place.runs()
         afresh = Counter(line.id for line in trace if line.fresh)

@@ -49,7 +49,7 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
             lambda: (place.folder / "trace").stat().st_size,
         )
         for worker in alive:
-            worker.send(signal.SIGTERM)
+            worker.ready().send(signal.SIGTERM)
         codes = [worker.process.wait(30) for worker in alive]
         runs = place.runs()
         afresh = Counter(line.id for line in place.trace() if line.fresh)
