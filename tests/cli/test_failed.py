@@ -13,6 +13,8 @@ from tests.cli.conftest import Run
 from tests.cli.hands import fail, fill
 from tests.servers import Server
 
+pytestmark = pytest.mark.one_server
+
 URL = "sqlite:///jobs.db"
 
 

@@ -13,6 +13,8 @@ from spoolq import PayloadError, SpoolQ, transfer
 from tests.faults.app import drain
 from tests.servers import Server
 
+pytestmark = pytest.mark.one_server
+
 
 def app(url: str, folder: Path, **settings: object) -> SpoolQ:
     return SpoolQ(url, spool=folder / "spool.db", spool_min_free=0, deadline="5s", **settings)
