@@ -131,6 +131,7 @@ class SpoolQ(Producer):
             grace=self.settings.grace if grace is None else grace,
             async_concurrency=async_concurrency,
             burst=burst,
+            max_prefetch=self.settings.max_prefetch,
             quotas=quotas(self.settings.concurrency, self.settings.rate_limits),
             member=member,
             record=None if sink is None else sink.write,

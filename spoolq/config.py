@@ -138,6 +138,7 @@ class Settings:
     ordering: Literal["relaxed", "fifo"] = field(default="relaxed", metadata=_as(_choice("relaxed", "fifo")))
     lease: float = field(default=30.0, metadata=_as(_span(0.1, 86_400, "from 100ms to 1d")))
     grace: float = field(default=25.0, metadata=_as(_span(0, 86_400, "from 0 to 1d")))
+    max_prefetch: int = field(default=100, metadata=_as(_count(0, 1000)))  # presence.py has places for so many
     max_payload: int = field(default=1 << 20, metadata=_as(_bytes(64, 1 << 28, "from 64 bytes to 256MiB")))
     spool_max_bytes: int = field(default=1 << 30, metadata=_as(_bytes(1 << 21, 1 << 44, "from 2MiB to 16TiB")))
     spool_max_rows: int | None = field(default=None, metadata=_as(_or_none(_count(1, 10**12), "none")))

@@ -59,7 +59,7 @@ class Worker(signals.Obeys):
     burst      end when there is nothing left to do
     quotas     limits of queues, kept over all workers of a store
     max_prefetch   claims held beyond one for each thread, reached only by jobs of microseconds; a killed worker runs so many
-               finished jobs again at most, since their acknowledgements travel together
+               finished jobs again at most, and one for each thread, since their acknowledgements travel together
     async_concurrency   `async def` tasks at the same time, beside the threads; 0: none of the tasks may be one
     member     where it stands among the other processes of its host
     record     gets every failure before a store is told of it; must not raise

@@ -200,6 +200,11 @@ def test_what_can_be_no_worker_and_no_pool(q: SpoolQ, make: Callable[[Any], obje
         make(q)
 
 
+def test_how_much_a_worker_takes_beyond_its_threads_is_a_setting(tmp_path: Path) -> None:
+    with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0, max_prefetch=3) as q:
+        assert q.worker().primary._max_prefetch == 3
+
+
 def test_a_process_of_a_pool_works_also_where_the_failure_log_can_not_be_written_any_more(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("in the way")
     with SpoolQ(f"sqlite:///{tmp_path}/jobs.db", spool_min_free=0, failure_log=str(tmp_path / "log")) as q:

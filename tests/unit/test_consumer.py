@@ -602,6 +602,24 @@ def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> N
     assert len(rig.ran) == 100
 
 
+@pytest.mark.parametrize("most", [0, 7])
+def test_the_store_never_holds_more_for_it_than_its_threads_and_what_it_may_take_beyond(make: Make, most: int) -> None:
+    rig = make(threads=2, max_prefetch=most)
+    rig.real.put(jobs(200))
+    claim, seen = rig.real.claim, list[int]()
+
+    def looked_at(*args: Any, **options: Any) -> Any:
+        claimed = claim(*args, **options)
+        seen.append(held(rig.real))
+        return claimed
+
+    rig.real.claim = looked_at  # type: ignore[method-assign]
+    rig.consumer._mean = 1e-6  # it takes as many as it may
+    rig.start()
+    settled(rig)
+    assert max(seen) == 2 + most
+
+
 def test_slow_jobs_are_claimed_one_for_each_thread(make: Make) -> None:
     rig = make(threads=2)
     gate = Gate()
