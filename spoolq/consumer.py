@@ -344,7 +344,8 @@ class Consumer:
     def _ripe(self) -> bool:
         """Whether a call makes sense now. While threads have enough to begin it can wait: the more a call settles and claims, the
         less each of it costs. A slow job is acknowledged at once."""
-        return len(self._hold.unbegun) <= self._hold.low or self._slow or self._stopping or self._clock() - self._called >= _BUSY
+        low = len(self._hold.unbegun) <= self._hold.low or self._crew.starved  # what waits behind slow jobs feeds no other thread
+        return low or self._slow or self._stopping or self._clock() - self._called >= _BUSY
 
     def _alike(self) -> list[tuple[Claim, Done]]:
         """Taken out of what is to be acknowledged: those that count as the first one does. All of one call count alike."""

@@ -6,15 +6,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from spoolq import forked, traces, wire
 from spoolq.coroutines import Coroutines
 from spoolq.errors import TimeLimit
-from spoolq.hold import Board, Roster, Run
-from spoolq.job import Job
+from spoolq.hold import Board, Hold, Roster, Run
+from spoolq.job import Claim, Job
 from spoolq.limits import KILL_AFTER, STUCK, Exposure, Watch
 from spoolq.outcome import Pending
 from spoolq.tasks import Task
@@ -30,11 +30,11 @@ _MOMENT = 0.005
 
 
 class _Hand:
-    """A thread in its slot, and what it runs. `left`: it is left behind, and another has the slot."""
+    """A thread in its slot, and what it runs. `waits`: for something to do; `left`: it is left behind, another has the slot."""
 
     def __init__(self, crew: Crew, slot: int) -> None:
         self.slot = slot
-        self.left = False
+        self.waits = self.left = False
         self.run: Run | None = None
         self.thread = threading.Thread(target=crew._work, args=(self,), name=f"spoolq-job-{slot}", daemon=True)
 
@@ -132,7 +132,7 @@ class Crew(Roster):
 
     def _work_off(self, hand: _Hand) -> None:
         call, alone, board = partial(self._call, hand), partial(self._alone, hand), self._board
-        while (batch := self.todo.get()) is not None:
+        while (batch := self._next(hand)) is not None:
             hold, claims = batch
             for claim in claims:
                 if (run := hold.begin(hand.slot, claim)) is not None:
@@ -149,6 +149,20 @@ class Crew(Roster):
                         return  # the slot is another's
                     if board is not None:
                         board.end(hand.slot)
+
+    def _next(self, hand: _Hand) -> tuple[Hold, Sequence[Claim]] | None:
+        """What is handed out next, None at the end."""
+        hand.waits = True
+        if self.todo.empty():
+            self.starve()
+        batch = self.todo.get()
+        hand.waits = False
+        return batch
+
+    @property
+    def starved(self) -> bool:
+        """Whether a thread has nothing to do, whatever the others have still to begin."""
+        return self.todo.empty() and any(hand.waits for hand in self._hands.values())
 
     def _mend(self, hand: _Hand, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and

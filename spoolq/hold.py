@@ -93,6 +93,12 @@ class Roster:
         for hold in self.holds:
             hold._ring()
 
+    def starve(self) -> None:
+        """A thread has nothing to do: who holds claims for the others only, fetches more."""
+        for hold in self.holds:
+            if hold.unbegun:
+                hold._ring()
+
     @property
     def room(self) -> int:
         """How many claims could be begun at once, those that were handed out and not begun left out. Negative: too many are."""

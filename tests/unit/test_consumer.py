@@ -583,6 +583,23 @@ def test_a_slow_job_holds_up_no_claims(make: Make) -> None:
     settled(rig)
 
 
+def test_a_thread_is_fed_though_all_others_have_more_to_do_than_they_can_begin(make: Make) -> None:
+    """It waited 50 ms each time, with a queue full of jobs."""
+    rig, gate = make(threads=4), Gate()
+    rig.task("slow", gate)
+    rig.consumer._mean = 1e-6  # it takes as many as it may: 26 for each thread
+    now = time.monotonic()
+    rig.consumer._clock = lambda: now  # so that no time passes in which it would claim, or put back, for that alone
+    order = [job(f"j{n:04}", "slow" if n in (0, 26, 52) else "note", args=(n,)) for n in range(400)]
+    rig.real.put(order)
+    rig.start()
+    for _ in range(3):
+        gate.entered()
+    behind = {n for start in (0, 26, 52) for n in range(start, start + 26)}
+    eventually(lambda: set(rig.ran) >= set(range(400)) - behind, what="the jobs of the one thread that is free")
+    gate.open.set()
+
+
 def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> None:
     rig = make(threads=2)
     gate = Gate()
