@@ -99,6 +99,8 @@ class Limits:
             or self._since_size > self._headroom // 8
             or self._used + self._wal + self._since_size > self._most - self._headroom
         ):
+            if session.together is not None:  # what it has taken is in no page yet
+                session.together.write(session)
             self._used, self._sized, self._since_size = pages_used(session), now, size
         return self._used + self._wal + self._since_size - size
 

@@ -34,6 +34,7 @@ class Operation:
         "left",
         "maybe",
         "not_after",
+        "plain",
         "result",
         "unheard",
         "woke",
@@ -50,12 +51,14 @@ class Operation:
         guarded: bool = False,
         grows: bool = False,
         unheard: Callable[[Session], object] | None = None,
+        plain: bool = False,
     ) -> None:
         self.work = work
         self.writes = writes
         self.guarded = guarded
         self.grows = grows
         self.unheard = unheard
+        self.plain = plain
         self.not_after = not_after
         self.done = threading.Lock()
         self.done.acquire()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spoolq.errors import PayloadError
 from spoolq.job import Message
@@ -82,36 +82,39 @@ def insert(
     there already comes into doubt. Not `remembered`: ids that were settled don't count as there. `word` is what new ones are
     counted as.
     """
-    now, new = session.now, []
+    new = []
     attempt = None if not_after is None else later(not_after)
     for row in rows:
-        id, queue, payload, crc, run_at, keep, watch, front = row
-        doubt = int(attempt is not None or (in_doubt and keep == GIVEN))
-        inserted = session.execute(
-            SQL["insert"],
-            (
-                id,
-                queue,
-                payload,
-                crc,
-                run_at,
-                keep,
-                "r" if run_at <= now else "s",
-                doubt,
-                NEVER if attempt is None else attempt,
-                now,
-                now if remembered or keep == GIVEN else ALWAYS,
-                watch,
-                front and run_at <= now,
-            ),
-        ).rowcount
+        taken = values(session, row, attempt, in_doubt=in_doubt, remembered=remembered)
+        inserted = session.execute(SQL["insert"], taken).rowcount
         if not inserted and attempt is not None:
-            session.execute(_SPOOL["doubt"], (id, attempt))
+            session.execute(_SPOOL["doubt"], (row.id, attempt))
         if inserted:
-            session.tally(word, queue)
+            session.tally(word, row.queue)
         new.append(inserted == 1)
     session.woke = session.woke or True in new
     return new
+
+
+def values(session: Session, row: Row, attempt: int | None, *, in_doubt: bool, remembered: bool = True) -> tuple[Any, ...]:
+    """What the statement `insert` takes for one. `attempt`: `not_after` in microseconds."""
+    id, queue, payload, crc, run_at, keep, watch, front = row
+    now = session.now
+    return (
+        id,
+        queue,
+        payload,
+        crc,
+        run_at,
+        keep,
+        "r" if run_at <= now else "s",
+        int(attempt is not None or (in_doubt and keep == GIVEN)),
+        NEVER if attempt is None else attempt,
+        now,
+        now if remembered or keep == GIVEN else ALWAYS,
+        watch,
+        front and run_at <= now,
+    )
 
 
 def known(session: Session, id: str) -> bool:

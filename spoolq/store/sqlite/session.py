@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.store.effects import RELAY
@@ -18,6 +18,9 @@ from spoolq.store.sqlite.identity import Identity
 from spoolq.store.sqlite.reserve import Reserve
 from spoolq.store.sqlite.settings import Settings
 from spoolq.store.sqlite.statements import schema, statements
+
+if TYPE_CHECKING:
+    from spoolq.store.sqlite.together import Together
 
 log = logging.getLogger("spoolq.sqlite")
 
@@ -57,7 +60,8 @@ def fence() -> int:
 class Session:
     """One connection. `now` is the time in microseconds at which the transaction began; `woke` notes that a row became ready;
     `counted` is what the tally is to have added with it, by queue and word, `spooled` what the outage is to have, as `away` saw
-    it; `outage` the number of the one that lasts, and until when on the clock that doesn't jump that was seen to be so."""
+    it; `outage` the number of the one that lasts, and until when on the clock that doesn't jump that was seen to be so;
+    `together` takes the rows of callers that share the transaction, None where it is one's alone."""
 
     def __init__(self, settings: Settings, connection: driver.Connection, file: Identity, reserve: Reserve) -> None:
         self.settings = settings
@@ -68,6 +72,7 @@ class Session:
         self.counted: dict[tuple[str, str], int] = {}
         self.spooled = 0
         self.away: Away | None = None
+        self.together: Together | None = None
         self.outage = 0, float("-inf")
         self.page_size = PAGE
         self.fence: Callable[[], int] = fence

@@ -31,6 +31,7 @@ from spoolq.store.sqlite.rows import SQL, Row, insert, known, prepare, unanswere
 from spoolq.store.sqlite.session import Session, micros
 from spoolq.store.sqlite.settings import MIB, Role, Settings
 from spoolq.store.sqlite.settlements import SQLiteSettlements
+from spoolq.store.sqlite.together import fresh
 from spoolq.store.sqlite.upkeep import SQLiteUpkeep
 from spoolq.store.sqlite.waiting import SQLiteWaitingJobs
 from spoolq.store.sqlite.wake import Bell
@@ -139,16 +140,17 @@ class SQLiteStore:
     ) -> list[bool]:
         """See `Store.put`."""
         rows, more = prepare(messages, self._largest, hold=hold), also.prepare_effects(effects, self._largest)
+        plain = self._is_plain(rows, more)
         seen: list[bool] = []
 
         def work(session: Session) -> list[bool]:
             self._check_time(not_after)
-            new = _merged(seen, self._insert(session, rows, word="drained" if hold else "put"))
+            new = self._insert(session, rows, seen, plain=plain, word="drained" if hold else "put")
             also.apply(session, more, new, rows)
             return new
 
         latest, unheard = self._latest(timeout, not_after), partial(unanswered, rows=rows)
-        return self._run(work, timeout, not_after=latest, guarded=more.guarded, grows=True, unheard=unheard)
+        return self._run(work, timeout, not_after=latest, guarded=more.guarded, grows=True, unheard=unheard, plain=plain)
 
     def forget(self, ids: Sequence[tuple[str, float]]) -> None:
         """See `Store.forget`."""
@@ -321,19 +323,20 @@ class SQLiteStore:
     ) -> list[bool]:
         """See `Spool.spool`."""
         rows, more = prepare(messages, self._largest), also.prepare_effects(effects, self._largest)
+        plain = self._is_plain(rows, more)
         seen: list[bool] = []
 
         def work(session: Session) -> list[bool]:
             if self._settings.ordered:
                 order.mark(session)
-            new = _merged(seen, self._insert(session, rows, in_doubt=True, not_after=not_after))
+            new = self._insert(session, rows, seen, plain=plain, in_doubt=True, not_after=not_after)
             if outage is not None:
                 outages.joined(session, outage, sum(new))
             also.apply(session, more, new, rows)
             return new
 
         unheard = partial(unanswered, rows=rows, in_doubt=True)
-        return self._run(work, timeout, guarded=more.guarded, grows=True, unheard=unheard)
+        return self._run(work, timeout, guarded=more.guarded, grows=True, unheard=unheard, plain=plain)
 
     def holds(self, queues: Collection[str], *, timeout: float | None = None) -> bool:
         """See `Spool.holds`."""
@@ -534,15 +537,26 @@ class SQLiteStore:
         self,
         session: Session,
         rows: Sequence[Row],
+        seen: list[bool],
         *,
+        plain: bool,
         in_doubt: bool = False,
         not_after: float | None = None,
         word: str = "put",
     ) -> list[bool]:
-        self._sweep(session)
+        """Which of them are new. `seen` keeps that, for work that is done again."""
+        if self._forgettable:
+            self._sweep(session)
         if rows:
-            self._limits.check(session, len(rows), sum(len(row.payload) for row in rows))
-        return insert(session, rows, in_doubt=in_doubt, not_after=not_after, word=word)
+            self._limits.check(session, len(rows), sum([len(row.payload) for row in rows]))
+        if plain and session.together is not None:
+            session.together.add(session, rows[0], seen, not_after, word)
+            return [True]
+        return _merged(seen, insert(session, rows, in_doubt=in_doubt, not_after=not_after, word=word))
+
+    def _is_plain(self, rows: list[Row], more: also.Prepared) -> bool:
+        """Whether it looks for no row: a bound on their number does."""
+        return more is _NO_EFFECTS and fresh(rows) and self._settings.max_rows is None
 
     def _latest(self, timeout: float | None, not_after: float | None) -> float:
         if not_after is not None:

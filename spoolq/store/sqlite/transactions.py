@@ -15,6 +15,7 @@ from spoolq.store.sqlite.operation import UNDONE, Operation
 from spoolq.store.sqlite.reserve import TO_OPEN, Reserve
 from spoolq.store.sqlite.session import Session, inherited, open_session
 from spoolq.store.sqlite.settings import Settings
+from spoolq.store.sqlite.together import Together
 
 log = logging.getLogger("spoolq.sqlite")
 
@@ -119,10 +120,15 @@ class Transactions:
             return True
         live = [operation for operation in operations if operation.begin()]
         committing = False
+        together = session.together = Together() if len(live) > 1 else None
         try:
             for operation in live:
+                if together is not None and not operation.plain:
+                    together.write(session)
                 self._one(session, operation, alone=len(live) == 1)
             if session.in_transaction:
+                if together is not None:
+                    together.write(session)
                 session.write_tally()
                 outages.write_joined(session)
                 for to, why in self._aside:

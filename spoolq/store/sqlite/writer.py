@@ -63,6 +63,7 @@ class Writer:
         grows: bool = False,
         unheard: Callable[[Session], object] | None = None,
         aside: bool = False,
+        plain: bool = False,
     ) -> T:
         """Do `work` in a transaction and return what it returned, synced; or raise within `limit` seconds.
 
@@ -70,7 +71,7 @@ class Writer:
         raise one of our errors after it has written something (without, it must do so before). `grows`: it adds jobs, so the
         reserve is not for it. `unheard` is done in a transaction of its own, before anybody else's, where the work was done
         after all and its caller had been told that nobody knows. `aside`: nobody's job hangs on it, so that it came too late is
-        no reason to refuse others at once.
+        no reason to refuse others at once. `plain`: it looks for no row, and its own may go in `together` with others'.
         """
         limit = self.settings.timeout if limit is None else max(0.0, min(limit, threading.TIMEOUT_MAX))
         if self._closed:
@@ -82,7 +83,7 @@ class Writer:
                 "Nothing was stored",
                 reason="overdue",
             )
-        operation = Operation(work, writes, not_after, guarded=guarded, grows=grows, unheard=unheard)
+        operation = Operation(work, writes, not_after, guarded=guarded, grows=grows, unheard=unheard, plain=plain)
         if self._thread is None:
             self._start()
         self._queue.put(operation)  # not before: where no thread can be had nothing is left behind for the next caller's

@@ -1,12 +1,13 @@
 -- name: insert
 -- an id that is there, or was settled and is still remembered, stays as it is: zero rows changed. The number is above every
--- other, whatever its sign: a row that is kept or set aside turns its own round
+-- other, whatever its sign: a row that is kept or set aside turns its own round. The values of more rows may follow, numbered
 INSERT INTO jobs (seq, id, queue, payload, crc, run_at, keep, state, doubt, was, not_after, watch, front, worker, token, created_at)
-SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + 1,
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?12,
-    iif(?13, -max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) - 1, 0),
-    2305843009213693952, 2305843009213693952, ?10
-WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = ?1 AND until > ?11)
+SELECT max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) + column1,
+    column2, column3, column4, column5, column6, column7, column8, column9, column9, column10, column13,
+    iif(column14, -max(ifnull((SELECT max(seq) FROM jobs), 0), -ifnull((SELECT min(seq) FROM jobs), 0), 0) - column1, 0),
+    2305843009213693952, 2305843009213693952, column11
+FROM (VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13))
+WHERE NOT EXISTS (SELECT 1 FROM settled WHERE id = column2 AND until > column12)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: promote
