@@ -251,6 +251,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("point", ["spooled", "claimed", "put", "kept", "looked", "let go"])
 def test_a_process_killed_at_any_step_leaves_its_rows_to_whoever_comes(point: str, server: Server, tmp_path: Path):
     command = [sys.executable, "-c", AHEAD, server.url, str(tmp_path / "spool.db"), point]

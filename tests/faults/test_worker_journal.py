@@ -17,6 +17,8 @@ from tests.faults.working import Place, failures
 from tests.servers import Server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def server(durable: Server) -> Server:
