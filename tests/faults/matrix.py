@@ -90,7 +90,7 @@ def _pairs(case: Case) -> set[tuple[tuple[int, object], ...]]:
 
 def settled(stage: Stage, case: Case, folder: Path) -> Report:
     """`run`, again where the machine may have been too busy to get as far as the fault."""
-    for number in range(5):
+    for number in range(3):
         report = run(stage, case, folder / str(number))
         if not report.starved:
             break

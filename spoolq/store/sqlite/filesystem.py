@@ -55,7 +55,7 @@ def network(directory: str) -> str:
 def _program(directory: str) -> str:
     try:
         device = os.stat(directory).st_dev
-        with open("/proc/self/mountinfo") as mounts:
+        with open("/proc/self/mountinfo", errors="replace") as mounts:
             for line in mounts:
                 fields, _, rest = line.partition(" - ")
                 if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
