@@ -159,6 +159,8 @@ class Pool(signals.Obeys):
             case "stop" | "quit" | "now":
                 self._stopping = True
                 grace = {"stop": self._grace, "quit": None, "now": 0.0}[order]
+                when = "once their jobs have" if grace is None else f"within {grace:g} s" if grace else "now"
+                log.info("pool: its processes end %s", when)
                 self._kill_at = float("inf") if grace is None else self._clock() + grace + _ENDING
                 number = {"stop": signal.SIGTERM, "quit": signal.SIGQUIT, "now": signals.NOW}[order]
                 for one in self._of("jobs"):

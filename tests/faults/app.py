@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -62,13 +63,21 @@ class Control:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.unscheduled = self.sync = 0.0
+        self.sync = 0.0
         self._folder = folder
+        self._slept = (0.0, math.inf)  # what was lost until when; one tuple, since the sleeper goes on while somebody reads it
         self._ended = threading.Event()
         turns = [self._sleep] if folder is None else [self._sleep, self._write]
         self._threads = [threading.Thread(target=turn, daemon=True) for turn in turns]
 
+    @property
+    def unscheduled(self) -> float:
+        """So far. What the sleeper is overdue counts, also when whoever reads this was woken before it."""
+        lost, until = self._slept
+        return lost + max(0.0, time.monotonic() - until - 0.002)
+
     def __enter__(self) -> Control:
+        self._slept = (0.0, time.monotonic())
         for thread in self._threads:
             thread.start()
         self._waited = self._queued()
@@ -76,21 +85,19 @@ class Control:
 
     def __exit__(self, *exc: object) -> None:
         waited = sorted(waited - self._waited.get(task, 0.0) for task, waited in self._queued().items())
-        self.unscheduled += sum(waited[-2:])
+        lost = self.unscheduled + sum(waited[-2:])
         self._ended.set()
         for thread in self._threads:
             thread.join()
+        self._slept = (lost, math.inf)
 
     def _queued(self) -> dict[str, float]:
         own = {str(thread.native_id) for thread in self._threads}
         return {task: waited for task, waited in queued("self").items() if task not in own}
 
     def _sleep(self) -> None:
-        before = time.monotonic()
         while not self._ended.wait(0.001):
-            now = time.monotonic()
-            self.unscheduled += max(0.0, now - before - 0.002)
-            before = now
+            self._slept = (self.unscheduled, time.monotonic())
 
     def _write(self) -> None:
         assert self._folder is not None

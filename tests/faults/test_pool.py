@@ -238,9 +238,11 @@ def test_a_term_to_the_whole_group_is_one_and_a_second_to_the_pool_ends_it_now(o
     for pid in (worker.pid, process, process):
         os.kill(pid, signal.SIGTERM)
     eventually(lambda: worker.said("waiting for running jobs"))
+    eventually(lambda: worker.said("pool: its processes end within 600 s"))  # two that wait for the pool would be one
     assert worker.process.poll() is None
     worker.send(signal.SIGTERM)
-    assert worker.ended(10.0) == 0
+    assert worker.ended(60.0) == 0  # a tenth of the grace
+    assert worker.said("pool: its processes end now")
     assert one_box.left() == {"ready": 1}
 
 
