@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import ssl
+import sys
 import threading
 from pathlib import Path
 
@@ -69,3 +70,8 @@ class TlsEnd:
         self._listener.close()
         for link in self._open:
             link.close()
+
+
+if __name__ == "__main__":  # in a process of its own, before the server on that port, until its standard input ends
+    print(TlsEnd(int(sys.argv[1])).port, flush=True)
+    sys.stdin.read()
