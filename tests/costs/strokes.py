@@ -1,7 +1,8 @@
-"""A job's way through files, to be watched from outside: `python -m tests.costs.strokes FOLDER`.
+"""A job's way through files, to be watched from outside: `python -m tests.costs.strokes FOLDER DEPTH`.
 
-Each step is announced by a line in FOLDER/marks; `end` is nobody's. What is called `many` is done once for MANY jobs, all else
-JOBS times. `twice` and `unsynced` are the controls: a second write for each job, and commits that nobody waits for the disk with.
+In each file DEPTH jobs wait before. Each step is announced by a line in FOLDER/marks; `end` is nobody's. What is called `many` is done
+once for MANY jobs, all else JOBS times. `twice`, `unsynced` and `all` are the controls: a second write for each job, commits that
+nobody waits for the disk with, and a look at every row of the first file.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from contextlib import closing
 from pathlib import Path
 
 from spoolq import SpoolQ
-from spoolq.store.sqlite import SQLiteStore
+from spoolq.job import new_id
+from spoolq.store.sqlite import SQLiteStore, driver
 from tests.contract.hands import Hand, messages, worker
 
 JOBS, MANY = 20, 100
 PATIENT = 60.0
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, depth: int) -> None:
+    for name, role in (("jobs.db", "primary"), ("spool.db", "spool")):
+        with closing(SQLiteStore(folder / name, role=role, timeout=PATIENT, min_free=0)) as store:
+            for start in range(0, depth, 1000):
+                deep = messages(*(new_id() for _ in range(start, min(start + 1000, depth))), queue="mail")
+                (store.spool if role == "spool" else store.put)(deep)
     marks = os.open(folder / "marks", os.O_WRONLY | os.O_CREAT)
 
     def mark(what: str) -> None:
@@ -50,6 +57,9 @@ def main(folder: Path) -> None:
         for n in range(JOBS):
             send.enqueue()
             q.primary.set_meta("last", str(n))
+        mark("all")
+        with closing(driver.connect(str(folder / "jobs.db"), PATIENT)) as connection:
+            connection.execute("SELECT count(*) FROM jobs WHERE payload = 'none'").fetchone()
         mark("end")
     with closing(SQLiteStore(folder / "unsynced.db", synchronous="NORMAL", timeout=PATIENT, min_free=0)) as store:
         store.put(messages("first"))
@@ -78,4 +88,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
