@@ -1,8 +1,8 @@
 """A job's way through files, to be watched from outside: `python -m tests.costs.strokes FOLDER DEPTH`.
 
-In each file DEPTH jobs wait before. Each step is announced by a line in FOLDER/marks; `end` is nobody's. What is called `many` is done
-once for MANY jobs, all else JOBS times. `twice`, `unsynced` and `all` are the controls: a second write for each job, commits that
-nobody waits for the disk with, and a look at every row of the first file.
+In each file DEPTH jobs wait before. Each step is announced by a line in FOLDER/marks; `end` is nobody's. What is called `many` is
+done once for MANY jobs, all else JOBS times. `twice`, `unsynced` and `all` are the controls: a second write for each job, commits
+that nobody waits for the disk with, and a look at every row of the first file.
 """
 
 from __future__ import annotations
