@@ -206,7 +206,7 @@ class Server:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        settings = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "retry": Retry(NoBackoff(), 0), **settings}
+        settings = {"socket_timeout": 20.0, "socket_connect_timeout": 20.0, "retry": Retry(NoBackoff(), 0), **settings}
         return Redis(unix_socket_path=str(self.socket), **settings)
 
     @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], within: float = 30.0, what: str = "") -> T:
+def eventually(condition: Callable[[], T], within: float = 60.0, what: str = "") -> T:
     """The first true answer of `condition`, asked every few milliseconds for up to `within` seconds; then it fails."""
     deadline = time.monotonic() + within
     while not (answer := condition()):

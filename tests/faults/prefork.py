@@ -47,7 +47,7 @@ class Prefork:
     def __exit__(self, *exc: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -72,7 +72,7 @@ def _child(q: SpoolQ, number: int, commands: int, alone: bool) -> None:
 def main() -> None:
     """Fork, and pass on what comes in."""
     url, spool, children = sys.argv[1:4]
-    q = SpoolQ(url, spool=spool, spool_min_free=0, deadline=1.0)
+    q = SpoolQ(url, spool=spool, spool_min_free=0, deadline=3.0, disk_limit=20.0)
     q.remote("t", "work").enqueue("used before the fork")
     pipes = []
     for number in range(int(children)):

@@ -43,13 +43,13 @@ def note(value=None, *more):
 @q.task(queue="work", retries=5, backoff=lambda state: 0)
 def hold(value=None):
     tell("BEGIN", value)
-    eventually((here / "gate").exists, within=60)
+    eventually((here / "gate").exists, within=100)
     tell("RUN", value)
 
 @q.task(queue="work", retries=5, backoff=lambda state: 0)
 def gated(name):
     tell("BEGIN", name)
-    eventually((here / name).exists, within=60)
+    eventually((here / name).exists, within=100)
     tell("RUN", name)
 
 @q.task(queue="work", retries=5, backoff=lambda state: 0)
@@ -61,7 +61,7 @@ def second(value=None):
 @q.task(queue="work", retries=0)
 def doomed(value=None):
     tell("BEGIN", value)
-    eventually((here / "gate").exists, within=60)
+    eventually((here / "gate").exists, within=100)
     tell("RUN", value)
     if current_job().fresh:
         raise ValueError("no luck")
@@ -85,7 +85,7 @@ def crunching(seconds):
         pass
     tell("RUN")
 
-@q.task(queue="work", retries=0, timeout=0.3)
+@q.task(queue="work", retries=0, timeout=3)  # more than a busy machine takes to come as far as BEGIN
 def sleeping_too_long(seconds):
     tell("BEGIN")
     time.sleep(seconds)  # which no time limit interrupts
@@ -108,13 +108,13 @@ def holding_the_interpreter(seconds):
     ctypes.PyDLL(None).sleep(seconds)  # C code that doesn't let go of the lock: no other thread of the process runs
     tell("RUN")
 
-@q.task(queue="work", retries=0, timeout=0.5)
+@q.task(queue="work", retries=0, timeout=3)
 def stuck_holding_the_interpreter(seconds):
     tell("BEGIN")
     ctypes.PyDLL(None).sleep(seconds)
     tell("RUN")
 
-@q.task(queue="work", retries=0, timeout=0.5)
+@q.task(queue="work", retries=0, timeout=3)
 async def blocking_the_loop(seconds):
     tell("BEGIN")
     time.sleep(seconds)
@@ -214,7 +214,7 @@ class Place:
             self.environment["SPOOLQ_SPOOL"] = str(self.spool)
         # generous: on a busy machine a healthy server may take longer than the default to answer, and what is
         # spooled for that is no part of the story
-        self.q = SpoolQ(url, spool_min_free=0, **({"deadline": 2.0} | own | settings))
+        self.q = SpoolQ(url, spool_min_free=0, **({"deadline": 5.0, "disk_limit": 20.0} | own | settings))
         self.workers: list[Worker] = []
 
     @property
