@@ -21,6 +21,7 @@ from spoolq.store.sqlite import SQLiteStore
 from tests.contract.hands import Hand, failure, message, messages, worker
 from tests.proxy import Proxy
 from tests.servers import Server
+from tests.waiting import eventually
 
 NODE = json.dumps({"class": "t", "queue": "q", "args": [1, {"id": "5"}]}, separators=(",", ":"))
 DRAINER = worker("d", kind="drainer")
@@ -32,7 +33,7 @@ class Scene:
     def __init__(self, server: Server, folder: Path) -> None:
         self.now = time.time()
         self.primary = RedisStore(server.url, deadline=5.0)
-        self.spool: Spool = SQLiteStore(folder / "spool.db", role="spool", clock=lambda: self.now, min_free=0)
+        self.spool: Spool = SQLiteStore(folder / "spool.db", role="spool", clock=lambda: self.now, min_free=0, timeout=20.0)
         self.control = server.client()
         self.keeper = Bookkeeper(self.primary, self.spool)
 
@@ -273,10 +274,14 @@ def test_a_put_that_is_tried_again_counts_once(server: Server, action: str, many
     several = [message(f"{n}", given=True) for n in range(many)]
     with Proxy(server.port) as proxy, closing(RedisStore(proxy.url, deadline=5.0)) as store:
         store.put([message("before")], timeout=5.0)
-        rule = proxy.rule(b"EVALSHA", action, delay=1.0)  # type: ignore[arg-type]
-        with pytest.raises(StoreError):
-            store.put(several, timeout=0.3)
-        assert rule.fired == 1
+        rule = proxy.rule(b"EVALSHA", action, delay=60.0)  # type: ignore[arg-type]
+
+        def met() -> bool:
+            with pytest.raises(StoreError):  # also where this process wasn't run for so long that nothing was sent
+                store.put(several, timeout=0.3)
+            return rule.fired == 1
+
+        eventually(met, what=f"a put that meets {action}")
         proxy.heal()
         _until_it_is_done(lambda: store.put(several))
         store.put(several)
