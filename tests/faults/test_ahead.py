@@ -10,26 +10,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from spoolq import SpoolQ
+from spoolq.errors import StoreUnavailable
 from spoolq.store.base import Kept, Spool, Watch
 from spoolq.store.looking import SpoolInfo
 from spoolq.watch import Watcher
-from tests.faults.app import application as bare
-from tests.faults.app import arrived, drain
+from tests.faults.app import application, arrived, drain
 from tests.proxy import Proxy
 from tests.servers import Server
 from tests.waiting import eventually
-
-
-def application(url: str, folder: Path, **settings: Any) -> SpoolQ:
-    """One whose disk may be busy: that is no fault of the spool's."""
-    return bare(url, folder, **({"disk_limit": 20.0} | settings))
 
 
 def facts(q: SpoolQ) -> SpoolInfo:
@@ -39,7 +34,15 @@ def facts(q: SpoolQ) -> SpoolInfo:
 
 def handed_over(q: SpoolQ) -> None:
     """Until Redis has all that was accepted."""
-    eventually(lambda: facts(q).rows == 0, within=20, what="an empty spool")
+    eventually(lambda: facts(q).rows == 0, within=60, what="an empty spool")
+
+
+def looked(watcher: Watcher) -> bool:
+    """One look of it; False where Redis was not heard in time: then nothing is known, and every row stays."""
+    with suppress(StoreUnavailable):
+        watcher.turn()
+        return True
+    return False
 
 
 class Pair:
@@ -66,7 +69,7 @@ class Pair:
     def none_lost(self, server: Server) -> None:
         """Each job that was written ahead is there once."""
         expected = Counter(self.accepted["ahead"])
-        eventually(lambda: arrived(server, "ahead") >= expected, within=20, what="every job that was written ahead")
+        eventually(lambda: arrived(server, "ahead") >= expected, within=60, what="every job that was written ahead")
         handed_over(self.ahead)
         assert arrived(server, "ahead") == expected
 
@@ -88,7 +91,7 @@ def servers(start_server: Callable[..., Server]) -> tuple[Server, Server]:
     master, replica = start_server(repl_diskless_sync_delay=0), start_server()
     with replica.client() as control:
         control.replicaof("127.0.0.1", master.port)
-        eventually(lambda: control.info("replication")["master_link_status"] == "up", within=20, what="a linked replica")
+        eventually(lambda: control.info("replication")["master_link_status"] == "up", within=60, what="a linked replica")
     return master, replica
 
 
@@ -98,8 +101,9 @@ def test_a_fail_over_to_a_replica_that_was_cut_off_loses_no_job_that_was_written
     master, replica = servers
     with Proxy(master.port) as proxy, pair(proxy.url, tmp_path) as both:
         both.enqueue(10)
-        with master.client() as control:
-            assert control.wait(1, 5000) == 1
+        with master.client(socket_timeout=60.0) as control:
+            control.set("a write of its own", 1)  # WAIT speaks of this connection's last write, and of all that came before
+            assert control.wait(1, 50_000) == 1
             replica.stop()
             control.execute_command("CLIENT", "KILL", "TYPE", "replica")  # or the kernel delivers what it holds later
         both.enqueue(20)
@@ -124,8 +128,9 @@ def test_a_redis_without_persistence_that_is_restarted_empty_loses_no_job_that_w
 
 
 def test_flushall_is_found_out_when_the_rows_are_due(fresh_server: Server, tmp_path: Path):
-    """The server's life goes on, so nothing but the missing ids tells. Until then the jobs are on the disk."""
-    with pair(fresh_server.url, tmp_path, keep=1) as both:
+    """The server's life goes on, so nothing but the missing ids tells. Until then the jobs are on the disk: for longer than it
+    takes a busy machine to come from the first of them to the flush."""
+    with pair(fresh_server.url, tmp_path, keep=6) as both:
         both.enqueue(20)
         with fresh_server.client() as control:
             control.flushall()
@@ -139,7 +144,7 @@ def test_a_restart_that_lost_nothing_queues_nothing_twice(durable: Server, tmp_p
         durable.restart()
         both.none_lost(durable)
         assert both.lost(durable) == set()
-        eventually(lambda: facts(both.ahead).kept == 0, within=20, what="rows that are let go")
+        eventually(lambda: facts(both.ahead).kept == 0, within=60, what="rows that are let go")
         assert both.counts(durable, "ahead") == Counter(both.accepted["ahead"])
 
 
@@ -147,7 +152,8 @@ def test_rows_in_doubt_follow_when_redis_comes_back_empty(fresh_server: Server, 
     """Redis took the job and its answer was lost; then it lost the job as well. The drainer's put is answered as a new one."""
     with Proxy(fresh_server.port) as proxy, application(proxy.url, tmp_path, deadline=5.0) as q:
         task = q.remote("t", "work")
-        eventually(lambda: task.enqueue("warm").route == "primary")
+        q.primary.ready(20.0)
+        assert task.enqueue("warm").route == "primary"
         rule = proxy.rule(b"the one", "cut_reply")
         id = task.enqueue("the one").id
         rule.wait()
@@ -178,7 +184,7 @@ class Interrupted:
 
 def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_put_since(fresh_server: Server, tmp_path: Path):
     """Or the row's next look would find its id gone, and queue the job a second time."""
-    with application(fresh_server.url, tmp_path) as q:
+    with application(fresh_server.url, tmp_path, deadline=5.0) as q:
         spool, watcher = q.spool, q.watcher()
         assert spool is not None
         message = q.message(q.remote("t", "work").job(1))._replace(keep=0.5)
@@ -193,8 +199,8 @@ def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_p
         def lost() -> None:
             lives.append("another")
             fresh_server.restart()
-            eventually(lambda: q.primary.ready(5.0))
-            watcher.turn()
+            eventually(lambda: q.primary.ready(20.0))
+            eventually(lambda: looked(watcher))
             drain(q)
             assert arrived(fresh_server) == {message.id: 1}
 
@@ -205,7 +211,7 @@ def test_who_looked_before_redis_lost_its_data_does_not_free_the_ids_that_were_p
         q.primary.forget(())
         assert q.primary.remembers([message.id]) == [True]
         eventually(lambda: spool.watches()[0].due)
-        watcher.turn()
+        eventually(lambda: looked(watcher))
         drain(q)
         assert arrived(fresh_server) == {message.id: 1}
         assert facts(q).kept == 0
@@ -263,8 +269,8 @@ def test_a_process_killed_at_any_step_leaves_its_rows_to_whoever_comes(point: st
     assert len(tried) == 40
     with application(server.url, tmp_path, lease=0.5) as q:
         watcher = q.watcher()
-        eventually(lambda: drain(q) and facts(q).rows == 0, within=20, what="an empty spool")
-        eventually(lambda: watcher.turn() and facts(q).kept == 0, within=20, what="rows that are let go")
+        eventually(lambda: drain(q) and facts(q).rows == 0, within=60, what="an empty spool")
+        eventually(lambda: looked(watcher) and facts(q).kept == 0, within=60, what="rows that are let go")
         counts = arrived(server)
     assert accepted <= set(counts) <= tried
     assert set(counts.values()) == {1}
@@ -279,15 +285,15 @@ def test_a_process_killed_as_it_sends_again_what_redis_has_lost_leaves_each_job_
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
         application(fresh_server.url, tmp_path, lease=0.5) as q,
     ):
-        eventually(lambda: facts(q).kept == 40, within=30, what="rows that are kept")
+        eventually(lambda: facts(q).kept == 40, within=60, what="rows that are kept")
         fresh_server.restart()
         assert process.wait(60) == -signal.SIGKILL
         assert process.stdout is not None
         accepted = {line.split()[1] for line in process.stdout if line.startswith("ACK")}
         assert len(accepted) == 40
-        q.watcher().turn()
-        eventually(lambda: drain(q) and facts(q).rows == 0, within=20, what="an empty spool")
-        assert arrived(fresh_server) == Counter(accepted)
+        watcher, expected = q.watcher(), Counter(accepted)
+        eventually(lambda: looked(watcher) and drain(q) and facts(q).rows == 0 and arrived(fresh_server) >= expected)
+        assert arrived(fresh_server) == expected
 
 
 def test_two_processes_and_a_drainer_beside_them_hand_over_each_job_once(fresh_server: Server, tmp_path: Path):
@@ -307,12 +313,12 @@ with SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0, disk_limit=20, acc
         accepted = Counter(line.strip() for process in both for line in process.communicate(timeout=60)[0].splitlines())
         assert [process.returncode for process in both] == [0, 0]
         with application(fresh_server.url, tmp_path) as q:
-            eventually(lambda: facts(q).rows == 0 and facts(q).kept == 0, within=30, what="rows that are let go")
+            eventually(lambda: facts(q).rows == 0 and facts(q).kept == 0, within=60, what="rows that are let go")
         assert arrived(fresh_server) == accepted
         assert len(accepted) == 300
     finally:
         drainer.terminate()
-        drainer.wait(20)
+        drainer.wait(60)
 
 
 def test_a_fork_hands_over_what_it_accepts_itself(fresh_server: Server, tmp_path: Path):
@@ -345,7 +351,7 @@ def has_waitaof(server: Server) -> bool:
 def test_a_put_that_no_replica_confirms_is_kept_here_and_queued_once(
     fresh_server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    with application(fresh_server.url, tmp_path, confirm="replica", deadline=1.0) as q:
+    with application(fresh_server.url, tmp_path, confirm="replica", deadline=4.0) as q:
         q.primary.ready(20.0)  # a warm connection
         receipt = q.remote("t", "work").enqueue(1)
         assert receipt.route == "spool"
@@ -355,14 +361,14 @@ def test_a_put_that_no_replica_confirms_is_kept_here_and_queued_once(
         drain(q)
         assert (facts(q).rows, facts(q).kept) == (0, 1)
         fresh_server.restart()  # and loses it
-        q.watcher().turn()
-        drain(q)
+        watcher = q.watcher()
+        eventually(lambda: looked(watcher) and drain(q) and arrived(fresh_server), what="what was sent again")
         assert arrived(fresh_server) == {receipt.id: 1}
 
 
 def test_a_put_that_a_replica_confirms_survives_the_master(servers: tuple[Server, Server], tmp_path: Path):
     master, replica = servers
-    with application(master.url, tmp_path, confirm="replica", deadline=5.0) as q:
+    with application(master.url, tmp_path, confirm="replica", deadline=20.0) as q:
         receipt = q.remote("t", "work").enqueue(1)
         assert receipt.route == "primary"
         master.kill()
@@ -378,17 +384,17 @@ def test_a_row_is_let_go_once_the_append_only_file_has_been_synced(start_server:
         if has_waitaof(server):
             watcher = q.watcher()
             until = time.monotonic() + 3.5
-            eventually(lambda: watcher.turn() and time.monotonic() > until, within=20)
+            eventually(lambda: looked(watcher) and time.monotonic() > until, within=60)
             assert facts(q).kept == 1  # three times as long as it has to be kept, and not synced yet
             with server.client() as control:
                 control.config_set("appendfsync", "everysec")
-        eventually(lambda: facts(q).kept == 0, within=20, what="a row that is let go")
+        eventually(lambda: facts(q).kept == 0, within=60, what="a row that is let go")
         assert sum(arrived(server).values()) == 1
 
 
 def test_a_put_that_the_append_only_file_confirms_survives_the_server(start_server: Callable[..., Server], tmp_path: Path):
     server = start_server(appendonly=True, appendfsync="everysec")
-    with application(server.url, tmp_path, confirm="aof", deadline=5.0) as q:
+    with application(server.url, tmp_path, confirm="aof", deadline=20.0) as q:
         receipt = q.remote("t", "work").enqueue(1)
         knows = has_waitaof(server)
         assert receipt.route == ("primary" if knows else "spool")
