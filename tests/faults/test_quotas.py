@@ -84,8 +84,13 @@ def test_a_queue_at_its_limit_holds_up_no_other(opened: Any) -> None:
         q.tasks.get("quick").enqueue(len(ran))
         return len(ran) > 20
 
+    def over_and_open() -> bool:
+        if over():
+            gate.set()  # or the worker's end would wait for it
+        return gate.is_set()
+
     try:
-        run([q], over, ("work", "other"))
+        run([q], over_and_open, ("work", "other"))
     finally:
         gate.set()
 
@@ -97,9 +102,10 @@ def test_jobs_of_a_queue_begin_at_its_rate_in_order_over_all_workers(opened: Any
     for q in several:
         q.task(name="t", queue="work")(lambda n: began.append((time.monotonic(), n)))
     several[0].enqueue_many([several[0].tasks.get("t").job(n) for n in range(40)])
-    run(several, lambda: len(began) == 40)
+    before = time.monotonic()  # the first one may be claimed well before its thread gets a core
+    run(several, lambda: len(began) == 40, threads=1 if workers == 1 else 4)  # of several threads one may come late
     times = [at for at, _ in began]
-    assert times[-1] - times[0] >= 39 * 0.05 - 0.05, "40 jobs are 39 twentieths of a second, but for what the first one took"
+    assert times[-1] - before >= 0.99 * 39 * 0.05, "40 jobs are 39 twentieths of a second"
     if workers == 1:
         assert [n for _, n in began] == list(range(40))
 
@@ -111,11 +117,11 @@ def test_a_worker_waits_for_the_next_job_of_ten_thousand_and_asks_for_none_meanw
     ran: list[float] = []
     q.task(name="t", queue="work")(lambda n: ran.append(time.monotonic()))
     q.enqueue_many([q.tasks.get("t").job(n) for n in range(10_000)])
-    asked = calls(q, monkeypatch)
-    run([q], lambda: len(ran) == 4)
-    assert ran[-1] - ran[0] > 2.9
-    assert asked["claim"] <= 20, f"four jobs: {asked}"
-    assert asked["wait"] <= 40, f"four jobs: {asked}"
+    asked, before = calls(q, monkeypatch), time.monotonic()
+    run([q], lambda: len(ran) >= 4)
+    assert ran[-1] - before > 0.99 * (len(ran) - 1)
+    assert asked["claim"] <= 5 * len(ran), f"{len(ran)} jobs: {asked}"
+    assert asked["wait"] <= 10 * len(ran), f"{len(ran)} jobs: {asked}"
     assert sum(depth.scheduled for depth in q.primary.depths()) == 0, "they wait where they were"
 
 
@@ -159,9 +165,10 @@ def test_local_workers_keep_to_the_limits_within_their_host(fresh_server: Server
         t = q.task(name="t", queue="work")(count.run)
         s = q.task(name="s", queue="slow")(lambda n: began.append(time.monotonic()))
         q.enqueue_many([*(t.job(n) for n in range(20)), *(s.job(n) for n in range(10))])
+        before = time.monotonic()
         run([q], lambda: count.ran == 20 and len(began) == 10, ("work", "slow"), 6)
         assert count.most == 2
-        assert began[-1] - began[0] >= 0.8
+        assert began[-1] - before >= 0.99 * 9 * 0.1
 
 
 def test_a_rate_holds_through_the_death_of_its_redis(durable: Server, tmp_path: Path) -> None:
