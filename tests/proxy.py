@@ -86,7 +86,7 @@ class Rule:
         if not self.answered.wait(within):
             raise AssertionError("the server did not answer the late request")
 
-    def wait(self, fired: int = 1, within: float = 30.0) -> None:
+    def wait(self, fired: int = 1, within: float = 60.0) -> None:
         """Until it has fired so often."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.fired >= fired, within):
