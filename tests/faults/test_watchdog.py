@@ -19,6 +19,13 @@ from tests.servers import free_port
 from tests.waiting import eventually, pass_time
 
 SPAN = 1.5  # the watchdog's, in seconds
+HOLDS_AT_FIRST = """
+@q.task(queue="work", retries=20, max_crashes=20, backoff=lambda state: 0)
+def holds_at_first():
+    tell("BEGIN")
+    ctypes.PyDLL(None).sleep(60 if current_job().fresh else 0)  # for longer than this test may be kept from ending it
+    tell("RUN")
+"""
 
 
 class Systemd:
@@ -87,7 +94,7 @@ def test_a_healthy_worker_beats_in_a_long_job_and_in_an_outage(outage: Place, sy
     outage.enqueue("note", queue="other")
     worker = outage.worker("--queues", "work")
     outage.begun()
-    assert systemd.said[0] == "READY=1"
+    assert eventually(lambda: systemd.said)[0] == "READY=1"
     systemd.beats_on()
     eventually(lambda: any("away" in word and "in the spool" in word for word in systemd.said if word.startswith("STATUS=")))
     outage.open_gate()
@@ -124,7 +131,9 @@ def test_a_stopped_worker_is_silent(box: Place, systemd: Systemd) -> None:
 
 def test_a_main_loop_that_hangs_is_silent_and_its_restart_runs_the_job(box: Place, systemd: Systemd) -> None:
     """C code that holds the interpreter: no thread of the process runs. systemd ends it by SIGABRT, and starts another."""
-    job = box.enqueue("holding_the_interpreter", 4)
+    with (box.folder / "app_under_test.py").open("a") as module:
+        module.write(HOLDS_AT_FIRST)
+    job = box.enqueue("holds_at_first")
     worker = box.worker()
     box.begun()
     systemd.is_silent()
