@@ -15,6 +15,8 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.one_server
 
+LASTS = "8s"  # the lease of who takes over: the one that was stopped goes on beside it, and would take over what it keeps waiting
+
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Place]:
@@ -101,7 +103,7 @@ def lease_lost(place: Place) -> None:
     late = place.worker("--queues", "work", threads=1, LEASE="1s")
     place.begun()
     stop(late, place)
-    other = place.worker(threads=1, LEASE="1s")
+    other = place.worker(threads=1, LEASE=LASTS)
     place.begun(2)
     late.send(signal.SIGCONT)
     place.open_gate()
@@ -133,7 +135,7 @@ def test_what_it_had_not_begun_when_it_was_stopped_is_not_run_by_it_afterwards(b
     late = box.worker(threads=1, LEASE="1s")
     box.begun()
     stop(late, box)
-    other = box.worker(threads=2, LEASE="1s")
+    other = box.worker(threads=2, LEASE=LASTS)
     eventually(lambda: sum(line.id in rest for line in box.trace()) == 200 and len(box.trace("BEGIN")) == 2)
     late.send(signal.SIGCONT)
     box.open_gate()
