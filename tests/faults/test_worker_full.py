@@ -29,7 +29,7 @@ def test_sixty_jobs_are_finished_while_it_stays_full(place: Place, server: Serve
     with server.full(), contextlib.closing(server.client()) as control:
         assert control.info("memory")["used_memory"] > control.info("memory")["maxmemory"] > 0
         place.open_gate()
-        workers = [place.worker(LEASE="1s") for _ in range(2)]
+        workers = [place.worker(LEASE="8s") for _ in range(2)]  # longer than one may get no core beside the other
         place.done()
         for command in (
             "LMOVE resque:queue:work elsewhere LEFT LEFT",
