@@ -92,7 +92,7 @@ def test_a_queue_that_is_no_list_keeps_nobody_from_the_others(place: Place, serv
         control.set("resque:queue:high", "no list")
     worker = place.worker("--queues", "high,work").ready()
     id = place.enqueue("note")
-    eventually(lambda: place.runs()[id], within=15)
+    eventually(lambda: place.runs()[id])
     worker.end()
     assert len(worker.said("holds something else")) <= 1
 
@@ -121,7 +121,8 @@ def test_an_idle_worker_picks_up_one_job_after_the_other_at_once(place: Place) -
         place.enqueue("note")
         eventually(lambda n=number: len(place.trace()) == n + 2)
         took.append(time.monotonic() - began)
-    assert sorted(took)[7] < 0.1  # a few milliseconds, and up to five until this test looks; a missed wake costs a second
+    # a few milliseconds, and up to five until this test looks, for who gets a core; a missed wake costs a second, each time
+    assert sorted(took)[7] < 0.5
     worker.end()
 
 
@@ -131,5 +132,5 @@ def test_a_worker_whose_clock_is_wrong_puts_no_retry_off(place: Place, off: floa
     place.set_clock(off)
     place.enqueue("late")
     place.worker()
-    first, second = eventually(lambda: runs if len(runs := place.trace()) == 2 else [], within=30)
+    first, second = eventually(lambda: runs if len(runs := place.trace()) == 2 else [])
     assert float(second.value) - float(first.value) >= 1.0
