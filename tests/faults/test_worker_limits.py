@@ -13,8 +13,8 @@ from tests.faults.working import Place, at
 from tests.servers import Binary, Server
 from tests.waiting import eventually
 
-LEASE = "1200ms"
-LONG = 6.1  # more than five of them
+LEASE = "3s"  # longer than a busy machine keeps a worker from its core, beside one that takes over whatever can be
+LONG = 15.2  # more than five of them
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_job_that_sleeps_past_its_limit_is_reported_and_holds_up_neither_work_
     worker = place.worker(threads=1).ready()
     after = place.enqueue("note", "after")
     eventually(lambda: place.runs() == {after: 1})
-    [failure] = place.store.failures.page()
+    [failure] = eventually(place.store.failures.page)
     assert (failure.id, failure.exception, failure.error) == (
         stuck,
         "TimeLimit",
@@ -66,7 +66,7 @@ def test_a_job_that_sleeps_past_its_limit_is_reported_and_holds_up_neither_work_
     assert worker.said("can't be ended")
     assert worker.said("time.sleep(seconds)"), "where it is"
     worker.send(signal.SIGTERM)
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
 
 
 def test_a_coroutine_whose_thread_sleeps_on_is_put_back_and_holds_up_no_end(place: Place) -> None:
