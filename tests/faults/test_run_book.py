@@ -85,7 +85,7 @@ class Night:
 
         said = ""
         with suppress(AssertionError):
-            eventually(looks, within=20)
+            eventually(looks)
         assert re.match(pattern, said), f"the page shows\n{blocks(title, 'text')[0]}\nand what is seen is\n{said[:500]}"
 
     def acts(self, title: str) -> None:
