@@ -32,7 +32,8 @@ TIMELY = (b"resque:spoolq:series", b"resque:spoolq:history:")
 
 
 class Look(NamedTuple):
-    """At a server with nothing in flight: bytes in use, ids remembered, keys but for those that come with time, not with jobs."""
+    """At a server with nothing in flight: bytes in use, ids remembered, keys but for those that come with time, not with jobs.
+    What the buffers of connections hold, which Redis shrinks when it has the time, isn't counted."""
 
     used: int
     ids: int
@@ -93,9 +94,9 @@ class Rig:
         until = self.q.primary.now() + 2.0 + 0.6
         eventually(lambda: self.q.primary.now() > until)
         self.q.primary.forget(())
-        used = self._control.info("memory")["used_memory"]
+        memory = self._control.info("memory")
         return Look(
-            used,
+            memory["used_memory"] - memory["mem_clients_normal"],
             self._control.zcard("resque:spoolq:markers"),
             len([key for key in self._control.scan_iter(count=1000) if not key.startswith(TIMELY)]),
         )
