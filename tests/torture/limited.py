@@ -19,6 +19,7 @@ from tests.torture.unique import Host
 from tests.waiting import while_moving
 
 MOST, RATE = 3, 10
+THREADS, HOSTS = 4, "ab"
 
 APP = """
 import os, random, time
@@ -46,30 +47,43 @@ def run(seconds: float, seed: int = 1, *, limited: bool = True) -> dict[str, Any
     of a limit."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="spoolq-torture-") as folder, Server(appendonly=True, appendfsync="always") as server:
-        hosts = [Host(Path(folder, name), server.url, "") for name in "ab"]
+        hosts = [Host(Path(folder, name), server.url, "") for name in HOSTS]
         for host in hosts:
             (host.folder / "app_under_torture.py").write_text(APP)
             if limited:
                 host.environment |= {"SPOOLQ_CONCURRENCY": f"few={MOST}", "SPOOLQ_RATE_LIMITS": f"slow={RATE}/s"}
+            host.environment["SPOOLQ_LEASE"] = (
+                "8s"  # one that gets no core for so long is not taken for dead, or its jobs would be two
+            )
         with SpoolQ(server.url, spool=Path(folder, "spool.db"), spool_min_free=0, deadline=10.0) as q:
             few, slow = q.remote("few", "few"), q.remote("slow", "slow")
             q.enqueue_many([*(few.job(n) for n in range(int(15 * seconds))), *(slow.job(n) for n in range(int(RATE * seconds)))])
-        command = ("-m", "spoolq", "worker", "app_under_torture:q", "--threads", "4", "--no-local", "--queues", "few,slow")
+        command = (
+            "-m",
+            "spoolq",
+            "worker",
+            "app_under_torture:q",
+            "--threads",
+            str(THREADS),
+            "--no-local",
+            "--queues",
+            "few,slow",
+        )
         workers = [host.start(*command) for host in hosts]
         killed: dict[int, float] = {}
         restarts = 0
         try:
             end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            while time.monotonic() < end or not killed:
                 time.sleep(rng.uniform(1.0, 3.0))
                 if rng.random() < 0.4:
                     server.restart()
                     restarts += 1
                 else:
                     number = rng.randrange(len(hosts))
+                    killed[workers[number].pid] = time.monotonic()  # from here on others may have its place
                     workers[number].kill()
                     workers[number].wait()
-                    killed[workers[number].pid] = time.monotonic()
                     workers[number] = hosts[number].start(*command)
             with SpoolQ(server.url, spool=Path(folder, "spool.db"), spool_min_free=0) as q:
                 while_moving(lambda: _empty(q), lambda: [len(host.lines()) for host in hosts])
@@ -78,16 +92,16 @@ def run(seconds: float, seed: int = 1, *, limited: bool = True) -> dict[str, Any
                 process.kill()
                 process.wait()
         lines = [line for host in hosts for line in host.lines()]
-    most, fastest = _most(lines, killed), _fastest(lines)
+    most, fastest = _most(lines, killed), {span: _fastest(lines, span) for span in (1.0, 5.0)}
     broken = {
         **({f"1 more than {MOST} at a time": most} if most > MOST else {}),
-        **({f"2 more than {RATE} in a second": fastest} if fastest > RATE + _LATE else {}),
+        **({f"2 more than {RATE} a second": fastest} if any(of > RATE * span + _LATE for span, of in fastest.items()) else {}),
     }
     ran = sum(line[0] == "END" for line in lines)
     return {"broken": broken, "kills": len(killed), "restarts": restarts, "ran": ran, "most": most, "fastest": fastest}
 
 
-_LATE = 3  # jobs of a busy machine's threads that begin later than they were claimed
+_LATE = THREADS * len(HOSTS)  # jobs that begin later than they were claimed: on a busy machine any thread may have one
 
 
 def _empty(q: SpoolQ) -> bool:
@@ -113,11 +127,11 @@ def _most(lines: list[list[str]], killed: dict[int, float]) -> int:
     return most
 
 
-def _fastest(lines: list[list[str]]) -> int:
-    """The most that began within a second, wherever that begins."""
+def _fastest(lines: list[list[str]], span: float) -> int:
+    """The most that began within so many seconds, wherever they begin."""
     times = sorted(float(line[3]) for line in lines if line[0] == "SLOW")
     spans = ((first, times[index : index + 200]) for index, first in enumerate(times))
-    return max((sum(at < first + 1.0 for at in after) for first, after in spans), default=0)
+    return max((sum(at < first + span for at in after) for first, after in spans), default=0)
 
 
 def main() -> None:

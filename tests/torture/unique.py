@@ -114,7 +114,7 @@ def run(seconds: float, seed: int = 1, until: str = "until_done") -> dict[str, A
         try:
             with _watching(server) as seen:
                 end = time.monotonic() + seconds
-                while time.monotonic() < end:
+                while time.monotonic() < end or not (kills and restarts):
                     time.sleep(rng.uniform(0.3, 1.5))
                     if rng.random() < 0.5:
                         server.kill()
