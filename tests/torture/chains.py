@@ -111,7 +111,7 @@ def run(launches: int, actions: int, seed: int = 1, workers: int = 2) -> dict[st
         while_moving(lambda: not (place.left() or spool.waiting(1)), lambda: (place.folder / "trace").stat().st_size)
         for worker in alive:
             worker.ready().send(signal.SIGTERM)
-        codes = [worker.process.wait(30) for worker in alive]
+        codes = [worker.process.wait(60) for worker in alive]
         trace, runs = place.trace(), place.runs()
         afresh = Counter(line.id for line in trace if line.fresh)
         with server.client() as control:

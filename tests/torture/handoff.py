@@ -68,7 +68,7 @@ def run(
         finally:
             for process in (*working, *draining):
                 process.terminate()
-                process.wait(30)
+                process.wait(60)
             errors.close()
         control = server.client(socket_timeout=30.0)
         arrived = Counter(json.loads(item)["id"] for item in control.lrange("resque:queue:torture", 0, -1))

@@ -70,14 +70,14 @@ def run(jobs: int, kills: int, seed: int = 1, threads: int = 2) -> dict[str, Any
                     raise AssertionError(f"the worker ended before kill {kill + 1}")
             last = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder)
             try:
-                with SpoolQ(url) as q:
+                with SpoolQ(url, disk_limit=60.0) as q:
                     while_moving(lambda: not any(d.ready or d.claimed or d.scheduled for d in q.primary.depths()), size)
             finally:
                 last.terminate()
-                last.wait(30)
+                last.wait(60)
         lines = [line.split() for line in journal.read_text().splitlines()]
         runs, fresh = Counter(id for id, _ in lines), Counter(id for id, is_fresh in lines if is_fresh == "1")
-        with SpoolQ(url) as q:
+        with SpoolQ(url, disk_limit=60.0) as q:
             depths, failures = q.primary.depths(), q.primary.failures.count()
         broken = {
             "1 lost": sorted(set(ids) - runs.keys()),

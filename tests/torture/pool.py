@@ -54,7 +54,7 @@ def run(jobs: int, kills: int, seed: int = 1, store: str = "redis", every: float
                         os.kill(rng.choice(victims), signal.SIGKILL)
         while_moving(lambda: not place.left(), lambda: (place.folder / "trace").stat().st_size)
         pools[-1].send(signal.SIGTERM)
-        codes = [pools[-1].process.wait(30)]
+        codes = [pools[-1].process.wait(60)]
         runs = place.runs()
         afresh = Counter(line.id for line in place.trace() if line.fresh)
         return {

@@ -33,7 +33,7 @@ from tests.torture.books import Books
 from tests.torture.check import Log, verdict
 from tests.torture.features import APP_WITH_FEATURES, Told
 from tests.torture.features import verdict as features_verdict
-from tests.waiting import eventually, pass_time
+from tests.waiting import eventually, pass_time, while_moving
 
 LATEST = 0.25 + 2.0  # seconds that a call may take: the deadline and the limit of the disk
 _COMMANDS = (b"EVALSHA", b"EVAL")
@@ -128,8 +128,8 @@ class Schedule:
                 return not spool.waiting(1) and not self.place.left() and not spool.waiting(1)  # jobs move from one to the other
             return False
 
-        with suppress(AssertionError):
-            eventually(nothing_left, within=60)
+        # However long that takes; when nothing moves any more, `left` tells
+        while_moving(nothing_left, lambda: len(self.place.trace()))
         left = {"primary": dict(self.place.left()), "spool": spool.waiting(), "quarantined": spool.info().quarantined}
         for process in (self.drainer, self.worker):
             process.end(signal.SIGTERM)

@@ -27,6 +27,8 @@ from tests.torture import (
 )
 from tests.torture.check import Log, verdict
 
+pytestmark = pytest.mark.timeout(300)  # a run that takes a minute alone takes more beside others
+
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_binary")
@@ -187,7 +189,7 @@ def test_the_checker_sees_each_fault() -> None:
 @pytest.mark.usefixtures("one_binary")
 def test_hosts_that_come_back_at_once_are_drained_beside_live_traffic() -> None:
     """With a deadline that no busy machine uses up; what the policy keeps free stands in test_pace, without a machine."""
-    figures = recovery.run(6, 600, callers=2, every=0.02, deadline=10.0, quiet=0.5)
+    figures = recovery.run(6, 600, callers=2, every=0.02, deadline=10.0, quiet=0.5, modest=False)
     assert figures["wrong"] == 0
     assert figures["with drain"]["live"] > 0
     assert (figures["without drain"]["fell back"], figures["with drain"]["fell back"]) == (0, 0)

@@ -50,7 +50,7 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
         )
         for worker in alive:
             worker.ready().send(signal.SIGTERM)
-        codes = [worker.process.wait(30) for worker in alive]
+        codes = [worker.process.wait(60) for worker in alive]
         runs = place.runs()
         afresh = Counter(line.id for line in place.trace() if line.fresh)
         return {
@@ -84,7 +84,7 @@ def disturb(what: str, place: Place, server: Server, worker: Worker, rng: random
             return place.worker(threads=2, LEASE="1s")
         case "stop":
             worker.send(signal.SIGTERM)
-            worker.process.wait(30)
+            worker.process.wait(60)
             return place.worker(threads=2, LEASE="1s")
         case "freeze":
             worker.send(signal.SIGSTOP)
