@@ -63,7 +63,7 @@ def test_what_follows_a_job_that_ended_in_an_outage_comes_when_its_worker_is_dea
     parent = place.enqueue("hold", after=[child])
     members = jobs(place, 2, "hold")
     place.q.batch(members, then=then)
-    worker = place.worker("--grace", "1s", threads=3, LEASE="2s")
+    worker = place.worker("--grace", "1s", threads=3)
     place.begun(3)
     durable.kill()
     place.open_gate()
@@ -74,7 +74,7 @@ def test_what_follows_a_job_that_ended_in_an_outage_comes_when_its_worker_is_dea
         worker.end()
     assert place.runs() == dict.fromkeys([parent, *ids(members)], 1)
     durable.start()
-    place.worker(LEASE="2s")
+    place.worker()
     eventually(lambda: place.runs()[child.id] and place.runs()[then.id])
     nothing_is_left(place)
     pass_time(1.0)
@@ -90,7 +90,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_launches_nothing_and_the_next_on
     place.begun()
     killed.kill()
     place.open_gate()
-    place.worker(LEASE="1s")
+    place.worker()
     eventually(lambda: place.runs()[child.id])
     place.done()
     assert place.runs() == {parent: 1, child.id: 1}
@@ -161,7 +161,7 @@ def test_a_batch_of_which_some_end_here_and_some_in_redis_calls_back_once_when_a
     if kills:
         local.kill()
     durable.start()
-    worker = place.worker(threads=4, LEASE="1s").ready()
+    worker = place.worker(threads=4).ready()
     pass_time(1.5)
     assert place.runs()[then.id] == 0
     place.open_gate()
