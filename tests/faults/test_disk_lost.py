@@ -23,7 +23,7 @@ from tests.servers import Server
 from tests.unit.sqlite.helpers import ROOT, message, run, worker
 from tests.waiting import eventually
 
-LIMIT = 2.0  # seconds: the default, and enough for a busy machine
+LIMIT = 5.0  # seconds: enough for a busy machine
 THAWED = 60
 
 
@@ -45,7 +45,7 @@ def hanging(fresh_server: Server, tmp_path: Path) -> Iterator[tuple[SpoolQ, Disk
     with mounted("ext4-4096", tmp_path, 64 << 20) as disk:
         q = application(fresh_server.url, disk.path, disk_limit=LIMIT)
         fresh_server.kill()
-        yield q, disk, [eventually(lambda: spooled(q), 30) for _ in range(3)]
+        yield q, disk, [eventually(lambda: spooled(q), 60) for _ in range(3)]
         q.close()
 
 
@@ -63,7 +63,7 @@ def test_a_disk_that_hangs_in_a_commit_is_unknown_and_the_same_id_is_safe(
 
         monkeypatch.setattr(Session, "commit", hangs)
         began = time.monotonic()
-        with pytest.raises(MaybeStored, match=r"the disk has not answered within 2 s") as unknown:
+        with pytest.raises(MaybeStored, match=r"the disk has not answered within 5 s") as unknown:
             task.enqueue("hangs")
         with pytest.raises(NotStored, match=r"so it was not asked again\. Nothing was stored") as refused:
             task.enqueue("later")
@@ -73,7 +73,7 @@ def test_a_disk_that_hangs_in_a_commit_is_unknown_and_the_same_id_is_safe(
         monkeypatch.undo()
     assert unknown.value.unknown == (unknown.value.id,)
     assert refused.value.not_stored == (refused.value.id,)
-    assert eventually(lambda: answered(q, unknown.value.id), 30) == unknown.value.id
+    assert eventually(lambda: answered(q, unknown.value.id), 60) == unknown.value.id
     fresh_server.start()
     empty(fresh_server, disk)
     assert arrived(fresh_server) == dict.fromkeys([*stored, unknown.value.id], 1)
@@ -97,7 +97,7 @@ def test_a_disk_that_hangs_already_takes_nothing_and_says_so(
     unknown = {id for error in tried for id in error.unknown}
     assert len(unknown) <= 1
     for error in tried:
-        eventually(lambda id=error.id: answered(q, id), 30)  # type: ignore[misc]
+        eventually(lambda id=error.id: answered(q, id), 60)  # type: ignore[misc]
     fresh_server.start()
     empty(fresh_server, disk)
     assert arrived(fresh_server) == dict.fromkeys([*stored, *(error.id for error in tried)], 1)
@@ -117,7 +117,7 @@ def test_a_disk_that_hangs_before_the_first_outage_hangs_no_caller(tmp_path: Pat
                 q.remote("t", "work").enqueue("x")
         assert time.monotonic() - began < THAWED / 2
         subprocess.run(["fsfreeze", "-u", str(disk.path)], check=True)
-        assert eventually(lambda: spooled(q), 30)
+        assert eventually(lambda: spooled(q), 60)
         q.close()
         assert {path.suffix for path in (disk.path / "state").iterdir()} >= {".db"}
 
@@ -128,7 +128,7 @@ def test_a_disk_that_hangs_holds_up_no_close(tmp_path: Path, used: bool) -> None
     with mounted("ext4-4096", tmp_path, 64 << 20) as disk, thawed_later(disk) as freeze:
         q = SpoolQ("redis://127.0.0.1:1/0", spool=disk.path / "spool.db", spool_min_free=0, disk_limit=LIMIT)
         if used:
-            eventually(lambda: spooled(q), 30)
+            eventually(lambda: spooled(q), 60)
         freeze()
         with pytest.raises(EnqueueError):
             q.remote("t", "work").enqueue("x")
@@ -139,7 +139,7 @@ def test_a_disk_that_hangs_holds_up_no_close(tmp_path: Path, used: bool) -> None
 
 def empty(server: Server, disk: Disk) -> None:
     """Drain the spool, patiently."""
-    with application(server.url, disk.path, disk_limit=30.0) as q:
+    with application(server.url, disk.path, disk_limit=60.0) as q:
         drain(q)
 
 
