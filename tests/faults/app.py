@@ -34,9 +34,11 @@ def arrived(server: Server, queue: str = "work", prefix: str = "resque") -> Coun
         return Counter(json.loads(item)["id"] for item in control.lrange(f"{prefix}:queue:{queue}", 0, -1))
 
 
-def drain(q: SpoolQ) -> Drained:
-    """Empty the spool of a healed application."""
+def drain(q: SpoolQ, patience: float | None = None) -> Drained:
+    """Empty the spool of a healed application. `patience`: seconds that one put may take, where it matters that none is late."""
     drainer = q.drainer()
+    if patience is not None:
+        drainer._timeout = drainer._hand._timeout = patience
     try:
         return drainer.run_once(20.0)
     finally:
