@@ -49,7 +49,7 @@ def work_on(q: SpoolQ, count: Count, jobs: int, workers: int = 2) -> None:
         for worker in several:
             worker.stop()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
 
 def test_a_burst_waits_for_what_it_has_put_back(q: SpoolQ) -> None:
@@ -106,7 +106,7 @@ def test_waiting_counts_no_attempt_and_changes_nothing_of_the_job(q: SpoolQ) -> 
 
     task = q.task(name="t", queue="work", exclusive=True)(look)
     first = task.enqueue(1)
-    q.primary.put([], Effects(acquire=(("workerslock:t:work:[1]", "another", 0.5),)))
+    q.primary.put([], Effects(acquire=(("workerslock:t:work:[1]", "another", 4.0),)))
     work(q)
     assert q.primary.counters()["retried"] >= 1, "put back"
     assert [(job.id, job.attempt, job.fresh) for job in seen] == [(first.id, 0, True)]
@@ -121,13 +121,13 @@ def test_a_killed_workers_lock_goes_with_the_rescue_of_its_job(either: Place) ->
         + "def guarded(value):\n    hold.function(value)\n"
     )
     first = either.enqueue("guarded", "x")
-    worker = either.worker(LEASE="1s", threads=1)
+    worker = either.worker(LEASE="10m", threads=1)
     either.begun()
     assert sorted(guard.key for guard in either.store.guards()) == ["concurrency:guarded:0", 'workerslock:guarded:work:["x"]']
     worker.kill()
     second = either.enqueue("guarded", "x")
     either.open_gate()
-    either.worker(LEASE="1s", threads=2)
+    either.worker(LEASE="10m", threads=2)
     either.done()
     assert either.runs() == {first: 1, second: 1}
     assert either.store.guards() == []
@@ -144,7 +144,7 @@ def test_a_late_worker_takes_no_lock_again_of_a_job_that_another_has_done_meanwh
     late = either.worker(LEASE="1s", threads=1)
     either.begun()
     stop(late, either)
-    either.worker(LEASE="1s", threads=1)
+    either.worker(LEASE="8s", threads=1)
     either.begun(2)
     either.open_gate()
     (either.folder / "late").touch()
