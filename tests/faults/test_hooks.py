@@ -81,11 +81,11 @@ def test_what_is_spooled_is_told_here_and_what_is_drained_or_set_aside_by_the_wo
 
 def test_the_death_of_a_worker_is_told_by_who_settles_its_jobs(hooked: Place) -> None:
     id = hooked.enqueue("hold")
-    killed = hooked.worker(LEASE="1s")
+    killed = hooked.worker()
     hooked.begun()
     killed.kill()
     hooked.open_gate()
-    worker = hooked.worker(LEASE="1s")
+    worker = hooked.worker()
     hooked.done()
     worker.end()
     assert told(hooked, id) == ["before primary", "failed WorkerDied True True", "before primary", "after primary"]
