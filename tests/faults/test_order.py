@@ -23,7 +23,7 @@ PRODUCER = """
 import sys
 from spoolq import SpoolQ
 
-with SpoolQ(sys.argv[1], spool=sys.argv[2], ordering=sys.argv[3], spool_min_free=0, deadline=10.0) as q:
+with SpoolQ(sys.argv[1], spool=sys.argv[2], ordering=sys.argv[3], spool_min_free=0, deadline=10.0, disk_limit=20.0) as q:
     task = q.remote("t", "work")
     for line in sys.stdin:
         print(task.enqueue(int(line)).route, q.breaker.allows(), flush=True)
@@ -97,7 +97,7 @@ def through_an_outage(server: Server, folder: Path, ordering: str) -> tuple[list
         finally:
             for drainer in drainers:
                 drainer.terminate()
-                drainer.wait(30)
+                drainer.wait(60)
         count = both.count
     with SpoolQ(server.url, spool=spool, spool_min_free=0) as q:
         drain(q)
