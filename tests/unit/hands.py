@@ -30,7 +30,7 @@ from spoolq.tasks import Task, Tasks
 
 def file(path: Path, **settings: Any) -> SQLiteStore:
     """A real store on a real file."""
-    return SQLiteStore(path, min_free=0, **settings)
+    return SQLiteStore(path, min_free=0, **{"timeout": 20.0, **settings})
 
 
 def job(id: str, task: str = "note", queue: str = "q", args: tuple[Any, ...] = (), **more: Any) -> Message:
@@ -164,7 +164,7 @@ class Rig:
         self.consumer.end()
         self.crew.end()
         if self.consumer._threads[0].ident is not None:
-            self.consumer.join(5.0)
+            self.consumer.join(40.0)
         self.real.close()
 
 

@@ -23,13 +23,13 @@ def now() -> list[float]:
 
 @pytest.fixture
 def spool(tmp_path: Path, now: list[float]) -> Iterator[Spool]:
-    with closing(SQLiteStore(tmp_path / "spool.db", role="spool", clock=lambda: now[0], min_free=0)) as one:
+    with closing(SQLiteStore(tmp_path / "spool.db", role="spool", clock=lambda: now[0], min_free=0, timeout=20.0)) as one:
         yield one
 
 
 @pytest.fixture
 def primary(tmp_path: Path, now: list[float]) -> Iterator[SQLiteStore]:
-    with closing(SQLiteStore(tmp_path / "jobs.db", clock=lambda: now[0], min_free=0)) as one:
+    with closing(SQLiteStore(tmp_path / "jobs.db", clock=lambda: now[0], min_free=0, timeout=20.0)) as one:
         yield one
 
 
@@ -86,7 +86,7 @@ def test_what_cant_be_read_is_as_if_nothing_were_known(spool: Spool, text: str) 
 
 def test_a_loss_is_in_the_journal_once(tmp_path: Path, spool: Spool, now: list[float]) -> None:
     def again(name: str) -> SQLiteStore:
-        return SQLiteStore(tmp_path / name, clock=lambda: now[0], min_free=0)
+        return SQLiteStore(tmp_path / name, clock=lambda: now[0], min_free=0, timeout=20.0)
 
     with closing(again("one.db")) as first, closing(again("two.db")) as second:
         first.put(messages("a", "b"))

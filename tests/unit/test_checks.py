@@ -137,7 +137,7 @@ def test_a_real_server_tells_how_it_is_set_up(options, expected, start_server: C
 def test_a_user_who_may_not_ask_is_told_so(fresh_server: Server):
     with fresh_server.client() as control:
         control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-info", "-config")
-    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=5.0)
+    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=20.0, timeout=20.0)
     try:
         facts = store.server_facts(5.0)
         assert facts is not None
@@ -153,7 +153,7 @@ def test_a_wrong_policy_is_a_warning_at_connect_once_a_process(protocol: int, st
     server = start_server(maxmemory_policy="volatile-lru")
     caplog.set_level(logging.WARNING)
     for _ in range(2):
-        store = RedisStore(f"{server.url}?protocol={protocol}", deadline=5.0)
+        store = RedisStore(f"{server.url}?protocol={protocol}", deadline=20.0, timeout=20.0)
         store.ready(5.0)
         store.close()
     said = [record.getMessage() for record in caplog.records]
@@ -163,7 +163,7 @@ def test_a_wrong_policy_is_a_warning_at_connect_once_a_process(protocol: int, st
 
 
 def test_noeviction_is_no_warning(fresh_server: Server, caplog):
-    store = RedisStore(fresh_server.url, deadline=5.0)
+    store = RedisStore(fresh_server.url, deadline=20.0, timeout=20.0)
     store.ready(5.0)
     store.close()
     assert caplog.records == []
@@ -174,7 +174,7 @@ def test_a_probe_sees_that_a_key_of_every_put_is_forbidden(missing: str, fresh_s
     keys = [f"~resque:{name}" for name in ("queues", "queue:*", "spoolq:*") if name != missing]
     with fresh_server.client() as control:
         control.execute_command("ACL", "SETUSER", "u", "on", ">p", "&*", "+@all", *keys)
-    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=5.0)
+    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=20.0, timeout=20.0)
     try:
         with pytest.raises(StoreUnavailable) as caught:
             store.ready(5.0)
@@ -186,7 +186,7 @@ def test_a_probe_sees_that_a_key_of_every_put_is_forbidden(missing: str, fresh_s
 def test_the_check_names_the_permission_without_which_a_push_can_not_be_taken_back(fresh_server: Server):
     with fresh_server.client() as control:
         control.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-rpop")
-    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=5.0)
+    store = RedisStore(fresh_server.url.replace("://", "://u:p@"), deadline=20.0, timeout=20.0)
     try:
         with pytest.raises(StoreUnavailable) as caught:
             store.ready(5.0)

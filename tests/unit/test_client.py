@@ -369,10 +369,10 @@ def test_a_prober_whose_start_was_interrupted_is_started_by_a_later_caller():
         sys.settrace(before)
         caller = threading.Thread(target=prober.begin)
         caller.start()
-        caller.join(10)
+        caller.join(40)
         assert prober._service is not None
         assert prober._service.running
-        prober.stop(5.0)
+        prober.stop(40.0)
     assert lines > 5
 
 
@@ -394,7 +394,7 @@ def test_callers_that_fail_together_start_one_prober_and_none_after_its_end():
             caller.join()
         assert len(probing()) == number
     for prober in probers:
-        prober.stop(5.0)
+        prober.stop(40.0)
         prober.begin()
     assert probing() == []
 

@@ -63,10 +63,10 @@ class Gate:
     def __call__(self, *args: Any) -> None:
         self.count += 1
         self.running.release()
-        assert self.open.wait(30)
+        assert self.open.wait(60)
 
     def entered(self) -> None:
-        assert self.running.acquire(timeout=10)
+        assert self.running.acquire(timeout=40)
 
 
 # the plain way
@@ -85,16 +85,25 @@ def test_every_job_runs_once_in_order_and_is_counted(make: Make, threads: int) -
     assert rig.points[:2] == ["registered", "claimed"]
 
 
+@pytest.fixture
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who isn't woken, or forgets to look, doesn't do so by itself after a second."""
+    monkeypatch.setattr("spoolq.store.sqlite.store._SLOW_POLL", 60.0)
+    monkeypatch.setattr("spoolq.consumer._LOOK", 60.0)
+
+
+@pytest.mark.usefixtures("no_looks")
 def test_an_idle_one_is_woken_by_a_job(make: Make) -> None:
     rig = make()
     rig.start()
     eventually(lambda: rig.store.calls["wait"] == 1)
     for number in range(5):
         rig.store.put([job(f"j{number}", args=(number,))])
-        eventually(lambda n=number: rig.ran[-1:] == [n], within=0.9)
+        eventually(lambda n=number: rig.ran[-1:] == [n])
     settled(rig)
 
 
+@pytest.mark.usefixtures("no_looks")
 def test_a_look_asked_for_while_a_claim_is_under_way_is_not_lost(make: Make) -> None:
     """A burst that ended here waited for ever."""
     rig = make()
@@ -110,8 +119,8 @@ def test_a_look_asked_for_while_a_claim_is_under_way_is_not_lost(make: Make) -> 
 
     rig.real.claim = slow  # type: ignore[method-assign]
     rig.start()
-    assert asked.wait(10)
-    eventually(lambda: rig.consumer.looked(numbers[0]), within=0.9, what="a look that began after it was asked for")
+    assert asked.wait(40)
+    eventually(lambda: rig.consumer.looked(numbers[0]), what="a look that began after it was asked for")
 
 
 def test_a_claim_that_left_some_for_their_size_is_no_sign_that_nothing_is_left(make: Make) -> None:
@@ -136,7 +145,7 @@ def test_an_idle_one_asks_about_once_a_second(make: Make) -> None:
     rig.start()
     eventually(lambda: rig.store.calls["wait"] == 1)
     before = rig.store.calls["claim"]
-    eventually(lambda: rig.store.calls["wait"] == 3, within=5)
+    eventually(lambda: rig.store.calls["wait"] >= 3)
     assert rig.store.calls["claim"] == before
 
 
@@ -221,7 +230,7 @@ def test_random_lost_answers_of_every_verb_lose_and_repeat_nothing(make: Make) -
     for _ in range(4):
         rig.store.inject("lost", "claim", "retry", "reconcile", "release")
         eventually(lambda: rig.store.faults("claim") == 0)
-    eventually(lambda: gone(rig), within=20)
+    eventually(lambda: gone(rig), within=60)
     assert tried == {n: 2 if n % 7 == 0 else 1 for n in range(200)}
 
 
@@ -293,15 +302,15 @@ def test_it_may_be_started_in_an_outage(make: Make) -> None:
 
 
 def test_after_an_outage_others_get_a_lease_s_time_before_they_are_rescued(make: Make) -> None:
-    rig = make(lease=0.3)
+    rig = make(lease=3.0)
     rig.store.inject("refused", "claim", times=-1)
     rig.start()
     eventually(lambda: rig.consumer.reach.available is False)
     assert rig.consumer.reach.hold_off > 0
-    eventually(lambda: rig.consumer.reach.failures >= 4)
+    eventually(lambda: rig.consumer.reach.away_for > 1.1, what="an outage of more than a third of the lease")
     rig.store.inject("fit", "claim")
     eventually(lambda: rig.consumer.reach.available is True)
-    assert 0 < rig.consumer.reach.hold_off <= 0.3
+    assert 0 < rig.consumer.reach.hold_off <= 3.0
     eventually(lambda: rig.consumer.reach.hold_off <= 0)
 
 
@@ -361,7 +370,7 @@ def test_a_claim_that_can_not_be_settled_holds_up_nobody(make: Make) -> None:
     rig.start()
     eventually(lambda: rig.store.calls["retry"] == 1)
     rig.store.put(jobs(20))
-    eventually(lambda: len(rig.ran) == 20, within=3)
+    eventually(lambda: len(rig.ran) == 20)
     eventually(lambda: held(rig.real) == 1 and rig.consumer.count == 1)
 
 
@@ -369,12 +378,14 @@ def test_waiting_that_fails_neither_stops_nor_spins(make: Make) -> None:
     for how in ("refused", "broken"):
         rig = make()
         rig.store.inject(how, "wait", times=-1)
+        began = time.monotonic()
         rig.start()
         eventually(lambda r=rig: r.store.calls["wait"] >= 1)
         rig.store.put([job(f"after-{how}", args=(how,))])
-        eventually(lambda r=rig, h=how: r.ran == [h], within=5)
-        assert rig.store.calls["wait"] < 6
-        assert rig.store.calls["claim"] < 12
+        eventually(lambda r=rig, h=how: r.ran == [h])
+        pauses = (time.monotonic() - began) / 0.25  # the shortest
+        assert rig.store.calls["wait"] < 6 + pauses
+        assert rig.store.calls["claim"] < 12 + 2 * pauses
         rig.close()
 
 
@@ -432,7 +443,7 @@ def test_a_store_that_is_set_up_wrongly_ends_it(make: Make) -> None:
     rig.start()
     eventually(lambda: rig.consumer.broken is not None)
     for thread in rig.consumer._threads:
-        thread.join(5)
+        thread.join(40)
         assert not thread.is_alive()
 
 
@@ -440,7 +451,7 @@ def test_a_store_that_is_set_up_wrongly_ends_it(make: Make) -> None:
 
 
 def test_the_heartbeat_shows_what_runs_and_keeps_the_lease(make: Make) -> None:
-    rig = make(lease=1.0)
+    rig = make(lease=20.0)
     gate = Gate()
     rig.task("gate", gate)
     rig.store.put([job("j1", "gate")])
@@ -451,8 +462,8 @@ def test_the_heartbeat_shows_what_runs_and_keeps_the_lease(make: Make) -> None:
     [working] = view.working
     assert isinstance(working, Working)
     assert (working.slot, id_of(working.claim)) == (0, "j1")
-    assert abs(working.since - time.time()) < 5
-    assert 0 < view.lease_left <= 1.0
+    assert abs(working.since - time.time()) < 30
+    assert 0 < view.lease_left <= 20.0
     gate.open.set()
     eventually(lambda: gone(rig))
 
@@ -577,7 +588,7 @@ def test_a_slow_job_holds_up_no_claims(make: Make) -> None:
     rig.store.put([*jobs(40), job("slow", "gate"), *[job(f"k{n}", args=(100 + n,)) for n in range(60)]])
     rig.start()
     gate.entered()
-    eventually(lambda: len(rig.ran) == 100, within=5)
+    eventually(lambda: len(rig.ran) == 100)
     eventually(lambda: held(rig.real) == 1, what="only the slow job is still held")
     gate.open.set()
     settled(rig)
@@ -608,7 +619,7 @@ def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> N
     rig.start()
     gate.entered()
     gate.entered()
-    eventually(lambda: held(rig.real) == 2, within=5)
+    eventually(lambda: held(rig.real) == 2)
     others = left(rig.real)
     assert others == sorted(others)
     claims = rig.store.calls["claim"]
@@ -681,7 +692,7 @@ def test_at_the_end_what_was_not_begun_is_back_in_order_and_not_counted(make: Ma
     gate.open.set()
     eventually(lambda: rig.consumer.count == 0)
     rig.consumer.end()
-    assert rig.consumer.join(5)
+    assert rig.consumer.join(40)
     claims = rig.real.claim(info("next"), 1, ["q"], 100).claims
     assert [json.loads(claim.payload).get("attempt", 0) for claim in claims] == [0] * 50
     assert rig.ran == []
@@ -699,7 +710,7 @@ def test_at_the_end_what_still_runs_is_put_back_and_its_late_result_counts_for_n
     gate.entered()
     rig.consumer.stop_claiming()
     rig.consumer.end()
-    assert rig.consumer.join(5)
+    assert rig.consumer.join(40)
     assert left(rig.real) == ["a1", "a2"]
     assert len(said(caplog, "still run after the grace")) == 1
     gate.open.set()
@@ -718,7 +729,7 @@ def test_an_end_in_the_middle_of_an_outage_hangs_on_nothing(make: Make) -> None:
     rig.store.inject("refused", "claim", "release", "reconcile", times=-1)
     rig.consumer.stop_claiming()
     rig.consumer.end()
-    assert not rig.consumer.join(5)
+    assert not rig.consumer.join(40)
     assert not rig.consumer._threads[0].is_alive()
     gate.open.set()
 
@@ -793,7 +804,7 @@ def test_rescuing_beside_heartbeats_and_comparisons_confuses_nobody(make: Make, 
 
 def test_an_outage_is_noticed_though_every_thread_is_busy(make: Make) -> None:
     """By its heartbeats: it asks for no more jobs meanwhile. Else it would rescue at once when the outage is over."""
-    rig = make(lease=0.3)
+    rig = make(lease=3.0)
     gate = Gate()
     rig.task("gate", gate)
     rig.store.put([job("j1", "gate")])
@@ -803,7 +814,7 @@ def test_an_outage_is_noticed_though_every_thread_is_busy(make: Make) -> None:
     with pytest.raises(StoreUnavailable):
         rig.consumer.reconciler.heartbeat()
     eventually(lambda: rig.consumer.reach.available is False)
-    eventually(lambda: rig.consumer.reach.failures >= 4)
+    eventually(lambda: rig.consumer.reach.away_for > 1.1, what="an outage of more than a third of the lease")
     rig.store.inject("fit", "claim", "heartbeat", "reconcile")
     eventually(lambda: rig.consumer.reach.available is True)
     assert rig.consumer.reach.hold_off > 0
@@ -821,7 +832,7 @@ def test_a_last_settling_whose_answer_is_lost_is_told_again(make: Make) -> None:
     rig.store.inject("refused", "release", times=2)
     rig.consumer.stop_claiming()
     rig.consumer.end()
-    assert rig.consumer.join(5)
+    assert rig.consumer.join(40)
     assert left(rig.real) == ["a1"]
     gate.open.set()
 
@@ -900,7 +911,7 @@ def test_what_is_refused_for_its_own_sake_is_written_down_and_no_more_than_that(
     rig.start()
     eventually(lambda: sorted(rig.ran) == list(range(50)) and written(spool) == 1)
     rig.store.inject("fit", "fail")
-    eventually(lambda: gone(rig) and not written(spool), within=20)
+    eventually(lambda: gone(rig) and not written(spool), within=60)
     assert rig.real.failures.count() == 1
 
 
@@ -925,7 +936,7 @@ def test_at_the_end_all_that_could_not_be_told_is_anybody_s(make: Make, spool: S
     eventually(lambda: written(spool) == 1)
     rig.consumer.stop_claiming()
     rig.consumer.end()
-    assert not rig.consumer.join(10.0)
+    assert not rig.consumer.join(40.0)
     found = spool.settlements.take("x", 10, 1.0)
     assert sorted(one.verb for one in found) == ["ack", "release"]
     second.open.set()
@@ -939,7 +950,7 @@ def test_what_ended_behind_a_call_that_is_not_answered_is_written_down_at_the_en
     second.open.set()
     eventually(lambda: not rig.consumer.working)
     rig.consumer.end()
-    assert not rig.consumer.join(10.0)
+    assert not rig.consumer.join(40.0)
     assert [one.verb for one in spool.settlements.take("x", 10, 1.0)] == ["ack", "ack"]
     assert held(rig.real) == 1, "the one was told, though no answer came"
 

@@ -30,6 +30,13 @@ def scene() -> Iterator[Scene]:
     made.crew.end()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is given no core for two seconds after a strike is not given up for that, nor at its end."""
+    monkeypatch.setattr(limits, "STUCK", 30.0)
+    monkeypatch.setattr(loops, "_CLEANING", 20.0)
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be ended is given up at once."""
@@ -278,10 +285,10 @@ def test_at_the_soft_limit_it_can_clean_up(scene: Scene) -> None:
             async with asyncio.timeout(10):  # whose own cancellations are told from that one
                 await asyncio.sleep(0.001)
 
-    scene.task("careful", careful, soft_timeout=0.05, timeout=60)
+    scene.task("careful", careful, soft_timeout=2, timeout=60)  # in which it has begun to wait
     scene.hand_out("careful")
     assert scene.ended("careful") == Done()
-    assert scene.ran == ["the task ran longer than its soft_timeout of 0.05 s"]
+    assert scene.ran == ["the task ran longer than its soft_timeout of 2 s"]
 
 
 def test_what_waits_below_it_is_cancelled_and_cleans_up(scene: Scene) -> None:
@@ -306,10 +313,10 @@ def test_what_waits_below_it_is_cancelled_and_cleans_up(scene: Scene) -> None:
         await asyncio.gather(child("d"), child("e"))
 
     for name, function in (("grouped", grouped), ("waiting", waiting), ("gathering", gathering)):
-        scene.task(name, function, soft_timeout=0.05)
+        scene.task(name, function, soft_timeout=2)  # in which all of them have begun to wait
     scene.hand_out("grouped", "waiting", "gathering")
     for name in ("grouped", "waiting", "gathering"):
-        assert scene.failure(name) == ("SoftTimeLimit", "the task ran longer than its soft_timeout of 0.05 s")
+        assert scene.failure(name) == ("SoftTimeLimit", "the task ran longer than its soft_timeout of 2 s")
     assert sorted(scene.ran) == ["a", "b", "c", "d", "e"]
 
 
@@ -321,9 +328,12 @@ def test_at_the_hard_limit_it_is_cancelled(scene: Scene) -> None:
             except Exception:
                 scene.ran.append("soft")
 
-    scene.task("stubborn", stubborn, soft_timeout=0.02, timeout=0.1)
-    scene.hand_out("stubborn")
-    assert scene.failure("stubborn") == ("TimeLimit", "the task ran longer than its timeout of 0.1 s")
+    for n in range(20):  # on a busy machine the soft limit may come so late that the hard one alone does
+        scene.task(f"stubborn{n}", stubborn, soft_timeout=0.02, timeout=0.1)
+        scene.hand_out(f"stubborn{n}")
+        assert scene.failure(f"stubborn{n}") == ("TimeLimit", "the task ran longer than its timeout of 0.1 s")
+        if scene.ran:
+            break
     assert scene.ran == ["soft"]
 
 
@@ -363,8 +373,8 @@ def test_one_that_does_not_end_with_its_cancellation_is_given_up(scene: Scene, c
     assert scene.hold.reports() == []
 
 
-@pytest.mark.usefixtures("soon")
-def test_one_that_computes_and_so_blocks_the_loop_is_ended(scene: Scene) -> None:
+def test_one_that_computes_and_so_blocks_the_loop_is_ended(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "BLOCKED", 0.05)
     doors = Doors()
     scene.task("wait", doors)
 

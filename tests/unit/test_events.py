@@ -25,7 +25,7 @@ def mono() -> Clock:
 
 @pytest.fixture
 def spool(tmp_path: Path, clock: Clock, mono: Clock) -> Iterator[SQLiteStore]:
-    spool = SQLiteStore(tmp_path / "spool.db", role="spool", clock=clock, ticks=lambda: ("boot", mono.now))
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", clock=clock, ticks=lambda: ("boot", mono.now), timeout=20.0)
     yield spool
     spool.close()
 

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def q(server: Server, tmp_path: Path) -> Iterator[SpoolQ]:
-    with SpoolQ(server.url, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, accept="spool") as q:
+    with SpoolQ(server.url, deadline=20, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, accept="spool") as q:
         yield q
 
 
@@ -45,7 +45,7 @@ def test_one_launch_may_differ_from_the_setting(q: SpoolQ) -> None:
 
 
 def test_a_chunk_of_many_is_written_ahead_when_one_of_it_is(server: Server, tmp_path: Path) -> None:
-    with SpoolQ(server.url, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20) as q:
+    with SpoolQ(server.url, deadline=20, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20) as q:
         task = q.remote("t")
         receipts = q.enqueue_many([task.job(1), task.using(accept="spool").job(2)])
         assert [receipt.route for receipt in receipts] == ["spool", "spool"]
@@ -62,11 +62,16 @@ def test_a_given_id_is_queued_once(q: SpoolQ, server: Server) -> None:
 
 def test_without_room_nothing_goes_round_the_spool(server: Server, tmp_path: Path) -> None:
     """The caller asked for the disk: Redis alone would promise less than that."""
-    with SpoolQ(server.url, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, spool_max_rows=1, accept="spool") as q:
+    with SpoolQ(
+        server.url, deadline=20, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, spool_max_rows=1, accept="spool"
+    ) as q:
         with pytest.raises(SpoolFull, match="spool_max_rows"):
             q.enqueue_many([q.remote("t").job(number) for number in range(2)])
         assert length(server) == 0
-    with SpoolQ(server.url, spool=tmp_path / "absent" / "spool.db", disk_limit=20, accept="spool") as q, pytest.raises(NotStored):
+    with (
+        SpoolQ(server.url, deadline=20, spool=tmp_path / "absent" / "spool.db", disk_limit=20, accept="spool") as q,
+        pytest.raises(NotStored),
+    ):
         q.enqueue("t")
 
 

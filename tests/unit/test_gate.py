@@ -24,7 +24,7 @@ LOCK = "workerslock:t:q:[1]"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(tmp_path / "jobs.db", min_free=0)
+    store = SQLiteStore(tmp_path / "jobs.db", min_free=0, timeout=20.0)
     yield store
     store.close()
 

@@ -88,9 +88,10 @@ def test_imports_do_not_wait_for_each_other() -> None:
 def test_a_fork_waits_for_the_imports_of_other_threads_and_for_none_of_its_own() -> None:
     one = Import()
     threading.Timer(0.3, one.over.set).start()
-    assert fork() >= 0.2
+    fork()
+    assert one.over.is_set(), "the import was not under way any more"
     with importing():
-        assert fork() < 5.0
+        assert fork() < 9.0  # it waits for ten seconds at most
 
 
 def test_no_thread_of_ours_imports_where_a_fork_would_not_wait_for_it(

@@ -34,6 +34,11 @@ def spin(until: float = float("inf")) -> str:
     return "done"
 
 
+def spin_unless(over: threading.Event) -> None:
+    while not over.is_set():
+        pass
+
+
 def exposed(watch: Watch, soft: float | None, hard: float | None, function: Callable[[], Any], stuck: Any = None) -> Any:
     return Exposure(watch, soft, hard, stuck or (lambda: None)).run(function)
 
@@ -148,19 +153,22 @@ def test_what_can_not_be_struck_is_told(watch: Watch, monkeypatch: pytest.Monkey
 
 def test_one_watch_serves_many_threads_and_the_earliest_limit_comes_first(watch: Watch) -> None:
     ended: list[float] = []
+    over = threading.Event()
 
     def run(hard: float) -> None:
         try:
-            exposed(watch, None, hard, spin)
+            exposed(watch, None, hard, lambda: spin_unless(over))
         except TimeLimit:
             ended.append(hard)
 
-    threads = [threading.Thread(target=run, args=(hard,)) for hard in (1.0, 0.6, 0.1)]
+    threads = [threading.Thread(target=run, args=(hard,)) for hard in (100.0, 60.0, 0.2, 0.1)]
     for thread in threads:
         thread.start()
+    eventually(lambda: len(ended) == 2)
+    over.set()
     for thread in threads:
-        thread.join(30)
-    assert ended == [0.1, 0.6, 1.0]
+        thread.join(40)
+    assert sorted(ended) == [0.1, 0.2], "those with later limits were left alone"
     assert sum(thread.name == "spoolq-limits" for thread in threading.enumerate()) >= 1
 
 

@@ -118,7 +118,7 @@ def test_a_store_that_will_not_say_is_no_reason_to_stop(make: Make, caplog: pyte
 def test_one_that_may_not_be_asked_is_not_away(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     with server.client() as control:
         control.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-sscan")
-    store = RedisStore(server.url.replace("://", "://worker:secret@"), deadline=5.0)
+    store = RedisStore(server.url.replace("://", "://worker:secret@"), deadline=20.0, timeout=20.0)
     lineup = Lineup(store, parse("q,bulk_*"), lambda: 0.0)
     try:
         assert not lineup.renew()

@@ -112,6 +112,7 @@ def test_a_store_that_hangs_holds_up_no_scrape_and_is_asked_once(q: SpoolQ) -> N
         assert names(collector) == {"spoolq_build_info", "spoolq_store_up"}
         assert names(collector) == {"spoolq_build_info", "spoolq_store_up"}
         assert time.monotonic() - began < 20
+        eventually(lambda: asked)
         assert len(asked) == 1
     finally:
         go_on.set()

@@ -97,7 +97,7 @@ def test_a_listener_that_does_not_read_is_not_waited_for(systemd: Systemd) -> No
     began = time.monotonic()
     for number in range(5000):
         told.status(f"turn {number}")
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 60.0
     assert systemd.heard()[0] == "STATUS=turn 0"
 
 

@@ -97,7 +97,8 @@ def test_a_look_that_hangs_is_not_waited_for_and_is_never_joined_by_a_second_one
     readiness = Readiness(stores, wait=0.01, clock=lambda: now[0])
     began = time.monotonic()
     first = [readiness.readyz() for _ in range(5)]
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 20.0
+    eventually(lambda: stores.looks)
     assert stores.looks == 1
     assert {(answer.status, answer.body["state"]) for answer in first} == {(503, "unknown")}
     stores.go.set()
@@ -105,7 +106,7 @@ def test_a_look_that_hangs_is_not_waited_for_and_is_never_joined_by_a_second_one
     stores.go.clear()
     now[0] += 2.0  # no longer fresh: a look is begun, and the last one serves meanwhile
     assert readiness.readyz().yes
-    assert stores.looks == 2
+    eventually(lambda: stores.looks == 2, what="a look that was begun")
     now[0] += 30.0
     late = readiness.readyz()
     assert (late.status, late.body["state"]) == (503, "unknown")

@@ -14,10 +14,10 @@ from spoolq.store.redis.resp import GarbageError, ReplyError, encode
 from tests.waiting import eventually
 
 PING = encode((b"PING",))
-SLACK = 1.0  # a busy machine; what is looked for here would take seconds, or for ever
+SLACK = 15.0  # a busy machine; what is looked for here would take half a minute, or for ever
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = 40.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -85,9 +85,12 @@ def test_a_dribbled_reply_ends_at_the_deadline(pair: tuple[Channel, socket.socke
         thread.join()
 
 
-def test_a_reply_that_goes_on_arriving_is_waited_for_by_those_who_have_time(pair: tuple[Channel, socket.socket]) -> None:
+def test_a_reply_that_goes_on_arriving_is_waited_for_by_those_who_have_time(
+    pair: tuple[Channel, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolq.store.redis.channel.STILL", 30.0)
     channel, theirs = pair
-    deadline = soon(0.5)
+    deadline = soon(2.0)  # by which it has begun to arrive
 
     def slowly() -> None:
         theirs.recv(1 << 16)
@@ -105,8 +108,11 @@ def test_a_reply_that_goes_on_arriving_is_waited_for_by_those_who_have_time(pair
         channel.exchange(PING, soon(0.1))
 
 
-def test_a_dribbled_reply_ends_also_for_those_who_have_time(pair: tuple[Channel, socket.socket]) -> None:
+def test_a_dribbled_reply_ends_also_for_those_who_have_time(
+    pair: tuple[Channel, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel, theirs = pair
+    monkeypatch.setattr("spoolq.store.redis.channel.STILL", 60.0)
     channel.patient = True
     answering(theirs, b"$5000\r\n", *[b"x"] * 200)
     began = time.monotonic()

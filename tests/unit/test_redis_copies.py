@@ -22,7 +22,7 @@ TIMED_OUT = "Worker Timeout (killed manually)"
 
 @pytest.fixture
 def store(server: Server) -> Iterator[RedisStore]:
-    store = RedisStore(server.url, deadline=5.0)
+    store = RedisStore(server.url, deadline=20.0, timeout=20.0)
     yield store
     store.close()
 

@@ -29,7 +29,7 @@ def control(server: Server) -> Iterator[Any]:
 
 @pytest.fixture
 def store(server: Server) -> Iterator[RedisStore]:
-    one = RedisStore(server.url, deadline=5.0)
+    one = RedisStore(server.url, deadline=20.0, timeout=20.0)
     yield one
     one.close()
 

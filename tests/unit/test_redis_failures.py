@@ -78,7 +78,7 @@ def test_another_fault_is_not_tried_again() -> None:
 def test_one_is_removed_wherever_it_has_moved_to(server: Server) -> None:
     """Others come, go, and are equal to it."""
     with server.client() as control:
-        store = RedisStore(server.url, deadline=5.0)
+        store = RedisStore(server.url, deadline=20.0, timeout=20.0)
         entries = [json.dumps({"payload": {"class": "t", "id": str(n)}, "queue": "q"}).encode() for n in range(100)]
         control.rpush("resque:failed", *entries)
         failures = store.failures
@@ -100,7 +100,7 @@ def test_one_is_removed_wherever_it_has_moved_to(server: Server) -> None:
 
 def test_several_who_retire_at_once_leave_the_newest(server: Server) -> None:
     with server.client() as control:
-        store, other = RedisStore(server.url, deadline=5.0), RedisStore(server.url, deadline=5.0)
+        store, other = RedisStore(server.url, deadline=20.0, timeout=20.0), RedisStore(server.url, deadline=20.0, timeout=20.0)
         control.rpush("resque:failed", *[json.dumps({"payload": {"class": "t", "id": str(n)}}) for n in range(30)])
         failures = store.failures
         ask, run = failures._command, failures._scripted

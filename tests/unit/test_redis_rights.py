@@ -48,7 +48,7 @@ def denied(fresh_server: Server) -> Iterator[Callable[..., Denied]]:
     def ask(*rules: str) -> Denied:
         with fresh_server.client() as control:
             control.execute_command("ACL", "SETUSER", "u", "reset", "on", ">p", "&*", *rules)
-            store = RedisStore(AS_USER(fresh_server), deadline=5.0)
+            store = RedisStore(AS_USER(fresh_server), deadline=20.0, timeout=20.0)
             opened.append(store)
             found = store.denied(5.0)
             assert found is not None
@@ -97,7 +97,7 @@ def test_the_user_is_named(denied):
 
 
 def test_another_workers_list_is_told_apart(fresh_server: Server):
-    store = RedisStore(fresh_server.url, deadline=5.0)
+    store = RedisStore(fresh_server.url, deadline=20.0, timeout=20.0)
     try:
         with fresh_server.client() as control:
             control.sadd("resque:workers", "ruby:1:mail", "node:2:mail", "gone:3:mail", "odd:4:mail")

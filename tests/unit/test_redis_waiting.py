@@ -37,7 +37,7 @@ def test_one_that_moves_up_as_others_are_removed_is_found(page: int, removed: in
 
 @pytest.fixture
 def store(server: Server) -> Iterator[RedisStore]:
-    with closing(RedisStore(server.url, deadline=5.0)) as one:
+    with closing(RedisStore(server.url, deadline=20.0, timeout=20.0)) as one:
         yield one
 
 

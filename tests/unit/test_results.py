@@ -169,10 +169,10 @@ def test_a_result_comes_back_as_json_gives_it(q: SpoolQ):
     one, two, three = echo.enqueue("é"), later.enqueue([1]), unkept.enqueue()
     plain = echo.using(track=False).enqueue(1)
     run(q)
-    assert one.wait(5) == ["é", {"n": 1.5}]
-    assert two.wait(5) == [1]
+    assert one.wait(40) == ["é", {"n": 1.5}]
+    assert two.wait(40) == [1]
     with pytest.raises(ResultLost, match="result_ttl"):
-        three.wait(5)
+        three.wait(40)
     assert three.status() == "done"
     assert q.status(plain.id) == "unknown"
 

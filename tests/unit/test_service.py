@@ -38,7 +38,7 @@ def test_the_first_turn_comes_at_once_and_the_next_without_a_pause_when_there_is
     service.start()
     eventually(lambda: turns.count == 3)
     assert service.running
-    assert service.stop(5.0)
+    assert service.stop(40.0)
     assert not service.running
 
 
@@ -55,7 +55,7 @@ def test_it_can_be_woken() -> None:
     eventually(lambda: turns.count == 1)
     service.wake()
     eventually(lambda: turns.count == 2)
-    service.stop(5.0)
+    service.stop(40.0)
 
 
 def test_a_turn_that_hangs_is_left_behind() -> None:
@@ -64,7 +64,7 @@ def test_a_turn_that_hangs_is_left_behind() -> None:
     service.start()
     assert not service.stop(0.05)
     release.set()
-    assert service.stop(5.0)
+    assert service.stop(40.0)
 
 
 def test_it_may_stop_itself() -> None:
@@ -72,13 +72,13 @@ def test_it_may_stop_itself() -> None:
     done = threading.Event()
 
     def turn() -> float:
-        service.stop(5.0)
+        service.stop(40.0)
         done.set()
         return 0.0
 
     service = Service("s", turn)
     service.start()
-    assert done.wait(5.0)
+    assert done.wait(40.0)
     eventually(lambda: not service.running)
 
 
@@ -133,7 +133,7 @@ def test_a_wrong_setting_does_not_hold_up_the_end() -> None:
     service.start()
     eventually(lambda: turns.count == 1)
     assert service.running
-    assert service.stop(5.0)
+    assert service.stop(40.0)
 
 
 def test_a_quiet_one_tells_of_a_wrong_setting_too_and_looks_again_as_soon_as_it_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from spoolq.store.sqlite import SQLiteStore
 
 
 def test_what_is_spooled_after_a_quarantine_is_still_handed_over_and_many_can_be_set_aside(tmp_path: Path):
-    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0)
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, timeout=20.0)
     drainer = WorkerInfo("drainer", "host", 1, (), kind="drainer")
     for turn in range(3):
         ids = [f"{turn}-{number}" for number in range(3)]

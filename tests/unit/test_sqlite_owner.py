@@ -14,7 +14,7 @@ NOBODY = 65534
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root")
 def test_what_root_makes_beside_a_spool_belongs_to_the_spools_owner(tmp_path: Path):
     path = tmp_path / "spool.db"
-    store = SQLiteStore(path, role="spool", min_free=0)
+    store = SQLiteStore(path, role="spool", min_free=0, timeout=20.0)
     store.spool([Message("a", "q", b"{}")])
     store.close()
     for file in tmp_path.iterdir():
@@ -22,7 +22,7 @@ def test_what_root_makes_beside_a_spool_belongs_to_the_spools_owner(tmp_path: Pa
             os.chown(file, NOBODY, NOBODY)
         else:
             file.unlink()
-    looking = SQLiteStore(path, role="spool", create=False, min_free=0)
+    looking = SQLiteStore(path, role="spool", create=False, min_free=0, timeout=20.0)
     assert looking.waiting() == 1
     looking.spool([Message("b", "q", b"{}")])
     owners = {file.name: file.stat().st_uid for file in tmp_path.iterdir()}

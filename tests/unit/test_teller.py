@@ -33,14 +33,14 @@ class Away:
 
 @pytest.fixture
 def primary(tmp_path: Path) -> Iterator[Store]:
-    store = SQLiteStore(tmp_path / "primary.db")
+    store = SQLiteStore(tmp_path / "primary.db", timeout=20.0)
     yield store
     store.close()
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Store]:
-    store = SQLiteStore(tmp_path / "spool.db")
+    store = SQLiteStore(tmp_path / "spool.db", timeout=20.0)
     yield store
     store.close()
 

@@ -26,6 +26,7 @@ from spoolq.store.sqlite import SQLiteStore
 from spoolq.tasks import Task, Tasks
 from spoolq.wire import message
 from spoolq.worker import Worker
+from tests.faults.app import Control
 from tests.unit.hands import Flaky, file, held, info, job, jobs, left
 from tests.unit.test_consumer import Gate
 from tests.waiting import eventually, pass_time
@@ -59,8 +60,8 @@ class Place:
         self.tasks.add(Task(function, name=name, queue="q", owner=None, policy=RetryPolicy(**policy)))  # type: ignore[arg-type]
 
     def drainer(self, **more: Any) -> Drainer:
-        who = WorkerInfo("drainer", "host", 1, (), kind="drainer", lease=5.0)
-        return Drainer(self.spool, self.primary, self.breaker, who, timeout=0.5, **more)  # type: ignore[arg-type]
+        who = WorkerInfo("drainer", "host", 1, (), kind="drainer", lease=60.0)
+        return Drainer(self.spool, self.primary, self.breaker, who, timeout=20.0, **more)  # type: ignore[arg-type]
 
     def worker(self, *, key: str = "w", threads: int = 2, lease: float = 60.0, spool: bool = False, **more: Any) -> Worker:
         made = Worker(
@@ -85,7 +86,7 @@ class Place:
         self.workers[-1][1].start()
         return worker
 
-    def ended(self, within: float = 15.0) -> int:
+    def ended(self, within: float = 60.0) -> int:
         """The exit code of the last one."""
         self.workers[-1][1].join(within)
         assert not self.workers[-1][1].is_alive(), "the worker does not end"
@@ -103,7 +104,7 @@ class Place:
         for worker, thread in self.workers:
             if thread.is_alive():
                 worker.stop(now=True)
-                thread.join(15)
+                thread.join(60)
         self.real.close()
         self.spool_file.close()
 
@@ -144,10 +145,12 @@ def test_an_idle_worker_ends_at_once_and_says_good_bye(place: Place) -> None:
     worker = place.start()
     eventually(lambda: place.real.workers())
     eventually(lambda: place.primary.calls["wait"])
-    began = time.monotonic()
-    worker.stop()
-    assert place.ended() == 0
-    assert time.monotonic() - began < 1.0, "without waiting for its idle wait"
+    with Control() as control:
+        began = time.monotonic()
+        worker.stop()
+        assert place.ended() == 0
+        took = time.monotonic() - began
+    assert took < 1.0 + control.unscheduled, "without waiting for its idle wait"
     assert place.real.workers() == []
 
 
@@ -192,7 +195,7 @@ def test_a_second_stop_is_at_once(place: Place) -> None:
     eventually(lambda: place.primary.calls["claim"] >= 1)
     assert place.workers[-1][1].is_alive()
     worker.stop(now=True)
-    assert place.ended(5.0) == 0
+    assert place.ended() == 0
     assert left(place.real) == ["a"]
     gate.open.set()
 
@@ -263,11 +266,9 @@ def test_a_store_that_hangs_at_the_end_is_not_waited_for(place: Place) -> None:
     hang = threading.Event()
     worker = place.start()
     eventually(lambda: worker.primary.idle)
-    place.primary.unregister = lambda info: hang.wait(30)  # type: ignore[method-assign]
-    began = time.monotonic()
+    place.primary.unregister = lambda info: hang.wait(90)  # type: ignore[method-assign]
     worker.stop()
-    assert place.ended() == 0
-    assert time.monotonic() - began < 6
+    assert place.ended(60.0) == 0
     hang.set()
 
 
@@ -279,7 +280,7 @@ def test_a_primary_that_hangs_keeps_no_good_bye_from_the_spool(place: Place) -> 
     place.away()
     eventually(lambda: place.ran == [("spool", "here")])
     assert [view.info.key for view in place.spool_file.workers() if view.info.kind == "worker"] == ["w"]
-    place.primary.unregister = lambda info: hang.wait(30)  # type: ignore[method-assign]
+    place.primary.unregister = lambda info: hang.wait(90)  # type: ignore[method-assign]
     worker.stop()
     assert place.ended() == 0
     assert place.spool_file.workers() == []
@@ -299,7 +300,7 @@ def test_a_worker_that_is_killed_by_an_exception_still_puts_back_its_claims(plac
 
     worker._watch = interrupted  # type: ignore[method-assign]
     place.workers[-1][1].start()
-    place.workers[-1][1].join(15)
+    place.workers[-1][1].join(60)
     assert [type(error) for error in place.errors] == [KeyboardInterrupt]
     assert left(place.real) == ["a", "b", "c"]
     gate.open.set()
@@ -331,16 +332,16 @@ def test_signals_stop_pause_and_resume(place: Place) -> None:
     """The handlers, called as Python calls them: between any two steps of the main thread."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)}
     before |= {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGCONT)}
-    worker = place.worker(grace=5.0)
+    worker = place.worker(grace=60.0)
     try:
         worker.install_signals()
         for number in (signal.SIGUSR2, signal.SIGCONT, signal.SIGTERM):
             os.kill(os.getpid(), number)
-        orders = [worker._next_order(5.0) for _ in range(3)]
+        orders = [worker._next_order(40.0) for _ in range(3)]
         assert orders == ["pause", "resume", "stop"]
         assert not worker._now
         os.kill(os.getpid(), signal.SIGTERM)
-        assert worker._next_order(5.0) == "stop"
+        assert worker._next_order(40.0) == "stop"
         assert worker._now
     finally:
         for number, handler in before.items():
@@ -349,14 +350,14 @@ def test_signals_stop_pause_and_resume(place: Place) -> None:
 
 def test_quit_has_no_limit(place: Place) -> None:
     before = {number: signal.getsignal(number) for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)}
-    worker = place.worker(grace=5.0)
+    worker = place.worker(grace=60.0)
     try:
         worker.install_signals()
         os.kill(os.getpid(), signal.SIGQUIT)
-        assert worker._next_order(5.0) == "stop"
+        assert worker._next_order(40.0) == "stop"
         assert (worker._until, worker._now) == (float("inf"), False)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert worker._next_order(5.0) == "stop"
+        assert worker._next_order(40.0) == "stop"
         assert worker._now
     finally:
         for number, handler in before.items():
@@ -400,8 +401,8 @@ def test_a_wrong_file_that_passes_ends_neither_heartbeat_nor_rescue_nor_what_is_
     for verb in verbs:
         delattr(place.primary, verb)
     calls = place.primary.calls
-    eventually(lambda: calls["heartbeat"], within=3, what="the lease is kept")
-    eventually(lambda: calls["rescue"] and calls["promote"], within=20)
+    eventually(lambda: calls["heartbeat"], within=20, what="the lease is kept: others look again after half a minute")
+    eventually(lambda: calls["rescue"] and calls["promote"])
     assert len(said(caplog, "a database of something else")) == len(verbs), "each tells once"
     assert worker._dead() == []
 
@@ -455,7 +456,7 @@ def test_a_burst_on_nothing_ends_soon(place: Place) -> None:
     began = time.monotonic()
     place.start(burst=True)
     assert place.ended() == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_a_burst_runs_what_its_jobs_enqueue(place: Place) -> None:
@@ -486,7 +487,7 @@ def test_a_burst_leaves_what_is_scheduled_for_later(place: Place) -> None:
 
 def test_a_burst_runs_what_has_come_due(place: Place) -> None:
     now = time.time()
-    store = SQLiteStore(place.folder / "primary.db", min_free=0, clock=lambda: now - 100)
+    store = SQLiteStore(place.folder / "primary.db", min_free=0, clock=lambda: now - 100, timeout=20.0)
     store.put([job("due", args=(5,), run_at=now - 50)])
     store.close()
     place.start(burst=True)
@@ -571,7 +572,7 @@ def test_a_burst_takes_over_what_a_dead_worker_left(place: Place) -> None:
 def test_a_burst_with_a_queue_that_can_not_be_read_does_the_rest_and_says_75(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("spoolq.burst._PATIENCE", 0.2)
+    monkeypatch.setattr("spoolq.burst._PATIENCE", 2.0)
     place.real.put(jobs(2))
     dead = info("dead", lease=0.01)
     place.real.claim(dead, 1, ["q"], 2)
@@ -614,7 +615,7 @@ def test_a_local_job_outlasts_the_outage_and_is_settled_in_the_spool(place: Plac
     place.task("gate", gate)
     place.away()
     place.spool_file.spool([job("a", "gate")])
-    worker = place.start(spool=True, lease=1.0)
+    worker = place.start(spool=True, lease=4.0)
     gate.entered()
     place.back()
     eventually(lambda: worker.primary.reach.available is True)
@@ -701,7 +702,7 @@ def test_a_spool_of_another_destination_is_refused_before_anything_runs(place: P
     place.spool = Flaky(theirs)
     place.real.put(jobs(1))
     place.start(spool=True)
-    place.workers[-1][1].join(10)
+    place.workers[-1][1].join(60)
     assert [type(error) for error in place.errors] == [ConfigError]
     assert "redis://other/0" in str(place.errors[0])
     assert place.ran == []
@@ -716,7 +717,7 @@ def test_a_primary_that_can_not_be_used_ends_the_worker_with_the_reason(place: P
         other.execute("CREATE TABLE t (a)")
     place.primary = Flaky(file(tmp_path / "other.db"))
     place.start()
-    place.workers[-1][1].join(15)
+    place.workers[-1][1].join(60)
     assert [type(error) for error in place.errors] == [ConfigError]
 
 
@@ -727,10 +728,10 @@ def test_a_short_lease_is_kept_by_a_job_that_outlasts_it(place: Place) -> None:
     gate = Gate()
     place.task("gate", gate)
     place.real.put([job("a", "gate")])
-    place.start(lease=0.3)
+    place.start(lease=4.0)
     gate.entered()
     beats = place.primary.calls["heartbeat"]
-    eventually(lambda: place.primary.calls["heartbeat"] >= beats + 8)
+    eventually(lambda: place.primary.calls["heartbeat"] >= beats + 5)
     assert place.real.rescue(info("other"), 10) == []
     gate.open.set()
     eventually(lambda: held(place.real) == 0)
@@ -740,7 +741,7 @@ def test_a_short_lease_is_kept_by_a_job_that_outlasts_it(place: Place) -> None:
 def test_a_dead_worker_s_jobs_run_again(place: Place) -> None:
     place.real.put(jobs(3))
     place.real.claim(info("dead", lease=0.05), 1, ["q"], 3)
-    place.start(lease=0.6)
+    place.start(lease=3.0)
     eventually(lambda: len(place.ran) == 3)
     assert sorted(number for _, number in place.ran) == [0, 1, 2]
     assert dict(place.real.counters())["retried"] == 3
@@ -752,7 +753,9 @@ def test_what_runs_is_shown_soon_and_not_afterwards(place: Place) -> None:
     place.real.put([job("a", "gate")])
     place.start()
     gate.entered()
-    eventually(lambda: [w for view in place.real.workers() for w in view.working], within=2)
+    eventually(
+        lambda: [w for view in place.real.workers() for w in view.working], within=15
+    )  # the next heartbeat comes after 20 s
     gate.open.set()
     eventually(lambda: held(place.real) == 0)
     assert [w for view in place.real.workers() for w in view.working] == []
@@ -760,7 +763,7 @@ def test_what_runs_is_shown_soon_and_not_afterwards(place: Place) -> None:
 
 def test_an_outage_is_told_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    worker = place.start(lease=0.6)
+    worker = place.start(lease=3.0)
     eventually(lambda: worker.primary.idle)
     place.away()
     eventually(lambda: worker.primary.reach.failures >= 3)
@@ -780,7 +783,7 @@ def test_expired_jobs_are_dropped_and_counted(place: Place) -> None:
 
 def test_failures_for_which_there_is_no_room_hold_up_neither_the_work_nor_its_end(tmp_path: Path) -> None:
     """They fill what is kept for settling. The jobs behind them end, and they are told as soon as there is room."""
-    store = SQLiteStore(tmp_path / "full.db", max_bytes=2 << 20, min_free=0)
+    store = SQLiteStore(tmp_path / "full.db", max_bytes=2 << 20, min_free=0, timeout=20.0)
     ran: list[int] = []
 
     def bad(number: int) -> None:
@@ -796,7 +799,7 @@ def test_failures_for_which_there_is_no_room_hold_up_neither_the_work_nor_its_en
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
-        eventually(lambda: store.counters().get("processed") == 200, within=30, what="the good ones, acknowledged")
+        eventually(lambda: store.counters().get("processed") == 200, within=60, what="the good ones, acknowledged")
         assert len(ran) == 200
         assert 0 < store.failures.count() < 60
         assert store.waiting() == 60 - store.failures.count()
@@ -805,10 +808,10 @@ def test_failures_for_which_there_is_no_room_hold_up_neither_the_work_nor_its_en
             store.failures.prune(time.time())
             return store.counters().get("failed") == 60
 
-        eventually(told, within=30, what="all failures, told")
+        eventually(told, within=60, what="all failures, told")
         assert store.waiting() == 0
     finally:
         worker.stop()
-        thread.join(15)
+        thread.join(60)
         store.close()
     assert not thread.is_alive()

@@ -118,7 +118,7 @@ def test_a_page_reads_no_more_of_a_file_with_a_million_rows(tmp_path: Path, step
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_page_asks_a_server_no_more_for_a_million_jobs(server: Server, tmp_path: Path) -> None:
-    with SpoolQ(server.url, spool=tmp_path / "spool.db", deadline=5.0) as q, server.client(socket_timeout=60.0) as control:
+    with SpoolQ(server.url, spool=tmp_path / "spool.db", deadline=20.0) as q, server.client(socket_timeout=60.0) as control:
 
         def fill_redis(jobs: int) -> None:
             for key, body in (("resque:queue:mail", payload(1)), ("resque:failed", b"{}")):

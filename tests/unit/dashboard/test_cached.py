@@ -34,7 +34,7 @@ def test_of_many_at_the_same_time_one_asks() -> None:
     store, cached, gate = Store(), Cached(), threading.Event()
 
     def slow() -> int:
-        gate.wait(10.0)
+        gate.wait(40.0)
         return store()
 
     found: list[int] = []
@@ -43,7 +43,7 @@ def test_of_many_at_the_same_time_one_asks() -> None:
         thread.start()
     gate.set()
     for thread in threads:
-        thread.join(10.0)
+        thread.join(40.0)
     assert (found, store.asked) == ([1] * 20, 1)
 
 

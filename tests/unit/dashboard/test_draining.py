@@ -50,7 +50,7 @@ def test_one_drains_at_a_time(q: SpoolQ, monkeypatch: pytest.MonkeyPatch) -> Non
 
     class Slow:
         def run_once(self) -> None:
-            gate.wait(10.0)
+            gate.wait(40.0)
             raise RuntimeError("over")
 
         def close(self) -> None: ...

@@ -88,7 +88,7 @@ def test_one_that_nobody_sees_any_more_is_ended_by_a_look(server: Server, tmp_pa
     with SpoolQ(server.url, spool=tmp_path / "spool.db", spool_min_free=0) as q, browser(q) as client:
         assert q.spool is not None
         with closing(
-            SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ticks=lambda: (name, now - silent))
+            SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ticks=lambda: (name, now - silent), timeout=20.0)
         ) as producer:
             producer.spool([message("a")], outage=Away(now - silent, "refused"))
         assert q.spool.events.outage() is not None

@@ -28,7 +28,7 @@ class Looks:
 
     def __call__(self) -> Facts:
         self.count += 1
-        self.gate.wait(30.0)
+        self.gate.wait(60.0)
         if self.error is not None:
             raise self.error
         return Facts(Side("sqlite", "x", "up"), None, at=float(self.count))
@@ -43,13 +43,13 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
 
 
 def test_a_hundred_pages_cost_one_look(looks: Looks) -> None:
-    one = Sampler(looks, every=5.0)
+    one = Sampler(looks, every=5.0, wait=40.0, clock=Clock())  # no time passes, however late the last of them comes
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(one.latest())) for _ in range(100)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10.0)
+        thread.join(40.0)
     assert {sample.number for sample in found} == {1}
     assert looks.count == 1
 
@@ -64,7 +64,7 @@ def test_a_page_waits_no_longer_than_it_may(looks: Looks, monkeypatch: pytest.Mo
 
 
 def test_after_a_change_a_page_sees_what_was_looked_at_later(looks: Looks) -> None:
-    one = Sampler(looks, every=60.0, wait=10.0)
+    one = Sampler(looks, every=60.0, wait=40.0)
     assert one.latest().facts.at == 1.0  # type: ignore[union-attr]
     assert one.latest().facts.at == 1.0  # type: ignore[union-attr]
     one.forget()
@@ -73,7 +73,7 @@ def test_after_a_change_a_page_sees_what_was_looked_at_later(looks: Looks) -> No
 
 def test_a_page_isnt_shown_what_was_seen_long_ago(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    one = Sampler(looks, every=60.0, wait=10.0, clock=clock)
+    one = Sampler(looks, every=60.0, wait=40.0, clock=clock)
     assert one.latest().number == 1  # type: ignore[union-attr]
     clock.later(sampler.FRESH / 2)
     assert one.latest().number == 1  # type: ignore[union-attr]
@@ -95,7 +95,7 @@ def test_a_look_that_fails_leaves_the_last_one_and_goes_on(looks: Looks, caplog:
 
 
 def test_without_anybody_it_stops_and_it_begins_again(looks: Looks) -> None:
-    one = Sampler(looks, every=0.01)
+    one = Sampler(looks, every=0.01, wait=40.0)
     assert one.latest() is not None
     eventually(lambda: one._thread is None, what="the end of the thread")
     seen = looks.count
@@ -109,14 +109,16 @@ def test_streams_share_it_and_a_slow_one_holds_up_nobody(looks: Looks) -> None:
         quick: list[int] = []
         slow: list[int] = []
 
-        async def follow(into: list[int], every: float, delay: float, enough: int) -> None:
-            async for sample in one.samples(every):
+        async def follow(into: list[int], misses: int, enough: int) -> None:
+            async for sample in one.samples(0.0):
                 into.append(sample.number)
-                await asyncio.sleep(delay)
+                await asyncio.sleep(0.0)
                 if len(into) >= enough:
                     return
+                while misses and looks.count <= sample.number + misses:
+                    await asyncio.sleep(0.01)
 
-        await asyncio.wait_for(asyncio.gather(follow(quick, 0.0, 0.0, 20), follow(slow, 0.0, 0.2, 3)), 30.0)
+        await asyncio.wait_for(asyncio.gather(follow(quick, 0, 20), follow(slow, 3, 3)), 60.0)
         return quick, slow
 
     quick, slow = asyncio.run(scene())

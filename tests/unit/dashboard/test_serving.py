@@ -278,7 +278,7 @@ def test_a_form_that_never_comes_to_its_end_is_let_go(q: SpoolQ, monkeypatch: py
     async def post() -> None:
         headers = [(b"origin", b"http://testserver"), (b"host", b"testserver")]
         scope = {"type": "http", "method": "POST", "path": "/pause", "query_string": b"", "headers": headers}
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await create_app(q, no_auth=True)(scope, receive, send)
 
     anyio.run(post)

@@ -20,7 +20,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as opened:
 
         def new(url: str, **settings: Any) -> SpoolQ:
-            settings = {"spool": tmp_path / "spool.db", "spool_min_free": 0, "deadline": 3.0, **settings}
+            settings = {"spool": tmp_path / "spool.db", "spool_min_free": 0, "deadline": 20.0, "disk_limit": 20.0, **settings}
             return opened.enter_context(SpoolQ(url, **settings))
 
         yield new

@@ -230,13 +230,13 @@ def test_a_host_whose_clock_was_set_wrong(fresh_server: Server, tmp_path: Path) 
 
 def test_a_server_that_answers_slowly(fresh_server: Server, make: Make) -> None:
     with Proxy(fresh_server.port) as proxy:
-        q = make(proxy.url, deadline=0.25)
+        q = make(proxy.url, deadline=1.0)
         assert level(q, "latency", known={"wait": 0.001}) == "ok"
         assert level(q, "redis") == "ok"
-        proxy.rule(b"TIME", "late", times=-1, delay=0.06)
+        proxy.rule(b"TIME", "late", times=-1, delay=0.25)
         found = finding(q, "latency")
-        assert (found.level, "enqueue waits 250 ms" in found.what) == ("warning", True)
-        found = finding(make(proxy.url, deadline=0.12), "latency")
+        assert (found.level, "enqueue waits 1000 ms" in found.what) == ("warning", True)
+        found = finding(make(proxy.url, deadline=0.45), "latency")
         assert (found.level, "so that jobs go to the spool" in found.what) == ("problem", True)
 
 

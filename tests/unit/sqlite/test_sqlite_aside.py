@@ -77,7 +77,7 @@ def test_its_wal_stays_with_it(path: Path, open_store: Open) -> None:
     """Left in a process that was killed, the -wal has rows that the file has not."""
     code = (
         "import os, sys; from spoolq.store.sqlite import SQLiteStore; from spoolq.job import Message\n"
-        "SQLiteStore(sys.argv[1], role='spool').spool([Message('1', 'q', b'')]); os.kill(os.getpid(), 9)"
+        "SQLiteStore(sys.argv[1], role='spool', timeout=20.0).spool([Message('1', 'q', b'')]); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
     wal = path.with_name("jobs.db-wal").read_bytes()
@@ -207,7 +207,10 @@ def test_a_network_file_system_is_refused(
 @pytest.mark.root
 @pytest.mark.parametrize("program", ["sshfs", "s3fs", "glusterfs", "bindfs", "gocryptfs"])
 def test_one_that_a_program_serves_is_told_by_the_program(program: str, tmp_path: Path) -> None:
-    with served(program, tmp_path) as folder, closing(SQLiteStore(folder / "spool.db", role="spool", min_free=0)) as store:
+    with (
+        served(program, tmp_path) as folder,
+        closing(SQLiteStore(folder / "spool.db", role="spool", min_free=0, timeout=20.0)) as store,
+    ):
         if program in ("bindfs", "gocryptfs"):  # on a disk of this machine
             store.put([message("1")])
             return

@@ -17,7 +17,7 @@ from tests.unit.sqlite.helpers import raw
 def test_a_batch_that_lacks_members_still_is_not_gone_through_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ten thousand, that would be fifty million rows."""
     then = message(Job("then", "t", "after", given=True))
-    store = SQLiteStore(tmp_path / "jobs.db", min_free=0)
+    store = SQLiteStore(tmp_path / "jobs.db", min_free=0, timeout=20.0)
     with monkeypatch.context() as patch:
         patch.setattr(effects, "SQL", {**effects.SQL, "count_values": "SELECT count(*) FROM nothing_of_that_name"})
         for n in range(4):
@@ -31,7 +31,7 @@ def test_a_batch_that_lacks_members_still_is_not_gone_through_for_each(tmp_path:
 def test_values_that_are_over_do_not_pile_up_however_many_jobs_are_tracked(tmp_path: Path) -> None:
     """Who sweeps from time to time, so many at once, came behind a worker of some hundred tracked jobs a second."""
     now = [1_800_000_000.0]
-    store = SQLiteStore(tmp_path / "jobs.db", min_free=0, clock=lambda: now[0])
+    store = SQLiteStore(tmp_path / "jobs.db", min_free=0, clock=lambda: now[0], timeout=20.0)
 
     def rows() -> int:
         connection = raw(tmp_path / "jobs.db")

@@ -43,7 +43,7 @@ def spooled(id):
 
 def seen():
     code = "import sys; from spoolq.store.sqlite import SQLiteStore; " \\
-        "store = SQLiteStore(sys.argv[1], role='spool'); print(store.waiting()); store.close()"
+        "store = SQLiteStore(sys.argv[1], role='spool', timeout=20.0); print(store.waiting()); store.close()"
     return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
 
 """
@@ -59,7 +59,7 @@ print(json.dumps(said))
 THEIRS_FIRST = """
 others = connect(path)
 others.execute("SELECT count(*) FROM jobs").fetchone()
-store = SQLiteStore(path, role="spool")
+store = SQLiteStore(path, role="spool", timeout=20.0)
 said = {"refused": ""}
 try:
     spooled("a")
@@ -68,7 +68,7 @@ except ConfigError as error:
 """
 
 OURS_FIRST = """
-store = SQLiteStore(path, role="spool")
+store = SQLiteStore(path, role="spool", timeout=20.0)
 spooled("a")
 others = connect(path)
 said = {"they see": others.execute("SELECT count(*) FROM jobs").fetchone()[0]}
@@ -77,7 +77,7 @@ spooled("b")
 
 MANY_TIMES = """
 import threading
-store = SQLiteStore(path, role="spool")
+store = SQLiteStore(path, role="spool", timeout=20.0)
 spooled("a")
 over = threading.Event()
 
@@ -104,7 +104,7 @@ print(json.dumps(said))
 
 def both(path: Path, code: str, how: str, *, look: bool = True) -> dict[str, Any]:
     """A process that uses the spool by spoolq and by a library beside it; another process comes and goes."""
-    SQLiteStore(path, role="spool").close()
+    SQLiteStore(path, role="spool", timeout=20.0).close()
     with_one = SQLiteStore(path, role="spool", min_free=0, timeout=20.0)
     with_one.spool([message("before")])
     with_one.close()

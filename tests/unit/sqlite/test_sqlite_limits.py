@@ -219,7 +219,7 @@ from spoolq.errors import StoreFull
 from spoolq.job import Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
-store = SQLiteStore(sys.argv[1] + "/jobs.db", min_free=0, role="spool")
+store = SQLiteStore(sys.argv[1] + "/jobs.db", min_free=0, role="spool", timeout=20.0)
 stored = []
 try:
     for n in range(100_000):

@@ -79,7 +79,7 @@ def test_readers_notice_too(path: Path, store: SQLiteStore, open_store: Open) ->
 def test_a_file_deleted_under_two_processes_is_made_anew_by_either(path: Path, store: SQLiteStore) -> None:
     store.put([message("1")])
     look = (
-        "import sys; from spoolq.store.sqlite import SQLiteStore; store = SQLiteStore(sys.argv[1]); "
+        "import sys; from spoolq.store.sqlite import SQLiteStore; store = SQLiteStore(sys.argv[1], timeout=20.0); "
         "print(store.waiting(), flush=True); sys.stdin.readline(); print(store.waiting())"
     )
     with subprocess.Popen([sys.executable, "-c", look, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

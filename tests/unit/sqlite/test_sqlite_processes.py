@@ -21,7 +21,7 @@ import sys, threading
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore
 path, name, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-store = SQLiteStore(path, role="spool")
+store = SQLiteStore(path, role="spool", timeout=20.0)
 lock = threading.Lock()
 def put(t):
     n = 0
@@ -39,7 +39,7 @@ import sys
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 path, name = sys.argv[1:]
-store = SQLiteStore(path, role="spool")
+store = SQLiteStore(path, role="spool", timeout=20.0)
 info = WorkerInfo(name, "host", 1, ("q",), lease=0.3)
 call, done = 0, ()
 while True:

@@ -45,7 +45,7 @@ def in_this_order(store: SQLiteStore, *calls: Callable[[], object]) -> list[obje
             thread.start()
             eventually(lambda n=n: store._writer._queue.qsize() == n)  # type: ignore[misc]
     for thread in threads:
-        thread.join(10)
+        thread.join(40)
     return results
 
 

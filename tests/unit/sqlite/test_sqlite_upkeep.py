@@ -282,7 +282,7 @@ def test_what_was_in_doubt_for_another_redis_is_set_aside(path: Path, spool: SQL
 def test_a_line_that_was_changed_is_set_aside(path: Path, spool: SQLiteStore) -> None:
     spool.spool([message("a")])
     [one] = exported(spool)
-    other = SQLiteStore(path.with_name("other.db"), role="spool")
+    other = SQLiteStore(path.with_name("other.db"), role="spool", timeout=20.0)
     other.upkeep.add([{**one, "payload": b"changed"}])
     assert not other.upkeep.quarantined()[0][1].sound
     other.close()

@@ -19,10 +19,12 @@ from spoolq.errors import GuardHeld, StoreFull, StoreUnavailable
 from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore, driver
 from spoolq.store.sqlite.session import Session
+from tests.faults.app import Control
 from tests.unit.sqlite.helpers import claim, message, raw, run, worker
 from tests.waiting import eventually
 
 Open = Callable[..., SQLiteStore]
+BEGUN = 2.0  # seconds in which an operation is begun, also where the thread that does it is given no core at first
 
 
 class Hang:
@@ -35,18 +37,18 @@ class Hang:
     def _run(self, store: SQLiteStore, writes: bool) -> None:
         def work(session: Session) -> None:
             self.begun.set()
-            self.go.wait(30)
+            self.go.wait(60)
 
-        store._run(work, 30, writes=writes)
+        store._run(work, 60, writes=writes)
 
     def __enter__(self) -> Hang:
         self._thread.start()
-        assert self.begun.wait(10)
+        assert self.begun.wait(40)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.go.set()
-        self._thread.join(10)
+        self._thread.join(40)
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def together(count: int, call: Callable[[int], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return results
 
 
@@ -85,14 +87,24 @@ def in_one_commit(store: SQLiteStore, count: int, call: Callable[[int], object],
     with Hang(store, writes=writes):
         waiting.start()
         eventually(lambda: store._writer._queue.qsize() == count)
-    waiting.join(10)
+    waiting.join(40)
     return results
 
 
+@contextmanager
+def at_once(seconds: float) -> Iterator[None]:
+    """In less than so many seconds, but for those in which this process was given no core."""
+    with Control() as control:
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+    assert took < seconds + control.unscheduled
+
+
 def stored(store: SQLiteStore, id: str, timeout: float = 2.0) -> bool:
-    """Whether it is stored now; False while the store still is overdue."""
+    """Whether it is stored now, perhaps by a call that wasn't told so in time; False while the store still is overdue."""
     try:
-        return store.put([message(id)], timeout=timeout) == [True]
+        return len(store.put([message(id)], timeout=timeout)) == 1
     except StoreUnavailable:
         return False
 
@@ -132,7 +144,7 @@ def test_what_was_begun_is_not_known(store: SQLiteStore) -> None:
         go.wait(30)
 
     with pytest.raises(StoreUnavailable, match="not known whether") as caught:
-        store._run(slow, 0.2, not_after=1234.5)
+        store._run(slow, BEGUN, not_after=1234.5)
     assert (caught.value.reason, caught.value.maybe_applied, caught.value.not_after) == ("timeout", True, 1234.5)
     go.set()
     assert store.meta("a") == "b"
@@ -151,10 +163,11 @@ def test_while_one_is_overdue_others_are_refused_at_once(store: SQLiteStore) -> 
     with Hang(store):
         with pytest.raises(StoreUnavailable):
             store.put([message("1")], timeout=1.0)
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match=r"not asked again\. Nothing was stored") as caught:
+        with (
+            at_once(0.8),
+            pytest.raises(StoreUnavailable, match=r"not asked again\. Nothing was stored") as caught,
+        ):
             store.put([message("2")], timeout=1.0)
-        assert time.monotonic() - began < 0.8
         assert (caught.value.reason, caught.value.maybe_applied) == ("overdue", False)
     assert eventually(lambda: stored(store, "3", timeout=0.3))
     assert store.waiting() == 2
@@ -166,19 +179,17 @@ def test_one_short_limit_refuses_nobody_who_has_more_time(store: SQLiteStore) ->
         with pytest.raises(StoreUnavailable):
             store.put([message("1")], timeout=0.01)
         threading.Timer(0.1, hang.go.set).start()
-        assert store.put([message("2")], timeout=10) == [True]
+        assert store.put([message("2")], timeout=40) == [True]
 
 
 def test_waiting_for_the_lock_counts_and_nothing_was_stored(path: Path, store: SQLiteStore) -> None:
     store.put([message("0")])
     with locked(path):
         with pytest.raises(StoreUnavailable, match="another process holds the lock") as caught:
-            store.put([message("1")], timeout=0.1)
+            store.put([message("1")], timeout=0.3)
         assert not caught.value.maybe_applied
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="not asked again"):
-            store.put([message("2")], timeout=0.1)
-        assert time.monotonic() - began < 0.08
+        with at_once(0.2), pytest.raises(StoreUnavailable, match="not asked again"):
+            store.put([message("2")], timeout=0.3)
     assert eventually(lambda: stored(store, "3"))
     assert store.waiting() == 2
 
@@ -191,15 +202,15 @@ def test_reading_needs_no_lock(path: Path, store: SQLiteStore) -> None:
 
 def test_a_foreign_writer_is_waited_for_and_then_named(path: Path, open_store: Open) -> None:
     store = open_store(timeout=0.3)
-    store.put([message("0")])
+    store.put([message("0")], timeout=40)
     foreign = raw(path)
     foreign.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable) as caught:
-        store.put([message("1")], timeout=5)
+        store.put([message("1")], timeout=40)
     assert (caught.value.reason, caught.value.maybe_applied) == ("locked", False)
     foreign.execute("ROLLBACK")
     foreign.close()
-    assert store.put([message("1")]) == [True]
+    assert store.put([message("1")], timeout=40) == [True]
 
 
 def test_a_removed_lock_file_is_made_anew(path: Path, store: SQLiteStore) -> None:
@@ -297,7 +308,7 @@ from spoolq.job import Message
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = SQLiteStore(sys.argv[1])
+store = SQLiteStore(sys.argv[1], timeout=20.0)
 store.put([Message("1", "q", b"x" * 100)])
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
@@ -344,7 +355,7 @@ def test_a_sync_that_failed_is_made_good_before_others_may_commit_though_its_cal
     monkeypatch.setattr(Session, "commit", fails)
     monkeypatch.setattr(Session, "rewrite", looks)
     with pytest.raises(StoreUnavailable, match="not known whether"):
-        store.put([message("1")], timeout=0.2)
+        store.put([message("1")], timeout=BEGUN)
     go_on.set()
     assert eventually(lambda: free_meanwhile) == [False]
     assert eventually(lambda: stored(store, "2"))
@@ -373,21 +384,21 @@ def test_closing_answers_what_waits(path: Path, store: SQLiteStore, open_store: 
         eventually(lambda: store._writer._queue.qsize() == 4)
         began = time.monotonic()
         store.close(0.1)
-        assert time.monotonic() - began < 1
-    waiting.join(10)
+        assert time.monotonic() - began < 30, "the operation that hangs does so for a minute"
+    waiting.join(40)
     assert results == [[True]] * 4
-    store.close(10)
+    store.close(40)
     assert len(claim(open_store(), 1)) == 5
 
 
 def test_a_store_that_is_dropped_ends_its_thread(path: Path) -> None:
-    store = SQLiteStore(path)
+    store = SQLiteStore(path, timeout=20.0)
     store.put([message("1")])
     thread = store._writer._thread
     assert thread is not None
     del store
     gc.collect()
-    thread.join(10)
+    thread.join(40)
     assert not thread.is_alive()
 
 
@@ -396,7 +407,7 @@ import os, sys
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore
 path, before = sys.argv[1], sys.argv[2] == "before"
-store = SQLiteStore(path)
+store = SQLiteStore(path, timeout=20.0)
 if before:
     store.put([Message("parent-before", "q", b"")])
 children = []
@@ -435,7 +446,7 @@ def test_a_child_that_outlives_its_parent_does_not_hold_the_lock(path: Path, sto
 import os, signal, sys, threading
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore
-store = SQLiteStore(sys.argv[1])
+store = SQLiteStore(sys.argv[1], timeout=20.0)
 begun, end = threading.Event(), os.pipe()
 def hang(session):
     begun.set()
@@ -446,7 +457,7 @@ if os.fork() == 0:
     os.close(end[1])
     os.close(1), os.close(2)
     os.read(end[0], 1)
-    os.execvp("sleep", ["sleep", "5"])
+    os.execvp("sleep", ["sleep", "30"])  # longer than a put waits
 os.kill(os.getpid(), signal.SIGKILL)
 """,
         path,
@@ -461,7 +472,7 @@ def test_the_parents_end_does_not_disturb_a_child_that_works(path: Path) -> None
 import os, sys
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore
-store = SQLiteStore(sys.argv[1])
+store = SQLiteStore(sys.argv[1], timeout=20.0)
 store.put([Message("0", "q", b"")])
 ready, go = os.pipe(), os.pipe()
 if os.fork() == 0:
@@ -495,7 +506,7 @@ if sys.argv[2] == "open":  # the control: a child that begins anew although its 
     os.register_at_fork(after_in_child=lambda: store._writer.forget())
     session.inherited = sys.modules["spoolq.store.sqlite.transactions"].inherited = Nothing()
     anchors._SET = None
-store = SQLiteStore(path)
+store = SQLiteStore(path, timeout=20.0)
 store.put([Message("parent", "q", b"")])
 ready, go = os.pipe(), os.pipe()
 if os.fork() == 0:
@@ -507,7 +518,7 @@ if os.fork() == 0:
     os._exit(0)
 os.read(ready[0], 1)
 store.close()
-look = "import sys; from spoolq.store.sqlite import SQLiteStore; s = SQLiteStore(sys.argv[1]); s.waiting(); s.close()"
+look = "import sys; from spoolq.store.sqlite import SQLiteStore as S; s = S(sys.argv[1], timeout=20.0); s.waiting(); s.close()"
 subprocess.run([sys.executable, "-c", look, path], check=True)
 os.write(go[1], b".")
 os.wait()
@@ -532,7 +543,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore, writer
 writer._CLOSING = 0.1
-store = SQLiteStore(sys.argv[1])
+store = SQLiteStore(sys.argv[1], timeout=20.0)
 begun = threading.Event()
 def hang(session):
     begun.set()
@@ -543,7 +554,7 @@ parent = os.pipe()
 if os.fork() == 0:
     os.close(parent[1])
     os.read(parent[0], 1)  # until it is gone, and its lock with it
-    for one in (store, SQLiteStore(sys.argv[1])):
+    for one in (store, SQLiteStore(sys.argv[1], timeout=20.0)):
         try:
             one.put([Message("1", "q", b"")])
         except StoreUnavailable as error:
@@ -562,7 +573,7 @@ def test_forks_of_several_threads_at_once(path: Path) -> None:
 import os, sys, threading
 from spoolq.job import Message
 from spoolq.store.sqlite import SQLiteStore
-store = SQLiteStore(sys.argv[1])
+store = SQLiteStore(sys.argv[1], timeout=20.0)
 def fork(name):
     for n in range(5):
         store.put([Message(f"{name}-{n}", "q", b"")])
@@ -584,13 +595,13 @@ print(store.waiting())
 def test_a_row_whose_caller_was_told_that_nobody_knows_is_remembered_as_a_given_one(
     open_store: Callable[..., SQLiteStore], monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    store = open_store(role=role, timeout=5)
+    store = open_store(role=role)
     store.waiting()
     commit, go_on = Session.commit, threading.Event()
     monkeypatch.setattr(Session, "commit", lambda session: go_on.wait(30) and commit(session))
     put = store.put if role == "primary" else store.spool
     with pytest.raises(StoreUnavailable) as unknown:
-        put([message("1")], timeout=0.1)
+        put([message("1")], timeout=BEGUN)
     assert unknown.value.maybe_applied
     go_on.set()
     eventually(lambda: store.waiting() == 1)
@@ -625,7 +636,7 @@ def test_a_start_that_was_interrupted_leaves_one_thread_at_the_file(
     assert store.put([message("2")]) == [True]
     if not begun:
         real(interrupted[0])
-        interrupted[0].join(10)
+        interrupted[0].join(40)
     mine = [thread for thread in threading.enumerate() if getattr(thread, "_target", None) == store._writer._loop]
     assert mine == [store._writer._thread]
     assert (interrupted == mine) is begun
