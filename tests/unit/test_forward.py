@@ -34,7 +34,7 @@ def test_what_was_accepted_arrives_without_anybodys_doing(q: SpoolQ, server: Ser
 
 def test_closing_hands_over_what_was_accepted(q: SpoolQ, server: Server) -> None:
     q.enqueue_many([q.remote("t").job(number) for number in range(200)])
-    q.close(10.0)
+    q.close(40.0)
     assert length(server) == 200
 
 
@@ -56,7 +56,7 @@ def test_a_chunk_of_many_is_written_ahead_when_one_of_it_is(server: Server, tmp_
 def test_a_given_id_is_queued_once(q: SpoolQ, server: Server) -> None:
     launch = q.remote("t").using(id="mine")
     assert [launch.enqueue(1).new for _ in range(3)] == [True, False, False]
-    q.close(10.0)
+    q.close(40.0)
     assert length(server) == 1
 
 

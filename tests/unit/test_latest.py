@@ -43,6 +43,7 @@ def test_nobody_waits_longer_than_he_will_and_no_second_look_joins_one_that_hang
 
     latest = Latest(look, fresh=60.0, name="spoolq-test")
     assert [latest.get(0.01) for _ in range(3)] == [None] * 3
+    eventually(lambda: looks)
     assert looks == ["spoolq-test"]
     go_on.set()
     assert eventually(lambda: latest.get(0.01))[1] == "found"

@@ -560,7 +560,7 @@ def test_one_that_hangs_before_or_after_the_task_is_within_its_time_limit(q: Spo
 
     q.middleware(Slow())
 
-    @q.task(retries=0, timeout=0.2)
+    @q.task(retries=0, timeout=2)  # in which the task itself has run
     def t(where: str) -> None:
         calls.append(where)
 
@@ -568,7 +568,7 @@ def test_one_that_hangs_before_or_after_the_task_is_within_its_time_limit(q: Spo
     t.using(id="j2").enqueue("after")
     began = time.monotonic()
     work(q)
-    assert time.monotonic() - began < 20.0
+    assert time.monotonic() - began < 25.0
     assert calls == ["after"]
     [failure] = q.primary.failures.page()
     assert (failure.id, failure.exception) == ("j1", "TimeLimit")

@@ -165,4 +165,4 @@ def test_the_thread_begins_with_the_first_word_and_ends(book: Book):
     service = real._service
     assert service is not None
     real.stop()
-    assert service.stop(10.0)
+    assert service.stop(40.0)

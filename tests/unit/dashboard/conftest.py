@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from spoolq import SpoolQ
+from spoolq.dashboard import serving
 from tests.unit.dashboard.hands import NOWHERE
+
+
+@pytest.fixture(autouse=True)
+def _patient_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is late since the machine is busy is none of these tests' business."""
+    monkeypatch.setattr(serving, "LONGEST", 60.0)
+    monkeypatch.setattr(serving, "CHANGING", 60.0)
 
 
 @pytest.fixture

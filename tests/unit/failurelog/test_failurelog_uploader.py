@@ -119,7 +119,7 @@ def test_a_worker_starts_while_another_uploads(outbox: Outbox) -> None:
     with disk.locked(outbox.folder):
         starting = threading.Thread(target=outbox.prepare, daemon=True)
         starting.start()
-        starting.join(10)
+        starting.join(40)
         assert not starting.is_alive()
 
 

@@ -210,7 +210,7 @@ def test_a_directory_that_is_not_writable_is_named(tmp_path: Path) -> None:
     folder.mkdir(mode=0o555)
     _open_to_all(tmp_path)
     done = run(
-        "from spoolq.store.sqlite import SQLiteStore; import sys\n" + NOBODY + "SQLiteStore(sys.argv[1]).waiting()",
+        "from spoolq.store.sqlite import SQLiteStore; import sys\n" + NOBODY + "SQLiteStore(sys.argv[1], timeout=20.0).waiting()",
         folder / "jobs.db",
     )
     assert f"NoPlace: {folder / 'jobs.db'}: the directory {folder} is not writable" in done.stderr
@@ -229,7 +229,7 @@ def test_a_file_that_is_not_writable_is_named(tmp_path: Path, open_store: Open) 
     done = run(
         "from spoolq.store.sqlite import SQLiteStore; from spoolq.job import Message; import sys\n"
         + NOBODY
-        + "SQLiteStore(sys.argv[1]).put([Message('2', 'q', b'')])",
+        + "SQLiteStore(sys.argv[1], timeout=20.0).put([Message('2', 'q', b'')])",
         folder / "jobs.db",
     )
     folder.chmod(0o755)
@@ -248,10 +248,10 @@ def _open_to_all(folder: Path) -> None:
 def test_processes_that_open_a_new_file_at_once_all_get_it(path: Path) -> None:
     code = (
         "import sys; from spoolq.store.sqlite import SQLiteStore; from spoolq.job import Message\n"
-        "store = SQLiteStore(sys.argv[1]); store.put([Message(sys.argv[2], 'q', b'')]); store.close()"
+        "store = SQLiteStore(sys.argv[1], timeout=20.0); store.put([Message(sys.argv[2], 'q', b'')]); store.close()"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)], cwd=ROOT) for n in range(6)]
-    assert [process.wait(30) for process in processes] == [0] * 6
+    assert [process.wait(60) for process in processes] == [0] * 6
     assert SQLiteStore(path, create=False).waiting() == 6
 
 

@@ -40,7 +40,7 @@ from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
 path, name = sys.argv[1:]
 store = SQLiteStore(path, role="spool", timeout=20.0)
-info = WorkerInfo(name, "host", 1, ("q",), lease=0.3)
+info = WorkerInfo(name, "host", 1, ("q",), lease=3.0)  # which who lives keeps, also where it is given no core for a while
 call, done = 0, ()
 while True:
     call += 1
@@ -71,7 +71,7 @@ class Running:
 
     def says(self, count: int) -> None:
         """Until it has said so many lines."""
-        eventually(lambda: len(self.said()) >= count, 20, f"{count} lines of {self._log.name}")
+        eventually(lambda: len(self.said()) >= count, 60, f"{count} lines of {self._log.name}")
 
     def kill(self) -> None:
         self._process.kill()
