@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolq.store.base import Store
 
-PATIENT = 5.0
+PATIENT = 30.0
 """Seconds for one call: a busy machine is no fault of the store's."""
 
 DISK = 30.0
@@ -35,7 +35,7 @@ def open_spec(kind: str, where: str) -> Store:
         return SQLiteStore(where, timeout=DISK)
     from spoolq.store.redis import RedisStore
 
-    return RedisStore(where, deadline=PATIENT)
+    return RedisStore(where, deadline=PATIENT, timeout=PATIENT)
 
 
 def sqlite_backend(folder: Path) -> Backend:
@@ -52,11 +52,11 @@ def fake_backend() -> Backend:
 
     def opened() -> Store:
         client: Any = fakeredis.FakeRedis(server=server)
-        return RedisStore("redis://fake", client=client, deadline=PATIENT)
+        return RedisStore("redis://fake", client=client, deadline=PATIENT, timeout=PATIENT)
 
     def anew(n: int) -> Store:
         client: Any = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-        return RedisStore("redis://fake", client=client, deadline=PATIENT)
+        return RedisStore("redis://fake", client=client, deadline=PATIENT, timeout=PATIENT)
 
     return Backend("fakeredis", opened, anew, None)
 
@@ -65,6 +65,6 @@ def redis_backend(id: str, url: str) -> Backend:
     from spoolq.store.redis import RedisStore
 
     def anew(n: int) -> Store:
-        return RedisStore(url, namespace=f"model-{n}", deadline=PATIENT)
+        return RedisStore(url, namespace=f"model-{n}", deadline=PATIENT, timeout=PATIENT)
 
     return Backend(id, lambda: open_spec("redis", url), anew, ("redis", url))

@@ -67,7 +67,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     """A spool, which only SQLite is."""
     from spoolq.store.sqlite import SQLiteStore
 
-    spool = SQLiteStore(tmp_path / "spool.db", role="spool")
+    spool = SQLiteStore(tmp_path / "spool.db", role="spool", timeout=20.0)
     try:
         yield spool
     finally:

@@ -39,7 +39,7 @@ class BalanceMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.primary, self.numbers = type(self).open(), itertools.count()
-        self.spool = SQLiteStore(Path(self.folder.name, "spool.db"), role="spool", min_free=0)
+        self.spool = SQLiteStore(Path(self.folder.name, "spool.db"), role="spool", min_free=0, timeout=20.0)
         self.hand, self.local = Hand(self.primary, queues=QUEUES), Hand(self.spool, "local", queues=QUEUES)
         self.held: list[Handoff] = []
         self.jobs = 0

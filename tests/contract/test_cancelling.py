@@ -221,7 +221,7 @@ def test_a_job_of_this_host_that_goes_back_to_its_queue_is_called_back_at_the_ha
 
 def test_words_for_drainers_end_with_their_time(tmp_path: Path, store: Store) -> None:
     now = [1_800_000_000.0]
-    spool = SQLiteStore(tmp_path / "timed.db", role="spool", clock=lambda: now[0])
+    spool = SQLiteStore(tmp_path / "timed.db", role="spool", clock=lambda: now[0], timeout=20.0)
     spool.set_meta(CANCELS, str(now[0] - 1))
     spool.spool(messages("a"))
     one = Drainer(spool, store, Breaker(), worker("d", kind="drainer"), timeout=20.0, wall=lambda: now[0])

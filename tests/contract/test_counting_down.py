@@ -139,7 +139,7 @@ def test_a_file_that_is_no_spool_tells_nobody(spool: Spool, store: Store) -> Non
 def test_in_a_spool_that_keeps_order_nobody_waits_behind_what_is_told(tmp_path: Path, store: Store) -> None:
     from spoolq.store.sqlite import SQLiteStore
 
-    with closing(SQLiteStore(tmp_path / "ordered.db", role="spool", ordered=True)) as spool:
+    with closing(SQLiteStore(tmp_path / "ordered.db", role="spool", ordered=True, timeout=20.0)) as spool:
         local = Hand(spool, "local")
         spool.spool([message(id) for id in ("m1", "m2", "m3", "m4")])
         for _ in range(2):

@@ -24,7 +24,7 @@ def spools(tmp_path: Path) -> Iterator[Callable[[str], Spool]]:
     opened: list[SQLiteStore] = []
 
     def one(name: str) -> Spool:
-        opened.append(SQLiteStore(tmp_path / f"{name}.db", role="spool"))
+        opened.append(SQLiteStore(tmp_path / f"{name}.db", role="spool", timeout=20.0))
         return opened[-1]
 
     yield one

@@ -147,7 +147,7 @@ def test_kept_rows_outlive_the_process(spool: Spool) -> None:
     spool.keep(take(spool), NOW)
     path = Path(spool.info().path)
     spool.close()
-    again = SQLiteStore(path, role="spool")
+    again = SQLiteStore(path, role="spool", timeout=20.0)
     try:
         assert kept_here(again) == ["a"]
         assert again.watches()[0].life == NOW

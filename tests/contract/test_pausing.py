@@ -92,7 +92,7 @@ def test_many_who_claim_while_it_is_paused_and_resumed_take_each_job_once(open_s
     threads = [threading.Thread(target=work, args=(key,)) for key in ("w1", "w2")]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + 30.0
+    until = time.monotonic() + 60.0
     while len(taken) < 200 and time.monotonic() < until:
         store.pause("q")
         store.resume("q")

@@ -49,6 +49,6 @@ def test_thousands_are_asked_for_in_order(store: Store) -> None:
 def test_whether_it_is_persisted_is_answered_in_time_or_cannot_be_told(store: Store) -> None:
     store.put(messages("a"), hold=True)
     began = time.monotonic()
-    assert store.persisted(replica=False, timeout=3.0) in (True, None)  # no server here writes a file
+    assert store.persisted(replica=False, timeout=20.0) in (True, None)  # no server here writes a file
     assert store.persisted(replica=True, timeout=2.0) in (False, None)  # nor has a replica
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60

@@ -84,7 +84,7 @@ def test_what_was_spooled_is_there_after_closing(spool: Spool) -> None:
     spool.spool([message("a"), message("b", "r", run_at=later, given=True)])
     path = spool.info().path
     spool.close()
-    again = SQLiteStore(Path(path), role="spool")
+    again = SQLiteStore(Path(path), role="spool", timeout=20.0)
     try:
         handoffs = take(again)
     finally:

@@ -22,7 +22,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., SQLiteStore]]:
     with ExitStack() as stores:
 
         def one(ordered: bool = True) -> SQLiteStore:
-            return stores.enter_context(closing(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ordered=ordered)))
+            return stores.enter_context(
+                closing(SQLiteStore(tmp_path / "spool.db", role="spool", min_free=0, ordered=ordered, timeout=20.0))
+            )
 
         yield one
 

@@ -16,14 +16,14 @@ numbers = itertools.count()
 def test_waiting_for_nothing_ends_with_the_time(store: Store, hand: Hand) -> None:
     began = time.monotonic()
     assert store.wait(hand.info, ["q"], 0.2) is False
-    assert 0.1 <= time.monotonic() - began < 5.0
+    assert 0.1 <= time.monotonic() - began < 30.0
 
 
 def test_a_job_that_is_there_already_ends_the_wait(store: Store, hand: Hand) -> None:
     store.put(messages("a"))
     began = time.monotonic()
-    assert store.wait(hand.info, ["q"], 30.0) is True
-    assert time.monotonic() - began < 5.0
+    assert store.wait(hand.info, ["q"], 60.0) is True
+    assert time.monotonic() - began < 30.0
 
 
 def test_a_job_that_comes_ends_the_wait(open_store: Callable[[], Store]) -> None:
@@ -31,13 +31,13 @@ def test_a_job_that_comes_ends_the_wait(open_store: Callable[[], Store]) -> None
     hand = Hand(waiter)
     waiter.register(hand.info)
     answers: list[bool] = []
-    thread = threading.Thread(target=lambda: answers.append(waiter.wait(hand.info, ["other", "q"], 30.0)))
+    thread = threading.Thread(target=lambda: answers.append(waiter.wait(hand.info, ["other", "q"], 80.0)))
     thread.start()
     began = time.monotonic()
     putter.put([message("a")])
-    thread.join(20.0)
+    thread.join(50.0)
     assert answers == [True]
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 40.0
 
 
 def test_a_wait_takes_nothing(store: Store, hand: Hand) -> None:
@@ -51,9 +51,9 @@ def test_waiting_again_and_again_wakes_for_each_job(open_store: Callable[[], Sto
     hand = Hand(waiter)
     for n in range(5):
         putter.put(messages(f"id{n}"))
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while not (claims := hand.claim()):
-            assert waiter.wait(hand.info, ["q"], 5.0), "slept through a job"
+            assert waiter.wait(hand.info, ["q"], 30.0), "slept through a job"
             assert time.monotonic() < deadline
         waiter.ack(claims)
     assert waiter.wait(hand.info, ["q"], 0.05) in (True, False)  # may wake once more for a token that was left
