@@ -25,7 +25,7 @@ class Peer:
             self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, event: str, within: float = 20.0) -> dict[str, Any]:
+    def wait_for(self, event: str, within: float = 60.0) -> dict[str, Any]:
         """The next line with that `event`; what came before it is in `events`."""
         deadline = time.monotonic() + within
         while True:
@@ -39,7 +39,7 @@ class Peer:
             if self.events[-1]["event"] == event:
                 return self.events[-1]
 
-    def finish(self, within: float = 40.0) -> list[dict[str, Any]]:
+    def finish(self, within: float = 60.0) -> list[dict[str, Any]]:
         """Wait for its end and return every line."""
         if not any(event["event"] == "end" for event in self.events):
             self.wait_for("end", within)

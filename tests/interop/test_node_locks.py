@@ -119,7 +119,7 @@ def test_a_job_that_runs_on_spoolq_keeps_an_equal_one_from_a_worker_of_nodes_job
 
     def hold(*args: Any) -> None:
         began.set()
-        gate.wait(60)
+        gate.wait(90)
 
     app.task(name="SendMail", queue="mail", exclusive=True)(hold)
     app.remote("SendMail", "mail").enqueue(1)
@@ -127,23 +127,23 @@ def test_a_job_that_runs_on_spoolq_keeps_an_equal_one_from_a_worker_of_nodes_job
     running = threading.Thread(target=worker.run)
     running.start()
     try:
-        assert began.wait(30)
+        assert began.wait(60)
         [guard] = app.primary.guards()
         assert guard.key == "workerslock:SendMail:mail:[1]"
         worker.stop()
         app.remote("SendMail", "mail").enqueue(1)
-        peer = node.work("--plugins", "JobLock", "--idle-ms", "500")
+        peer = node.work("--plugins", "JobLock", "--idle-ms", "2000")
         assert peer.of("started") == [], "node put it back, to be tried again after a second"
     finally:
         gate.set()
-        running.join(30)
+        running.join(60)
     assert app.primary.guards() == []
 
 
 def test_a_job_that_runs_on_node_keeps_an_equal_one_from_running_on_spoolq(node: Node, open_app: Open) -> None:
     app = open_app()
     found = ran(app, exclusive=True)
-    stock = node.start("worker", "--queues", "stock", "--plugins", "JobLock", "--sleep-ms", "1500", "--idle-ms", "300")
+    stock = node.start("worker", "--queues", "stock", "--plugins", "JobLock", "--sleep-ms", "6000", "--idle-ms", "4000")
     stock.wait_for("ready")
     app.remote("SendMail", "stock").enqueue(1)
     stock.wait_for("started")
@@ -158,7 +158,7 @@ def test_a_job_that_runs_on_node_keeps_an_equal_one_from_running_on_spoolq(node:
         eventually(lambda: found == [[2], [1]], what="the one that had to wait")
     finally:
         worker.stop()
-        running.join(30)
+        running.join(60)
     assert job.new
     assert other.new
     stock.finish()

@@ -34,7 +34,7 @@ def open_app(server: Server, tmp_path: Any) -> Iterator[Open]:
 
         def one(**settings: Any) -> SpoolQ:
             settings = {"spool_min_free": 0, **settings}
-            return opened.enter_context(SpoolQ(server.url, spool=str(tmp_path / "spool.db"), deadline=5.0, **settings))
+            return opened.enter_context(SpoolQ(server.url, spool=str(tmp_path / "spool.db"), deadline=20.0, **settings))
 
         yield one
 
@@ -172,10 +172,10 @@ def test_enqueue_at_and_in_of_node_are_run_by_spoolq_when_due(resque: Resque, op
 def test_enqueue_at_and_in_of_spoolq_for_node_are_seen_deleted_and_run_by_it(resque: Resque, open_app: Open) -> None:
     app = open_app(wire="resque", delayed="resque")
     mail = app.remote("SendMail", "mail")
-    app.primary.ready(5.0)  # connected: what is enqueued now arrives before it is due
-    due = int(time.time() + 3)
+    app.primary.ready(40.0)  # connected: what is enqueued now arrives before it is due
+    due = int(time.time() + 7)  # later than all that is looked at before
     mail.enqueue_at(due, "at", *EVERYTHING)
-    mail.enqueue_in(2, "in", *EVERYTHING)
+    mail.enqueue_in(6, "in", *EVERYTHING)
     mail.enqueue_at(due + 3600, "later", *EVERYTHING)
     assert resque.queue("scheduledAt", "mail", "SendMail", ["at", *EVERYTHING]) == [due]
     due_then = resque.queue("delayedAt", due * 1000)["tasks"]

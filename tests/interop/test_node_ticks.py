@@ -29,7 +29,7 @@ def working(server: Server, tmp_path: Any) -> Iterator[Callable[[str], tuple[Spo
 
         def begin(name: str) -> tuple[SpoolQ, Callable[[], None]]:
             stack = all_of_them.enter_context(ExitStack())
-            q = stack.enter_context(SpoolQ(server.url, spool=str(tmp_path / f"{name}.db"), deadline=5.0, spool_min_free=0))
+            q = stack.enter_context(SpoolQ(server.url, spool=str(tmp_path / f"{name}.db"), deadline=20.0, spool_min_free=0))
             q.periodic(1)(q.task(name="tick", queue="ticks")(lambda: None))
             worker = q.worker(queues="elsewhere", threads=1, async_concurrency=0)
             thread = threading.Thread(target=worker.run)
@@ -61,7 +61,7 @@ def more(server: Server, count: int = 3) -> None:
 def test_a_scheduler_of_node_keeps_ours_from_leading_and_no_tick_is_lost(
     node: Node, working: Callable[[str], tuple[SpoolQ, Callable[[], None]]], server: Server
 ) -> None:
-    stock = node.start("scheduler", "--seconds", "120", "--leader-seconds", "3")
+    stock = node.start("scheduler", "--seconds", "120", "--leader-seconds", "6")
     held = stock.wait_for("leader")["name"]
     apps = [working(name)[0] for name in ("one", "two")]
     more(server)
@@ -77,7 +77,7 @@ def test_ours_keeps_a_scheduler_of_node_from_leading_which_takes_over_when_ours_
 ) -> None:
     q, end = working("one")
     eventually(q.primary.leads)
-    stock = node.start("scheduler", "--seconds", "120", "--leader-seconds", "3")
+    stock = node.start("scheduler", "--seconds", "120", "--leader-seconds", "6")
     stock.wait_for("ready")
     more(server)
     assert stock.of("leader") == []

@@ -73,7 +73,7 @@ def test_a_multiworker_of_node_and_a_worker_of_spoolq_share_the_queues_each_job_
         assert (resque.queue("length", "mail"), resque.queue("failedCount")) == (0, 0)
     finally:
         worker.stop()
-        running.join(30)
+        running.join(60)
 
 
 @pytest.mark.parametrize("how", ["forceCleanWorker", "cleanOldWorkers"])

@@ -26,7 +26,7 @@ ARGS = ({"to": "é@b", "n": [1.5, None, {}]}, 'quo"te\u2028', 2**53 - 1)
 def store(server: Server) -> Iterator[Store]:
     from spoolq.store.redis import RedisStore
 
-    store = RedisStore(server.url, deadline=5.0)
+    store = RedisStore(server.url, deadline=20.0, timeout=20.0)
     yield store
     store.close()
 
@@ -63,7 +63,7 @@ def test_stock_workers_of_all_queues_see_nothing_of_ours(node: Node, store: Stor
     hand = Hand(store, queues=("mail",))
     hand.claim(1)
     put(store, "b")
-    performed = node.work("--idle-ms", "300", queues="*").of("performed")
+    performed = node.work("--idle-ms", "2000", queues="*").of("performed")
     assert [event["job"]["id"] for event in performed] == ["b"]
     assert hand.holds() == 1
 
@@ -164,13 +164,13 @@ def test_a_failure_put_back_by_node_runs_again(node: Node, store: Store) -> None
 
 def test_a_stock_failure_is_read_and_retried_by_spoolq(node: Node, store: Store) -> None:
     node.run("producer", "--queue", "mail", "--class", "SendMail", "--args", '[{"to":"a@b"}]')
-    node.work("--idle-ms", "200", "--fail", "--fail-name", "TypeError", "--fail-message", "böse")
+    node.work("--idle-ms", "2000", "--fail", "--fail-name", "TypeError", "--fail-message", "böse")
     [kept] = store.failures.page()
     assert (kept.exception, kept.error, kept.queue) == ("TypeError", "böse", "mail")
     assert abs(kept.failed_at - store.ready(5.0)) < 60
     assert store.failures.retry([kept.id]) == 1
     assert store.failures.count() == 0
-    [performed] = node.work("--idle-ms", "200").of("performed")
+    [performed] = node.work("--idle-ms", "2000").of("performed")
     assert performed["job"]["args"] == [{"to": "a@b"}]
 
 
