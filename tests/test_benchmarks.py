@@ -135,7 +135,7 @@ def test_the_hole_hands_on_until_it_swallows_and_lets_nobody_in(after: str) -> N
     with socket.create_server(("127.0.0.1", 0)) as server:
         hole = Hole(server.getsockname()[1])
         try:
-            with socket.create_connection(("127.0.0.1", hole.port), 5) as near:
+            with socket.create_connection(("127.0.0.1", hole.port), 40) as near:
                 far, _ = server.accept()
                 with far:
                     near.sendall(b"ask")

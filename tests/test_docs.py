@@ -51,7 +51,7 @@ with open(sys.argv[1], "r+b") as file:
 import sys
 from spoolq.store.base import WorkerInfo
 from spoolq.store.sqlite import SQLiteStore
-store = SQLiteStore(sys.argv[1], role="spool")
+store = SQLiteStore(sys.argv[1], role="spool", timeout=20.0)
 drainer = WorkerInfo("d", "host", 1, (), kind="drainer")
 store.quarantine(store.take(drainer, 1, 1, store.now())[0], "refused by Redis for its own sake: WRONGTYPE")
 store.unregister(drainer)
@@ -152,6 +152,7 @@ def reader(
     for name in [name for name in os.environ if name.startswith("SPOOLQ_")] + ["REDIS_URL", "STATE_DIRECTORY"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "0")  # whatever this machine has left
+    monkeypatch.setenv("SPOOLQ_DISK_LIMIT", "20s")
     monkeypatch.setenv("SPOOLQ_DEADLINE", "20s")  # however busy it is: the pages say where a job goes, with time to spare
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))

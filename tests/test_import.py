@@ -46,7 +46,7 @@ def test_everything_spoolq_offers_can_be_had() -> None:
 ENQUEUE = """
 sys.modules["opentelemetry"] = None  # redis-py imports its SDK where that is installed, as it is for other tests
 from spoolq import SpoolQ
-q = SpoolQ(sys.argv[1], spool=sys.argv[2], deadline=5.0)
+q = SpoolQ(sys.argv[1], spool=sys.argv[2], deadline=20.0)
 @q.task(queue="mail")
 def send(to): ...
 receipt = send.enqueue("a@example.com")

@@ -16,9 +16,12 @@ from tests.proxy import Action, Proxy
 from tests.servers import Binary, Server, find_servers
 from tests.waiting import eventually
 
+PATIENT = 20.0
+"""Seconds for an answer that comes, on a busy machine."""
 
-def impatient(port: int) -> redis.Redis:
-    return redis.Redis(port=port, socket_timeout=0.3, socket_connect_timeout=0.3, retry=Retry(NoBackoff(), 0))
+
+def connected(port: int, timeout: float = PATIENT) -> redis.Redis:
+    return redis.Redis(port=port, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
 
 
 def test_a_server_starts_and_is_empty(server: Server, binary: Binary) -> None:
@@ -48,7 +51,7 @@ def test_a_killed_server_that_persists_nothing_comes_back_empty(fresh_server: Se
 
 
 def test_a_stopped_server_executes_what_was_sent_once_it_goes_on(fresh_server: Server) -> None:
-    with impatient(fresh_server.port) as client, fresh_server.client() as control:
+    with connected(fresh_server.port, 2.0) as client, fresh_server.client() as control:
         client.ping()
         fresh_server.stop()
         with pytest.raises(redis.TimeoutError):
@@ -97,15 +100,18 @@ def test_a_server_named_in_the_environment_that_does_not_run_is_an_error(tmp_pat
     ],
 )
 def test_the_proxy_does_what_its_table_says(server: Server, action: Action, entries: int, error: type[Exception] | None) -> None:
-    with Proxy(server.port) as proxy, impatient(proxy.port) as client, server.client() as control:
+    timeout = 2.0 if error is redis.TimeoutError else PATIENT
+    with Proxy(server.port) as proxy, connected(proxy.port, timeout) as client, server.client() as control:
         assert client.ping()
-        rule = proxy.rule(b"RPUSH", action, delay=0.2 if action == "dribble" else 0.6)
+        rule = proxy.rule(b"RPUSH", action, delay=0.2 if action == "dribble" else 60.0)
         if error is None:
             client.rpush("q", "x")
         else:
             with pytest.raises(error):
                 client.rpush("q", "x")
         rule.wait()
+        if action == "late_request":
+            rule.release()
         eventually(lambda: control.llen("q") == entries)
         client.connection_pool.disconnect()
         assert client.rpush("q", "y") == entries + 1
@@ -113,18 +119,18 @@ def test_the_proxy_does_what_its_table_says(server: Server, action: Action, entr
 
 
 def test_the_proxy_as_a_whole_refuses_resets_falls_silent_and_heals(server: Server) -> None:
-    with Proxy(server.port) as proxy, impatient(proxy.port) as client:
+    with Proxy(server.port) as proxy, connected(proxy.port) as client, connected(proxy.port, 0.3) as impatient:
         assert client.ping()
         proxy.refuse()
         with pytest.raises(redis.ConnectionError):
             client.ping()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", proxy.port), 1)
+            socket.create_connection(("127.0.0.1", proxy.port), PATIENT)
         proxy.heal()
         assert client.ping()
         proxy.behave("silent")
         with pytest.raises(redis.TimeoutError):
-            client.ping()
+            impatient.ping()
         proxy.behave("reset")
         client.connection_pool.disconnect()
         with pytest.raises(redis.ConnectionError):

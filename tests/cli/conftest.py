@@ -70,7 +70,8 @@ def _terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "0")
-    monkeypatch.setenv("SPOOLQ_DEADLINE", "3s")  # loading the driver and connecting count, and the machine may be busy
+    monkeypatch.setenv("SPOOLQ_DEADLINE", "20s")  # loading the driver and connecting count, and the machine may be busy
+    monkeypatch.setenv("SPOOLQ_DISK_LIMIT", "20s")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "shop.py").write_text(SHOP)
@@ -117,7 +118,7 @@ def listening(command: str, *args: object, **env: str) -> Iterator[tuple[subproc
         process.communicate()
 
 
-def finish(process: subprocess.Popen[str], within: float = 30) -> Ran:
+def finish(process: subprocess.Popen[str], within: float = 60) -> Ran:
     """Its end; killed when it doesn't come."""
     try:
         out, err = process.communicate(timeout=within)

@@ -32,7 +32,7 @@ def test_show_as_json(run: Run) -> None:
     shown = run("config", "show", "--json", "--url", "redis://:hush@h/0").json
     assert shown["settings"]["url"] == {"value": "redis://:***@h/0", "origin": "argument"}
     assert shown["destination"] == "redis://h:6379/0#resque"
-    assert shown["settings"]["deadline"] == {"value": 3.0, "origin": "SPOOLQ_DEADLINE"}
+    assert shown["settings"]["deadline"] == {"value": 20.0, "origin": "SPOOLQ_DEADLINE"}
     assert shown["settings"]["grace"] == {"value": 25, "origin": "default"}
     assert set(shown["settings"]) == set(KINDS)
 

@@ -34,7 +34,7 @@ def ask(address: str, path: str = "/", *, method: str = "GET", **headers: str) -
         address + path, method=method, headers={name.replace("_", "-"): v for name, v in headers.items()}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -48,7 +48,7 @@ def test_it_answers_until_it_is_told_to_end(number: int) -> None:
         assert (status, "</html>" in page) == (200, True)
         assert json.loads(ask(address, "/spool.json")[1])["schema"] == 1
         process.send_signal(number)
-        said = finish(process, 15)
+        said = finish(process, 25)
         assert "Traceback" not in said.err
         assert said.code == 0
 
@@ -56,13 +56,13 @@ def test_it_answers_until_it_is_told_to_end(number: int) -> None:
 def test_an_open_stream_doesnt_hold_its_end(tmp_path: Path) -> None:
     with showing() as (process, address):
         port = int(address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as stream:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as stream:
             stream.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             seen = b""
             while b"event: sample" not in seen:
                 seen += stream.recv(65536)
             process.send_signal(signal.SIGTERM)
-            finish(process, 15)
+            finish(process, 25)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "box"])
@@ -187,7 +187,7 @@ def test_its_log_shows_no_address_that_was_asked_for(tmp_path: Path) -> None:
         ask(address, "/retries?q=s3cr3t")
         ask(address, "/nothing?token=s3cr3t")
         process.send_signal(signal.SIGTERM)
-        said = finish(process, 15)
+        said = finish(process, 25)
     assert "s3cr3t" not in said.err + said.out
 
 
@@ -195,7 +195,7 @@ def test_a_service_manager_is_told(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
-        manager.settimeout(20.0)
+        manager.settimeout(60.0)
         with showing(NOTIFY_SOCKET=address, WATCHDOG_USEC="600000") as (process, _):
             said = [manager.recv(4096).decode() for _ in range(3)]
             process.send_signal(signal.SIGTERM)

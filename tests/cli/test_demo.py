@@ -123,7 +123,7 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(
     tmp_path: Path, begun: subprocess.Popen[str], number: signal.Signals, code: int
 ) -> None:
     begun.send_signal(number)
-    begun.communicate(timeout=40)
+    begun.communicate(timeout=60)
     assert begun.returncode == code
     assert nothing_left(tmp_path)
     eventually(lambda: not processes_of(tmp_path / "spoolq-demo-"))
@@ -139,7 +139,7 @@ def test_a_second_signal_ends_the_wait_for_a_worker_that_hangs(tmp_path: Path, b
         told = 1 << (signal.SIGTERM - 1)
         eventually(lambda: int(status(worker, "ShdPnd"), 16) & told, what="a worker that was told to end")
         begun.send_signal(signal.SIGTERM)
-        begun.communicate(timeout=20)
+        begun.communicate(timeout=60)
         assert begun.returncode == 143
         assert nothing_left(tmp_path)
         assert not processes_of(tmp_path / "spoolq-demo-")

@@ -37,7 +37,7 @@ def exporting(url: str, *args: object) -> Iterator[tuple[subprocess.Popen[str], 
 def get(address: str, *, method: str = "GET", **headers: str) -> tuple[int, str, str]:
     request = urllib.request.Request(address, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode(), answer.headers["Content-Type"]
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), error.headers["Content-Type"]
@@ -89,7 +89,7 @@ def test_a_hangup_reopens_logs_and_it_goes_on(server: Server) -> None:
 def test_systemd_is_told_that_it_answers_and_that_it_ends(server: Server, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(30)
+        listener.settimeout(60)
         process = start("exporter", "--port", 0, "--url", server.url, NOTIFY_SOCKET=str(tmp_path / "notify"))
         try:
             assert listener.recv(1000).startswith(b"READY=1\nSTATUS=answers at 127.0.0.1:")

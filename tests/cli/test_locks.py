@@ -11,7 +11,7 @@ URL = "sqlite:///jobs.db"
 
 
 def lock(url: str, *args: object) -> Receipt:
-    with SpoolQ(url, deadline=5.0) as q:
+    with SpoolQ(url, deadline=20.0) as q:
         return q.remote("send", "mail").using(unique="until_done", unique_for=600).enqueue(*args)
 
 

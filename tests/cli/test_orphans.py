@@ -42,7 +42,7 @@ def arrived(server: Server) -> Counter[str]:
 
 
 def rows(path: Path) -> int:
-    store = SQLiteStore(path, role="spool", create=False)
+    store = SQLiteStore(path, role="spool", create=False, timeout=20.0)
     try:
         return store.waiting()
     finally:

@@ -91,10 +91,14 @@ def test_what_is_found_has_a_remedy_and_an_exit_code(run: Run, url: str) -> None
     )
 
 
-def test_how_redis_is_set_up_is_looked_at_too(run: Run, start_server: Callable[..., Server]) -> None:
+def test_how_redis_is_set_up_is_looked_at_too(
+    run: Run, start_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = start_server(maxmemory_policy="allkeys-lru", maxmemory="64mb")
     server.stop()
-    fill(server.url, 1)
+    with monkeypatch.context() as brief:
+        brief.setenv("SPOOLQ_DEADLINE", "500ms")
+        fill(server.url, 1)
     server.cont()
     said = run("spool", "check", "--url", server.url)
     assert said.code == 1

@@ -285,7 +285,7 @@ def test_a_drainer_with_nothing_to_move_is_not_said_to_be_gone(run: Run, server:
         assert q.spool is not None
         q.spool.spool([message(id) for id in "ab"])
         path, ago = q.settings.spool_path, time.time() - 60.0
-        with closing(SQLiteStore(path, role="spool", min_free=0, clock=lambda: ago)) as before:
+        with closing(SQLiteStore(path, role="spool", min_free=0, clock=lambda: ago, timeout=20.0)) as before:
             idle, dead = (replace(q.worker_info((), 1, "drainer", 5.0), key=key) for key in ("idle", "dead"))
             before.handed_over(before.take(idle, 1, 1 << 20, ago))
             assert len(before.take(dead, 1, 1 << 20, ago)) == 1

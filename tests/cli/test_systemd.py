@@ -103,7 +103,9 @@ def test_no_secret_stands_in_a_unit(run: Run, monkeypatch: pytest.MonkeyPatch) -
     ran = run("systemd", "print", "drain")
     assert ran.code == 0
     assert "hunter2" not in ran.out + ran.err
-    assert "to be put into /etc/spoolq/spoolq.env: SPOOLQ_DEADLINE, SPOOLQ_SPOOL_MIN_FREE, SPOOLQ_URL" in ran.err
+    assert (
+        "to be put into /etc/spoolq/spoolq.env: SPOOLQ_DEADLINE, SPOOLQ_DISK_LIMIT, SPOOLQ_SPOOL_MIN_FREE, SPOOLQ_URL" in ran.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -177,14 +177,15 @@ def test_no_command_more_where_ten_thousand_jobs_wait(meter: Meter, q: SpoolQ, s
     assert meter.of(lambda: q.primary.ack(got)).commands == ACK
 
 
-def test_a_second_of_an_idle_worker(meter: Meter, q: SpoolQ, hand: Hand) -> None:
+def test_a_second_of_an_idle_worker(meter: Meter, q: SpoolQ, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it asks again and again while there is nothing to do: no script among it."""
     store = q.primary
     hand.claim(5 * JOBS)  # it is empty
     store.promote(1)
     assert not store.wait(hand.info, ("mail",), 0.01)  # noted as idle from here on
-    # half a second: one of a hundredth may be over before it blocks
-    assert meter.of(lambda: store.wait(hand.info, ("mail",), 0.5)).commands == {"llen": 1, "blpop": 1}
+    monkeypatch.setattr("spoolq.store.redis.idling.LOOK", 60.0)  # one second of it, however long that takes
+    # three seconds: one of a hundredth may be over before it blocks
+    assert meter.of(lambda: store.wait(hand.info, ("mail",), 3.0)).commands == {"llen": 1, "blpop": 1}
     assert meter.of(store.due).commands == {"exists": 1}
     assert meter.of(store.paused).commands == {"exists": 1}
     store.pause("mail")
