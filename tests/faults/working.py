@@ -314,7 +314,7 @@ class Worker:
         self.send(signal.SIGTERM)
         assert self.ended() == 0, self.log.read_text(errors="replace")[-3000:]
 
-    def ended(self, within: float = 40.0) -> int:
+    def ended(self, within: float = 60.0) -> int:
         """Its exit code."""
         try:
             code = self.process.wait(within)
