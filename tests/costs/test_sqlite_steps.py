@@ -17,17 +17,17 @@ from tests.steps import Steps
 
 FEW, MANY = 100, 20_000
 MOST = {  # steps; 1.2 times what was counted on SQLite 3.40, other versions differ a little
-    "put": 300,
-    "claim": 200 * 20,
+    "put": 285,
+    "claim": 160 * 20,
     "heartbeat": 180,
     "ack": 100 * 10,
-    "ack and claim": 200 * 20 + 100 * 5,
-    "retry": 200,
+    "ack and claim": 160 * 20 + 100 * 5,
+    "retry": 160,
     "fail": 160,
-    "release": 160 * 3,
+    "release": 135 * 3,
     "promote": 130,
     "spool": 340,
-    "take": 150 * 50,
+    "take": 133 * 50,
     "handed over": 60 * 50,
 }
 

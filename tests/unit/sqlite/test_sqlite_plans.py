@@ -56,6 +56,27 @@ def test_it_searches_and_sorts_nothing(connection: sqlite3.Connection, subject: 
     assert (scans, [step for step in steps if "TEMP B-TREE" in step]) == ([], []), steps
 
 
+def test_no_row_that_is_written_needs_a_table_of_its_own_to_check_its_state(connection: sqlite3.Connection) -> None:
+    """Of a list of more than two SQLite (3.40, say) makes one, with an entry for each, at every row anew."""
+    steps = [row[1] for row in connection.execute("EXPLAIN UPDATE jobs SET state = 'c'")]
+    assert "Halt" in steps
+    assert "OpenEphemeral" not in steps
+
+
+def test_a_row_has_a_state_that_is_known(connection: sqlite3.Connection) -> None:
+    insert, row = statements.statements("jobs")["insert"], (b"{}", 1, 0, 0)
+    for state in "rsckq":
+        assert connection.execute(insert, (state, "mail", *row, state, 0, 0, 0, 0, 0, 0)).rowcount == 1
+    for state in ("x", "R", "", "rs", "r\0", "%"):
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+            connection.execute(insert, (f"not {state}", "mail", *row, state, 0, 0, 0, 0, 0, 0))
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.execute("PRAGMA ignore_check_constraints = ON")  # as a disk that flips a bit
+    connection.execute("UPDATE jobs SET state = 'p' WHERE id = 'r'")
+    connection.execute("PRAGMA ignore_check_constraints = OFF")
+    assert ("CHECK constraint failed in jobs",) in connection.execute("PRAGMA integrity_check").fetchall()
+
+
 def test_the_indexes_meant_are_used(connection: sqlite3.Connection) -> None:
     jobs, spool = statements.statements("jobs"), statements.statements("spool")
     meant = {

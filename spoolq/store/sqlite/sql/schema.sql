@@ -8,7 +8,7 @@
 --
 --   seq        the order of arrival; the same, negative, while nobody is to come across it (k, q)
 --   crc        of id, queue and payload: a flipped bit shows in no other way
---   state      ready, scheduled, claimed, kept, in quarantine
+--   state      ready, scheduled, claimed, kept, in quarantine. For a list of more than two SQLite makes a table, at each row anew
 --   keep       once settled, remember the id: 0 as the role has it, 1 given by the caller, 2 until forgotten
 --   doubt      1: the primary may have it, or get it yet, so no local worker takes it
 --   was        the doubt to go back to when a hand-over surely was not applied
@@ -24,7 +24,7 @@ CREATE TABLE jobs (
     queue TEXT NOT NULL,
     payload BLOB NOT NULL,
     crc INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('r', 's', 'c', 'k', 'q')),
+    state TEXT NOT NULL CHECK (state IN ('r', 's') OR state IN ('c', 'k') OR state = 'q'),
     run_at INTEGER NOT NULL,
     keep INTEGER NOT NULL,
     doubt INTEGER NOT NULL,
