@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +14,29 @@ import pytest
 from spoolq import SpoolQ, wire
 from spoolq.job import Job
 from spoolq.store.base import Store
-from tests.cli.conftest import finish, start
+from tests.cli.conftest import ROOT, finish, start
 from tests.servers import Server
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.one_server
 
 COUNT = 12_000
+
+MOVER = """
+import os, signal
+from spoolq import moving
+from spoolq.cli import main
+
+step = moving.to_queue
+
+def stops(*given):
+    moved = step(*given)
+    os.kill(os.getpid(), signal.SIGSTOP)  # or a busy machine would let it come to its end before anybody looks
+    return moved
+
+moving.to_queue = stops
+main()
+"""
 
 
 def fill(store: Store) -> list[str]:
@@ -45,16 +65,24 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, start_server: Callable[.
 
 
 def test_a_move_that_is_killed_is_ended_by_the_next_one(url: str, tmp_path: Path) -> None:
-    with SpoolQ(url, spool=tmp_path / "spool.db") as q:
+    patient = {"SPOOLQ_DEADLINE": "20s", "SPOOLQ_DISK_LIMIT": "20s"}
+    with SpoolQ(url, spool=tmp_path / "spool.db", deadline=20.0, disk_limit=20.0) as q:
         names = fill(q.primary)
-        moving = start("queues", "move", "from", "to", "--url", url, "--spool", str(tmp_path / "spool.db"))
-        eventually(lambda: ready(q.primary, "to"), within=60.0)
-        moving.kill()
+        command = ["queues", "move", "from", "to", "--url", url, "--spool", str(tmp_path / "spool.db")]
+        moving = subprocess.Popen(
+            [sys.executable, "-c", MOVER, *command],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **patient},
+            stdout=subprocess.DEVNULL,
+        )
+        eventually(lambda: os.waitid(os.P_PID, moving.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT), what="the end of a step")
+        assert ready(q.primary, "to") > 0
+        moving.send_signal(signal.SIGCONT)
+        moving.kill()  # somewhere in the next step, after which it would stop again
         moving.wait()
         moved, left = ids(q.primary, "to"), ids(q.primary, "from")
         assert moved + left == names, "in their order, each of them once"
         assert 0 < len(moved) < COUNT, "it was killed on its way"
-        said = finish(start("queues", "move", "from", "to", "--url", url, "--spool", str(tmp_path / "spool.db")), within=120)
+        said = finish(start(*command, **patient), within=100)
         assert (said.code, said.out) == (0, f"Moved {len(left):,} jobs from from to to.\n")
         assert ids(q.primary, "to") == names
         assert ids(q.primary, "from") == []
