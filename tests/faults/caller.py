@@ -99,7 +99,7 @@ class Desk:
             SETUPS[wrong](self.q)
         self.q.client._prober.first = 0.02  # a probe comes soon
 
-    def warm(self, within: float = 10.0) -> list[str]:
+    def warm(self, within: float = 60.0) -> list[str]:
         """Enqueue until the primary takes a job: there is a connection then. The ids of all that were taken."""
         task, ids = self.q.remote("t", "warm"), []
 
@@ -154,7 +154,7 @@ class Desk:
         drainer._spool.unregister(drainer._worker)  # as its end does, which would also wait for the primary
         return drainer.progress.error.reason if drainer.progress.error else ""
 
-    def drain(self, forget: bool = False, within: float = 30.0) -> None:
+    def drain(self, forget: bool = False, within: float = 60.0) -> None:
         """Until the spool is empty; with `forget` until Redis has forgotten the ids as well."""
 
         def drained() -> bool:

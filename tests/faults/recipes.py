@@ -124,7 +124,7 @@ def dribbled_handshake(s: Scene) -> Iterator[None]:
 # the request and its reply
 
 
-def _request(action: Action, about: str, delay: float = 0.4) -> None:
+def _request(action: Action, about: str, delay: float = 3.0) -> None:
     @fault(action.replace("_", " "), about, via="proxy")
     def cut(s: Scene) -> Iterator[None]:
         s.between.rule(THE_ONE, action, times=2, delay=delay)  # twice: a drainer's put meets it too
@@ -366,14 +366,14 @@ def paused_writes(s: Scene) -> Iterator[None]:
 
 @fault("paused", "`CLIENT PAUSE … ALL`", drained=False)
 def paused(s: Scene) -> Iterator[None]:
-    s.control.execute_command("CLIENT", "PAUSE", 600, "ALL")
+    s.control.execute_command("CLIENT", "PAUSE", 2000, "ALL")  # which nobody can end
     yield
     s.control.ping()
 
 
-@fault("slow", "the server is at one command for 0.6 s", drained=False)
+@fault("slow", "the server is at one command for 2 s", drained=False)
 def slow(s: Scene) -> Iterator[None]:
-    sleep = _command(s, "DEBUG", "SLEEP", 0.6)
+    sleep = _command(s, "DEBUG", "SLEEP", 2)
     eventually(lambda: not s.server.ping(0.02), what="a server that is busy")
     yield
     sleep.join()
