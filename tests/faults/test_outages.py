@@ -24,7 +24,7 @@ DYING = """
 import os, signal, sys
 from spoolq import SpoolQ
 
-q = SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0, deadline=1.0)
+q = SpoolQ(sys.argv[1], spool=sys.argv[2], spool_min_free=0, deadline=3.0, disk_limit=20.0)
 for n in range(int(sys.argv[3])):
     assert q.remote("t", "work").enqueue(n).route == "spool"
 os.kill(os.getpid(), signal.SIGKILL)
@@ -62,7 +62,7 @@ def draining(server: Server, folder: Path) -> subprocess.Popen[bytes]:
 
 def ended(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(30)
+    process.wait(60)
 
 
 def only(spool: SQLiteStore) -> Outage:
@@ -152,11 +152,11 @@ def test_a_drainer_that_is_killed_is_seen_no_more(fresh_server: Server, tmp_path
 def test_a_worker_that_is_killed_is_written_down(tmp_path: Path, fresh_server: Server) -> None:
     with at(tmp_path, fresh_server.url) as place:
         place.enqueue("hold")
-        first = place.worker(LEASE="1s")
+        first = place.worker()
         place.begun(1)
         first.kill()
         place.open_gate()
-        second = place.worker(LEASE="1s")
+        second = place.worker()
         place.done()
         log = place.q.journal()
         assert log is not None
