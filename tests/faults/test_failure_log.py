@@ -250,7 +250,7 @@ def killed(place: Place, point: str) -> Worker:
     with (place.folder / "app_under_test.py").open("a") as app:
         app.write(KILLED)
     (place.folder / point).touch()
-    worker = place.worker(threads=1, LEASE="1s")
+    worker = place.worker(threads=1)
     assert worker.ended() == -signal.SIGKILL
     assert not (place.folder / point).exists()
     return worker
@@ -261,7 +261,7 @@ def between_disk_and_store(place: Place, s3: S3) -> None:
     killed(place, "before-store")
     assert place.store.failures.count() == 0
     assert written(place), "on this disk before the store is told"
-    worker = place.worker(LEASE="1s")
+    worker = place.worker()
     eventually(lambda: len(listed(place)) == 3 and not outbox(place))
     assert listed(place) == dict.fromkeys(failed, 1)
     # the one that was on its way may have been run once more by then, a later attempt
@@ -283,7 +283,7 @@ def test_a_worker_killed_between_the_upload_and_the_removal_uploads_none_twice(b
     killed(box, "before-removal")
     assert outbox(box)
     assert uploaded(s3)
-    box.worker(LEASE="1s")
+    box.worker()
     eventually(lambda: len(listed(box)) == 3)
     eventually(lambda: len(uploaded(s3)) == 3 and not outbox(box))
     assert set(uploaded(s3)) == set(failed)
@@ -294,7 +294,7 @@ def test_what_failed_in_an_outage_is_written_by_whoever_tells_redis(tmp_path: Pa
     with at(tmp_path, newest.url) as place:
         place.environment["SPOOLQ_FAILURE_LOG"] = str(tmp_path / "log")
         id = place.enqueue("doomed")
-        first = place.worker(LEASE="2s")
+        first = place.worker()
         place.begun(1)
         newest.kill()
         place.open_gate()
@@ -303,7 +303,7 @@ def test_what_failed_in_an_outage_is_written_by_whoever_tells_redis(tmp_path: Pa
         for path in (tmp_path / "log").glob("*.jsonl"):
             path.unlink()
         newest.start()
-        worker = place.worker(LEASE="2s")
+        worker = place.worker()
         eventually(lambda: listed(place))
         assert [record.failure.id for record in written(place)] == [id]
         assert place.runs() == {id: 1}
