@@ -34,7 +34,7 @@ class Site:
             "SPOOLQ_URL": url,
             "SPOOLQ_SPOOL": str(folder / "spool.db"),
             "SPOOLQ_SPOOL_MIN_FREE": "0",
-            "SPOOLQ_DEADLINE": "1s",
+            "SPOOLQ_DEADLINE": "5s",
         }
         self.processes: list[subprocess.Popen[str]] = []
         web = self.start("web.py", "0")
