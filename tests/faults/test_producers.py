@@ -37,7 +37,8 @@ class Place:
         self.folder.mkdir()
         self.spool = folder / "spool.db"
         self._kind, self._server = kind, server
-        self.environment = os.environ | ({"SPOOLQ_ACCEPT": "spool"} if kind == "ahead" else {})
+        # generous for the disk: who isn't run for longer than the default is told that it took too long, rightly
+        self.environment = os.environ | {"SPOOLQ_DISK_LIMIT": "20s"} | ({"SPOOLQ_ACCEPT": "spool"} if kind == "ahead" else {})
         self.url = f"sqlite:///{folder}/jobs.db" if kind == "sqlite" else server.url
         if kind == "gone":
             server.kill()
@@ -149,7 +150,7 @@ def test_a_fork_in_an_import_of_another_thread_s_first_call_leaves_a_child_that_
 def test_an_interrupted_call_can_be_made_again_with_its_id(place: Place) -> None:
     process = place.start("interrupted")
     rng = random.Random(7)
-    eventually(lambda: len(place.log().tried) > 3, within=20)
+    eventually(lambda: len(place.log().tried) > 3)
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
@@ -160,31 +161,35 @@ def test_an_interrupted_call_can_be_made_again_with_its_id(place: Place) -> None
     assert len(log.tried) > len(set(log.tried))  # some were made again
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", ["nested", "nested-cold", "raised", "raised-cold"])
 def test_a_signal_handler_may_enqueue_or_raise_at_every_line_of_a_call(place: Place, mode: str) -> None:
     """In the first call of a process it may meet Python in the middle of starting a thread, which nobody has while that call is
     held: `producing` ends with an error if one is refused anywhere else."""
+    waits = 4.0 if mode == "nested-cold" else 2.0  # only what meets that start waits for as long as it may
+    if mode == "nested-cold":
+        place.environment["SPOOLQ_DISK_LIMIT"] = f"{waits}s"
     process = place.start(mode)
-    assert process.wait(120) == 0
+    assert process.wait(270) == 0
     log = sound(place, tried_only=True)
     assert len(log.acknowledged) > 60
     assert mode == "nested-cold" or not log.raised
-    assert max(log.took) < 1000 * (0.25 + 2.0 + 1.0)
+    assert max(log.took) < 1000 * (0.25 + waits + 1.0)
 
 
 def test_term_in_mid_call_ends_at_once_and_loses_nothing(place: Place) -> None:
     for _ in range(3):
         process = place.start("terminated")
         log = place.folder / f"{process.pid}.log"
-        eventually(lambda: log.exists() and log.read_text().count("ACK") > 20, within=30)  # noqa: B023
+        eventually(lambda: log.exists() and log.read_text().count("ACK") > 20)  # noqa: B023
         process.terminate()
-        assert process.wait(20) == 3
+        assert process.wait(40) == 3
     sound(place, tried_only=True)
 
 
 def test_a_process_that_ends_with_calls_in_flight_does_not_hang(place: Place) -> None:
     process = place.start("leaving")
-    assert process.wait(20) == 0
+    assert process.wait(100) == 0
     assert len(sound(place, tried_only=True).acknowledged) > 8
 
 
@@ -210,9 +215,9 @@ def test_a_redis_that_hangs_holds_no_event_loop(one_server: Server, tmp_path: Pa
         counting.cancel()
 
     one_server.stop()
-    with application(one_server.url, tmp_path, deadline=1.0) as q:
+    with application(one_server.url, tmp_path, deadline=5.0) as q:
         asyncio.run(main(q))
-    assert turns > 5  # of 100; a loop that was held sees one
+    assert turns > 5  # of 500; a loop that was held sees one
 
 
 def test_the_check_sees_what_a_lost_and_a_doubled_job_look_like(one_server: Server, tmp_path: Path) -> None:
