@@ -277,7 +277,7 @@ def test_a_put_that_is_tried_again_counts_once(server: Server, action: str, many
         rule = proxy.rule(b"EVALSHA", action, delay=60.0)  # type: ignore[arg-type]
 
         def met() -> bool:
-            with pytest.raises(StoreError):  # also where this process wasn't run for so long that nothing was sent
+            with pytest.raises(StoreError):  # also where the machine was too busy for a connection in time
                 store.put(several, timeout=0.3)
             return rule.fired == 1
 
