@@ -63,8 +63,6 @@ def _join(session: Session, seen: Away, spooled: int) -> None:
     elif not last.ended and (last.tick is None or _silence(session, last) >= CONFIRM):
         last = last._replace(seen=session.now, tick=_now(session))
     _set(session, last._replace(spooled=last.spooled + spooled))
-    if not last.ended:
-        session.execute(SQL["count_joined"], (last.n,))
     session.outage = last.n, _now(session) - _silence(session, last) + CONFIRM
 
 
@@ -154,11 +152,10 @@ def sample(session: Session) -> int:
 
 def page(session: Session, before: int, limit: int) -> list[Outage]:
     """As `EventLog.outages`."""
-    with session.at_one_moment():
-        twice, upper = {}, session.scalar(SQL["duplicates"])
-        for row in _undrained(session):
-            twice[row.n], upper = upper + row.duplicates, -row.duplicates
-        return [_outage(session, _row(session, row), twice) for row in session.all(SQL["outages"], (before, limit))]
+    twice, upper = {}, session.scalar(SQL["duplicates"])
+    for row in _undrained(session):
+        twice[row.n], upper = upper + row.duplicates, -row.duplicates
+    return [_outage(session, _row(session, row), twice) for row in session.all(SQL["outages"], (before, limit))]
 
 
 def _outage(session: Session, row: Row, twice: dict[int, int]) -> Outage:
@@ -239,9 +236,7 @@ def _last(session: Session) -> Row | None:
 
 def _row(session: Session, row: tuple[int, str, int, int, int, str, int, int, int, int]) -> Row:
     boot, _, tick = row[5].rpartition(" ")
-    known = float(tick) if boot == session.settings.ticks()[0] else None
-    spooled = row[6] + (session.scalar(SQL["joined"], (row[0],)) or 0)
-    return Row(*row[:5], known, spooled, *row[7:])
+    return Row(*row[:5], float(tick) if boot == session.settings.ticks()[0] else None, *row[6:])
 
 
 def _undrained(session: Session) -> list[Row]:
@@ -253,4 +248,3 @@ def _set(session: Session, row: Row) -> None:
     boot = session.settings.ticks()[0]
     tick = f"{boot} {row.tick:.6f}" if row.tick is not None else " 0"
     session.execute(SQL["set_outage"], (*row[:5], tick, *row[6:]))
-    session.execute(SQL["end_joined"], (row.n,))  # they are in `spooled`, since it was read

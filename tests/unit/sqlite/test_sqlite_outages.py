@@ -56,11 +56,6 @@ def kinds(spool: SQLiteStore) -> list[str]:
     return [event.kind for event in reversed(spool.events.page())]
 
 
-def names(spool: SQLiteStore) -> set[str]:
-    with sqlite3.connect(spool.path) as file:
-        return {name for (name,) in file.execute("SELECT name FROM counters")}
-
-
 def spooled(spool: SQLiteStore, seen: Away, *ids: str) -> None:
     spool.spool([message(id) for id in ids], outage=seen)
 
@@ -115,33 +110,6 @@ def test_what_is_spooled_late_belongs_to_the_outage_that_ended(spool, host, away
     outage = only(spool)
     assert outage.spooled == 2
     assert outage.ended_at is not None
-
-
-def test_what_an_earlier_version_counted_in_the_row_itself_is_counted_on(spool, host, away):
-    seen = away()
-    spooled(spool, seen, "a")
-    with sqlite3.connect(spool.path) as file:
-        file.execute("UPDATE outages SET spooled = spooled + 40")
-    spooled(spool, seen, "b", "c")
-    assert only(spool).spooled == 43
-    host.later(CONFIRM)  # the row is written again
-    spooled(spool, seen, "d")
-    spooled(spool, seen, "e")
-    assert only(spool).spooled == 45
-    spool.events.back()
-    assert only(spool).spooled == 45
-    assert spool.events.page()[0].detail["spooled"] == 45
-
-
-def test_the_counter_of_one_that_lasts_is_nobodys_and_goes_with_its_end(spool, host, away):
-    spooled(spool, away(), "a")
-    spooled(spool, away(), "b")
-    assert names(spool) == {"\nput\nq", "\noutage\n1"}
-    assert spool.counters() == {}
-    assert {queue: dict(words) for queue, words in spool.counts().items()} == {"q": {"put": 2}}
-    spool.events.back()
-    assert names(spool) == {"\nput\nq"}
-    assert only(spool).spooled == 2
 
 
 def test_one_for_whom_it_goes_on_takes_it_up_again(spool, host, away):

@@ -30,19 +30,8 @@ SELECT n, cause, started, ended, seen, tick, spooled, peak, drained, duplicates 
 -- name: begin_outage
 INSERT INTO outages (cause, started, ended, seen, tick, spooled, peak, drained, duplicates) VALUES (?1, ?2, 0, ?3, ?4, 0, 0, 0, ?5);
 
--- name: count_joined
--- jobs that were spooled for the outage of that number since its row was written. The counter is beside those of the tally, so that
--- a commit writes one page for both; it is there only while the outage lasts
-INSERT INTO counters (name, n) VALUES (char(10) || 'outage' || char(10) || ?1, 2305843009213693952);
-
 -- name: join_outage
-UPDATE counters SET n = n + ?2 WHERE name = char(10) || 'outage' || char(10) || ?1;
-
--- name: joined
-SELECT n - 2305843009213693952 FROM counters WHERE name = char(10) || 'outage' || char(10) || ?1;
-
--- name: end_joined
-DELETE FROM counters WHERE name = char(10) || 'outage' || char(10) || ?1;
+UPDATE outages SET spooled = spooled + ?2 WHERE n = ?1 AND ended = 0;
 
 -- name: set_outage
 UPDATE outages SET cause = ?2, started = ?3, ended = ?4, seen = ?5, tick = ?6, spooled = ?7, peak = ?8, drained = ?9, duplicates = ?10
