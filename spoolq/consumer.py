@@ -316,10 +316,11 @@ class Consumer:
             self._number += 1
             self.reconciler.compare(self._number, {claim.token for claim, _ in self._acks})
         self._take_back()
+        free = self._crew.room  # before it: what ends from here on the store holds until the next call
         self._collect()
         self._settler.send()
         wakes = self._wakes
-        room = self._room() if self._may_claim() and not self.empty else 0
+        room = self._room(free) if self._may_claim() and not self.empty else 0
         # Where it may be away it is asked also when no thread is free: local work begins and ends with the outage.
         suspect = (self.reach.suspect or self.reach.available is not True) and self._wanted() and not self._stopping
         if room > 0 and self.lineup.due:
@@ -335,7 +336,7 @@ class Consumer:
         if self.reconciler.due:
             return _SOON
         more = self._may_claim() and not self.empty
-        if self._ripe and (self._acks or (more and self._room() > 0)):
+        if self._ripe and (self._acks or (more and self._room(self._crew.room) > 0)):
             return 0.0
         self._hold.hungry = more
         return _BUSY if self._hold.unbegun else _LOOK
@@ -368,11 +369,12 @@ class Consumer:
         """Jobs that may still be claimed: of those that were put back unbegun, as many again."""
         return self._most - self.ran - self._hold.count
 
-    def _room(self) -> int:
+    def _room(self, free: int) -> int:
+        """How many to claim, where so many could be begun at once."""
         ahead = 0
         if self._mean is not None:
             ahead = min(self._max_prefetch, int(_LOOK_AHEAD / max(self._mean, 1e-7)) * self._crew.size)
-        return int(max(0, min(_MOST, self._crew.room + ahead, self._left)))
+        return int(max(0, min(_MOST, free + ahead, self._left)))
 
     def _take_back(self) -> None:
         """Put back what no thread shall begin: all when stopping or when the lease may be over; else what waits for too long."""

@@ -630,10 +630,29 @@ def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> N
     assert len(rig.ran) == 100
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("most", [0, 7])
-def test_the_store_never_holds_more_for_it_than_its_threads_and_what_it_may_take_beyond(make: Make, most: int) -> None:
+def test_the_store_never_holds_more_for_it_than_its_threads_and_what_it_may_take_beyond(
+    make: Make, monkeypatch: pytest.MonkeyPatch, most: int, late: bool
+) -> None:
+    """`late`: all that it has ends after it last looked, and is not acknowledged with the next claim."""
     rig = make(threads=2, max_prefetch=most)
-    rig.real.put(jobs(200))
+    hold, send, may_end = rig.consumer._hold, rig.consumer._settler.send, threading.Event()
+
+    def end_all() -> None:
+        may_end.set()
+        eventually(lambda: not (hold.unbegun or hold.working))
+        may_end.clear()
+        send()
+
+    def ends(number: int) -> None:
+        assert may_end.wait(60)
+        rig.ran.append(number)
+
+    rig.task("ends", ends)
+    if late:
+        monkeypatch.setattr(rig.consumer._settler, "send", end_all)
+    rig.real.put(jobs(*(60, "ends") if late else (200, "note")))
     claim, seen = rig.real.claim, list[int]()
 
     def looked_at(*args: Any, **options: Any) -> Any:
