@@ -113,6 +113,16 @@ class Control:
 
 
 @contextmanager
+def at_once(seconds: float) -> Iterator[None]:
+    """What happens inside takes less than so many seconds, but for those in which this process was given no core."""
+    with Control() as control:
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+    assert took < seconds + control.unscheduled, f"took {took:.3f} s, of them {control.unscheduled:.3f} s unscheduled"
+
+
+@contextmanager
 def within(seconds: float, folder: Path) -> Iterator[None]:
     """What happens inside must take no longer than so many seconds and a commit, apart from what the control saw."""
     with Control(folder) as control:

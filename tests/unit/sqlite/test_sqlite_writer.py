@@ -19,7 +19,7 @@ from spoolq.errors import GuardHeld, StoreFull, StoreUnavailable
 from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore, driver
 from spoolq.store.sqlite.session import Session
-from tests.faults.app import Control
+from tests.faults.app import at_once
 from tests.unit.sqlite.helpers import claim, message, raw, run, worker
 from tests.waiting import eventually
 
@@ -89,16 +89,6 @@ def in_one_commit(store: SQLiteStore, count: int, call: Callable[[int], object],
         eventually(lambda: store._writer._queue.qsize() == count)
     waiting.join(40)
     return results
-
-
-@contextmanager
-def at_once(seconds: float) -> Iterator[None]:
-    """In less than so many seconds, but for those in which this process was given no core."""
-    with Control() as control:
-        began = time.monotonic()
-        yield
-        took = time.monotonic() - began
-    assert took < seconds + control.unscheduled
 
 
 def stored(store: SQLiteStore, id: str, timeout: float = 2.0) -> bool:
