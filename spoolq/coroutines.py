@@ -190,7 +190,8 @@ class Coroutines:
     @property
     def dead(self) -> list[str]:
         """The loop's thread, where it has ended and should not have."""
-        return ["spoolq-loop"] if self._loop is not None and not self._loop.alive and not self._ended else []
+        loop = self._loop  # once: it may be given up meanwhile
+        return ["spoolq-loop"] if loop is not None and not loop.alive and not self._ended else []
 
     def end(self) -> None:
         """Cancel what runs; it is still to be put back, but for what ends well within a second."""

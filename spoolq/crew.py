@@ -114,8 +114,10 @@ class Crew(Roster):
 
     def _begin(self, slot: int) -> None:
         hand = _Hand(self, slot)
-        self._hands[slot] = hand  # a thread that can't be started is one that should not have ended
-        hand.thread.start()
+        try:
+            hand.thread.start()
+        finally:  # not before, or it would be missed while it starts. One that can't be started should not have ended
+            self._hands[slot] = hand
 
     def _lives(self, slot: int) -> bool:
         hand = self._hands.get(slot)

@@ -22,7 +22,7 @@ from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.waiting import eventually
 
-TIMEOUT = 1.5  # in which a starved proxy still passes the request on
+TIMEOUT = 1.0  # in which a starved proxy still passes the request on
 SLACK = 1.0  # seconds a call may be late
 APPLIED = {"cut_reply", "fin_reply", "part_reply", "swallow", "late", "dribble", "garbage", "wrong_type"}
 CERTAIN = Effects(counters=(("done", 1),))

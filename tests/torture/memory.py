@@ -33,7 +33,7 @@ TIMELY = (b"resque:spoolq:series", b"resque:spoolq:history:")
 
 class Look(NamedTuple):
     """At a server with nothing in flight: bytes in use, ids remembered, keys but for those that come with time, not with jobs.
-    What the buffers of connections hold, which Redis shrinks when it has the time, isn't counted."""
+    The least of three seconds: buffers of connections that are idle are made smaller when Redis has the time."""
 
     used: int
     ids: int
@@ -58,7 +58,7 @@ class Rig:
             self._put(here - here // 2, spooled=False)
             self._put(here // 2, spooled=True)
             self._drainer.run_once(60.0)
-            self.peak = max(self.peak, self._control.info("memory")["used_memory"])
+            self.peak = max(self.peak, self._used())
             self._work()
 
     def _put(self, count: int, *, spooled: bool) -> None:
@@ -89,14 +89,19 @@ class Rig:
             if not claimed.claims:
                 return
 
+    def _used(self) -> int:
+        used: int = self._control.info("memory")["used_memory"]
+        return used
+
     def look(self) -> Look:
         """When the last ids may be forgotten, and are: a drainer's attempt may be applied for two seconds."""
         until = self.q.primary.now() + 2.0 + 0.6
         eventually(lambda: self.q.primary.now() > until)
         self.q.primary.forget(())
-        memory = self._control.info("memory")
+        seen, end = [self._used()], time.monotonic() + 3.0
+        eventually(lambda: seen.append(self._used()) or time.monotonic() > end)
         return Look(
-            memory["used_memory"] - memory["mem_clients_normal"],
+            min(seen),
             self._control.zcard("resque:spoolq:markers"),
             len([key for key in self._control.scan_iter(count=1000) if not key.startswith(TIMELY)]),
         )

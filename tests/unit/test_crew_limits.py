@@ -119,6 +119,25 @@ def test_a_job_that_can_not_be_ended_is_reported_and_its_thread_replaced(scene: 
 
 
 @pytest.mark.usefixtures("soon")
+def test_the_thread_that_takes_over_is_not_missed_while_it_starts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker looks at any time, and ends for good where one is missing."""
+    gate, start, missed = threading.Event(), threading.Thread.start, list[list[str]]()
+
+    def looked_at(thread: threading.Thread) -> None:
+        if thread.name.startswith("spoolq-job"):
+            missed.append(scene.crew.dead)
+        start(thread)
+
+    scene.task("blocked", lambda: gate.wait(60), timeout=0.02)
+    monkeypatch.setattr(threading.Thread, "start", looked_at)
+    scene.hand_out("blocked")
+    assert scene.failure("blocked")[0] == "TimeLimit"
+    eventually(lambda: missed)
+    assert missed == [[]]
+    gate.set()
+
+
+@pytest.mark.usefixtures("soon")
 def test_what_was_handed_to_a_thread_that_is_left_behind_can_be_taken_back(scene: Scene) -> None:
     gate = threading.Event()
     scene.task("blocked", lambda: gate.wait(30), timeout=0.02)
