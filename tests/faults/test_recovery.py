@@ -35,6 +35,7 @@ def used(server: Server) -> int:
         return int(control.info("memory")["used_memory"])
 
 
+@pytest.mark.one_server
 def test_a_nearly_full_server_is_not_filled_up_and_live_traffic_has_room(fresh_server: Server, tmp_path: Path):
     with application(fresh_server.url, tmp_path) as q:
         ids = spooled(fresh_server, q, 400, 50_000)

@@ -497,6 +497,7 @@ def test_a_job_of_a_task_whose_policy_fails_lets_the_next_one_in(q: SpoolQ) -> N
     assert is_free(q, fails, 1)
 
 
+@pytest.mark.one_server
 def test_what_comes_after_a_job_or_is_put_back_comes_also_by_way_of_the_spool(fresh_server: Server, tmp_path: Path) -> None:
     with application(fresh_server.url, tmp_path, deadline=3.0) as q:
         fresh_server.restart()

@@ -58,6 +58,7 @@ def more(server: Server, count: int = 3) -> None:
     assert set(ticks(server).values()) == {1}
 
 
+@pytest.mark.one_server
 def test_a_scheduler_of_node_keeps_ours_from_leading_and_no_tick_is_lost(
     node: Node, working: Callable[[str], tuple[SpoolQ, Callable[[], None]]], server: Server
 ) -> None:
