@@ -52,7 +52,7 @@ class Plan:
 
 PLANS = {
     "quick": Plan(GOALS, ("spoolq", "raw", "huey"), 2, 0.2),
-    "bench": Plan((*GOALS, *MORE)),
+    "bench": Plan((*GOALS, *MORE), rounds=3, share=0.3),
     "full": Plan((*GOALS, *MORE, *FULL), rounds=3),
 }
 
