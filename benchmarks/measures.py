@@ -29,6 +29,8 @@ def side_by_side(stages: Mapping[str, Stage], calls: int, what: str) -> dict[str
     a fault its server fails after the first calls, and `first_ms` is that of the next one; `new_ms` of a process that is new."""
     with ExitStack() as running:
         callers = {name: running.enter_context(stage.caller(what, known=bool(stage.fault))) for name, stage in stages.items()}
+        for caller in callers.values():
+            caller.block(0)  # it has started: the first one's first call would wait for all of them
         new = {}
         for name, stage in stages.items():
             if stage.fault:

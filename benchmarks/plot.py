@@ -22,7 +22,7 @@ AXES = {
 }
 ALONE = ("queues", "workers", "threads", "processes")  # of which the row without a number has one
 COLOURS = (("#0b63b0", "#6cb3f2"), ("#b3440b", "#f2a06c"), ("#2f7d32", "#8fd693"))  # on a light page, on a dark one
-WIDE, HIGH, LEFT, TOP, GAP = 300, 150, 62, 58, 70
+WIDE, HIGH, LEFT, TOP, GAP = 300, 150, 74, 58, 70
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-weight:600}.axis{stroke:#8c959f;fill:none}"
     ".grid{stroke:#8c959f;stroke-opacity:.3}polyline{fill:none;stroke-width:2}.limit{stroke-dasharray:3 4}"
@@ -65,7 +65,7 @@ def draw(path: Path) -> str:
         for column, axis in enumerate(pair):
             parts.append(f'<g transform="translate({LEFT + column * (WIDE + GAP + 20)},{down + TOP + 16 * most})">')
             parts += [*_panel(axis, axes[axis]), "</g>"]
-        down += TOP + 16 * most + HIGH + 44
+        down += TOP + 16 * most + HIGH + 60
     about = kept["about"]
     said = ", ".join(f"{name} {about.get(name, '?')}" for name in ("date", "commit", "share", "cores", "load"))
     return "\n".join(
