@@ -15,6 +15,7 @@ import pytest
 
 from spoolq.store.sqlite import SQLiteStore
 from spoolq.store.sqlite.wake import Bell
+from tests.faults.app import Control
 from tests.unit.sqlite.helpers import ROOT, claim, message, worker
 from tests.waiting import eventually, pass_time
 
@@ -101,7 +102,8 @@ for turn in range(int(sys.argv[4])):
 
 
 def test_other_processes_are_woken_within_50_ms(path: Path, store: SQLiteStore) -> None:
-    """Two processes on different queues; a third of several, since this machine may be busy. All are woken: none looks alone."""
+    """Two processes on different queues; the median of several, and a third of them however busy this machine is. All are woken:
+    none looks alone."""
     store.put([message("0", "none")])
     turns = 9
     others = {
@@ -115,17 +117,18 @@ def test_other_processes_are_woken_within_50_ms(path: Path, store: SQLiteStore) 
     }
     took = []
     try:
-        for turn in range(turns):
-            for other in others.values():
-                assert other.stdout is not None
-                assert other.stdout.readline() == "waiting\n"
-            pass_time(0.03)  # so that they sleep in their wait
-            for queue, other in others.items():
-                since = time.time()
-                store.put([message(f"{turn}{queue}", queue)])
-                at, count = other.stdout.readline().split()  # type: ignore[union-attr]
-                took.append(float(at) - since)
-                assert count == "1"
+        with Control() as control:
+            for turn in range(turns):
+                for other in others.values():
+                    assert other.stdout is not None
+                    assert other.stdout.readline() == "waiting\n"
+                pass_time(0.03)  # so that they sleep in their wait
+                for queue, other in others.items():
+                    since = time.time()
+                    store.put([message(f"{turn}{queue}", queue)])
+                    at, count = other.stdout.readline().split()  # type: ignore[union-attr]
+                    took.append(float(at) - since)
+                    assert count == "1"
         assert [other.wait(40) for other in others.values()] == [0, 0]
     finally:
         for other in others.values():
@@ -133,6 +136,7 @@ def test_other_processes_are_woken_within_50_ms(path: Path, store: SQLiteStore) 
             other.wait()
             other.stdout.close()  # type: ignore[union-attr]
     assert sorted(took)[len(took) // 3] < 0.05, took
+    assert sorted(took)[len(took) // 2] < 0.05 + control.unscheduled, (took, control.unscheduled)
     assert max(took) < WOKEN, took
 
 
