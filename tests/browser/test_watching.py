@@ -38,10 +38,11 @@ def test_an_outage_is_watched_from_its_first_job_to_its_end(tab: Tab, house: Hou
         expect(tab.number("Processed")).to_have_text("10")
     tab.open("/outages")
     expect(page.get_by_role("row")).to_have_count(2)
-    ended, _, cause, spooled, peak, drained, twice = page.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+    cells = page.get_by_role("row").nth(1).get_by_role("cell")
+    expect(cells.nth(5)).to_have_text(re.compile(r"\d"))  # in how long it was drained: told when the spool is looked at again
+    ended, _, cause, spooled, peak, _, twice = cells.all_inner_texts()
     assert re.match(r"\d\d:\d\d|\d{4}-", ended), ended
     assert (cause, spooled, peak, twice) == ("refused", "7", "7", "0")
-    assert re.search(r"\d", drained), drained
 
 
 def test_the_drainer_that_waits_for_redis_is_told_from_none(tab: Tab, house: House) -> None:
