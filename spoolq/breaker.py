@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from spoolq.hint import Hint, Note
+from spoolq.hint import FRESH, Hint, Note
 from spoolq.store.events import Away
 
 LASTING = frozenset({"auth", "noperm", "config", "protected", "unsupported"})
@@ -19,11 +19,15 @@ OWN = LASTING | {"tls", "local", "pool", "closed"}
 
 LOOK = 0.01  # seconds between looks at the hint
 CONFIRM = 2.0  # and between confirmations of an outage that goes on
+UNCONFIRMED = "unconfirmed"
+"""The reason told with a breaker that closes since nobody says any more that the primary is away: not even whether it answers."""
+
 DEAF = 1.0, 60.0  # for so long a hint isn't believed after one that was wrong; doubled each time
 
 
 class Breaker:
-    """Closed while the primary answers, open from the first failure until a probe succeeds.
+    """Closed while the primary answers, open from the first failure until a probe succeeds. What others said is believed for as
+    long as somebody confirms it: who only asks for results never probes, and those who did may be gone.
 
     Callers only ask `allows()`, which reads an attribute, and now and then looks at the hint: one `stat`. Probing is somebody
     else's work (a background thread, a drainer), never a caller's. `changed(open, reason)` is called once a transition, outside
@@ -50,7 +54,7 @@ class Breaker:
         self._lock = threading.RLock()
         self._look_at = -math.inf
         self._failed_at = self._answered_at = self._told_at = -math.inf
-        self._heard = False
+        self._heard, self._heard_at = False, -math.inf
         self._deaf, self._deaf_until = 0.0, -math.inf
         self.open_since: float | None = None
         self._opened_at = -math.inf
@@ -62,6 +66,8 @@ class Breaker:
         if self._hint is not None and (now := self._monotonic()) >= self._look_at:
             self._look_at = now + LOOK
             self._listen(self._hint, now)
+        if self._heard and self._monotonic() - self._heard_at > FRESH:
+            self._doubt()
         return self.open_since is None
 
     def failed(self, reason: str, detail: str = "") -> None:
@@ -118,8 +124,11 @@ class Breaker:
             return Away(self._opened_at, self.reason or "unknown", self.detail)
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's lock may have been held by a thread that is gone. The state is kept."""
+        """In a forked child: the parent's lock may have been held by a thread that is gone. The state is kept, as heard from the
+        parent: who probes there doesn't here."""
         self._lock = threading.RLock()
+        if self.open_since is not None:
+            self._heard, self._heard_at = True, self._monotonic()
         if self._hint is not None:
             self._hint.after_fork()
 
@@ -134,10 +143,18 @@ class Breaker:
                     note.at > self._answered_at and now >= self._deaf_until and self._open(note.reason, "", note.since, note.at)
                 )
                 self._heard = self._heard or changed
+                self._heard_at = note.at
             else:
                 changed = note.at > self._failed_at and self.reason not in OWN and self._close() is not None
         if changed:
             self._changed(note.open, note.reason)
+
+    def _doubt(self) -> None:
+        """Nobody has confirmed for a while what was heard: ask the primary again."""
+        with self._lock:
+            closed = self._heard and self._close() is not None
+        if closed:
+            self._changed(False, UNCONFIRMED)
 
     # under the lock
 

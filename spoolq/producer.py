@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 from spoolq import chains, stores, tracing, wire
 from spoolq.asking import Asking
 from spoolq.batching import Batching
-from spoolq.breaker import Breaker
+from spoolq.breaker import UNCONFIRMED, Breaker
 from spoolq.client import Client
 from spoolq.counts import Counts
 from spoolq.declaring import TaskOptions, declare, known
@@ -383,6 +383,8 @@ class Producer(Schedules, Batching, Asking):
                 reason,
                 self.settings.spool_path,
             )
+        elif reason == UNCONFIRMED:
+            log.info("nobody says any more that %s does not take jobs: it is asked again", self.settings.destination)
         else:
             log.warning("%s takes jobs again (it was: %s)", self.settings.destination, reason)
 

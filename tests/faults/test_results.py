@@ -15,7 +15,7 @@ from spoolq import tracking, wire
 from spoolq.errors import JobCancelled, JobFailed, ResultTimeout
 from spoolq.job import Job
 from spoolq.store.redis.scripts import script
-from tests.faults.working import Place, at
+from tests.faults.working import ROOT, Place, at
 from tests.proxy import Action, Proxy
 from tests.servers import Server
 from tests.waiting import eventually
@@ -150,6 +150,17 @@ def test_through_an_outage_a_job_is_spooled_then_queued_then_done(kept: Place, d
     worker = kept.worker()
     assert kept.q.result(id, timeout=60)["value"] == 5
     worker.end()
+
+
+def test_who_only_asks_finds_redis_again_when_all_who_met_the_outage_are_gone(kept: Place, durable: Server) -> None:
+    """Nobody of this host is left to say that it is over."""
+    id = ask(kept, "answer", 5)
+    durable.kill()
+    meets = "import sys; from spoolq import SpoolQ; SpoolQ(sys.argv[1], spool=sys.argv[2]).remote('answer', 'work').enqueue(6)"
+    subprocess.run([sys.executable, "-c", meets, kept.url, str(kept.spool)], cwd=ROOT, env=kept.environment, check=True)
+    eventually(lambda: "is out of reach (" in kept.q.status(id).why, what="hearsay of the outage")
+    durable.start()
+    eventually(lambda: kept.q.status(id) == "queued", what="a look at Redis")
 
 
 def test_what_this_host_runs_in_an_outage_has_its_result_there(kept: Place, durable: Server) -> None:

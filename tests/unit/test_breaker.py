@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spoolq.breaker import LASTING, OWN, Breaker
+from spoolq.breaker import LASTING, OWN, UNCONFIRMED, Breaker
 from spoolq.hint import FRESH, Hint
 from spoolq.store.redis import outcomes
 from tests.clock import Clock
@@ -116,6 +116,33 @@ def test_an_outage_whose_processes_are_all_gone_is_forgotten(process, clock):
     process().failed("timeout")
     clock.later(FRESH + 0.1)
     assert process().allows()
+
+
+def test_who_heard_of_it_asks_again_when_nobody_confirms_it_any_more(process, clock):
+    told: list[tuple[bool, str]] = []
+    first, asks = process(), process(changed=lambda open, reason: told.append((open, reason)))
+    first.failed("timeout")
+    for _ in range(3):
+        clock.later(FRESH - 0.1)
+        first.failed("timeout")
+        assert not asks.allows()
+    clock.later(FRESH + 0.1)
+    assert asks.allows()
+    assert told == [(True, "timeout"), (False, UNCONFIRMED)]
+    assert not first.allows(), "it met the outage itself: only an answer ends it"
+    first.failed("timeout")
+    clock.later(0.1)
+    assert not asks.allows()
+
+
+def test_a_forked_child_asks_for_itself_when_its_parent_is_not_heard_of(process, clock):
+    parent = process()
+    parent.failed("timeout")
+    parent.after_fork()
+    clock.later(FRESH - 0.1)
+    assert not parent.allows()
+    clock.later(0.2)
+    assert parent.allows()
 
 
 def test_an_outage_that_goes_on_is_confirmed_by_each_probe_that_fails(process, clock):
