@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from jobs import q, report
 
-from spoolq import NoResult, PayloadError, SpoolqError
+from spoolq import NoResult, PayloadError, ResultTimeout, SpoolqError
 
 log = logging.getLogger("web")
 PAGE = Path(__file__).with_name("page.html").read_bytes()
@@ -30,7 +30,10 @@ def state(id):
     shown = {"id": id, "status": status, "progress": status.progress, "text": status.text}
     if status == "done":
         try:
-            shown["result"] = q.result(id)
+            shown["result"] = q.result(id, timeout=2)
+        except ResultTimeout as error:  # Redis has just gone, or is slow: the page asks again
+            log.warning("%s", error)
+            shown["status"] = "unknown"
         except NoResult as error:
             log.warning("%s", error)
             shown["text"] = "its result was not kept"

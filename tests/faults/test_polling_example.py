@@ -88,7 +88,8 @@ def test_the_page_starts_a_job_and_follows_it_to_its_result(site: Site) -> None:
     with urllib.request.urlopen(site.url + "/", timeout=30) as answer:
         assert b"<form>" in answer.read()
     id = site.ask("POST", "/jobs", {"title": "é"})["id"]
-    assert site.state(id)["status"] in ("queued", "spooled")  # the first call connects, on a machine that may be busy
+    # "unknown" where Redis had no core to answer in a second
+    eventually(lambda: site.state(id)["status"] in ("queued", "spooled"), what="a job that waits")
     stopped = site.ask("POST", "/jobs", {"title": "never"})["id"]
     assert site.ask("DELETE", f"/jobs/{stopped}")["outcome"] == "removed"
     site.work()
@@ -96,7 +97,7 @@ def test_the_page_starts_a_job_and_follows_it_to_its_result(site: Site) -> None:
     assert 0 < half["progress"] < 1
     assert half["text"].startswith("step ")
     assert site.reaches(id, "done")["result"] == {"title": "é", "pages": 20}
-    assert site.state(stopped)["status"] == "cancelled"
+    site.reaches(stopped, "cancelled")
 
 
 def test_a_running_job_is_stopped_from_the_page(site: Site) -> None:
