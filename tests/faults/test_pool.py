@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from spoolq.autoscale.assembly import merged
 from tests.faults.working import Place, Worker, write_log
 from tests.waiting import eventually
 
@@ -33,6 +34,12 @@ def pool(place: Place, processes: str, *options: str, threads: int = 2, **settin
 def housekeeper(worker: Worker) -> int:
     [line] = eventually(lambda: worker.said("keeps house"))
     return int(re.search(r"worker \S+?:(\d+):", line)[1])  # type: ignore[index]
+
+
+def seen(place: Place, worker: Worker, count: int) -> None:
+    """Wait until the pool's own process has seen so many of its others at work: it looks now and then, and of one that it never
+    saw it can't tell that a job killed it."""
+    eventually(lambda: [state.ready for state, _ in merged(place.q.settings, ()) if state.pid == worker.pid] == [count])
 
 
 def alive(pid: int) -> bool:
@@ -63,6 +70,7 @@ def test_what_a_killed_process_ran_and_held_goes_on_at_once_and_not_after_its_le
     ids = [place.enqueue("hold", number) for number in range(4)]
     worker = pool(place, "2", LEASE="10m")
     begun = place.begun(4)
+    seen(place, worker, 2)
     victim = begun[0].pid
     os.kill(victim, signal.SIGKILL)
     place.open_gate()
@@ -125,6 +133,7 @@ def test_what_cant_be_ended_within_has_its_process_killed_and_nothing_else_count
     worker = pool(one_box, "1")
     one_box.begun(2)
     eventually(lambda: worker.said("ran past their time limit"))
+    eventually(lambda: re.search(r"process \d+ has ended", worker.log.read_text()), what="its end, which comes after that word")
     one_box.open_gate()
     one_box.done()
     assert one_box.runs() == {beside: 1}
@@ -321,6 +330,8 @@ def test_a_pool_that_works_outlives_a_deploy_that_does_not(one_box: Place) -> No
     worker = pool(one_box, "1", "--start", "spawn", threads=1)
     id = one_box.enqueue("note")
     eventually(lambda: one_box.runs()[id] == 1)
+    housekeeper(worker)  # which imports it as well
+    seen(one_box, worker, 1)
     module = one_box.folder / "app_under_test.py"
     good = module.read_text()
     module.write_text("raise RuntimeError('a bad deploy')")

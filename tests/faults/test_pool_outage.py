@@ -83,4 +83,5 @@ def test_what_a_process_killed_in_an_outage_held_of_the_spool_goes_on_in_the_out
     os.kill(victim, signal.SIGKILL)
     place.open_gate()
     eventually(lambda: set(place.runs()) >= set(ids), what="both, elsewhere")
+    eventually(lambda: len(started(worker)) == 2)  # it says so when its threads are at work already
     assert {line.pid for line in place.trace() if line.id in ids} == {started(worker)[1]}
