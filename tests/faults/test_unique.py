@@ -424,7 +424,7 @@ def test_what_ran_before_its_row_was_sent_again_locks_nobody_out(server: Server,
         rule.wait()
         proxy.heal()
         (tmp_path / "elsewhere").mkdir()
-        with application(server.url, tmp_path / "elsewhere") as other:
+        with application(server.url, tmp_path / "elsewhere", deadline=5.0) as other:
             theirs, ran = noting(other, unique="until_done")
             work(other)
             assert ran == [(1,)]
@@ -444,7 +444,7 @@ def test_a_row_that_redis_may_have_keeps_nobody_out_for_its_job_may_have_run(ser
         rule.wait()
         proxy.refuse()
         (tmp_path / "elsewhere").mkdir()
-        with application(server.url, tmp_path / "elsewhere") as other:
+        with application(server.url, tmp_path / "elsewhere", deadline=5.0) as other:
             _, ran = noting(other, unique=until)
             work(other)
             assert ran == [(1,)]
