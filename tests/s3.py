@@ -49,8 +49,10 @@ class S3:
     def objects(self) -> dict[str, bytes]:
         """What is in the bucket, by key."""
         backend = self._backend()
-        found = backend.list_objects(backend.get_bucket(BUCKET), None, None, None, None)[0]
-        return {key.name: key.value for key in found}
+        while True:
+            with contextlib.suppress(RuntimeError):  # a key came while they were gone through: the server is another thread
+                found = backend.list_objects(backend.get_bucket(BUCKET), None, None, None, None)[0]
+                return {key.name: key.value for key in found}
 
     def environment(self, port: int | None = None) -> dict[str, str]:
         """By which a client finds it, also through a proxy's port."""

@@ -78,11 +78,16 @@ class Shown:
 
         return eventually(shown, what=f"{path} in time")
 
+    def rows(self) -> int | None:
+        """How many wait in the spool. None by a look that began before there was one, or that its disk didn't answer in time."""
+        info = self.document("/spool.json")["spool"]["info"]
+        return None if info is None else int(info["rows"])
+
     def drain(self) -> None:
         """Until the spool is empty. It is asked for again where one ended early: Redis was not heard in time."""
 
         def empty() -> bool:
-            if self.document("/spool.json")["spool"]["info"]["rows"] == 0:
+            if self.rows() == 0:
                 return True
             self.page("/spool/drain", {})
             return False
@@ -126,9 +131,10 @@ def test_an_outage_is_seen_from_its_begin_to_the_empty_spool(durable: Server, sh
     launch(3, "spool")
 
     eventually(lambda: shown.state() == "degraded")
-    assert "Nothing is lost on this host." in shown.page("/")
-    eventually(lambda: shown.document("/spool.json")["spool"]["info"]["rows"] == 3)
-    assert shown.document("/spool.json")["draining"]["state"] == "nobody"  # also once Redis is back
+    # a look between the death and the first row, when there was no spool yet, knows of nothing that is lost, and no more
+    eventually(lambda: "Nothing is lost on this host." in shown.page("/"))
+    eventually(lambda: shown.rows() == 3)
+    eventually(lambda: shown.document("/spool.json")["draining"]["state"] == "nobody")  # also once Redis is back
     assert "jobs go to the spool" in shown.page("/spool")
     [outage] = eventually(lambda: shown.document("/outages.json")["outages"], what="the outage in the journal")
     assert (outage["open"], outage["spooled"]) == (True, 3)
@@ -168,8 +174,7 @@ def test_no_page_waits_for_a_redis_that_doesnt_answer(durable: Server, shown: Sh
             took.append((round(time.monotonic() - began, 2), path))
             assert status in (200, 503), (path, page)
         assert sum(seconds for seconds, _ in took) < PATIENCE * 2, took
-        # a look that began before there was a spool may have to end first
-        eventually(lambda: (info := shown.document("/spool.json")["spool"]["info"]) is not None and info["rows"] == 2)
+        eventually(lambda: shown.rows() == 2)
         assert shown.ask("/livez")[0] == 200
         assert eventually(lambda: json.loads(shown.ask("/readyz")[1])["state"] == "degraded")
     finally:
@@ -204,18 +209,18 @@ def test_the_stream_tells_of_an_outage_and_of_its_end(durable: Server, shown: Sh
     launch(1, "primary")
     with urllib.request.urlopen(f"{shown.address}/live?every=2", timeout=60) as stream:
 
-        def until(state: str) -> dict[str, str]:
+        def until(state: str, sentence: str = "") -> None:
             for line in stream:
                 if line.startswith(b"data: "):
                     found: dict[str, str] = json.loads(line[6:])
-                    if found["state"] == state:
-                        return found
+                    if found["state"] == state and sentence in found["sentence"]:
+                        return
             raise AssertionError("the stream ended")
 
         until("ok")
         durable.kill()
         launch(1, "spool")
-        assert "safe in the spool" in until("degraded")["sentence"]
+        until("degraded", "safe in the spool")  # not the first, by a look between the death and the first row
         durable.start()
         shown.drain()
         until("ok")
@@ -224,8 +229,7 @@ def test_the_stream_tells_of_an_outage_and_of_its_end(durable: Server, shown: Sh
 def test_an_export_of_a_page_can_be_imported(durable: Server, shown: Shown, launch: Launch, tmp_path: Path) -> None:
     durable.kill()
     launch(5, "spool")
-    # a look that began before there was a spool may have to end first
-    eventually(lambda: (info := shown.document("/spool.json")["spool"]["info"]) is not None and info["rows"] == 5)
+    eventually(lambda: shown.rows() == 5)
     assert "Download 5 jobs with their arguments?" in shown.page("/spool/export", {})
     text = shown.page("/spool/export", {"confirmed": "yes"})
     (tmp_path / "export.jsonl").write_text(text)
@@ -236,4 +240,4 @@ def test_an_export_of_a_page_can_be_imported(durable: Server, shown: Shown, laun
         [*other, "--url", durable.url, "--spool", str(tmp_path / "other.db")], env=env, capture_output=True, text=True, timeout=60
     )
     assert json.loads(ran.stdout)["added"] == 5, ran.stderr
-    assert shown.document("/spool.json")["spool"]["info"]["rows"] == 5
+    assert eventually(shown.rows, what="a look at the spool") == 5
