@@ -25,7 +25,8 @@ Steps = Callable[[Scene], Iterator[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """A recipe. `options` go to `enqueue`, `settings` to the application; `drained`: a drainer has a turn during the fault."""
+    """A recipe. `options` go to `enqueue`, `settings` to the application; `drained`: a drainer has a turn during the fault;
+    `brief`: it ends by itself within seconds, so that who is kept from its core may come too late, or too early, to meet it."""
 
     name: str
     about: str
@@ -35,6 +36,7 @@ class Fault:
     user: bool = False
     states: tuple[str, ...] = STATES
     drained: bool = True
+    brief: bool = False
     threads: int = 1
     argument: str = "the one"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -220,7 +222,7 @@ def misconf_aof(s: Scene) -> Iterator[None]:
     eventually(lambda: s.control.info("persistence")["aof_last_write_status"] == "ok", what="a good write")
 
 
-@fault("LOADING", "restarted, and reading its data", kind="slow to load")
+@fault("LOADING", "restarted, and reading its data", kind="slow to load", brief=True)
 def loading(s: Scene) -> Iterator[None]:
     # It listens after each 2 MiB, newer ones as they are told: few large keys for the one, many small keys for the others. Often
     # enough for a connection to be made within the deadline, whose greeting is answered word by word
@@ -364,14 +366,14 @@ def paused_writes(s: Scene) -> Iterator[None]:
     s.control.execute_command("CLIENT", "UNPAUSE")
 
 
-@fault("paused", "`CLIENT PAUSE … ALL`", drained=False)
+@fault("paused", "`CLIENT PAUSE … ALL`", drained=False, brief=True)
 def paused(s: Scene) -> Iterator[None]:
     s.control.execute_command("CLIENT", "PAUSE", 2000, "ALL")  # which nobody can end
     yield
     s.control.ping()
 
 
-@fault("slow", "the server is at one command for 2 s", drained=False)
+@fault("slow", "the server is at one command for 2 s", drained=False, brief=True)
 def slow(s: Scene) -> Iterator[None]:
     sleep = _command(s, "DEBUG", "SLEEP", 2)
     eventually(lambda: not s.server.ping(0.02), what="a server that is busy")
