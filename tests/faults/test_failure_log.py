@@ -156,10 +156,17 @@ def test_a_pool_writes_each_once(box: Place, s3: S3) -> None:
 
 
 def test_a_burst_uploads_before_it_ends(box: Place, s3: S3) -> None:
-    ids = failing(box)
-    assert box.worker("--burst").ended() == 0
+    """What can be at once: a worker that ends waits a second for its uploads, and the next one may find some that a busy machine
+    didn't come to. It has its own to upload as well, so one that never did it at its end would leave some each time."""
+    ids: list[str] = []
+
+    def uploads() -> bool:
+        ids.extend(failing(box, 3))
+        assert box.worker("--burst").ended() == 0
+        return outbox(box) == []
+
+    eventually(uploads, what="a burst that leaves nothing to upload")
     assert set(uploaded(s3)) == set(ids)
-    assert outbox(box) == []
 
 
 def test_while_the_bucket_is_away_jobs_go_on_and_the_next_worker_uploads(box: Place, s3: S3) -> None:
@@ -365,6 +372,7 @@ def test_a_disk_that_hangs_keeps_no_job_from_being_settled(tmp_path: Path) -> No
             ids = failing(place)
             place.done()
             assert listed(place) == dict.fromkeys(ids, 1)
-            assert len(worker.said("the disk has not answered for over 1 s")) == 1
+            told = worker.said("failures are settled without it")  # of the queue's own disk it may say more
+            assert ["the disk has not answered for over 1 s" in line for line in told] == [True]
         eventually(lambda: len(lines(disk.path / "log")) == len(ids), what="what waited in memory, on the disk")
         worker.end()
