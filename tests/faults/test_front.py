@@ -17,7 +17,7 @@ pytestmark = pytest.mark.one_server
 
 
 def app(url: str, folder: Path, **settings: object) -> SpoolQ:
-    return SpoolQ(url, spool=folder / "spool.db", spool_min_free=0, deadline="5s", **settings)
+    return SpoolQ(url, spool=folder / "spool.db", spool_min_free=0, deadline="5s", disk_limit="20s", **settings)
 
 
 def in_redis(server: Server) -> list[int]:
@@ -67,7 +67,7 @@ def test_so_does_a_move_to_another_spool(server: Server, tmp_path: Path) -> None
         out = io.BytesIO()
         transfer.export(a.spool.upkeep, a.spool.info(), out, id="x", at=1.0, sync=lambda: None)
         assert transfer.load(b.spool.upkeep, io.BytesIO(out.getvalue()), destination=b.settings.destination).added == 2
-        there.drainer(spool=there.adopt(tmp_path / "b" / "spool.db", to_here=True)).run_once()
+        there.drainer(spool=there.adopt(tmp_path / "b" / "spool.db", to_here=True)).run_once(20.0)
     assert in_redis(server) == [2, 1]
 
 

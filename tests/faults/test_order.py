@@ -99,7 +99,7 @@ def through_an_outage(server: Server, folder: Path, ordering: str) -> tuple[list
                 drainer.terminate()
                 drainer.wait(60)
         count = both.count
-    with SpoolQ(server.url, spool=spool, spool_min_free=0) as q:
+    with SpoolQ(server.url, spool=spool, spool_min_free=0, disk_limit=20.0) as q:
         drain(q)
     return handed_off(server), count
 
