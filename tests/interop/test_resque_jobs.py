@@ -96,15 +96,15 @@ def test_spoolq_runs_what_a_stock_producer_enqueued(node: Node, open_app: Callab
 
 
 def test_spoolq_runs_what_a_stock_producer_delayed(node: Node, open_app: Callable[..., SpoolQ]) -> None:
-    app, ran = open_app(), []
+    app, ran = open_app(), dict[int, float]()
 
     @app.task(name="SendMail", queue="mail")
     def send(n: int) -> None:
-        ran.append(n)
+        assert n not in ran
+        ran[n] = time.time()
 
-    node.run("producer", "--queue", "mail", "--class", "SendMail", "--count", "3", "--delay-ms", "1000")
-    work(app)
-    assert ran == []
+    due = int(time.time()) + 3
+    node.run("producer", "--queue", "mail", "--class", "SendMail", "--count", "3", "--at-ms", str(due * 1000))
     assert sum(len(jobs) for jobs in node.inspect()["delayed"].values()) == 3
 
     def all_ran() -> bool:
@@ -113,6 +113,8 @@ def test_spoolq_runs_what_a_stock_producer_delayed(node: Node, open_app: Callabl
 
     eventually(all_ran)
     assert sorted(ran) == [0, 1, 2]
+    assert min(ran.values()) >= due, "however often a worker looked before"
+    assert app.primary.failures.count() == 0
     report = node.inspect()
     assert (report["delayed"], report["timestamps"]) == ({}, [])
     scheduled = node.inspect("--scheduled-at", '["mail","SendMail",[0]]')["actions"]["scheduledAt"]
