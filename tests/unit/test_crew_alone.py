@@ -62,6 +62,7 @@ def test_it_waits_for_the_others_to_end_and_they_wait_for_it(scene: Scene, monke
     assert suspect.beside == [1, 1]
     eventually(lambda: scene.crew.alone is None and not scene.crew.runs)
     back = scene.hold.take_back()  # refused meanwhile, it goes back to the store
+    eventually(lambda: back or scene.ran)  # a thread that came to it a moment later has begun it since
     assert [claim.token for claim in back] == (["note"] if not scene.ran else [])
 
 
@@ -120,7 +121,7 @@ def test_of_two_one_waits_for_the_other(scene: Scene) -> None:
     assert suspect.beside[0] == 1
     suspect.gate.set()
     eventually(lambda: not scene.crew.runs and scene.crew.alone is None)
-    assert suspect.beside == [1, 1] * (len(suspect.beside) // 2)
+    assert set(suspect.beside) == {1}  # the other may have begun since
 
 
 def test_a_coroutine_is_alone_too(scene: Scene) -> None:
