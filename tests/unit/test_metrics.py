@@ -88,7 +88,7 @@ def test_what_was_read_serves_for_a_moment_and_then_is_read_anew(q: SpoolQ) -> N
         return take(q)
 
     clock = Clock()
-    collector = SpoolqCollector(q, look=look, clock=clock, fresh=1.5)
+    collector = SpoolqCollector(q, look=look, clock=clock, fresh=1.5, wait=40.0)
     for _ in range(3):
         collector.collect()
     assert len(looks) == 1
@@ -131,7 +131,7 @@ def test_an_error_of_our_own_is_logged_and_leaves_what_was_known(q: SpoolQ, capl
     def send() -> None: ...
 
     send.enqueue()
-    collector = SpoolqCollector(q, look=look, clock=clock)
+    collector = SpoolqCollector(q, look=look, clock=clock, wait=40.0)
     before = names(collector)
     wrong = True
     clock.now += 5.0
@@ -167,7 +167,7 @@ def test_what_is_old_is_no_picture_of_now_but_counters_stay(q: SpoolQ) -> None:
 def test_old_outages_that_are_forgotten_take_no_seconds_back(tmp_path: Path) -> None:
     clock, seconds = Clock(), 50.0
     with SpoolQ("redis://127.0.0.1:1/0", spool=tmp_path / "spool.db") as q:
-        collector = SpoolqCollector(q, look=lambda q: Look(primary_series={}, outage=seconds), clock=clock)
+        collector = SpoolqCollector(q, look=lambda q: Look(primary_series={}, outage=seconds), clock=clock, wait=40.0)
 
         def told() -> Any:
             [family] = [one for one in collector.collect() if one.name == "spoolq_outage_seconds"]
@@ -215,7 +215,7 @@ def test_queues_beyond_the_bound_are_one() -> None:
 def test_a_queue_that_grows_takes_no_place_of_another_so_no_counter_falls(q: SpoolQ) -> None:
     ledgers = iter([ledger(lambda n: 10 if n < MOST_QUEUES else 9), ledger(lambda n: 10 if n < MOST_QUEUES else 11)])
     clock = Clock()
-    collector = SpoolqCollector(q, look=lambda q: Look(primary=next(ledgers)), clock=clock)
+    collector = SpoolqCollector(q, look=lambda q: Look(primary=next(ledgers)), clock=clock, wait=40.0)
 
     def enqueued() -> dict[str, float]:
         [family] = [one for one in collector.collect() if one.name == "spoolq_jobs_enqueued"]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from spoolq import SpoolQ
-from spoolq.dashboard import serving
+from spoolq.dashboard import sampler, serving
 from tests.unit.dashboard.hands import NOWHERE
 
 
@@ -15,6 +16,9 @@ def _patient_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that is late since the machine is busy is none of these tests' business."""
     monkeypatch.setattr(serving, "LONGEST", 60.0)
     monkeypatch.setattr(serving, "CHANGING", 60.0)
+    # nor that it shows what was seen before, where a look takes more than a second
+    patient = {"every": sampler.EVERY, "wait": 40.0, "clock": time.monotonic}
+    monkeypatch.setattr(sampler.Sampler.__init__, "__kwdefaults__", patient)
 
 
 @pytest.fixture

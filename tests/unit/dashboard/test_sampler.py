@@ -63,7 +63,8 @@ def test_a_page_waits_no_longer_than_it_may(looks: Looks, monkeypatch: pytest.Mo
     assert eventually(one.latest).number == 1  # type: ignore[union-attr]
 
 
-def test_after_a_change_a_page_sees_what_was_looked_at_later(looks: Looks) -> None:
+def test_after_a_change_a_page_sees_what_was_looked_at_later(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "FRESH", 3600.0)  # for nothing else is there another look
     one = Sampler(looks, every=60.0, wait=40.0)
     assert one.latest().facts.at == 1.0  # type: ignore[union-attr]
     assert one.latest().facts.at == 1.0  # type: ignore[union-attr]
