@@ -58,11 +58,14 @@ def test_an_id_that_is_kept_is_there(spool: Spool) -> None:
 
 
 def test_a_watch_knows_its_life_and_is_due_in_time(spool: Spool) -> None:
-    spool.spool(ahead("a", keep=1.0))
+    spool.spool(ahead("a"))
     spool.keep(take(spool), NOW)
     [watch] = spool.watches()
     assert (watch.life, watch.due) == (NOW, False)
-    eventually(lambda: spool.watches()[0].due)
+    later = Life("run", "line", 8)
+    spool.spool(ahead("b", keep=0.2))
+    spool.keep(take(spool), later)
+    eventually(lambda: {watch.life: watch.due for watch in spool.watches()} == {NOW: False, later: True})
 
 
 def test_rows_that_were_handed_over_in_two_moments_are_watched_apart(spool: Spool) -> None:

@@ -476,8 +476,13 @@ def test_a_dead_local_workers_rows_are_sent_with_the_crash_counted(tmp_path, pri
 
 def test_the_rate_is_kept(spool, primary):
     fill(spool, 200)
-    waits: list[float] = []
-    drainer(spool, primary, rate=100.0, batch=50).run_once(wait=waits.append)
+    waits, clock = list[float](), Clock()
+
+    def wait(delay: float) -> None:
+        waits.append(delay)
+        clock.later(delay)
+
+    drainer(spool, primary, rate=100.0, batch=50, clock=clock).run_once(wait=wait)
     assert sum(waits) == pytest.approx(200 / 100 - 0.5, abs=0.5)
 
 

@@ -115,6 +115,7 @@ def test_a_name_that_does_not_exist(opened: Opened) -> None:
 
 def test_a_resolver_that_hangs_holds_no_caller_and_one_thread(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     release, asked = threading.Event(), []
+    eventually(lambda: all(thread.name != "spoolq-connect" for thread in threading.enumerate()), what="no other test's thread")
 
     def hang(*args: Any, **kwargs: Any) -> Any:
         asked.append(args)

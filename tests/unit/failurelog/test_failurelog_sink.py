@@ -113,8 +113,10 @@ def test_a_disk_that_hangs_is_waited_for_once(tmp_path: Path, caplog: pytest.Log
         for n in range(50):
             sink.write([failure(f"j{n}")])
         assert time.monotonic() - began < 50, "50 times the limit would be 100 s"
-    assert caplog.text.count("the disk has not answered for over 2 s") == 1
-    assert len(lines(tmp_path / "a")) == 51
+    of_it = [said for said in caplog.messages if said.startswith(bad.name)]  # the good one may have a slow moment of its own
+    assert len(of_it) == 1
+    assert "the disk has not answered for over 2 s" in of_it[0]
+    eventually(lambda: len(lines(tmp_path / "a")) == 51)
     bad.go.set()
     eventually(lambda: len(bad.held) == 51, what="what waited in memory, written")
     sink.write([failure("z")])

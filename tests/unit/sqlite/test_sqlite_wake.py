@@ -267,7 +267,11 @@ def test_waiting_costs_next_to_nothing(store: SQLiteStore) -> None:
 
 def test_waiting_leaves_no_descriptors_behind(store: SQLiteStore) -> None:
     store.wait(worker(), ["q"], 0)
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
-        store.wait(worker(), ["q"], 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+
+    def left() -> int:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            store.wait(worker(), ["q"], 0)
+        return len(os.listdir("/proc/self/fd")) - before
+
+    assert any(left() == 0 for _ in range(4))  # threads of this process that other tests left may open something
