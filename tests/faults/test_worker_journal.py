@@ -65,6 +65,9 @@ def test_jobs_that_ended_in_an_outage_do_not_run_again_for_their_worker_s_end(
         place.environment["SPOOLQ_SPOOL"] = str(place.folder / "elsewhere.db")
     worker = place.worker(LEASE="2s")
     place.done()
+    # struck out of the journal, or told of, once Redis knows it
+    taken_over = "4 job(s) of a worker that stopped answering are taken over"
+    eventually((lambda: written(place) == 0) if sees else (lambda: worker.said(taken_over)))
     worker.end()
     counters = place.store.counters()
     if sees:
@@ -74,11 +77,9 @@ def test_jobs_that_ended_in_an_outage_do_not_run_again_for_their_worker_s_end(
         assert any("raise ValueError" in line for line in failure["backtrace"])
         assert (counters["processed"], counters["failed"]) == (3, 1)
         assert not worker.said("taken over")
-        assert written(place) == 0
     else:
         assert place.runs() == dict.fromkeys([*done, failed], 2)
         assert failures(durable) == []
-        assert worker.said("4 job(s) of a worker that stopped answering are taken over")
 
 
 @pytest.mark.parametrize("whose", ["own", "a directory of orphans"])
