@@ -35,6 +35,8 @@ import struct
 import threading
 from typing import Literal, get_args
 
+from tests.servers import held_port
+
 Action = Literal[
     "cut_before",
     "cut_inside",
@@ -106,7 +108,8 @@ class Proxy:
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        self._held = held_port()  # also while it refuses, nobody else comes to listen there
+        self.port = self._held.getsockname()[1]
         self._listen()
 
     @property
@@ -161,6 +164,7 @@ class Proxy:
             for rule in self._rules:
                 rule.released.set()
         self.refuse()
+        self._held.close()
         for thread in self._threads:
             thread.join(5)
 
@@ -172,7 +176,6 @@ class Proxy:
 
     def _listen(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
         self._spawn(self._accept, self._listener)
 
     def _spawn(self, target: object, *args: object) -> None:

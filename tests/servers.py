@@ -94,6 +94,16 @@ def free_port(most: int = 65_535) -> int:
                 return port
 
 
+def held_port() -> socket.socket:
+    """A socket that holds a free port of 127.0.0.1 until it is closed, and doesn't listen: who connects is refused. Nobody else
+    comes to listen there, as on a port that is free for a while somebody will, but who names the port and sets SO_REUSEADDR, as
+    servers do."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 class Server:
     """A server process of our own, on a free port of 127.0.0.1 and a unix socket, in a temporary directory.
 
@@ -113,6 +123,7 @@ class Server:
         self.host = host
         self.options = {"save": "", **options}
         self._prefix = list(prefix)
+        self._held: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
         try:
@@ -123,13 +134,29 @@ class Server:
 
     def _start_somewhere(self) -> None:
         for left in (2, 1, 0):
-            self.port = free_port(55_535 if self.options.get("cluster_enabled") else 65_535)  # its bus is 10,000 above
+            self._hold(55_535 if self.options.get("cluster_enabled") else 65_535)  # its bus is 10,000 above
             try:
                 return self.start()
             except RuntimeError:
                 if not left or "Address already in use" not in self.log():
                     raise
         return None
+
+    def _hold(self, most: int) -> None:
+        """A free port, not above `most`, that stays this server's also while it is killed."""
+        self._let_go()
+        while self._held is None:
+            held = held_port()
+            self.port = held.getsockname()[1]
+            if self.port <= most:
+                self._held = held
+            else:
+                held.close()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     @property
     def url(self) -> str:
@@ -225,6 +252,7 @@ class Server:
         """Kill it and remove its directory. Safe to call twice."""
         atexit.unregister(self.close)
         self.kill()
+        self._let_go()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self) -> Server:
