@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.servers import Server, free_port
+from tests.servers import Server
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -74,12 +75,17 @@ if __name__ == "__main__":
 
 
 PATIENT = """
-from spoolq.cli import main
-from spoolq.dashboard import serving
+from spoolq.dashboard import desk, patience, sampler, serving
 
-serving.LONGEST = serving.CHANGING = 60.0  # a page that is late since the machine is busy is none of these tests' business
-main(prog_name="spoolq")
+# That the machine is busy is none of these tests' business: a page that is late for that, a Redis that is away since it got no
+# core for a second, what an action changed and the page after it shows only once somebody looks again. A Redis that is gone
+# refuses, for which nobody waits.
+serving.LONGEST = serving.CHANGING = 120.0
+desk.ASKING = 20.0
+patience.impatient.__defaults__ = (30.0,)
+sampler.Sampler.__init__.__kwdefaults__["wait"] = 60.0
 """
+"""A module, for who runs a dashboard."""
 
 
 class House:
@@ -90,6 +96,7 @@ class House:
         self.dir = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="spoolq-house-")))
         self.server = self._ends.enter_context(Server(appendonly=True, appendfsync="always"))  # killed, it loses nothing
         (self.dir / "shop.py").write_text(SHOP)
+        (self.dir / "patient.py").write_text(PATIENT)
         (self.dir / "runtime").mkdir(mode=0o700)
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SPOOLQ_") and name != "REDIS_URL"},
@@ -105,8 +112,8 @@ class House:
         }
         self._producer: subprocess.Popen[str] | None = None
 
-    def start(self, *args: object, pipes: bool = False, **env: str) -> subprocess.Popen[str]:
-        """A command of Python as a process, whose output is in `log`."""
+    def start(self, *args: object, pipes: bool = False, hands: Sequence[int] = (), **env: str) -> subprocess.Popen[str]:
+        """A command of Python as a process, whose output is in `log`. `hands`: descriptors that it gets."""
         log = self._ends.enter_context((self.dir / "log").open("a"))
         pipe: Any = subprocess.PIPE if pipes else None
         process = subprocess.Popen(
@@ -117,6 +124,7 @@ class House:
             text=True,
             cwd=self.dir,
             env={**self.env, **env},
+            pass_fds=hands,
         )
         self._ends.callback(_end, process)
         return process
@@ -131,7 +139,8 @@ class House:
         """Start one; the address at which it listens."""
         before = len(self.log()) if (self.dir / "log").exists() else 0
         known = ("--app", app) if app else ()
-        process = self.start("-c", PATIENT, "dashboard", *known, "--port", 0, *options, **env)
+        program = "import patient; from spoolq.cli import main; main(prog_name='spoolq')"
+        process = self.start("-c", program, "dashboard", *known, "--port", 0, *options, **env)
 
         def told() -> re.Match[str] | None:
             assert process.poll() is None, self.log()
@@ -143,10 +152,10 @@ class House:
         return found[1]
 
     def serve(self, program: str, path: str) -> str:
-        """A program that is told a port and answers there; its address."""
-        port = free_port()
-        process = self.start("-c", program, port)
-        address = f"http://127.0.0.1:{port}{path}"
+        """A program that is told the descriptor of a socket and answers there; its address."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            process = self.start("-c", program, listener.fileno(), hands=[listener.fileno()])
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
 
         def answers() -> bool:
             assert process.poll() is None, self.log()

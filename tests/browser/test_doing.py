@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -64,6 +65,7 @@ def test_failures_are_retried_by_filter(tab: Tab, worked: House, address: str) -
     form.get_by_label("Class of error").fill("LookupError")
     form.get_by_label("Text of the error").fill("bulk-gate")
     form.get_by_role("button", name="Filter").click()
+    expect(page).to_have_url(re.compile("class=LookupError"))  # the page before it has that row too, and a button for all
     expect(page.get_by_role("row").filter(has_text="LookupError").first).to_contain_text("3")
     tab.press("Retry all of these…")
     expect(tab.heading("Are you sure?")).to_be_visible()
@@ -182,6 +184,7 @@ def test_scheduled_jobs_are_run_and_deleted_by_filter(tab: Tab, house: House, ad
     page = tab.open("/scheduled")
     page.get_by_role("search").get_by_label("Queue").fill("sooner")
     page.get_by_role("search").get_by_role("button", name="Filter").click()
+    expect(page).to_have_url(re.compile("queue=sooner"))  # the page before it has that button too
     tab.press("Run all of these now…")
     expect(page.get_by_role("main")).to_contain_text("Run 2 jobs that wait for their time (queue sooner)?")
     tab.press("Run them now")
@@ -236,20 +239,23 @@ def test_a_worker_is_made_quiet_resumed_and_stopped(tab: Tab, house: House, addr
     process = house.worker("--queues", "shift")
     (held,) = house.put("hold", ("shift-gate",), queue="shift")
     page = tab.open("/workers")
-    row = page.get_by_role("row").filter(has_text=str(process.pid))
+    row = page.get_by_role("row").filter(has_text=re.compile(rf":{process.pid}(?!\d)"))
     expect(row).to_contain_text("hold")
     expect(row.get_by_role("link", name="hold")).to_be_visible()
     row.get_by_role("button", name="Quiet").click()
+    tab.told("is told to take no more jobs")  # that page, not the one before it
     with tab.standing():
         expect(row).to_contain_text("quiet")
         expect(row).not_to_contain_text("not heard yet")
     row.get_by_role("button", name="Resume").click()
+    tab.told("is told to go on")
     with tab.standing():
         expect(row).to_contain_text("works")
     row.get_by_role("button", name="Stop").click()
     expect(tab.heading("Are you sure?")).to_be_visible()
     page.get_by_role("main").get_by_role("button").click()
     expect(tab.heading("Workers")).to_be_visible()
+    tab.told("is told to finish what it runs and end")
     house.open_gate("shift-gate")
     eventually(lambda: process.poll() is not None, what="the worker's end")
     with tab.standing():
@@ -273,6 +279,7 @@ def test_what_was_done_is_in_the_journal_with_who(tab: Tab, worked: House) -> No
     worked.put("send", ("a",), queue="noted")
     page = tab.open("/queue?name=noted")
     tab.press("Pause")
+    tab.told("noted is paused")  # or to open another page would take the order back
     tab.open("/events?kind=action")
     row = page.get_by_role("row").filter(has_text="noted is paused").first
     expect(row).to_contain_text("somebody at 127.0.0.1")

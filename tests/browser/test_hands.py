@@ -86,8 +86,8 @@ def test_refreshing_that_is_off_asks_for_nothing(tabs: Callable[..., Tab], house
     off, on = tabs(), tabs()
     off.open("/queues")
     off.page.get_by_label("Refresh").select_option("off")
+    on.open("/queues")  # meanwhile what was asked for before that has been answered
     requests = asked(off)
-    on.open("/queues")
     house.put("send", ("a",), queue="unseen")
     expect(on.row("unseen")).to_be_visible()
     house.put("send", ("b",), queue="unseen-too")
