@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from spoolq.cli import main
-from tests.servers import free_port
+from spoolq.facts import gather
+from tests.servers import held_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +73,8 @@ def _terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("SPOOLQ_SPOOL_MIN_FREE", "0")
     monkeypatch.setenv("SPOOLQ_DEADLINE", "20s")  # loading the driver and connecting count, and the machine may be busy
     monkeypatch.setenv("SPOOLQ_DISK_LIMIT", "20s")
+    # a healthy server that gets no core for a second is away for who looks, in this process too
+    monkeypatch.setattr(gather, "__defaults__", (20.0, *(gather.__defaults__ or ())[1:]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "shop.py").write_text(SHOP)
@@ -136,6 +139,7 @@ def spoolq() -> Run:
 
 
 @pytest.fixture
-def nowhere() -> str:
-    """The URL of a Redis that refuses."""
-    return f"redis://127.0.0.1:{free_port()}/0"
+def nowhere() -> Iterator[str]:
+    """The URL of a Redis that refuses, also while others look for free ports."""
+    with held_port() as held:
+        yield f"redis://127.0.0.1:{held.getsockname()[1]}/0"

@@ -30,9 +30,16 @@ def showing(*args: object, url: str = URL, **env: str) -> Iterator[tuple[subproc
 
 
 def ask(address: str, path: str = "/", *, method: str = "GET", **headers: str) -> tuple[int, str]:
+    """What it answers. A page that says that it is late, since the machine is busy, is asked for again, as it says."""
     request = urllib.request.Request(
         address + path, method=method, headers={name.replace("_", "-"): v for name, v in headers.items()}
     )
+    found = eventually(lambda: None if (answer := _asked(request))[0] == 503 else answer, what=f"an answer for {path}")
+    assert found is not None
+    return found
+
+
+def _asked(request: urllib.request.Request) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()

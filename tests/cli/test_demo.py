@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_wait_for_a_worker_that_hangs(tmp_path: Path, b
         begun.communicate(timeout=60)
         assert begun.returncode == 143
         assert nothing_left(tmp_path)
-        assert not processes_of(tmp_path / "spoolq-demo-")
+        eventually(lambda: not processes_of(tmp_path / "spoolq-demo-"))
     finally:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_it_goes_on_until_it_is_told_to_stop(fresh_server: Server, number: int) 
     process = start("drain", "--url", fresh_server.url)
     eventually(lambda: fresh_server.client().llen("resque:queue:mail") == 3)
     process.send_signal(number)
-    said = finish(process, 10)
+    said = finish(process)
     assert said.code == 0, said.err
     assert said.out.startswith("Moved 3 jobs in ")
 
@@ -194,6 +195,7 @@ def test_the_spool_is_made_where_draining_goes_on(fresh_server: Server, tmp_path
 def stopped_without(process: Popen[str], lock: IO[bytes]) -> bool:
     """Stop it where it doesn't hold that lock; where it does, let it go on."""
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until then it may still take it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -280,12 +282,10 @@ def test_kept_rows_are_shown_as_what_they_are_and_keep_no_drain_from_ending(spoo
     assert "1 in Redis, and kept until it has persisted them" in spoolq("status", **env).out
     assert "kept         1 (Redis has them" in spoolq("spool", "info", **env).out
     assert spoolq("spool", "info", "--json", **env).json["kept"] == 1
-    health = spoolq("health", **env)
-    assert (health.code, "1 watched until Redis has persisted them" in health.out) == (0, True)
+    asked = (spoolq("health", **env) for _ in range(20))  # busy, it may find that Redis takes too long
+    assert any((health.code, "1 watched until Redis has persisted them" in health.out) == (0, True) for health in asked)
     # Its time is up: the next one lets it go
-    eventually(
-        lambda: spoolq("drain", "--once", **env).code == 0 and spoolq("spool", "info", "--json", **env).json["kept"] == 0, 20
-    )
+    eventually(lambda: spoolq("drain", "--once", **env).code == 0 and spoolq("spool", "info", "--json", **env).json["kept"] == 0)
     assert fresh_server.client().llen("resque:queue:mail") == 1
 
 
@@ -299,7 +299,7 @@ def test_a_drain_that_goes_on_watches(fresh_server: Server, spoolq: Run) -> None
             info = spoolq("spool", "info", "--json", **env).json
             return bool((info["rows"], info["kept"]) == (0, 0))
 
-        eventually(over, 20, "a row that was handed over, and let go")
+        eventually(over, what="a row that was handed over, and let go")
         assert fresh_server.client().llen("resque:queue:mail") == 1
     finally:
         process.send_signal(signal.SIGTERM)

@@ -57,9 +57,9 @@ def test_it_answers_scrapes_and_probes_and_ends_at_term(server: Server) -> None:
         status, text, kind = get(f"{address}/metrics", Accept="application/openmetrics-text; version=1.0.0")
         assert (status, kind.split(";")[0], text[-6:]) == (200, "application/openmetrics-text", "# EOF\n")
         assert get(f"{address}/livez")[0] == 200
-        eventually(lambda: get(f"{address}/readyz")[0] == 200)
-        status, text, kind = get(f"{address}/readyz")
-        assert (status, json.loads(text)["state"], kind) == (200, "ok", "application/json")
+        # ready is also who sees Redis away, as it may be for a first look on a busy host
+        eventually(lambda: (found := get(f"{address}/readyz"))[0] == 200 and json.loads(found[1])["state"] == "ok")
+        assert get(f"{address}/readyz")[2] == "application/json"
         assert get(f"{address}/")[1] == "spoolq exporter: /metrics /livez /readyz\n"
         assert get(f"{address}/nowhere")[0] == 404
         assert get(f"{address}/metrics", method="POST")[0] == 405

@@ -43,7 +43,7 @@ def test_it_works_until_it_is_told_to_stop(number: int) -> None:
     process = start("worker", "shop:q", "--url", URL)
     eventually(sent)
     process.send_signal(number)
-    said = finish(process, 15)
+    said = finish(process)
     assert said.code == 0, said.err
     assert "Traceback" not in said.err
 
@@ -65,7 +65,7 @@ def test_without_redis_it_runs_the_spools_own_jobs(nowhere: str) -> None:
         eventually(lambda: len(sent()) >= 2)
     finally:
         process.terminate()
-        said = finish(process, 15)
+        said = finish(process)
     assert said.code == 0, said.err
 
 
