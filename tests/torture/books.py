@@ -14,6 +14,7 @@ from spoolq.accounting import Accounts, Known, accounts, drained, handed_over, l
 from spoolq.bookkeeping import remembered
 from spoolq.errors import StoreError
 from spoolq.store.tally import Ledger
+from tests.waiting import eventually
 
 _PAUSE = 0.05
 
@@ -82,4 +83,10 @@ class Books:
         """The accounts at the end, with nothing going on any more."""
         self._over.set()
         self._thread.join(60)
-        return accounts(*self._look())
+        return accounts(*eventually(self._whole, what="a look at all that there is"))
+
+    def _whole(self) -> tuple[Ledger | None, Ledger | None, Known] | None:
+        """A look; None where a store that is there doesn't answer just now."""
+        primary, spool, known = self._look()
+        unseen = spool is None and self._beside.spool is not None and self._beside.settings.spool_path.exists()
+        return None if primary is None or unseen else (primary, spool, known)

@@ -108,7 +108,7 @@ def run(launches: int, actions: int, seed: int = 1, workers: int = 2) -> dict[st
         spool = place.q.spool
         assert spool is not None
         # However long that takes; when nothing moves any more, `left` tells
-        while_moving(lambda: not (place.left() or spool.waiting(1)), lambda: (place.folder / "trace").stat().st_size)
+        while_moving(place.over, lambda: (place.folder / "trace").stat().st_size)
         for worker in alive:
             worker.ready().send(signal.SIGTERM)
         codes = [worker.process.wait(60) for worker in alive]

@@ -125,7 +125,7 @@ class Schedule:
 
         def nothing_left() -> bool:
             with suppress(Exception):
-                return not spool.waiting(1) and not self.place.left() and not spool.waiting(1)  # jobs move from one to the other
+                return self.place.over()
             return False
 
         # However long that takes; when nothing moves any more, `left` tells

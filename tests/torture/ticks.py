@@ -26,10 +26,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from spoolq import SpoolQ
+from spoolq import SpoolQ, ticker
 from spoolq.errors import StoreUnavailable
 from spoolq.job import Claim, Message, Receipt, new_id
-from spoolq.periodic import Entries
+from spoolq.periodic import Entries, Entry
 from tests.contract.hands import Hand
 from tests.faults.working import ROOT
 from tests.servers import Server
@@ -140,7 +140,10 @@ def run(seconds: float, schedulers: int, seed: int = 1, ids: bool = True, store:
             if server is not None and not server.running:
                 server.start()
             healed = time.time()
-            pass_time(8.0)  # whoever is late by then never comes
+            pass_time(8.0)  # whoever is late by then never comes,
+            with SpoolQ(url, spool=Path(name) / "none.db", spool_min_free=0) as q:  # unless nobody had a core meanwhile
+                second = declared(url, str(Path(name) / "none.db"), ids).entries["each-second"]
+                eventually(lambda: _ticked(q, second) > healed, what="a tick of the time after")
             for process in hosts.processes:
                 process.end(signal.SIGTERM)
             last = time.time()
@@ -197,6 +200,13 @@ def _begun(q: SpoolQ) -> bool:
     with suppress(StoreUnavailable):  # ten that start at once may leave neither it nor this one a core for a while
         return bool(q.primary.depths())
     return False
+
+
+def _ticked(q: SpoolQ, entry: Entry) -> float:
+    """The last tick of it that somebody has enqueued."""
+    with suppress(StoreUnavailable):
+        return ticker.last(q.primary, entry) or 0.0
+    return 0.0
 
 
 def _queued(url: str) -> Counter[str]:

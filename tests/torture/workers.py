@@ -44,10 +44,7 @@ def run(jobs: int, actions: int, seed: int = 1, workers: int = 2) -> dict[str, A
             done[what] += 1
             alive[victim] = disturb(what, place, server, alive[victim], rng)
         # However long that takes; when nothing moves any more, `left` tells
-        while_moving(
-            lambda: not place.left() and not (place.q.spool and place.q.spool.waiting(1)),
-            lambda: (place.folder / "trace").stat().st_size,
-        )
+        while_moving(place.over, lambda: (place.folder / "trace").stat().st_size)
         for worker in alive:
             worker.ready().send(signal.SIGTERM)
         codes = [worker.process.wait(60) for worker in alive]
