@@ -69,6 +69,7 @@ class Listener:
     ) -> None:
         self._key, self._stores, self._obey, self._active = key, stores, obey, active
         self._last = 0.0
+        self._owed: tuple[Store, bytes] | None = None  # what was obeyed, until the store that said it has been told
 
     def turn(self) -> float:
         """Returns the seconds to the next look. A store that doesn't answer is passed over: others tell of that."""
@@ -77,10 +78,13 @@ class Listener:
                 text = store.values([_said(self._key)], timeout=_TIMEOUT)[0]
                 wish = _read(text)
                 if text is not None and wish is not None and wish.at > self._last:
-                    self._last = wish.at
+                    self._last, self._owed = wish.at, (store, text)
                     log.info("an operator said: %s", wish.word)
                     self._obey(wish.word)
-                    store.put((), Effects(values=((_obeyed(self._key), text, LASTS),)), timeout=_TIMEOUT, hold=True)
+                if self._owed is not None and self._owed[0] is store:
+                    effects = Effects(values=((_obeyed(self._key), self._owed[1], LASTS),))
+                    store.put((), effects, timeout=_TIMEOUT, hold=True)
+                    self._owed = None
         return EVERY
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from spoolq import wishes
 from spoolq.errors import StoreUnavailable
 from spoolq.store.base import Store
@@ -30,6 +32,25 @@ def test_the_last_word_counts_and_is_not_yet_obeyed(store: Store) -> None:
     assert wishes.said(store, ["w1"])["w1"] == ("resume", 11.0, False)
     listener.turn()
     assert heard == ["quiet", "resume"]
+
+
+def test_that_it_was_obeyed_is_told_later_where_the_store_has_no_time_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: object, **more: object) -> None:
+        raise StoreUnavailable("timeout", reason="timeout")
+
+    heard: list[Word] = []
+    listener = Listener("w1", [store], heard.append)
+    wishes.say(store, "w1", "quiet", 10.0)
+    with monkeypatch.context() as slow:
+        slow.setattr(store, "put", away)
+        listener.turn()
+        listener.turn()
+    assert wishes.said(store, ["w1"]) == {"w1": ("quiet", 10.0, False)}
+    listener.turn()
+    assert heard == ["quiet"]
+    assert wishes.said(store, ["w1"]) == {"w1": ("quiet", 10.0, True)}
 
 
 def test_nonsense_is_no_word(store: Store) -> None:
