@@ -190,12 +190,18 @@ class Proxy:
             except OSError:
                 return
             self.accepted += 1
+            with self._lock:
+                late = self._listener is not listener  # `refuse` came in between: it has reset the others
+                if not late:
+                    self._open.add(client)
+            if late:
+                _arm_reset(client)
+                client.close()
+                return
             self._spawn(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
         server = None
-        with self._lock:
-            self._open.add(client)
         try:
             if self._mode == "reset":
                 raise Cut

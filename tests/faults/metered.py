@@ -14,6 +14,7 @@ import threading
 from spoolq import SpoolQ
 
 EACH = 5
+LONG = 20.0  # seconds for the last telling: what Redis answers too late isn't counted
 
 
 def main(mode: str, url: str, spool: str, count: int) -> None:
@@ -36,11 +37,11 @@ def main(mode: str, url: str, spool: str, count: int) -> None:
             if child == 0:
                 for n in range(EACH):
                     quick.enqueue(n)
-                q.close()
+                q.close(LONG)
                 os._exit(0)
             children.append(child)
         assert not any(os.waitpid(child, 0)[1] for child in children)
-        q.close()
+        q.close(LONG)
     elif mode == "worker":
         for n in range(count):
             quick.enqueue(n)
