@@ -21,6 +21,7 @@ class Cached:
         self._lock = threading.Lock()
         self._locks: OrderedDict[Hashable, threading.Lock] = OrderedDict()
         self._found: dict[Hashable, tuple[float, Any]] = {}
+        self._changes = 0
 
     def get(self, name: Hashable, fresh: float, ask: Callable[[], T]) -> T:
         """The answer. What `ask` raises is raised, and not kept."""
@@ -32,12 +33,16 @@ class Cached:
         with lock:
             at, answer = self._found.get(name, (float("-inf"), None))
             if self._clock() - at > fresh:
+                before = self._changes
                 answer = ask()
-                self._found[name] = self._clock(), answer
+                with self._lock:
+                    if before == self._changes:  # else it is of a time before a change, for those who asked then
+                        self._found[name] = self._clock(), answer
             found: T = answer
             return found
 
     def forget(self) -> None:
         """Something was changed: everything is asked anew."""
         with self._lock:
+            self._changes += 1
             self._found.clear()

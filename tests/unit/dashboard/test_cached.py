@@ -47,6 +47,17 @@ def test_of_many_at_the_same_time_one_asks() -> None:
     assert (found, store.asked) == ([1] * 20, 1)
 
 
+def test_an_answer_that_was_on_its_way_when_something_changed_serves_nobody_who_asks_later() -> None:
+    store, cached = Store(), Cached()
+
+    def changed_meanwhile() -> int:
+        found = store()
+        cached.forget()
+        return found
+
+    assert [cached.get("a", 60.0, changed_meanwhile), cached.get("a", 60.0, store), cached.get("a", 60.0, store)] == [1, 2, 2]
+
+
 def test_an_error_is_raised_and_not_kept() -> None:
     cached = Cached()
 
