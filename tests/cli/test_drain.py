@@ -37,7 +37,7 @@ def outage(server: Server, count: int) -> list[str]:
 
 def test_once_moves_everything_and_says_so(spoolq: Run, fresh_server: Server) -> None:
     outage(fresh_server, 700)
-    said = spoolq("drain", "--once", "--url", fresh_server.url)
+    said = spoolq("drain", "--once", "--timeout", "30s", "--url", fresh_server.url)
     assert said.code == 0, said.err
     assert said.out.startswith("Moved 700 jobs in ")
     assert said.out.endswith("; 0 left.\n")
@@ -47,7 +47,7 @@ def test_once_moves_everything_and_says_so(spoolq: Run, fresh_server: Server) ->
 
 def test_json_lines(spoolq: Run, fresh_server: Server) -> None:
     outage(fresh_server, 3)
-    said = spoolq("drain", "--once", "--json", "--url", fresh_server.url)
+    said = spoolq("drain", "--once", "--timeout", "30s", "--json", "--url", fresh_server.url)
     *_, last = said.lines
     keys = {"schema", "event", "at", "moved", "already_there", "expired", "quarantined", "left", "rate", "eta", "error"}
     assert set(last) >= keys

@@ -51,7 +51,9 @@ def rows(path: Path) -> int:
 
 def test_a_file_left_behind_is_drained_from_here(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
     ids = left_behind(fresh_server.url, tmp_path / "gone" / "spool.db", 30)
-    said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(tmp_path / "gone" / "spool.db"))
+    said = spoolq(
+        "drain", "--once", "--timeout", "30s", "--url", fresh_server.url, "--spool", str(tmp_path / "gone" / "spool.db")
+    )
     assert said.code == 0, said.err
     assert arrived(fresh_server) == dict.fromkeys(ids, 1)
 
@@ -63,7 +65,7 @@ def test_a_directory_of_them_is_drained_file_after_file(spoolq: Run, fresh_serve
     (tmp_path / "empty.db").touch()
     where = ("--url", fresh_server.url, "--spool", str(tmp_path))
     assert spoolq("drain", "--dry-run", *where).out == f"Would move 60 jobs into {fresh_server.url}#resque: mail 60.\n"
-    said = spoolq("drain", "--once", *where)
+    said = spoolq("drain", "--once", "--timeout", "30s", *where)
     assert said.code == 0, said.err
     assert said.out.startswith("Moved 60 jobs in ")
     assert arrived(fresh_server) == dict.fromkeys(ids, 1)
@@ -73,7 +75,7 @@ def test_a_directory_of_them_is_drained_file_after_file(spoolq: Run, fresh_serve
 def test_a_spool_for_another_place_is_refused_and_both_are_named(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.db"
     left_behind("redis://db2:6379/0", elsewhere, 5)
-    said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(elsewhere))
+    said = spoolq("drain", "--once", "--timeout", "30s", "--url", fresh_server.url, "--spool", str(elsewhere))
     assert said.code == 78
     assert "redis://db2:6379/0#resque" in said.err
     assert f"{fresh_server.url}#resque" in said.err
@@ -86,7 +88,7 @@ def test_to_here_takes_it_all_the_same_and_says_so(spoolq: Run, fresh_server: Se
     ids = left_behind("redis://db2:6379/0", elsewhere, 5)
     with SQLiteStore_at(elsewhere) as store:
         store.spool([Message("doubtful", "mail", b'{"class":"t","args":[],"id":"doubtful"}')], not_after=1.0)
-    said = spoolq("drain", "--once", "--to-here", "--url", fresh_server.url, "--spool", str(elsewhere))
+    said = spoolq("drain", "--once", "--timeout", "30s", "--to-here", "--url", fresh_server.url, "--spool", str(elsewhere))
     assert said.code == 0, said.err
     assert "6 jobs for redis://db2:6379/0#resque" in said.err
     assert "1 of them are in doubt" in said.err
@@ -100,7 +102,9 @@ def test_to_here_keeps_nothing_back_for_the_redis_that_it_was_made_for(spoolq: R
     ids = left_behind(fresh_server.url, elsewhere, 5, namespace="first")
     with SQLiteStore_at(elsewhere) as store:
         store.spool([Message("ahead", "mail", b'{"class":"t","args":[],"id":"ahead"}', keep=60.0)])
-    assert spoolq("drain", "--once", "--to-here", "--url", fresh_server.url, "--spool", str(elsewhere)).code == 0
+    assert (
+        spoolq("drain", "--once", "--timeout", "30s", "--to-here", "--url", fresh_server.url, "--spool", str(elsewhere)).code == 0
+    )
     with SpoolQ(fresh_server.url, spool=elsewhere, namespace="first", spool_min_free=0) as owner:
         owner.watcher().turn()
         drainer = owner.drainer()
@@ -130,7 +134,7 @@ def test_in_a_directory_the_others_are_drained(spoolq: Run, fresh_server: Server
     left_behind("redis://db2:6379/0", tmp_path / "a-elsewhere.db", 5)
     ids = left_behind(fresh_server.url, tmp_path / "b-here.db", 20)
     (tmp_path / "c-garbage.db").write_bytes(os.urandom(8192))
-    said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(tmp_path))
+    said = spoolq("drain", "--once", "--timeout", "30s", "--url", fresh_server.url, "--spool", str(tmp_path))
     assert said.code == 78
     assert "a-elsewhere.db is left as it is" in said.err
     assert "c-garbage.db is left as it is" in said.err
@@ -142,7 +146,21 @@ def test_in_a_directory_the_others_are_drained(spoolq: Run, fresh_server: Server
 def test_a_live_owner_and_one_who_adopts_deliver_each_job_once(fresh_server: Server, tmp_path: Path) -> None:
     ids = left_behind(fresh_server.url, tmp_path / "spool.db", 2000)
     environment = os.environ | {"SPOOLQ_SPOOL_MIN_FREE": "0"}
-    owner = [sys.executable, "-m", "spoolq", "drain", "-q", "--once", "--batch", "20", "--url", fresh_server.url, "--spool"]
+    owner = [
+        sys.executable,
+        "-m",
+        "spoolq",
+        "drain",
+        "-q",
+        "--once",
+        "--timeout",
+        "30s",
+        "--batch",
+        "20",
+        "--url",
+        fresh_server.url,
+        "--spool",
+    ]
     both = [subprocess.Popen([*owner, where], env=environment) for where in (str(tmp_path / "spool.db"), str(tmp_path))]
     assert [process.wait(60) for process in both] == [0, 0]
     assert arrived(fresh_server) == dict.fromkeys(ids, 1)
@@ -154,7 +172,7 @@ def test_rows_of_a_drainer_that_died_with_a_clock_ahead_are_adopted(spoolq: Run,
     ids = left_behind(fresh_server.url, path, 10)
     with SQLiteStore_at(path, clock=lambda: time.time() + 3600.0) as ahead:
         ahead.take(WorkerInfo("dead", "gone", 1, (), lease=0.5, kind="drainer"), 10, 1 << 20, time.time())
-    said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(tmp_path))
+    said = spoolq("drain", "--once", "--timeout", "30s", "--url", fresh_server.url, "--spool", str(tmp_path))
     assert said.code == 0, said.err
     assert arrived(fresh_server) == dict.fromkeys(ids, 1)
 
@@ -186,7 +204,7 @@ def test_a_file_that_goes_away_does_not_end_it(fresh_server: Server, tmp_path: P
 
 def test_an_empty_directory_has_nothing_to_move(spoolq: Run, fresh_server: Server, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    said = spoolq("drain", "--once", "--url", fresh_server.url, "--spool", str(tmp_path / "none"))
+    said = spoolq("drain", "--once", "--timeout", "30s", "--url", fresh_server.url, "--spool", str(tmp_path / "none"))
     assert (said.code, said.out[:12]) == (0, "Moved 0 jobs")
 
 
