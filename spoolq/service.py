@@ -8,10 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from spoolq.errors import ConfigError, StoreUnavailable
+from spoolq.mailbox import Mailbox
 
 log = logging.getLogger("spoolq")
 
@@ -41,7 +40,7 @@ class Service:
         self._level = logging.DEBUG if quiet else logging.WARNING
         self._again, self.wrong = again, wrong
         self._rng = rng or random.Random()
-        self._bell: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+        self._woken = Mailbox[bool]()
         self._stopping = False
         self._failures = 0
         self._wrong = False
@@ -74,13 +73,13 @@ class Service:
 
     def wake(self) -> None:
         """Have the next turn now."""
-        if self._bell.empty():
-            self._bell.put(None)
+        if not self._woken:
+            self._woken.put(True)
 
     def stop(self, timeout: float) -> bool:
         """End after the turn under way; wait for it up to `timeout` seconds. Returns whether it has ended."""
         self._stopping = True
-        self._bell.put(None)
+        self._woken.put(True)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
@@ -127,8 +126,7 @@ class Service:
                 if delay is None:
                     self._over = True
                     return
-                with suppress(Empty):
-                    self._bell.get(block=delay > 0, timeout=max(delay, 0.0))
+                self._woken.take(delay)
             except BaseException:  # no memory, say, where another error was handled
                 try:
                     time.sleep(_FIRST)

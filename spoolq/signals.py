@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from types import FrameType
 
 from spoolq import stacks
+from spoolq.mailbox import Mailbox
 
 NOW = signal.SIGUSR1
 """What a pool sends to its processes so that they stop at once. Not a second TERM: a TERM to a whole group would be one."""
@@ -31,7 +31,7 @@ class Obeys:
     """Whoever has a loop that does what it is told. Telling is safe in a signal handler: it only notes the order."""
 
     def __init__(self) -> None:
-        self._orders: SimpleQueue[str] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+        self._orders = Mailbox[str]()
 
     def stop(self, *, now: bool = False, grace: bool = True) -> None:
         """Take no more jobs, finish what runs within the grace, and end: `now` at once, not `grace` without a limit."""
@@ -51,10 +51,7 @@ class Obeys:
 
     def _next_order(self, timeout: float) -> str | None:
         """What is to be done next; None when nothing was said for `timeout` seconds."""
-        try:
-            return self._orders.get(timeout=timeout)
-        except Empty:
-            return None
+        return self._orders.take(timeout)
 
 
 def install(who: Obeys, title: str, *, pooled: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from queue import Empty, SimpleQueue
 
 import click
 
@@ -11,6 +10,7 @@ from spoolq import config, logfiles
 from spoolq.cli.listening import listen, shown
 from spoolq.cli.opening import Given, command_options
 from spoolq.cli.output import hint
+from spoolq.mailbox import Mailbox
 
 _GRACE = 3.0  # seconds for answers that are under way at the end
 _ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
@@ -34,7 +34,7 @@ def exporter(given: Given, host: str, port: int) -> None:
     q = given.open()
     app = application(q)
     listener = listen(host, port)
-    notifier, said = config.notifier(), SimpleQueue[int]()
+    notifier, said = config.notifier(), Mailbox[int]()
     server = Server(listener, app)
     old = {number: signal.signal(number, lambda number, _: said.put(number)) for number in (*_ENDS, signal.SIGHUP)}
     try:
@@ -43,9 +43,8 @@ def exporter(given: Given, host: str, port: int) -> None:
         notifier.ready(f"answers at {shown(listener)}")
         while server.running:
             notifier.beat()
-            try:
-                number = said.get(timeout=min(1.0, notifier.pause))
-            except Empty:
+            number = said.take(min(1.0, notifier.pause))
+            if number is None:
                 continue
             if number in _ENDS:
                 break

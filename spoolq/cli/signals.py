@@ -7,10 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from spoolq import logfiles, stacks
+from spoolq.mailbox import Mailbox
 from spoolq.notifying import SILENT, Notifier
 
 if TYPE_CHECKING:
@@ -33,50 +33,43 @@ class Signals:
         self._drainer, self._status, self._notifier = drainer, status, notifier
         self._tell_at = float("-inf")
         self.stopping = self.paused = False
-        self._wake: SimpleQueue[None] = SimpleQueue()  # its put is safe in a signal handler, an Event's set is not
+        self._woken = Mailbox[bool]()
         self._reopen = self._say = False
 
     def stop(self, *_: object) -> None:
         """Finish the batch and end."""
         self.stopping = True
         self._drainer.stop()
-        self._wake.put(None)
+        self._woken.put(True)
 
     def pause(self, *_: object) -> None:
         """Move nothing until `resume`."""
         self.paused = True
         self._drainer.hold()
-        self._wake.put(None)
+        self._woken.put(True)
 
     def resume(self, *_: object) -> None:
         """Go on."""
         self.paused = False
         self._drainer.hold(False)
-        self._wake.put(None)
+        self._woken.put(True)
 
     def reopen(self, *_: object) -> None:
         """Write to log files under their names again, soon."""
         self._reopen = True
-        self._wake.put(None)
+        self._woken.put(True)
 
     def say(self, *_: object) -> None:
         """Say how far it has come, soon."""
         self._say = True
-        self._wake.put(None)
+        self._woken.put(True)
 
     def wait(self, seconds: float) -> None:
         """Sleep until a signal says otherwise."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._woken(min(left, self._notifier.pause)):
+        while (left := until - time.monotonic()) > 0 and not self._woken.take(min(left, self._notifier.pause)):
             self.heed()
         self.heed()
-
-    def _woken(self, seconds: float) -> bool:
-        try:
-            self._wake.get(timeout=seconds)
-        except Empty:
-            return False
-        return True
 
     def heed(self) -> None:
         """Do what HUP and TTIN asked for. Between two steps: not in a handler, which may hold the log's own lock."""
