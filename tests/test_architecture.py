@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [  # each line may import those above it, never its own: the design's levels, some in several steps
     "errors importing version",
     "job",
-    "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked stacks latest",  # 2, pure
+    "middleware jsjson spans stamps units address pace cpu failurelog.target logfiles forked stacks latest mailbox",  # 2, pure
     "traces counts places boot parcels",
     "jsonable history tracing notifying",
     "failed unique",
