@@ -73,6 +73,7 @@ SYNCED = {**FILE, "BENCH_SYNC": "1"}
 
 CONTENDERS = (
     Contender("raw, Redis", "raw", "raw_app", RAW, keeps=False),
+    Contender("raw: the same request, Redis", "raw", "raw_app", RAW, environment={"BENCH_SOCKET": "1"}),
     Contender("spoolq, Redis", "spoolq", "spoolq_app", SPOOLQ),
     Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "2:2"), processes=2),
     Contender("spoolq with 1 thread, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--threads", "1")),

@@ -11,7 +11,8 @@ from functools import cache
 
 import jobs
 
-PAYLOAD = json.dumps({"class": "work", "queue": "bench", "args": jobs.ARGUMENTS, "id": "x" * 36, "enqueued_at": 1.8e9}).encode()
+FIELDS = {"class": "work", "queue": "bench", "args": jobs.ARGUMENTS, "id": "x" * 36, "enqueued_at": 1.8e9}
+PAYLOAD = json.dumps(FIELDS, separators=(",", ":")).encode()
 os.environ.pop("BENCH_THREADS", None)  # one caller: several would share nothing
 
 
@@ -52,6 +53,43 @@ def asynchronous():
     return redis.asyncio.Redis.from_url(os.environ["BENCH_URL"])
 
 
+class Socket:
+    """The request that spoolq makes of a job, with all its promises, by a bare socket: what Redis and the way to it take."""
+
+    def __init__(self):
+        import select
+        import socket
+        from urllib.parse import urlsplit
+
+        from spoolq.store.redis.names import Names
+        from spoolq.store.redis.resp import encode
+        from spoolq.store.redis.scripts import script
+
+        server, put, names = urlsplit(os.environ["BENCH_URL"]), script("put"), Names("raw")
+        self.socket = socket.create_connection((server.hostname, server.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.sendall(encode((b"SCRIPT", b"LOAD", put.text)))
+        self.socket.recv(1000)
+        self.socket.setblocking(False)
+        self.poll = select.poll()
+        self.poll.register(self.socket, select.POLLIN)
+        keys = names.queue("bench"), names.markers, names.queues, names.idle("bench"), names.tally
+        job = names.prefix, b"bench", b"9999999999.000000", b"%036d", PAYLOAD, b"%036d", b"0000000000.000000"
+        self.request = encode((b"EVALSHA", put.sha, b"5", *keys, *job)).replace(b"$5\r\n%036d", b"$36\r\n%036d")
+        self.numbers = itertools.count(1)
+
+    def one(self):
+        number = next(self.numbers)
+        request = self.request % (number, number - 1)  # the id, and that of the job before, which may be forgotten
+        self.poll.poll(0)
+        self.socket.send(request)
+        self.poll.poll(5000)
+        if self.socket.recv(100) != b":1\r\n":
+            raise SystemExit("it isn't a put that was measured")
+
+    many = None
+
+
 class File:
     """A table of a file that is synced."""
 
@@ -80,7 +118,7 @@ class File:
         return [payload for (payload,) in found]
 
 
-store = File() if os.environ.get("BENCH_FILE") else Redis()
+store = Socket() if os.environ.get("BENCH_SOCKET") else File() if os.environ.get("BENCH_FILE") else Redis()
 
 
 def pick():
