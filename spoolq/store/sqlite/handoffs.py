@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Literal
 
 from spoolq.job import Handoff, Message
@@ -19,7 +20,8 @@ from spoolq.store.tally import OURS
 
 SQL = statements("spool")
 _PAGE = 100
-_Found = tuple[int, str, str, bytes, int, int, int, int, int, int, int, int]
+# As the classes make them, without a step of the interpreter for each: a batch has a thousand
+_message, _handoff = partial(tuple.__new__, Message), partial(tuple.__new__, Handoff)
 
 
 def recall(session: Session, id: str) -> Literal["waiting", "ran"] | None:
@@ -38,20 +40,7 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
         session.execute(workers.SQL["remove"], (dead,))
     attempt = later(not_after)
     ordered = order.kept(session)
-    token, key, now, until = form(fence), worker.key, session.now, attempt / 1e6
-    taken = [
-        Handoff(
-            token % seq,
-            key,
-            Message(id, queue, payload, run_at / 1e6, keep == GIVEN, watch / 1e6, front != 0),
-            doubt != 0,
-            until if known <= attempt else known / 1e6,
-            max(0.0, (now - created_at) / 1e6),
-        )
-        for seq, id, queue, payload, _, run_at, keep, doubt, known, created_at, watch, front in _next(
-            session, limit, max_bytes, order.SQL["next"] if ordered else SQL["next"]
-        )
-    ]
+    taken = _next(session, worker, fence, limit, max_bytes, attempt, order.SQL["next"] if ordered else SQL["next"])
     seqs = [split(handoff.token)[0] for handoff in (taken if ordered else taken[:1] + taken[-1:])]
     if ordered:
         session.executemany(order.SQL["take"], [(seq, attempt, number, fence) for seq in seqs])
@@ -60,24 +49,28 @@ def take(session: Session, worker: WorkerInfo, limit: int, max_bytes: int, not_a
     return taken
 
 
-def _next(session: Session, limit: int, max_bytes: int, sql: str) -> Iterator[_Found]:
-    """The oldest rows that can be taken, one by one: what is made of each lives on, the row need not. Those whose checksum
-    doesn't fit are set aside."""
-    found = size = seq = 0
-    while found < limit:
-        rows = session.all(sql, (seq, min(_PAGE, limit - found)))
+def _next(session: Session, worker: WorkerInfo, fence: int, limit: int, max_bytes: int, attempt: int, sql: str) -> list[Handoff]:
+    """The oldest rows that can be taken. Those whose checksum doesn't fit are set aside. What is made of each lives on, the row
+    need not: they are read some at a time."""
+    found: list[Handoff] = []
+    token, key, now, until = form(fence), worker.key, session.now, attempt / 1e6
+    size = seq = 0
+    while len(found) < limit:
+        rows = session.all(sql, (seq, min(_PAGE, limit - len(found))))
         if not rows:
             break
-        for row in rows:
-            seq, payload = row[0], row[3]
-            if checksum(row[1], row[2], payload) != row[4]:
-                claims.set_aside(session, seq, row[1], claims.BAD_CHECKSUM)
+        for seq, id, queue, payload, crc, run_at, keep, doubt, known, created_at, watch, front in rows:
+            if checksum(id, queue, payload) != crc:
+                claims.set_aside(session, seq, id, claims.BAD_CHECKSUM)
                 continue
             size += len(payload)
             if found and size > max_bytes:
-                return
-            found += 1
-            yield row
+                return found
+            at, kept = run_at / 1e6 if run_at else 0.0, watch / 1e6 if watch else 0.0
+            last = until if known <= attempt else known / 1e6
+            message = _message((id, queue, payload, at, keep == GIVEN, kept, front != 0, None))
+            found.append(_handoff((token % seq, key, message, doubt != 0, last, max(0.0, (now - created_at) / 1e6))))
+    return found
 
 
 def handed_over(
@@ -94,12 +87,9 @@ def handed_over(
 
 def counted(session: Session, handoffs: Sequence[Handoff], lost: Collection[str], known: Collection[str]) -> None:
     """In the tally: those that the primary took, those that it had, and those that are no longer ours."""
-    ends = [
-        ("duplicate" if token in known else "handed_over" if OURS in message.payload else "given_on", message.queue)
-        for token, _, message, *_ in handoffs
-        if token not in lost
-    ]
-    for (word, queue), jobs in Counter(ends).items():
+    left = [handoff for handoff in handoffs if handoff.token not in lost] if lost else handoffs
+    words = ["duplicate" if h.token in known else "handed_over" if OURS in h.message.payload else "given_on" for h in left]
+    for (word, queue), jobs in Counter(zip(words, [h.message.queue for h in left], strict=True)).items():
         session.tally(word, queue, jobs)
 
 
