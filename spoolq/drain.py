@@ -346,7 +346,7 @@ class Drainer:
         if left <= 0:  # a long halving used up the attempt's time: never sent, so nothing is in doubt
             self._spool.give_back(handoffs, applied="no")
             return
-        began, ours = self._clock(), cpu.busy()
+        ours, began = cpu.busy(), self._clock()
         sent, effects = [h for h in handoffs if not relayed(h)], NONE
         jobs = [h.message for h in sent]
         try:
