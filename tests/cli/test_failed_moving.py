@@ -19,7 +19,7 @@ from spoolq.job import Failure
 from spoolq.store.sqlite.store import SQLiteStore
 from tests.cli.conftest import Run
 from tests.s3 import BUCKET, S3
-from tests.servers import Server, free_port
+from tests.servers import NOWHERE, Server
 from tests.unit.failurelog.hands import failure
 
 URL = "sqlite:///jobs.db"
@@ -286,7 +286,7 @@ def test_an_app_redacts_what_it_exports(run: Run) -> None:
 
 
 def test_an_export_that_fails_leaves_no_file(run: Run) -> None:
-    assert run("failed", "export", "out.jsonl", "--url", f"redis://127.0.0.1:{free_port()}/0").code == 69
+    assert run("failed", "export", "out.jsonl", "--url", NOWHERE).code == 69
     assert not Path("out.jsonl").exists()
 
 

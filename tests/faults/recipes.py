@@ -15,11 +15,11 @@ from typing import Any
 
 from tests.faults.scene import Scene, Way, full_backlog
 from tests.proxy import Action
-from tests.servers import free_port
 from tests.waiting import eventually
 
 THE_ONE = b"the one"  # the argument of the job that meets the fault; the proxy's rules look for it
 STATES = ("cold", "warm")
+_AWAY = ("127.0.0.1", 1)  # a master: a free port may become another test's server, to be copied
 Steps = Callable[[Scene], Iterator[None]]
 
 
@@ -179,7 +179,7 @@ def oom(s: Scene) -> Iterator[None]:
 
 @fault("READONLY", "made a replica of a master that is away")
 def readonly(s: Scene) -> Iterator[None]:
-    s.control.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    s.control.execute_command("REPLICAOF", *_AWAY)
     yield
     s.control.execute_command("REPLICAOF", "NO", "ONE")
 
@@ -187,7 +187,7 @@ def readonly(s: Scene) -> Iterator[None]:
 @fault("MASTERDOWN", "the same, with `replica-serve-stale-data no`")
 def masterdown(s: Scene) -> Iterator[None]:
     s.config(replica_serve_stale_data="no")
-    s.control.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    s.control.execute_command("REPLICAOF", *_AWAY)
     yield
     s.control.execute_command("REPLICAOF", "NO", "ONE")
     s.config(replica_serve_stale_data="yes")

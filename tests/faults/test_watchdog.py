@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.working import Place, at
-from tests.servers import free_port
+from tests.servers import NOWHERE
 from tests.waiting import eventually, pass_time
 
 SPAN = 1.5  # the watchdog's, in seconds
@@ -79,7 +79,7 @@ def watched(place: Place, tmp_path: Path) -> Place:
 @pytest.fixture
 def outage(tmp_path: Path, systemd: Systemd) -> Iterator[Place]:
     """A place whose Redis refuses."""
-    with at(tmp_path, f"redis://127.0.0.1:{free_port()}/0") as one:
+    with at(tmp_path, NOWHERE) as one:
         yield watched(one, tmp_path)
 
 

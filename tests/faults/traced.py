@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolq import SpoolQ
-from tests.servers import Server, free_port
+from tests.servers import Server, held_port
 from tests.spans import dump, tree
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,8 @@ if file := os.environ.get(FILE):
 def story(folder: Path, wire: str = "python") -> tuple[list[dict[str, Any]], list[str]]:
     """Redis is gone, a request enqueues, Redis starts, a drainer and a worker do their work: each a process. The spans of all,
     and where the jobs went at first."""
-    port, spans = free_port(), folder / "spans.jsonl"
+    held, spans = held_port(), folder / "spans.jsonl"  # nobody else comes to listen there before Redis does
+    port = held.getsockname()[1]
     env = {**os.environ, FILE: str(spans), "SPOOLQ_URL": f"redis://127.0.0.1:{port}/0", "SPOOLQ_SPOOL": str(folder / "spool.db")}
     env["SPOOLQ_WIRE"] = wire
 
@@ -63,7 +64,7 @@ def story(folder: Path, wire: str = "python") -> tuple[list[dict[str, Any]], lis
 
     app = "tests.faults.traced:q"
     went = run("-c", "from tests.faults import traced; traced.request()").split()
-    with Server(port=port):
+    with held, Server(port=port):
         run("-m", "spoolq", "drain", "--once", "--timeout", "20", "--app", app)
         run("-m", "spoolq", "worker", app, "--burst", "--no-drain", "--threads", "2")
     return [json.loads(line) for line in spans.read_text().splitlines()], went

@@ -9,7 +9,7 @@ import pytest
 
 from spoolq import SpoolQ
 from spoolq.errors import NotStored, PayloadError, SpoolFull
-from tests.servers import Server, free_port
+from tests.servers import NOWHERE, Server
 from tests.waiting import eventually
 
 
@@ -76,9 +76,7 @@ def test_without_room_nothing_goes_round_the_spool(server: Server, tmp_path: Pat
 
 
 def test_closing_waits_for_no_redis_that_is_away(tmp_path: Path) -> None:
-    with SpoolQ(
-        f"redis://127.0.0.1:{free_port()}", spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, accept="spool"
-    ) as q:
+    with SpoolQ(NOWHERE, spool=tmp_path / "spool.db", spool_min_free=0, disk_limit=20, accept="spool") as q:
         q.enqueue("t")
         eventually(lambda: q._forwarder is not None and q._forwarder._drainer.progress.error is not None)
         assert q.spool is not None

@@ -20,7 +20,7 @@ from spoolq.store.redis.link import WARM, Link
 from spoolq.store.redis.resp import ReplyError
 from tests.faults.app import at_once
 from tests.proxy import Proxy
-from tests.servers import Server, free_port
+from tests.servers import NOWHERE, Server
 from tests.waiting import eventually
 
 SLACK = 1.0
@@ -95,7 +95,7 @@ def test_threads_share_a_few_connections(server: Server, opened: Opened) -> None
 
 
 def test_refused_is_said_at_once_and_again(opened: Opened) -> None:
-    link = opened(f"redis://127.0.0.1:{free_port()}/0")
+    link = opened(NOWHERE)
     for _ in range(2):
         with at_once(SLACK), pytest.raises(StoreUnavailable) as caught:
             link.call((b"PING",), soon())

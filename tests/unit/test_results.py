@@ -13,7 +13,7 @@ from spoolq.breaker import Breaker
 from spoolq.errors import ConfigError, JobCancelled, PayloadError, ResultLost, ResultTimeout, StoreUnavailable
 from spoolq.job import Job, Receipt
 from spoolq.results import Results
-from tests.servers import free_port
+from tests.servers import NOWHERE
 
 
 class Time:
@@ -243,7 +243,7 @@ def test_a_timeout_below_0_is_refused(q: SpoolQ):
 
 
 def test_where_redis_is_gone_nothing_hangs_and_no_spool_is_made(tmp_path: Path):
-    with SpoolQ(f"redis://127.0.0.1:{free_port()}/0", spool=tmp_path / "spool.db", spool_min_free=0) as q:
+    with SpoolQ(NOWHERE, spool=tmp_path / "spool.db", spool_min_free=0) as q:
         status = q.status("a")
         assert (status, bool(status.why)) == ("unknown", True)
         with pytest.raises(ResultTimeout, match="refused"):
@@ -272,7 +272,7 @@ def test_an_equal_job_may_be_enqueued_once_a_unique_one_is_cancelled(q: SpoolQ):
 
 
 def test_so_it_may_in_the_spool(tmp_path: Path):
-    with SpoolQ(f"redis://127.0.0.1:{free_port()}/0", spool=tmp_path / "spool.db", spool_min_free=0) as q:
+    with SpoolQ(NOWHERE, spool=tmp_path / "spool.db", spool_min_free=0) as q:
         send = unique(q)
         q.breaker.failed("refused", "it refuses")
         first = send.enqueue("a@x")

@@ -8,7 +8,7 @@ import pytest
 
 from spoolq import SpoolQ
 from spoolq.dashboard import sampler, serving
-from tests.unit.dashboard.hands import NOWHERE
+from tests.servers import NOWHERE
 
 
 @pytest.fixture(autouse=True)

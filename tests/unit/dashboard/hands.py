@@ -11,7 +11,6 @@ from starlette.testclient import TestClient
 from spoolq import SpoolQ
 from spoolq.dashboard import create_app
 
-NOWHERE = "redis://127.0.0.1:1/0"
 OWN = {"Origin": "http://testserver"}
 """What a browser sends with a form of the dashboard's own."""
 

@@ -20,9 +20,9 @@ from spoolq.dashboard import sampler
 from spoolq.dashboard.views import VIEWS
 from spoolq.store.sqlite import driver
 from spoolq.units import MANY
-from tests.servers import Server
+from tests.servers import NOWHERE, Server
 from tests.steps import Steps
-from tests.unit.dashboard.hands import NOWHERE, browser, words
+from tests.unit.dashboard.hands import browser, words
 
 MILLION = 1_000_000
 PAGES = [view.path for view in VIEWS if view.name != "doctor"] + ["/queue?name=mail"]

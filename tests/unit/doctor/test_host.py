@@ -14,7 +14,7 @@ import pytest
 
 from spoolq.app import SpoolQ
 from spoolq.doctor.host import Unit
-from tests.servers import free_port
+from tests.servers import NOWHERE
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import finding, findings, level
 from tests.unit.doctor.test_spool import fill
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def q(make: Make) -> SpoolQ:
-    return make(f"redis://127.0.0.1:{free_port()}/0")
+    return make(NOWHERE)
 
 
 @contextmanager
@@ -40,18 +40,16 @@ def limited(which: int, to: int) -> Iterator[None]:
 
 
 def test_a_variable_that_is_misspelt(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
-    assert level(make(url), "settings") == "ok"
+    assert level(make(NOWHERE), "settings") == "ok"
     monkeypatch.setenv("SPOOLQ_DEADLIN", "secret value")
-    found = finding(make(url), "settings")
+    found = finding(make(NOWHERE), "settings")
     assert (found.level, "SPOOLQ_DEADLIN, did you mean SPOOLQ_DEADLINE?" in found.what) == ("warning", True)
     assert "secret value" not in found.what
 
 
 def test_a_lease_that_is_too_short(make: Make) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
-    assert level(make(url, lease=5), "lease") == "warning"
-    assert level(make(url, lease="30s"), "lease") == "ok"
+    assert level(make(NOWHERE, lease=5), "lease") == "warning"
+    assert level(make(NOWHERE, lease="30s"), "lease") == "ok"
 
 
 def unit(root: Path, text: str, name: str = "worker.service") -> None:

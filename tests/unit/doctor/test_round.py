@@ -18,7 +18,7 @@ from spoolq.doctor.look import Look
 from spoolq.errors import SpoolqError
 from spoolq.store.base import WorkerInfo
 from tests.proxy import Proxy
-from tests.servers import Server, free_port
+from tests.servers import NOWHERE, Server
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import spool_of
 from tests.unit.doctor.test_spool import fill
@@ -85,7 +85,7 @@ def _rows(spool: Any) -> list[Any]:
 
 
 def test_where_there_is_no_file_none_is_made(make: Make, tmp_path: Path) -> None:
-    q = make(f"redis://127.0.0.1:{free_port()}/0", spool=tmp_path / "state" / "spool.db")
+    q = make(NOWHERE, spool=tmp_path / "state" / "spool.db")
     (tmp_path / "state").mkdir()
     assert [name for name, _ in bad(check(q, look=look(q)))] == ["redis"]
     assert list((tmp_path / "state").iterdir()) == []
@@ -143,7 +143,7 @@ q.close()
 
 
 def test_rounds_beside_producers_of_this_and_another_process_harm_nothing(make: Make) -> None:
-    q = make(f"redis://127.0.0.1:{free_port()}/0")
+    q = make(NOWHERE)
     path, own = str(q.settings.spool_path), 0
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
@@ -185,7 +185,7 @@ def test_what_hangs_is_left_behind_and_asked_once(make: Make, monkeypatch: pytes
         return False
 
     monkeypatch.setattr("spoolq.doctor.look.there", hang)
-    q = make(f"redis://127.0.0.1:{free_port()}/0")
+    q = make(NOWHERE)
     try:
         found = check(q, look=look(q, limit=0.3))
     finally:
@@ -201,19 +201,19 @@ def test_a_check_that_fails_does_not_stop_the_others(make: Make, monkeypatch: py
         raise ZeroDivisionError("redis://:secret@host")
 
     case = Check("broken", "host", "that", "why", broken)
-    [found] = case.examine(Look(make(f"redis://127.0.0.1:{free_port()}/0")))
+    [found] = case.examine(Look(make(NOWHERE)))
     assert (found.name, found.level, found.what) == ("broken", "unknown", "an error of spoolq's own: ZeroDivisionError")
     assert "a look at broken failed" in caplog.text
 
     def refused(look: Look) -> list[Any]:
         raise SpoolqError("words")
 
-    [found] = Check("c", "host", "that", "why", refused).examine(Look(make(f"redis://127.0.0.1:{free_port()}/0")))
+    [found] = Check("c", "host", "that", "why", refused).examine(Look(make(NOWHERE)))
     assert (found.level, found.what) == ("unknown", "words")
 
 
 def test_the_worst_comes_first_and_one_name_chooses(make: Make) -> None:
-    q = make(f"redis://127.0.0.1:{free_port()}/0", lease=1)
+    q = make(NOWHERE, lease=1)
     order = ["problem", "warning", "unknown", "note", "ok"]
     levels = [one.level for one in check(q)]
     assert levels == sorted(levels, key=order.index)

@@ -16,7 +16,7 @@ from spoolq.errors import StoreUnavailable
 from spoolq.store.looking import ServerFacts
 from tests.drivers import old_server, redis_py
 from tests.proxy import Proxy
-from tests.servers import Binary, Server, free_port
+from tests.servers import NOWHERE, Binary, Server
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import finding, findings, level
 from tests.waiting import eventually
@@ -266,7 +266,7 @@ def test_a_server_without_what_the_settings_need(fresh_server: Server, make: Mak
     ids=str,
 )
 def test_a_library_that_is_too_old(known: dict[str, str], expected: str, make: Make) -> None:
-    q = make(f"redis://127.0.0.1:{free_port()}/0")
+    q = make(NOWHERE)
     assert level(q, "client", known={"client": known}) == expected
     assert level(q, "client") == "ok"
 

@@ -26,7 +26,7 @@ from spoolq.store.base import WorkerInfo
 from spoolq.store.journal import Settlement
 from spoolq.store.sqlite import peeking
 from tests.disks import mounted, served
-from tests.servers import Server, free_port
+from tests.servers import NOWHERE, Server
 from tests.unit.doctor.conftest import Make
 from tests.unit.doctor.hands import finding, findings, level, spool_of
 from tests.unit.sqlite.helpers import raw
@@ -40,7 +40,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def url() -> str:
-    return f"redis://127.0.0.1:{free_port()}/0"
+    return NOWHERE
 
 
 @pytest.fixture
