@@ -34,13 +34,14 @@ def arrived(server: Server, queue: str = "work", prefix: str = "resque") -> Coun
         return Counter(json.loads(item)["id"] for item in control.lrange(f"{prefix}:queue:{queue}", 0, -1))
 
 
-def drain(q: SpoolQ, patience: float | None = None) -> Drained:
-    """Empty the spool of a healed application. `patience`: seconds that one put may take, where it matters that none is late."""
+def drain(q: SpoolQ, patience: float | None = None, away: float = 20.0) -> Drained:
+    """Empty the spool of a healed application. `patience`: seconds that one put may take, where it matters that none is late;
+    `away`: for which it bears that Redis takes nothing."""
     drainer = q.drainer()
     if patience is not None:
         drainer._timeout = drainer._hand._timeout = patience
     try:
-        return drainer.run_once(20.0)
+        return drainer.run_once(away)
     finally:
         drainer.stop()  # or closing waits until the ids of the last puts may be forgotten
         drainer.close()

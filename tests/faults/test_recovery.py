@@ -62,7 +62,7 @@ def test_the_control_without_the_look_at_its_memory_the_server_is_filled_up(
         spooled(fresh_server, q, 400, 50_000)
         with fresh_server.client() as control:
             control.config_set("maxmemory", used(fresh_server) + 10 * MIB)
-        done = q.drainer().run_once(1.0)
+        done = drain(q, patience=20.0, away=1.0)
         assert done.error is not None
         assert done.error.reason == "oom"
         assert q.remote("t", "live").enqueue("y" * 50_000).route == "spool"
@@ -78,7 +78,7 @@ def test_a_server_whose_acl_refuses_info_is_drained_all_the_same(fresh_server: S
         assert q.primary.load(5.0, memory=True).limit is None
         assert q.spool is not None
         q.spool.spool([q.message(q.remote("t", "work").job(n)) for n in range(10)])
-        assert drain(q).moved == 10
+        assert drain(q, patience=20.0).moved == 10
 
 
 @contextmanager
