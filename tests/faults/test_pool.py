@@ -55,14 +55,14 @@ def alive(pid: int) -> bool:
 
 def test_its_processes_share_the_work_and_each_job_runs_once(place: Place) -> None:
     ids = [place.enqueue("hold", number) for number in range(6)]
-    worker = pool(place, "3")
+    worker = pool(place, "3", TEST_GOODBYE="20")
     place.begun(6)
     place.open_gate()
     place.done()
     assert place.runs() == dict.fromkeys(ids, 1)
     assert {line.pid for line in place.trace()} == set(started(worker))
     worker.end_pool()
-    assert place.store.workers() == []
+    place.left_by_all()
 
 
 def test_what_a_killed_process_ran_and_held_goes_on_at_once_and_not_after_its_lease(place: Place) -> None:
@@ -209,10 +209,10 @@ def test_a_process_is_replaced_when_it_has_become_too_large(one_box: Place) -> N
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_a_burst_ends_when_nothing_is_left_however_its_processes_begin(start: str, place: Place) -> None:
     ids = [place.enqueue("note", number) for number in range(20)]
-    worker = place.worker("--processes", "2", "--start", start, "--burst")
+    worker = place.worker("--processes", "2", "--start", start, "--burst", TEST_GOODBYE="20")
     assert worker.ended() == 0
     assert place.runs() == dict.fromkeys(ids, 1)
-    assert place.store.workers() == []
+    place.left_by_all()
 
 
 def test_a_burst_goes_on_after_a_crash(place: Place) -> None:

@@ -23,7 +23,7 @@ def place(either: Place) -> Place:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_what_runs_is_finished_within_the_grace(place: Place, number: signal.Signals) -> None:
     id = place.enqueue("hold")
-    worker = place.worker(threads=1)
+    worker = place.worker(threads=1, TEST_GOODBYE="20")
     place.begun()
     later = place.enqueue("note")
     worker.send(number)
@@ -32,7 +32,7 @@ def test_what_runs_is_finished_within_the_grace(place: Place, number: signal.Sig
     assert worker.ended() == 0
     assert place.runs() == {id: 1}
     assert place.left() == {"ready": 1}, f"{later} waits for another worker"
-    assert place.store.workers() == []
+    place.left_by_all()
 
 
 def test_at_the_end_of_the_grace_what_runs_is_back_at_once_and_no_attempt_is_counted(place: Place) -> None:
@@ -64,11 +64,11 @@ def test_an_idle_worker_ends_at_once(place: Place) -> None:
     """One of three: a machine that gives it no core keeps one back, and what it waits for would keep back each."""
 
     def took() -> float:
-        worker = place.worker().ready()
+        worker = place.worker(TEST_GOODBYE="20").ready()
         eventually(place.store.workers)
         began = time.monotonic()
         worker.end()
-        assert place.store.workers() == []
+        place.left_by_all()
         return time.monotonic() - began
 
     assert any(took() < 3.0 for _ in range(3))

@@ -29,7 +29,8 @@ def test_sixty_jobs_are_finished_while_it_stays_full(place: Place, server: Serve
     with server.full(), contextlib.closing(server.client()) as control:
         assert control.info("memory")["used_memory"] > control.info("memory")["maxmemory"] > 0
         place.open_gate()
-        workers = [place.worker(LEASE="8s") for _ in range(2)]  # longer than one may get no core beside the other
+        # a lease longer than one may get no core beside the other
+        workers = [place.worker(LEASE="8s", TEST_GOODBYE="20") for _ in range(2)]
         place.done()
         for command in (
             "LMOVE resque:queue:work elsewhere LEFT LEFT",
@@ -49,6 +50,6 @@ def test_sixty_jobs_are_finished_while_it_stays_full(place: Place, server: Serve
     assert Counter(failure["payload"]["id"] for failure in failures(server)) == Counter(failed)
     counts = place.store.counters()
     assert (counts["processed"], counts["failed"], counts["retried"]) == (45, 15, 10 + 15 + 15)
-    assert place.store.workers() == []
+    place.left_by_all()
     assert place.q.spool is not None
     assert place.q.spool.info().settlements == 0

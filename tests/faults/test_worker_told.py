@@ -36,7 +36,7 @@ def test_a_worker_that_is_told_to_be_quiet_takes_nothing_until_it_goes_on(place:
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(place: Place) -> None:
     id = place.enqueue("hold")
-    worker = place.worker(threads=1)
+    worker = place.worker(threads=1, TEST_GOODBYE="20")
     place.begun()
     [view] = alive(place)
     wishes.say(place.store, view.info.key, "stop", 1.0)
@@ -44,7 +44,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(place: Place) -> No
     place.open_gate()
     assert worker.ended() == 0
     assert place.runs() == {id: 1}
-    assert place.store.workers() == []
+    place.left_by_all()
 
 
 def test_a_pool_starts_another_for_one_that_was_told_to_stop(place: Place) -> None:

@@ -28,6 +28,10 @@ from spoolq import SpoolQ, current_job
 from spoolq.current import current
 from tests.waiting import eventually
 
+if goodbye := os.environ.get("SPOOLQ_TEST_GOODBYE"):
+    import spoolq.worker
+    spoolq.worker._GOODBYE = float(goodbye)
+
 q = SpoolQ.from_env()
 here = Path(__file__).parent
 trace = os.open(here / "trace", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -234,7 +238,8 @@ class Place:
             self.environment |= {"PYTHONPATH": path, "SPOOLQ_TORTURE_CLOCK": str(file)}
 
     def worker(self, *options: str, threads: int = 2, **settings: str) -> Worker:
-        """One more worker process. `settings` such as LEASE="1s"."""
+        """One more worker process. `settings` such as LEASE="1s". TEST_GOODBYE="20": seconds that its last word to a store may
+        take, where that is looked for in the store."""
         own = {f"SPOOLQ_{name}": value for name, value in settings.items()}
         made = Worker(self, [*options, "--threads", str(threads)], own)
         self.workers.append(made)
@@ -281,6 +286,10 @@ class Place:
     def done(self, within: float = 60.0) -> None:
         """Wait until nothing is left in the primary."""
         eventually(lambda: not self.left(), within=within, what="an empty primary")
+
+    def left_by_all(self) -> None:
+        """Wait until the primary knows of no worker: their last words, which it has or is about to take."""
+        eventually(lambda: self.store.workers() == [], what="a store that every worker has taken leave of")
 
     def close(self) -> None:
         for worker in self.workers:

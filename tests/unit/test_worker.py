@@ -151,7 +151,7 @@ def test_an_idle_worker_ends_at_once_and_says_good_bye(place: Place) -> None:
         assert place.ended() == 0
         took = time.monotonic() - began
     assert took < 1.0 + control.unscheduled, "without waiting for its idle wait"
-    assert place.real.workers() == []
+    eventually(lambda: place.real.workers() == [], what="its last word, on a thread that isn't waited for without end")
 
 
 def test_running_jobs_end_within_the_grace(place: Place) -> None:
@@ -179,7 +179,7 @@ def test_at_the_end_of_the_grace_the_rest_is_put_back_and_not_counted(place: Pla
     worker.stop()
     assert place.ended() == 0
     assert left(place.real) == ["a", "b"]
-    assert place.real.workers() == []
+    eventually(lambda: place.real.workers() == [], what="its last word, on a thread that isn't waited for without end")
     gate.open.set()
     claims = place.real.claim(info("next"), 1, ["q"], 9).claims
     assert b"attempt" not in b"".join(claim.payload for claim in claims)
@@ -283,7 +283,7 @@ def test_a_primary_that_hangs_keeps_no_good_bye_from_the_spool(place: Place) -> 
     place.primary.unregister = lambda info: hang.wait(90)  # type: ignore[method-assign]
     worker.stop()
     assert place.ended() == 0
-    eventually(lambda: place.spool_file.workers() == [], what="its word, on a thread that isn't waited for without end")
+    eventually(lambda: place.spool_file.workers() == [], what="its last word, on a thread that isn't waited for without end")
     hang.set()
 
 

@@ -119,7 +119,7 @@ def test_after_the_grace_or_a_second_term_they_are_cancelled_and_put_back_uncoun
     assert sorted(wait.cancelled) == [0, 1, 2]
     assert sorted(left(place.real)) == ["w0", "w1", "w2"]
     assert dict(place.real.counters()).get("failed", 0) == 0
-    assert place.real.workers() == []
+    eventually(lambda: place.real.workers() == [], what="its last word, on a thread that isn't waited for without end")
     claims = place.real.claim(worker.info, 99, ["q"], 9).claims
     assert all("attempt" not in json.loads(claim.payload) for claim in claims)
 
