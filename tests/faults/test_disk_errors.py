@@ -76,6 +76,9 @@ print(json.dumps({"runs": nth - 1, "wrong": wrong, "totals": totals}))
 """
 
 WRITE, SYNC, TRUNCATE, READ = 1, 2, 3, 4
+LONGEST = 280  # seconds for a thousand synced commits, over each of which a busy disk may take 0.2 s
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +100,7 @@ def sweep(shim: Path, folder: Path, code: str, *arguments: object) -> Any:
         env={**os.environ, "LD_PRELOAD": str(shim)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LONGEST,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
