@@ -6,6 +6,7 @@ local FULL = 0.25 -- as in spoolq.store.quota
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
   local queues, done, word, e = list(arg), list(claim), arg(), effects()
+  local tokens = w.key .. ':' .. number .. ':'
   local quotas, limited = {}, {}
   for _, q in ipairs(list(function() return {queue = arg(), most = num(), interval = num(), ahead = num()} end)) do quotas[q.queue] = q end
   local open, paused, held_back = queues, {}, limit > 0 and pauses() or {}
@@ -24,7 +25,7 @@ return atomically(function()
   if last and number == last then
     local again = {}
     for i = 1, tonumber(state[2]) do
-      local token = w.key .. ':' .. number .. ':' .. i
+      local token = tokens .. i
       local value = call('HGET', w.claims, token)
       if value then
         again[#again + 1] = token
@@ -77,9 +78,9 @@ return atomically(function()
       limited[#limited + 1] = string.format('%.6f', why == 'full' and FULL or math.max(0, begins - q.ahead - now))
     end
   end
-  -- The next few of a queue that fit; the first of all always does.
+  -- The next few of a queue that fit, and how many of those that it shows have been taken; the first of all always fits.
   local function pop(key, most)
-    if n == 0 then return redis.pcall('LPOP', key, 1) end
+    if n == 0 then return redis.pcall('LPOP', key, 1), 1 end
     local few = math.max(1, math.min(most, 16, math.floor((MOST_BYTES - bytes) / largest)))
     local seen = redis.pcall('LRANGE', key, 0, few - 1)
     if seen.err then return seen end
@@ -92,32 +93,35 @@ return atomically(function()
       end
       fit = i
     end
-    return fit > 0 and redis.pcall('LPOP', key, fit)
+    if fit == 0 then return false end
+    local trimmed = redis.pcall('LTRIM', key, fit, -1) -- LPOP would bring all of them a second time
+    return trimmed.err and trimmed or seen, fit
   end
   for _, queue in ipairs(open) do
     local key, start, quota, strangers = P .. 'queue:' .. queue, n, quotas[queue], 0
     local most, why, begins = limit - n, nil, nil
     if quota then most, why, begins = allowance(quota) end
     while n - start < most and more == 0 do
-      local payloads = pop(key, most - (n - start))
+      local payloads, fit = pop(key, most - (n - start))
       if not payloads then break end
       if payloads.err then
         trouble = trouble or payloads -- such a queue doesn't keep the worker from the others
         break
       end
-      local again, fields = {}, {}
-      for i, payload in ipairs(payloads) do
+      local first, last = 2 * n + 1, 2 * (n + fit)
+      for i = 1, fit do
+        local payload = payloads[i]
         n, bytes, largest = n + 1, bytes + #payload, math.max(largest, #payload)
-        local token, value = w.key .. ':' .. number .. ':' .. n, queue .. '\n' .. payload
-        again[#payloads + 1 - i] = payload
         strangers = strangers + (ours(payload) and 0 or 1)
-        fields[2 * i - 1], fields[2 * i] = token, value
-        taken[#taken + 1] = token
-        taken[#taken + 1] = value
+        taken[2 * n - 1], taken[2 * n] = tokens .. n, queue .. '\n' .. payload
       end
-      back('LPUSH', key, unpack(again))
-      call('HSET', w.claims, unpack(fields))
-      for i = 1, #fields, 2 do back('HDEL', w.claims, fields[i]) end
+      undone_by(function()
+        for i = fit, 1, -1 do call('LPUSH', key, payloads[i]) end
+      end)
+      call('HSET', w.claims, unpack(taken, first, last))
+      undone_by(function()
+        for i = first, last, 2 do call('HDEL', w.claims, taken[i]) end
+      end)
     end
     if n > start then count('c:' .. queue, n - start) end
     tally('found', queue, strangers)

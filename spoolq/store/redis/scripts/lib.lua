@@ -497,11 +497,12 @@ end
 local function claim() return {worker = arg(), token = arg(), queue = arg()} end
 -- Those that are held still, and the tokens of the others.
 local function held(claims)
-  local have, lost, seen = {}, {}, {}
+  local have, lost, seen, whose, key = {}, {}, {}, nil, nil
   for _, c in ipairs(claims) do
     if not seen[c.token] then
       seen[c.token] = true
-      if call('HEXISTS', S .. 'claims:' .. c.worker, c.token) == 1 then have[#have + 1] = c else lost[#lost + 1] = c.token end
+      if c.worker ~= whose then whose, key = c.worker, S .. 'claims:' .. c.worker end
+      if call('HEXISTS', key, c.token) == 1 then have[#have + 1] = c else lost[#lost + 1] = c.token end
     end
   end
   return have, lost
