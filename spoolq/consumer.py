@@ -29,7 +29,7 @@ from spoolq.runner import Runner
 from spoolq.selection import Selection, named
 from spoolq.settler import Settler
 from spoolq.store.base import Store, WorkerInfo, Working
-from spoolq.store.effects import Effects
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.quota import Quota
 
 log = logging.getLogger("spoolq.worker")
@@ -338,11 +338,11 @@ class Consumer:
             self.lineup.renew()
         if suspect or (self._ripe and (room > 0 or self._acks)):
             acks = self._alike()
-            counters = self._settler.counters(acks[0][1].counter, len(acks)) if acks else ()
+            effects = Effects(counters=self._settler.counters(acks[0][1].counter, len(acks))) if acks else NONE
             self._number += 1
             order = self.lineup.order()
             quotas = [quota for quota in self._quotas if quota.queue in order]
-            self._call = _Call(self._number, acks, Effects(counters=counters), order, room, wakes, quotas)
+            self._call = _Call(self._number, acks, effects, order, room, wakes, quotas)
             self._exchange(self._call)
         if self.reconciler.due:
             return _SOON

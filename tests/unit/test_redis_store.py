@@ -146,6 +146,10 @@ def test_the_script_compares_the_time_itself(store: RedisStore, control: Control
     assert control.zcard("resque:spoolq:markers") == 1
 
 
+def test_no_effects_are_written_as_they_are_counted_out() -> None:
+    assert encoding.effects(NONE) == encoding.effects(Effects())
+
+
 def test_a_put_of_many_queues_keeps_their_order(store: RedisStore, control: Control) -> None:
     several = [message(f"{n}", queue="ab"[n % 2]) for n in range(900)]
     assert all(store.put(several))

@@ -13,7 +13,7 @@ from spoolq import wire
 from spoolq.errors import PayloadError
 from spoolq.job import Claim, Message
 from spoolq.store.base import WorkerInfo
-from spoolq.store.effects import Effects
+from spoolq.store.effects import NONE, Effects
 from spoolq.store.quota import Quota
 
 Args = list[bytes]
@@ -65,6 +65,8 @@ def check(queue: str, id: str) -> None:
 
 def effects(these: Effects) -> Args:
     """Six lists, each with its length in front: puts, acquired and released guards, values, counters, countdowns."""
+    if these is NONE:  # as with nearly all calls
+        return [b"0"] * 6
     args = messages(these.put)
     args.append(b"%d" % len(these.acquire))
     for key, holder, ttl in these.acquire:
