@@ -1,7 +1,7 @@
 """Measure spoolq beside the limit of the machine and beside other libraries, in one run, in turn.
 
-    python -m benchmarks quick    the goals, beside the raw limit and one peer: about 2 minutes
-    python -m benchmarks bench    the goals, beside all peers: about 30 minutes
+    python -m benchmarks quick    the goals, beside the raw limit and one peer: 2 minutes
+    python -m benchmarks bench    the goals, and more, beside all peers: 30 minutes
     python -m benchmarks full     and at depth, with many queues, workers and threads: hours; called again it goes on
     python -m benchmarks plot     draws what grows with those, from the figures of `full`
 
@@ -29,7 +29,7 @@ from pathlib import Path
 import redis
 
 from benchmarks.contenders import HERE, ROOT, Contender, commit, python_of, versions
-from benchmarks.measures import Figures, side_by_side
+from benchmarks.measures import BLOCKS, Figures, side_by_side
 from benchmarks.plot import draw
 from benchmarks.results import ChangedError, Results
 from benchmarks.rows import FULL, GOALS, MORE, Row
@@ -43,18 +43,18 @@ FIXED = ("command", "machine", "python", "redis_py", "sqlite", "server", "cores"
 
 @dataclass(frozen=True)
 class Plan:
-    """A command: its rows, beside whom (nobody named: all), how many rounds, and what part of a row's size."""
+    """A command: its rows, how many rounds, what part of a row's size, and whether beside few others: the limit and one peer."""
 
     rows: tuple[Row, ...]
-    packages: tuple[str, ...] = ()
-    rounds: int = 5
+    rounds: int = 3
     share: float = 1.0
+    few: bool = False
 
 
 PLANS = {
-    "quick": Plan(GOALS, ("spoolq", "raw", "huey"), 2, 0.2),
-    "bench": Plan((*GOALS, *MORE), rounds=3, share=0.3),
-    "full": Plan((*GOALS, *MORE, *FULL), rounds=3),
+    "quick": Plan(GOALS, rounds=2, share=0.2, few=True),
+    "bench": Plan((*GOALS, *MORE), share=0.3),
+    "full": Plan((*GOALS, *MORE, *FULL)),
 }
 
 
@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="CHECKOUT", help="spoolq as it is there too")
     parser.add_argument("--redis-py", default=redis.__version__, metavar="VERSION", help="of spoolq and raw [%(default)s]")
     parser.add_argument("--rounds", type=int, help="in each of which everybody has a turn")
-    parser.add_argument("--share", type=float, help="of the size of each row: 0.1 for a tenth of the jobs")
+    parser.add_argument("--share", type=float, help="of the size of each row: 0.1 for a tenth of the jobs, or blocks of calls")
     parser.add_argument("--json", type=Path, help="where the figures are kept [benchmarks/results-COMMAND.json]")
     parser.add_argument("--markdown", type=Path, help="where the table goes too")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "spoolq-peers", help="where they are installed")
@@ -91,7 +91,7 @@ def main() -> int:
         if not (root / "spoolq").is_dir():
             parser.error(f"--also {root}: no checkout of spoolq")
     rows = [row for row in plan.rows if any(word in row.name for word in options.only)]
-    packages = plan.packages if options.beside is None else (*HERE, *options.beside)
+    packages = () if options.beside is None else (*HERE, *options.beside)
     if not rows or (unknown := {*packages} - {one.package for row in plan.rows for one in row.contenders(())}):
         parser.error(f"--only {' '.join(options.only)}: no row has that in its name" if not rows else f"--beside: no {unknown}")
     program = servers.find()
@@ -103,22 +103,25 @@ def main() -> int:
         path.unlink(missing_ok=True)
     busy = os.getloadavg()[0]
     home = options.peers.absolute()
-    peers = sorted({one.package for row in rows for one in row.contenders(packages)} - {*HERE})
+    who = {row.name: row.contenders(packages, also, few=plan.few) for row in rows}
+    peers = sorted({one.package for each in who.values() for one in each} - {*HERE})
     about = {"command": options.command, "share": f"{share:g}", **facts(program, options.redis_py), **versions(peers, home)}
     try:
         results = Results(path, about, FIXED)
     except ChangedError as error:
         print(f"{error}\nit goes on with what was measured on the same only: move the file, or name another", file=sys.stderr)
         return 2
-    pin(0)  # the producers too: the worker's core is its own
+    began = time.monotonic()
+    pin(0)  # the worker's core is its own
     for number in range(rounds):
         for row in rows:
             if number and row.once:
                 continue
-            contenders = [one for one in row.contenders(packages, also) if results.done(row, one.name) <= number]
+            contenders = [one for one in who[row.name] if results.done(row, one.name) <= number]
             pythons = {one.package: python_of(one.package, home, options.redis_py) for one in contenders}
-            measure(row, number, results, contenders, pythons, program, max(1, int(row.size * share)))
+            measure(row, number, results, contenders, pythons, program, share)
             results.about["load"] = f"{busy:.1f} to {os.getloadavg()[0]:.1f}"
+            results.about["took"] = f"{time.monotonic() - began:.0f} s"
             results.write(plan.rows)
     text = results.markdown(rows)
     print(text, end="")
@@ -140,12 +143,12 @@ def plot(figures: Path, svg: Path) -> int:
 
 
 def measure(
-    row: Row, number: int, results: Results, contenders: Sequence[Contender], pythons: Mapping[str, str], program: str, size: int
+    row: Row, number: int, results: Results, who: Sequence[Contender], pythons: Mapping[str, str], program: str, share: float
 ) -> None:
     """A round of a row, of those of its contenders that haven't had it."""
     with ExitStack() as stages:
         ready: dict[str, Stage] = {}
-        for one in contenders:
+        for one in who:
             print(f"… round {number + 1}: {row.name}: {one.name}", file=sys.stderr, flush=True)
             more = {**({} if row.fault else LONG), **row.environment}
             with ExitStack() as turn:
@@ -155,10 +158,10 @@ def measure(
                 if isinstance(row.measure, str):
                     ready[one.name] = made
                 else:
-                    results.add(row, one.name, row.measure(made, size))
+                    results.add(row, one.name, row.measure(made, max(1, int(row.size * share))))
         found: dict[str, Figures] = {}
         if isinstance(row.measure, str) and ready:
-            found = side_by_side(ready, size, row.measure)
+            found = side_by_side(ready, row.size, round(BLOCKS * share), row.measure)
         for name, figures in found.items():
             results.add(row, name, figures)
 
@@ -166,9 +169,9 @@ def measure(
 def prepare(row: Row, made: Stage) -> None:
     """What is there before the measure begins."""
     if row.depth:
-        made.produce("fill", str(row.depth))
+        made.produce("fill", row.depth)
     if row.workers and made.contender.package == "spoolq":
-        made.produce("crowd", str(row.workers))
+        made.produce("crowd", row.workers)
 
 
 def facts(program: str, driver: str) -> dict[str, str]:

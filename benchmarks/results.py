@@ -19,8 +19,10 @@ MORE = {
     "new_ms": "of a new process {:.1f} ms",
     "raises_percent": "{:.0f} % of calls raise",
     "blocks": "blocks: given up after {:.0f} s",
+    "started": "its 100th job after {:.2f} s",
+    "commands_per_second": "idle {:.1f} commands/s",
     "run_per_second": "{:.1f}/s with those that scripts call",
-    "cpu_percent": "CPU {:.2f} %",
+    "cpu_percent": "idle CPU {:.2f} %",
     "spooled": "{:.0f} went to the spool",
     "taken_out": "takes jobs out before they run",
 }

@@ -7,18 +7,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.measures import Measure, idle, imports, in_flight, memory, outage, pick_up, ready, start, told, work
+from benchmarks.contenders import CONTENDERS, HERE, Contender
+from benchmarks.measures import Measure, imports, in_flight, memory, outage, pick_up, ready, told, work
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the goals. `figure` is what its measure gives that counts, `size` how much is done in a round, of which a
-    quick run does a part; with `once` one round is enough.
+    """One line of the goals.
 
-    `measure` is "one", "many" or "async" for calls, which all contenders make in turn. `who` are the packages or names of those
-    that take part, in this order; `environment` is that of their processes. Before it is measured `depth` jobs wait, and
-    `workers` are known; `fault` is in which way the server then fails.
+    measure      "one", "many" or "async" for calls, which all contenders make in turn, in blocks of `size`
+    figure       which of its figures counts
+    size         how much is done in a round; but for calls a quick run does a part of it
+    who          how the names begin of those that take part, in this order
+    peer         the same of the one that takes part beside few
+    ways         all ways to run a library's worker take part, not the first alone
+    fault        how the server fails after the first calls
+    once         one round is enough: it counts, and nothing is timed
+    environment  of their processes
+    depth        jobs that wait before it is measured
+    workers      that are registered before
     """
 
     name: str
@@ -27,20 +34,23 @@ class Row:
     size: int
     who: tuple[str, ...]
     goal: str = ""
+    peer: str = "huey"
+    ways: bool = False
     fault: str = ""
     once: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     depth: int = 0
     workers: int = 0
 
-    def contenders(self, words: tuple[str, ...], also: Sequence[Path] = ()) -> list[Contender]:
-        """Those that take part, of them the ones that are of one of the packages `words` (none: all), spoolq also as it is in the
-        checkouts `also`. Of a library that has several ways to run its worker, callers have the first, and those that `who`
-        names in full."""
-        found = [
-            one for who in self.who for one in CONTENDERS if one.name.startswith(who) and (not words or one.package in words)
-        ]
-        if self.measure not in (work, pick_up, ready):
+    def contenders(self, words: tuple[str, ...], also: Sequence[Path] = (), *, few: bool = False) -> list[Contender]:
+        """Those that take part, of them the ones that are of one of the packages `words` (none: all; of `few` its peer and the
+        limit, in one way if `who` doesn't name more in full), spoolq also as it is in the checkouts `also`."""
+        found = [one for who in self.who for one in CONTENDERS if one.name.startswith(who)]
+        if words:
+            found = [one for one in found if one.package in words]
+        elif few:
+            found = [one for one in found if one.package in HERE or one.name.startswith(self.peer)]
+        if few or not self.ways:
             first = {(one.package, one.on): one for one in reversed(found)}
             found = [one for one in found if first[one.package, one.on] is one or one.name in self.who]
         return [each for one in found for each in (one, *(one.of(root) for root in also if one.package == "spoolq"))]
@@ -59,7 +69,6 @@ REDIS = (
 FILE = ("spoolq, SQLite", "raw, SQLite", "huey, SQLite", "litequeue, SQLite")
 SPOOL = ("spoolq, Redis", "raw, SQLite")
 BOTH = ("spoolq, Redis", "raw, Redis")
-NOT_RAW = tuple(who for who in REDIS if who != "raw, Redis")
 LARGE = {"BENCH_BYTES": "500"}
 
 UP = Row(
@@ -70,27 +79,25 @@ UP = Row(
     (*REDIS[:2], "raw: the same request, Redis", *REDIS[2:]),
     "0.95 of raw",
 )
-GONE = Row("enqueue, Redis gone, one caller", "one", "per_second", 100, SPOOL, "0.75 of raw; p99 under 1 ms", "refused")
+GONE = Row("enqueue, Redis gone, one caller", "one", "per_second", 100, SPOOL, "0.75 of raw; p99 under 1 ms", fault="refused")
 CROWD = {"BENCH_THREADS": "16"}
 CROWDED = "2.8 of raw, which has one caller; worst under 10 ms"
-DRAIN = Row("drain", told("drain"), "per_second", 20_000, BOTH, "90,000/s")
-WORK = Row("work, Redis", work, "per_second", 20_000, REDIS, "5 of dramatiq with prefetch")
-WORK_FILE = Row("work, SQLite", work, "per_second", 20_000, FILE, "5 of huey, synced")
+DRAIN = Row("drain", told("drain"), "per_second", 50_000, BOTH, "90,000/s")
+TUNED = "dramatiq, Redis, prefetch 200"
+WORK = Row("work, Redis", work, "per_second", 40_000, REDIS, "5 of dramatiq with prefetch", TUNED, ways=True)
+WORK_FILE = Row("work, SQLite", work, "per_second", 40_000, FILE, "5 of huey, synced", ways=True)
 
 GOALS = (
     UP,
     GONE,
-    Row("enqueue, Redis gone, 16 threads", "one", "per_second", 1600, SPOOL, CROWDED, "refused", environment=CROWD),
-    Row("enqueue, write-ahead, one caller", "one", "per_second", 100, SPOOL, environment={"BENCH_ACCEPT": "spool"}),
-    Row("enqueue_many, 100 a call", "many", "per_second", 4, (*BOTH, "rq, Redis"), "80,000/s"),
+    Row("enqueue, Redis gone, 16 threads", "one", "per_second", 800, SPOOL, CROWDED, fault="refused", environment=CROWD),
+    Row("enqueue_many, 100 a call", "many", "per_second", 4, (*BOTH, "rq, Redis"), "80,000/s", "rq"),
     DRAIN,
     WORK,
     WORK_FILE,
-    Row("pick-up, Redis", pick_up, "p50_ms", 200, REDIS, "under 0.9 ms"),
-    Row("pick-up, SQLite", pick_up, "p50_ms", 200, FILE, "under 5 ms"),
-    Row("idle worker, commands sent", idle, "commands_per_second", 8, NOT_RAW, "under 10/s; CPU under 1 %"),
-    Row("start of a worker to its 100th job", start, "seconds", 1, NOT_RAW),
-    Row("import", imports, "ms", 1, REDIS, "under redis-py"),
+    Row("pick-up, Redis", pick_up, "p50_ms", 200, REDIS, "under 0.9 ms; idle under 10 commands/s, CPU under 1 %", ways=True),
+    Row("pick-up, SQLite", pick_up, "p50_ms", 200, FILE, "under 5 ms; idle CPU under 1 %", ways=True),
+    Row("import", imports, "ms", 10, REDIS, "under redis-py"),
     Row(
         "memory of a job of 500 bytes, Redis", memory, "bytes_per_job", 100_000, REDIS, "1.3 of raw", once=True, environment=LARGE
     ),
@@ -106,13 +113,14 @@ GOALS = (
     ),
 )
 MORE = (
+    Row("enqueue, write-ahead, one caller", "one", "per_second", 100, SPOOL, environment={"BENCH_ACCEPT": "spool"}),
     *(
         Row(f"a call when Redis is {fault}", outage, "p50_ms", 2000, REDIS, fault=fault, once=True)
         for fault in ("refused", "stopped", "black-holed", "full")
     ),
     Row("enqueue, Redis up, asyncio, 100 in flight", "async", "per_second", 500, (*BOTH, "saq, Redis", "arq, Redis")),
-    Row("work, Redis, in other ways", work, "per_second", 20_000, (REDIS[0], "spoolq with", "saq, Redis", "arq, Redis")),
-    Row("time to READY", ready, "seconds", 1, ("spoolq, Redis", "spoolq, SQLite", "spoolq drain")),
+    Row("work, Redis, in other ways", work, "per_second", 20_000, (*REDIS[:1], "spoolq with", *REDIS[-2:]), ways=True),
+    Row("time to READY", ready, "seconds", 1, ("spoolq, Redis", "spoolq, SQLite", "spoolq drain"), ways=True),
     Row(
         "memory of a job of 500 bytes that runs, Redis",
         in_flight,
@@ -128,7 +136,7 @@ MORE = (
 def _at(row: Row, what: str, size: int = 0, **more: object) -> Row:
     """Beside the raw limit alone: it says what grows with depth, queues and workers."""
     name = f"{row.name.removesuffix(', one caller')}, {what}"
-    return replace(row, name=name, goal="", size=size or row.size, who=row.who[:2], **more)  # type: ignore[arg-type]
+    return replace(row, name=name, goal="", size=size or row.size, who=row.who[:2], ways=False, **more)  # type: ignore[arg-type]
 
 
 def _crowd(row: Row, number: int, what: str) -> Row:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from benchmarks.hole import Hole
 from spoolq.cli.server import Server
 
 PATIENCE = 120.0  # seconds without any progress after which a worker is given up
+LONGEST = 3600.0  # seconds for what has no other limit: ten million jobs
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # before anything is pinned
 PINNED = len(CORES) > 1
 _LEFT_OUT = ("SPOOLQ_", "REDIS_URL", "PYTHONDONTWRITEBYTECODE")  # the last: imports compiled every library at each start
@@ -50,8 +51,9 @@ class Stage:
     ) -> None:
         self.contender, self.python, self.folder, self.fault = contender, python, folder, fault
         self.server = Server(program, folder, durable=False)
-        self.server.start()
-        pin(0, self.server.pid)
+        if contender.on == "redis":
+            self.server.start()
+            pin(0, self.server.pid)
         self.marks, self.pipe = folder / "marks", folder / "pipe"
         os.mkfifo(self.pipe)
         self.hole = Hole(self.server.port) if fault == "black-holed" else None
@@ -70,6 +72,9 @@ class Stage:
         }
         if contender.on == "sqlite":
             del self.environment["SPOOLQ_SPOOL"]
+        if file := self.environment.get("BENCH_FILE"):  # worker and producer begin together: one of them would be refused
+            with closing(sqlite3.connect(file)) as new:
+                new.execute("PRAGMA journal_mode=WAL")
 
     def client(self) -> Any:
         """A plain client without retries."""
@@ -77,6 +82,8 @@ class Stage:
 
     def fail(self) -> None:
         """The server is gone for its callers, in the stage's way."""
+        if not self.server.pid:
+            return
         if self.fault == "refused":
             self.server.kill()
         elif self.fault == "stopped":
@@ -99,6 +106,7 @@ class Stage:
         """What asks for the commands that the server ran since it was asked last, as MONITOR shows them."""
         with socket.create_connection(("127.0.0.1", self.server.port)) as link:
             link.sendall(b"MONITOR\r\n")
+            link.recv(len(b"+OK\r\n"), socket.MSG_WAITALL)
             link.setblocking(False)
 
             def seen() -> list[bytes]:
@@ -110,18 +118,16 @@ class Stage:
 
             yield seen
 
-    def produce(self, *arguments: str) -> str:
-        """Run the producer, beside the server; what it printed."""
-        command = [self.python, "-m", self.contender.program, *arguments]
-        done = subprocess.run(command, env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, text=True, timeout=7200)
-        done.check_returncode()
-        return done.stdout
+    def produce(self, what: str, count: int) -> Any:
+        """What a producer of its own answers."""
+        with self.producer() as producer:
+            return producer.do(what, count)
 
     @contextmanager
-    def caller(self, what: str, *, known: bool = False) -> Iterator[Caller]:
-        """A producer that calls when it is told to, on a core that isn't the server's: of BENCH_PROCESSES processes.
+    def producer(self, core: int = 0, *, known: bool = False) -> Iterator[Producer]:
+        """What enqueues when it is told to, of BENCH_PROCESSES processes: beside the server, or on the other core, the worker's.
         `known`: they have had the server before the first call."""
-        command = [self.python, "-m", self.contender.program, "calls", what]
+        command = [self.python, "-m", self.contender.program]
         environment = {**self.environment, **({"BENCH_KNOWN": "1"} if known else {})}
         with ExitStack() as ends:
             processes = []
@@ -131,15 +137,16 @@ class Stage:
                 )
                 ends.callback(process.wait)
                 ends.callback(process.kill)
-                pin(1, process.pid)
+                pin(core, process.pid)
                 processes.append(process)
-            yield Caller(self.contender.name, processes)
-            for process in processes:
-                process.communicate(timeout=PATIENCE)  # the end of its standard input is its end
+            yield Producer(self.contender.name, processes)
+            if self.contender.on != "redis":  # what is in its -wal goes into the file
+                for process in processes:
+                    process.communicate(timeout=PATIENCE)  # the end of its standard input is its end
 
     @contextmanager
     def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker, on a core that isn't the server's where there are two."""
+        """A worker, on a core that isn't the server's where there are two. It is killed in the end: some take seconds to stop."""
         arguments = [argument.format(url=self.server.url) for argument in self.contender.worker]
         with (self.folder / "worker.log").open("wb") as log:
             process = subprocess.Popen(
@@ -150,12 +157,9 @@ class Stage:
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its children too
+            process.wait()
 
     def ready(self, within: float = PATIENCE) -> float:
         """Seconds from the start of its worker, or service, until it tells systemd that it is ready."""
@@ -184,16 +188,13 @@ class Stage:
         return sorted(float(at) for _, _, at in self._lines())
 
     def cpu(self, process: subprocess.Popen[bytes]) -> float:
-        """Seconds of a processor that its whole session has used."""
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = re.sub(r"^.*\) ", "", stat.read_text(), flags=re.DOTALL).split()
-            except OSError:
-                continue  # it has ended
-            if int(fields[3]) == process.pid:
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        """Seconds of a processor that the threads of its whole session have used."""
+        used = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                if os.getsid(int(folder.name)) == process.pid:
+                    used += sum(int(thread.read_text().split()[0]) for thread in folder.glob("task/*/schedstat"))
+        return used / 1e9
 
     def log(self) -> str:
         """The end of what the worker said."""
@@ -210,31 +211,36 @@ class Stage:
         return latest
 
 
-class Caller:
-    """Processes of a producer that wait for their turn."""
+class Producer:
+    """Processes that enqueue and wait for their turn; what they can do is said in peers/jobs.py."""
 
     def __init__(self, name: str, processes: Sequence[subprocess.Popen[str]]) -> None:
         self.name, self._processes = name, processes
 
-    def block(self, calls: int, seconds: float = PATIENCE) -> dict[str, Any]:
-        """So many calls, or those of so many seconds: `wall`, seconds of all, `took`, of each, and how many `raised`.
+    def do(self, what: str, count: int, seconds: float = LONGEST) -> Any:
+        """What it answers, of one process. Raises SystemExit where it has ended, BlockedError when it takes twice that time."""
+        return self._ask(what, [count], seconds)[0]
 
-        Raises SystemExit where it has ended, BlockedError when the last call takes as long again.
-        """
+    def calls(self, what: str, count: int, seconds: float = PATIENCE) -> dict[str, Any]:
+        """So many calls, or those of so many seconds: `wall`, seconds of all, `took`, of each, and how many `raised`. Raises as
+        `do` does."""
         several = len(self._processes)
-        try:
-            for number, process in enumerate(self._processes):
-                assert process.stdin is not None
-                process.stdin.write(f"{calls // several + (number < calls % several)} {seconds}\n")
-                process.stdin.flush()
-            answers = [json.loads(self._answer(process, 2 * seconds)) for process in self._processes]
-        except (BrokenPipeError, ValueError) as error:
-            raise SystemExit(f"{self.name}: its producer ended; what it said stands above") from error
+        answers = self._ask(what, [count // several + (number < count % several) for number in range(several)], seconds)
         return {
             "wall": max(one["ended"] for one in answers) - min(one["began"] for one in answers),  # of one clock
             "took": [seconds for one in answers for seconds in one["took"]],
             "raised": sum(one["raised"] for one in answers),
         }
+
+    def _ask(self, what: str, counts: Sequence[int], seconds: float) -> list[Any]:
+        try:
+            for process, count in zip(self._processes, counts, strict=True):
+                assert process.stdin is not None
+                process.stdin.write(f"{what} {count} {seconds}\n")
+                process.stdin.flush()
+            return [json.loads(self._answer(process, 2 * seconds)) for process in self._processes]
+        except (BrokenPipeError, ValueError) as error:
+            raise SystemExit(f"{self.name}: its producer ended; what it said stands above") from error
 
     def _answer(self, process: subprocess.Popen[str], within: float) -> str:
         assert process.stdout is not None

@@ -36,7 +36,7 @@ def files(tmp_path: Path, one_binary: object) -> list[object]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_kind_of_measure_gives_figures_and_a_table(tmp_path: Path, files: list[object]) -> None:
-    only = ("gone, one caller", "work, SQLite", "pick-up, SQLite", "drain", "memory")
+    only = ("gone, one caller", "work, SQLite", "pick-up", "drain", "memory")
     done = bench("quick", "--rounds", 1, "--only", *only, *files, *SHORT, "--also", ROOT)
     assert done.returncode == 0, done.stderr
     figures, table = json.loads((tmp_path / "figures.json").read_text()), (tmp_path / "table.md").read_text()
@@ -49,8 +49,12 @@ def test_every_kind_of_measure_gives_figures_and_a_table(tmp_path: Path, files: 
             assert f"| {who} |" in table
             assert 0 < each["min"] <= each["median"] <= each["max"]
             assert each["rounds"][0][row["figure"]] == each["median"]
+            if name.startswith("pick-up") and who.startswith("spoolq"):
+                idle = each["rounds"][0]
+                assert 0 < idle["cpu_percent"] < 100
+                assert ("Redis" in who) == (0 < idle.get("commands_per_second", 0) <= idle.get("run_per_second", 0))
     about = figures["about"]
-    assert about.keys() >= {"date", "commit", "machine", "cores", "python", "redis_py", "sqlite", "server", "load"}
+    assert about.keys() >= {"date", "commit", "machine", "cores", "python", "redis_py", "sqlite", "server", "load", "took"}
     assert all(value in table for value in about.values())
     assert table in done.stdout
     assert not (tmp_path / "peers").exists()
@@ -104,6 +108,20 @@ def test_every_row_is_measured_beside_somebody_and_everybody_in_some_row() -> No
         assert row.contenders(())[0].package == "spoolq"
     assert {one.name for row in rows for one in row.contenders(())} == {one.name for one in CONTENDERS}
     assert {one.package for one in CONTENDERS} == {*HERE, *WANTED}
+
+
+def test_quick_has_each_goal_beside_the_limit_and_one_peer() -> None:
+    found = {row.name: row.contenders((), few=True) for row in GOALS}
+    for name, who in found.items():
+        packages = [one.package for one in who]
+        assert packages.index("spoolq") == 0, name
+        assert packages.count("spoolq") == 1, name
+        assert "raw" in packages or len(who) == 1, name
+    beside = {name: [one.name for one in who if one.package not in HERE] for name, who in found.items()}
+    assert all(len(names) < 2 for names in beside.values()), beside
+    peers = {name: names[0] for name, names in beside.items() if names}
+    assert peers["work, Redis"] == "dramatiq, Redis, prefetch 200", "its goal is that one's"
+    assert peers["work, SQLite"] == "huey, SQLite, synced, 4 threads", "as this one's"
 
 
 def test_what_grows_is_drawn_from_the_figures_of_a_run(tmp_path: Path) -> None:

@@ -42,35 +42,39 @@ def picked() -> None:
 
 
 def enqueue(launch_work, launch_picked, launch_many=None, launch_async=None, **more) -> None:  # type: ignore[no-untyped-def]
-    """The producer, by its arguments. The launches may be coroutine functions; `launch_many` enqueues BATCH jobs by one call,
-    `launch_async` is one.
+    """The producer: for each line `WHAT N SECONDS` on standard input it does that, and answers with a line of JSON. The launches
+    may be coroutine functions; `launch_many` enqueues BATCH jobs by one call, `launch_async` is one.
 
-    fill N       so many jobs `work`
-    pick N       `picked`, each after the last has begun and a while has passed; their delays are printed, in seconds
-    calls WHAT   for each line `N SECONDS` on standard input N calls, fewer when that time is over; a line of JSON has when they
-                 began and ended, how long each took, in seconds, and how many raised. WHAT is `one`, by BENCH_THREADS threads;
-                 `many`; `async`, IN_FLIGHT of them under way; `try`, one by one, where an error is no end
-    VERB N       one of `more`, what only this library does: it gets N, and what it returns is printed as JSON
+    fill      so many jobs `work`, as fast as it can
+    pick      `picked`, each after the last has begun and a while has passed: their delays, in seconds
+    one       so many calls, by BENCH_THREADS threads, fewer when that time is over: when they began and ended, how long each
+              took, in seconds, and how many raised
+    many      the same of those for several jobs
+    async     the same, IN_FLIGHT of them under way
+    try       the same, one by one, where an error is no end
+    VERB      one of `more`, what only this library does: what it returns for N
     """
-    what, argument = sys.argv[1], sys.argv[2]
     one, pick, many = _plain(launch_work), _plain(launch_picked), _plain(launch_many)
-    if what == "fill":
-        count = int(argument)
+    crowd = _plain(functools.partial(_in_flight, launch_async or launch_work))
+
+    def fill(count):  # type: ignore[no-untyped-def]
         for _ in range(count // BATCH if many else 0):
             many(BATCH)
         for _ in range(count % BATCH if many else count):
             one()
-    elif what == "pick":
-        _pick(pick, int(argument))
-    elif what == "calls":
-        call = (lambda: many(BATCH)) if argument == "many" else one
-        crowd = _plain(functools.partial(_in_flight, launch_async or launch_work))
-        for line in sys.stdin:
-            count, seconds = int(line.split()[0]), float(line.split()[1])
-            told = crowd(count) if argument == "async" else _block(call, count, seconds, argument == "try")
-            print(json.dumps(told), flush=True)
-    else:
-        print(json.dumps(more[what](int(argument))), flush=True)
+
+    verbs = {
+        **{verb: (lambda count, _, call=call: call(count)) for verb, call in more.items()},
+        "fill": lambda count, _: fill(count),
+        "pick": lambda count, _: _pick(pick, count),
+        "one": lambda count, seconds: _block(one, count, seconds, False),
+        "many": lambda count, seconds: _block(lambda: many(BATCH), count, seconds, False),
+        "async": lambda count, _: crowd(count),
+        "try": lambda count, seconds: _block(one, count, seconds, True),
+    }
+    for line in sys.stdin:
+        what, count, seconds = line.split()
+        print(json.dumps(verbs[what](int(count), float(seconds))), flush=True)
 
 
 _loop = None
@@ -134,13 +138,11 @@ async def _in_flight(launch, count):  # type: ignore[no-untyped-def]
 
 
 def _pick(launch, count):  # type: ignore[no-untyped-def]
-    rng = random.Random(1)
-    warm = 5  # the first calls load drivers and connect: that is the producer's affair, not the worker's
+    rng, delays = random.Random(1), []
     with os.fdopen(os.open(os.environ["BENCH_PIPE"], os.O_RDWR)) as pipe:  # to write too: else opening waits for a writer
-        for number in range(warm + count):
+        for _ in range(count):
             time.sleep(rng.uniform(0.005, 0.03))
             called = time.monotonic()
             launch()
-            took = float(pipe.readline()) - called
-            if number >= warm:
-                print(took, flush=True)
+            delays.append(float(pipe.readline()) - called)
+    return delays

@@ -22,6 +22,6 @@ def run():
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "work":
+    if "work" in sys.argv:
         run()
     jobs.enqueue(lambda: queue.put("work"), lambda: queue.put("picked"))

@@ -162,6 +162,6 @@ def drain(count):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "work":
+    if "work" in sys.argv:
         run()
     jobs.enqueue(store.one, pick, store.many, getattr(store, "awaited", None), drain=drain)

@@ -63,13 +63,16 @@ def crowd(count):
     return {}
 
 
+claims = itertools.count(1)
+
+
 def claimed(count):
     """So many jobs of one queue are enqueued, and taken by a worker that keeps them."""
     worker = WorkerInfo(f"{os.getpid()}", "host", os.getpid(), (names[0],), 4, time.time(), 3600.0)
     q.primary.register(worker)
-    for call in range(count // jobs.BATCH):
+    for _ in range(count // jobs.BATCH):
         many(jobs.BATCH)
-        q.primary.claim(worker, call + 1, worker.queues, jobs.BATCH)
+        q.primary.claim(worker, next(claims), worker.queues, jobs.BATCH)
     return {}
 
 
