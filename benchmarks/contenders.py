@@ -70,18 +70,18 @@ CELERY = (
 PREFETCH = {"dramatiq_queue_prefetch": "200"}
 FILE = {"BENCH_FILE": "{folder}/jobs.db"}
 SYNCED = {**FILE, "BENCH_SYNC": "1"}
+WAYS: tuple[tuple[str, tuple[str, ...], int, dict[str, str]], ...] = (  # how, by what options, processes, environment
+    ("1 thread", ("--threads", "1"), 1, {}),
+    ("16 threads", ("--threads", "16"), 1, {}),
+    ("async tasks", (), 1, {"BENCH_ASYNC": "1"}),
+    ("4 processes on all cores", ("--processes", "4:4"), 4, {}),
+)
 
 CONTENDERS = (
     Contender("raw, Redis", "raw", "raw_app", RAW, keeps=False),
     Contender("raw: the same request, Redis", "raw", "raw_app", RAW, environment={"BENCH_SOCKET": "1"}),
     Contender("spoolq, Redis", "spoolq", "spoolq_app", SPOOLQ),
     Contender("spoolq, Redis, 2 processes on both cores", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "2:2"), processes=2),
-    Contender("spoolq with 1 thread, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--threads", "1")),
-    Contender("spoolq with 16 threads, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--threads", "16")),
-    Contender("spoolq with async tasks, Redis", "spoolq", "spoolq_app", SPOOLQ, environment={"BENCH_ASYNC": "1"}),
-    Contender(
-        "spoolq with 4 processes on all cores, Redis", "spoolq", "spoolq_app", (*SPOOLQ, "--processes", "4:4"), processes=4
-    ),
     Contender("huey, Redis, 4 threads", "huey", "huey_app", HUEY, 0.3, keeps=False),
     Contender("dramatiq, Redis, its defaults in one process", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3),
     Contender("dramatiq, Redis, prefetch 200", "dramatiq", "dramatiq_app", DRAMATIQ, 0.3, environment=PREFETCH),
@@ -92,12 +92,19 @@ CONTENDERS = (
     Contender("raw, SQLite, synced", "raw", "raw_app", RAW, keeps=False, on="sqlite", environment=SYNCED),
     Contender("spoolq, SQLite, synced", "spoolq", "spoolq_app", SPOOLQ, on="sqlite"),
     Contender(
-        "spoolq with 2 processes on both cores, SQLite, synced",
+        "spoolq, SQLite, synced, 2 processes on both cores",
         "spoolq",
         "spoolq_app",
         (*SPOOLQ, "--processes", "2:2"),
         processes=2,
         on="sqlite",
+    ),
+    *(
+        Contender(
+            f"spoolq with {way}, {place}", "spoolq", "spoolq_app", (*SPOOLQ, *options), 1.0, True, processes, on, environment
+        )
+        for place, on in (("Redis", "redis"), ("SQLite, synced", "sqlite"))
+        for way, options, processes, environment in WAYS
     ),
     Contender("spoolq drain, Redis", "spoolq", "spoolq_app", ("-m", "spoolq", "drain", "-q")),
     Contender("huey, SQLite, synced, 4 threads", "huey", "huey_app", HUEY, 0.1, False, on="sqlite", environment=SYNCED),

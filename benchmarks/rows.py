@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.contenders import CONTENDERS, HERE, Contender
+from benchmarks.contenders import CONTENDERS, HERE, WAYS, Contender
 from benchmarks.measures import Measure, imports, in_flight, memory, outage, pick_up, ready, told, work
 
 
@@ -71,6 +71,11 @@ SPOOL = ("spoolq, Redis", "raw, SQLite")
 BOTH = ("spoolq, Redis", "raw, Redis")
 LARGE = {"BENCH_BYTES": "500"}
 
+
+def _ways(place: str) -> tuple[str, ...]:
+    return (f"spoolq, {place}", *(f"spoolq with {way}, {place}" for way, *_ in WAYS))
+
+
 UP = Row(
     "enqueue, Redis up, one caller",
     "one",
@@ -119,7 +124,8 @@ MORE = (
         for fault in ("refused", "stopped", "black-holed", "full")
     ),
     Row("enqueue, Redis up, asyncio, 100 in flight", "async", "per_second", 500, (*BOTH, "saq, Redis", "arq, Redis")),
-    Row("work, Redis, in other ways", work, "per_second", 20_000, (*REDIS[:1], "spoolq with", *REDIS[-2:]), ways=True),
+    Row("work, Redis, in other ways", work, "per_second", 20_000, (*_ways("Redis"), "saq, Redis", "arq, Redis"), ways=True),
+    Row("work, SQLite, in other ways", work, "per_second", 20_000, _ways("SQLite"), ways=True),
     Row("time to READY", ready, "seconds", 1, ("spoolq, Redis", "spoolq, SQLite", "spoolq drain"), ways=True),
     Row(
         "memory of a job of 500 bytes that runs, Redis",
