@@ -1,7 +1,7 @@
 """The loop over one store: settle what is done, claim what can soon run, and keep asking while the store is away.
 
-Numbered calls are made in turns, one after the other, so that they have an order. Done jobs are acknowledged together with the
-next claim, in one round trip; after a lost answer the same call is made again, before anything else.
+One thread makes all numbered calls, so that they have an order. Done jobs are acknowledged together with the next claim, in one
+round trip; after a lost answer the same call is made again, before anything else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import math
 import random
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +39,6 @@ _STALLED = 0.1  # seconds after which what no thread has begun is put back, for 
 _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
 _SOON = 0.005  # seconds to the next turn where something came between
 _LOOK = 1.0  # seconds that one idle wait lasts
-_HEAD_START = 0.001  # seconds that a job which ended a wait gets before the next wait begins: they share an interpreter
 _MOMENT = 1.0  # seconds of an outage after which what can't be told is written down
 _MOST = 1000  # of one claim
 _TRIES = 3  # of a last settling
@@ -144,9 +142,7 @@ class Consumer:
         self._mean: float | None = None  # seconds that a job takes
         self._slow = False  # one that took long is to be acknowledged
         self._called = float("-inf")  # when the last call was made
-        self._turning = threading.Lock()  # held for a turn: the loop's, or one of the thread that waited for work
         self._turns = 0  # odd: one is under way
-        self._met: Exception | None = None  # by that thread: what follows from it is the loop's affair
         self._threads = [
             threading.Thread(target=self._loop, name=f"spoolq-{name}", daemon=True),
             threading.Thread(target=self._await_work, name=f"spoolq-{name}-wait", daemon=True),
@@ -161,12 +157,9 @@ class Consumer:
 
     def wake(self) -> None:
         """Look again now."""
-        self._look_anew()
-        self._bell.set()
-
-    def _look_anew(self) -> None:
         self._wakes = next(self._wake_numbers)  # a look that is under way saw nothing of what this is about
         self.empty = False
+        self._bell.set()
 
     def look(self) -> int:
         """Have a look that begins after this; `looked` tells of it by the number returned."""
@@ -274,26 +267,25 @@ class Consumer:
 
     def _once(self) -> bool:
         """A turn, what follows from its errors, and the time until the next one. Returns whether it was the last one."""
-        with self._turning:
-            self._turns += 1
-            bell = self._bell
-            try:
-                delay = self._turn()
-            except StoreUnavailable as error:
-                self.runner.count_error(error)
-                delay, bell = self.reach.failed(error), self._urgent
-            except ConfigError as error:
-                self.broken, self._stopping = error, True
-                self._nothing.set()
-                self._changed()
-                self._write_down(last=True)
-                return True
-            except Exception:
-                log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
-                delay, bell = 1.0, self._urgent
-            over = self._ended and self._over(failed=bell is self._urgent)
-            self._write_down(last=over)
-            self._turns += 1
+        self._turns += 1
+        bell = self._bell
+        try:
+            delay = self._turn()
+        except StoreUnavailable as error:
+            self.runner.count_error(error)
+            delay, bell = self.reach.failed(error), self._urgent
+        except ConfigError as error:
+            self.broken, self._stopping = error, True
+            self._nothing.set()
+            self._changed()
+            self._write_down(last=True)
+            return True
+        except Exception:
+            log.exception("%s: an error of our own; the claims are kept and it goes on", self.name)
+            delay, bell = 1.0, self._urgent
+        over = self._ended and self._over(failed=bell is self._urgent)
+        self._write_down(last=over)
+        self._turns += 1
         if over:
             return True
         if delay > 0:
@@ -318,9 +310,6 @@ class Consumer:
 
     def _turn(self) -> float:
         """Settle, then claim. Returns the seconds until the next turn makes sense, unless the bell rings before."""
-        if (met := self._met) is not None:
-            self._met = None
-            raise met
         if self._call is not None:
             self._exchange(self._call)
         if self.reconciler.due or (self.known and self.reconciler.lapsed and self.active):
@@ -526,8 +515,7 @@ class Consumer:
             while self._may_claim():
                 pause_at_most = min(_LOOK, max(0.0, self.lineup.due_in))
                 if self.store.wait(self.worker, self.lineup.awaited, pause_at_most, appear=self.lineup.open):
-                    self._take_up()
-                    return
+                    break
                 if self.lineup.renew() or self.lineup.held_back:
                     break
         except StoreUnavailable:
@@ -539,23 +527,3 @@ class Consumer:
         if pause:
             self._nothing.wait(self._rng.uniform(pause / 2, pause))
         self.wake()
-
-    def _take_up(self) -> None:
-        """A job may be there: claim it by a turn on this thread. To wake the loop for that takes about as long as the turn."""
-        self._look_anew()
-        if not self.reach.available or not self._turning.acquire(blocking=False):  # the loop bides its time, or is at it
-            self._bell.set()
-            return
-        delay = 0.0  # after an error
-        try:
-            self._turns += 1
-            delay = self._turn()
-            self._write_down(last=False)
-        except Exception as error:
-            self._met = error
-        finally:
-            self._turns += self._turns % 2
-            self._turning.release()
-        time.sleep(_HEAD_START)
-        if delay < _BUSY or self._hold.unbegun or not self.empty:  # the loop doesn't know that there was a turn
-            self._ring()

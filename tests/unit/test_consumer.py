@@ -104,53 +104,6 @@ def test_an_idle_one_is_woken_by_a_job(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("no_looks")
-def test_what_ends_a_wait_is_claimed_by_who_waited(make: Make) -> None:
-    """Waking the loop for it took longer than to claim it."""
-    rig = make()
-    claim, claimed_by = rig.real.claim, list[str]()
-
-    def seen(*args: Any, **options: Any) -> Any:
-        claimed = claim(*args, **options)
-        claimed_by.extend(threading.current_thread().name for _ in claimed.claims)
-        return claimed
-
-    rig.real.claim = seen  # type: ignore[method-assign]
-    rig.start()
-    eventually(lambda: rig.store.calls["wait"])
-    rig.store.put([job("j0", args=(0,))])
-    settled(rig)
-    assert rig.ran == [0]
-    assert claimed_by in (["spoolq-worker-wait"], ["spoolq-worker"])  # the second: the loop had a turn just then, and looked anew
-
-
-@pytest.mark.usefixtures("no_looks")
-@pytest.mark.parametrize("how", ["lost", "refused", "late", "broken"])
-def test_a_claim_of_who_waited_that_fails_is_made_again_by_the_loop(make: Make, how: str) -> None:
-    rig = make()
-    rig.start()
-    for number in range(3):
-        eventually(lambda n=number: rig.consumer.idle and rig.store.calls["wait"] > n)
-        rig.store.inject(how, "claim")
-        rig.store.put([job(f"j{number}", args=(number,))])
-        eventually(lambda n=number: rig.ran[-1:] == [n])
-    settled(rig)
-    assert rig.ran == [0, 1, 2]
-    assert dict(rig.real.counters())["processed"] == 3
-
-
-@pytest.mark.usefixtures("no_looks")
-def test_a_job_that_comes_while_the_loop_has_a_turn_is_not_missed(make: Make) -> None:
-    rig = make()
-    rig.start()
-    eventually(lambda: rig.consumer.idle and rig.store.calls["wait"])
-    with rig.consumer._turning:  # the loop, say, is at the store
-        rig.store.put([job("j0", args=(0,))])
-        eventually(lambda: not rig.consumer.empty, what="the wait over, and the loop told to look anew")
-    settled(rig)
-    assert rig.ran == [0]
-
-
-@pytest.mark.usefixtures("no_looks")
 def test_a_look_asked_for_while_a_claim_is_under_way_is_not_lost(make: Make) -> None:
     """A burst that ended here waited for ever."""
     rig = make()
