@@ -49,7 +49,11 @@ _LONGEST_STATE = 512  # characters that everybody has to pass on
 def active() -> bool:
     """Where it is loaded: whether anybody has set it up. redis-py 8, for one, loads what it finds installed."""
     # As the API keeps it. Its own question (get_tracer_provider) reads the environment each time, 3 microseconds of an enqueue
-    return getattr(modules[LOADED], "_TRACER_PROVIDER", modules) is not None
+    api = modules[LOADED]
+    provider = getattr(api, "_TRACER_PROVIDER", api)
+    if provider is api:  # another thread loads it still, which an import here would wait for; or an API that keeps it elsewhere
+        return not getattr(api.__spec__, "_initializing", False)
+    return provider is not None
 
 
 def read(fields: Mapping[str, Any]) -> Trace | None:

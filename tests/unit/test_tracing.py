@@ -297,6 +297,40 @@ q.close()
 """
 
 
+HALF_LOADED = """
+import sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from spoolq import SpoolQ
+
+q = SpoolQ(f"sqlite:///{sys.argv[1]}/jobs.db", spool_min_free=0)
+q.remote("t").enqueue()
+threading.begun, threading.go_on = threading.Event(), threading.Event()
+loading = threading.Thread(target=__import__, args=("opentelemetry.trace",))
+loading.start()
+threading.begun.wait()
+began = time.monotonic()
+q.remote("t").enqueue()
+took = time.monotonic() - began
+threading.go_on.set()
+loading.join()
+sys.exit(took > 10 and f"waited for {took:.1f} s")
+"""
+
+
+def test_an_enqueue_does_not_wait_for_a_thread_that_loads_it(tmp_path: Path) -> None:
+    """As the thread does that connects: redis-py 8 loads what it finds installed."""
+    package = tmp_path / "opentelemetry"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "trace.py").write_text(
+        "import threading\nthreading.begun.set()\nthreading.go_on.wait(20)\n_TRACER_PROVIDER = None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_LOADED, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_enqueue_costs_nothing_more_where_the_package_is_installed_and_not_used(tmp_path: Path) -> None:
     """Function calls of one enqueue, counted: without the package, and with it beside. `import spoolq` loads none of it."""
 
