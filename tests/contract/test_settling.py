@@ -86,6 +86,17 @@ def test_those_still_held_are_settled_and_the_others_named(store: Store, hand: H
     assert claimable(store) == ([] if verb == "ack" else ["a", "c"])
 
 
+@pytest.mark.parametrize("verb", ["ack", "release"])
+def test_claims_of_two_workers_and_queues_in_turn_are_settled_together(store: Store, hand: Hand, verb: str) -> None:
+    other = Hand(store, "w2")
+    store.put([message("a"), message("b"), message("c", "r"), message("d", "r")])
+    several = (*hand.claim(1, ["q"]), *other.claim(1, ["r"]), *hand.claim(1, ["r"]), *other.claim(1, ["q"]))
+    assert ids(several) == ["a", "c", "d", "b"]
+    getattr(store, verb)(several)
+    assert hand.holds() == other.holds() == 0
+    assert (claimable(store), claimable(store, "r")) == (([], []) if verb == "ack" else (["a", "b"], ["c", "d"]))
+
+
 def test_what_is_released_is_at_the_front_again_in_its_order(store: Store, hand: Hand) -> None:
     store.put([message("a"), message("b"), message("c"), message("r1", "r"), message("r2", "r")])
     claims = hand.claim(2, ["q"]) + hand.claim(1, ["r"])

@@ -92,12 +92,20 @@ def _millis(seconds: float) -> bytes:
 
 
 def claims(several: Iterable[Claim]) -> Args:
-    """How many, then worker, token and queue of each."""
-    flat: Args = []
-    count = 0
-    for count, claim in enumerate(several, 1):  # noqa: B007
-        flat += (claim.worker.encode(), claim.token.encode(), claim.queue.encode())
-    return [b"%d" % count, *flat]
+    """How many groups; of each the worker and the queue that its claims have in common, how many these are, and their tokens.
+    Only neighbours are grouped: their order is kept."""
+    groups: list[tuple[str, str, Args]] = []
+    last: tuple[str, str] | None = None
+    tokens: Args = []
+    for token, worker, queue, _ in several:
+        if last != (worker, queue):
+            last, tokens = (worker, queue), []
+            groups.append((worker, queue, tokens))
+        tokens.append(token.encode())
+    args: Args = [b"%d" % len(groups)]
+    for worker, queue, tokens in groups:
+        args += (worker.encode(), queue.encode(), b"%d" % len(tokens), *tokens)
+    return args
 
 
 def words(several: Sequence[str]) -> Args:

@@ -1,5 +1,5 @@
 -- needs lib
 return atomically(function()
-  local done, word, e = list(claim), arg(), effects()
+  local done, word, e = claims(), arg(), effects()
   return settle(done, e, function() end, word)
 end)

@@ -5,7 +5,7 @@
 local FULL = 0.25 -- as in spoolq.store.quota
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
-  local queues, done, word, e = list(arg), list(claim), arg(), effects()
+  local queues, done, word, e = list(arg), claims(), arg(), effects()
   local tokens = w.key .. ':' .. number .. ':'
   local quotas, limited = {}, {}
   for _, q in ipairs(list(function() return {queue = arg(), most = num(), interval = num(), ahead = num()} end)) do quotas[q.queue] = q end

@@ -494,7 +494,15 @@ local function bury(key)
   end
   call('DEL', S .. 'worker:' .. key, S .. 'wake:' .. key)
 end
-local function claim() return {worker = arg(), token = arg(), queue = arg()} end
+-- Claims to settle, as spoolq.store.redis.encoding.claims writes them.
+local function claims()
+  local found = {}
+  for _ = 1, num() do
+    local worker, queue = arg(), arg()
+    for _ = 1, num() do found[#found + 1] = {worker = worker, token = arg(), queue = queue} end
+  end
+  return found
+end
 -- Those that are held still, and the tokens of the others.
 local function held(claims)
   local have, lost, seen, whose, key = {}, {}, {}, nil, nil

@@ -1,7 +1,7 @@
 -- needs lib
 -- Back to the front of their queues, in their order.
 return atomically(function()
-  return settle(list(claim), effects(), function(have)
+  return settle(claims(), effects(), function(have)
     local queues = {}
     for i = #have, 1, -1 do
       local queue, payload = cut(call('HGET', S .. 'claims:' .. have[i].worker, have[i].token))

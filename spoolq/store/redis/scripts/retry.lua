@@ -1,8 +1,8 @@
 -- needs lib
 -- Back into its queue with a new payload, at once or when it is due.
 return atomically(function()
-  local claims, payload, at, e = list(claim), arg(), arg(), effects()
-  return settle(claims, e, function(have)
+  local mine, payload, at, e = claims(), arg(), arg(), effects()
+  return settle(mine, e, function(have)
     local _, before = cut(call('HGET', S .. 'claims:' .. have[1].worker, have[1].token))
     if not (ours(before) or ours(payload)) then tally('found', have[1].queue, -1) end -- it will be found again
     if tonumber(at) > now then
