@@ -116,9 +116,10 @@ class Presence:
             return
         at = self._base + slot * _SLOT.size
         kill_at = 0.0 if kill_after is None else time.monotonic() + kill_after
-        _SLOT.pack_into(map, at, _IDLE, kill_at, token.encode())
+        name = token.encode()
+        _SLOT.pack_into(map, at, _IDLE, kill_at, name)
         map[at] = _RUNS  # last: whoever finds it finds the rest
-        _SUM.pack_into(map, self._begun + next(self._numbers) % _LAST * _SUM.size, zlib.crc32(token.encode()))
+        _SUM.pack_into(map, self._begun + next(self._numbers) % _LAST * _SUM.size, zlib.crc32(name))
 
     def end(self, slot: int) -> None:
         """The thread is done with it."""
