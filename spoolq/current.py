@@ -9,7 +9,7 @@ from spoolq.job import Job
 from spoolq.reporter import Following
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every job, and each field of a frozen one is set by a call
 class Current:
     """The job that is running on this thread (or task), for the task's own use.
 

@@ -29,19 +29,19 @@ _AWAY = 5.0  # seconds for which a store that didn't answer in that time isn't a
 class Following:
     """One running job, as its reporter sees it."""
 
-    __slots__ = ("_reporter", "asked", "dirty", "job", "left", "progress", "seen", "since", "text", "told_at", "watched")
+    # What holds for nearly all jobs from their begin to their end
+    since = 0.0
+    progress: float | None = None
+    text = ""
+    dirty = False
+    told_at = float("-inf")
+    left = False  # it has ended, whatever a thread of it still asks
+    watched = False  # the job looks whether it is to stop
+    asked = False  # it is
+    seen = False  # and the job knows
 
     def __init__(self, reporter: Reporter, job: Job) -> None:
         self._reporter, self.job = reporter, job
-        self.since = 0.0
-        self.progress: float | None = None
-        self.text = ""
-        self.dirty = job.track is not None
-        self.told_at = float("-inf")
-        self.left = False  # it has ended, whatever a thread of it still asks
-        self.watched = False  # the job looks whether it is to stop
-        self.asked = False  # it is
-        self.seen = False  # and the job knows
 
     def say(self, progress: float, text: str) -> None:
         """How far it is. Raises PayloadError for what is no share from 0 to 1."""
@@ -76,7 +76,7 @@ class Reporter:
         """A job begins to run. For one that isn't tracked nothing is done until it looks whether it is to stop."""
         run = Following(self, job)
         if job.track is not None:
-            run.since = self._wall()
+            run.since, run.dirty = self._wall(), True
             run.asked = self.asked(job.id)  # it may have been cancelled on its way
             self.attend(run)
         return run

@@ -47,7 +47,8 @@ class TaskCounts:
     def began(self, job: Job, now: float) -> None:
         """It begins to run. Of its first run it counts how long it waited, from its enqueue on, a delay included."""
         if job.enqueued_at is not None and not job.attempt and not job.crashes:
-            measure(self._waited, _WAITS, max(0.0, now - job.enqueued_at))
+            waited = now - job.enqueued_at
+            measure(self._waited, _WAITS, waited if waited > 0 else 0.0)
 
     def took(self, seconds: float) -> None:
         """Its task has returned, or raised."""

@@ -270,10 +270,12 @@ def _count(value: Any) -> int | None:
 
 
 def _time(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
+        return float(value)
     except OverflowError:
         return None
 
