@@ -101,6 +101,14 @@ def test_the_same_call_again_gets_the_same_answer_and_changes_nothing(store: Sto
     assert claimable(store) == ["d"]
 
 
+def test_the_same_call_again_gets_what_is_still_held_of_it(store: Store, hand: Hand) -> None:
+    store.put(messages("a", "b", "c", "d"))
+    a, b, c, d = hand.claim()
+    store.ack([b])
+    store.release([d])
+    assert store.claim(hand.info, hand.call, ["q"], 10).claims == (a, c)
+
+
 def test_the_same_call_again_is_told_the_same_losses(store: Store, hand: Hand) -> None:
     store.put(messages("a"))
     [done] = hand.claim(1)

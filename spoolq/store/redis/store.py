@@ -252,13 +252,13 @@ class RedisStore:
             *encoding.quotas(quotas),
         ]
         try:
-            _, lost, taken, more, paused, limited = self._settle("claim", args, deadline, worker, call)
+            _, lost, front, taken, more, paused, limited = self._settle("claim", args, deadline, worker, call)
         except StoreUnavailable as error:
             error.not_after = not_after if error.maybe_applied else 0.0
             raise
         if limit > 0:  # who only acknowledges may go on waiting
             self._idling.over(worker.key)
-        claims, missed = views.claims(taken, worker.key), tuple(token.decode() for token in lost)
+        claims, missed = views.claimed(front, taken, worker.key), tuple(token.decode() for token in lost)
         waits = tuple((queue.decode(), float(wait)) for queue, wait in zip(limited[::2], limited[1::2], strict=True))
         return Claimed(claims, missed, more == 1, tuple(queue.decode() for queue in paused), waits)
 

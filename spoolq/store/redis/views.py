@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from spoolq import wire
@@ -26,9 +27,20 @@ def claims(flat: Sequence[bytes], worker: str) -> tuple[Claim, ...]:
     return tuple([_claim(token.decode(), value, worker) for token, value in zip(flat[::2], flat[1::2], strict=True)])
 
 
+def claimed(front: bytes, values: Sequence[bytes | None], worker: str) -> tuple[Claim, ...]:
+    """Of one call, whose tokens begin with `front` and end in their place; None is no longer held."""
+    text = front.decode()
+    return tuple([_claim(f"{text}{place}", value, worker) for place, value in enumerate(values, 1) if value is not None])
+
+
 def _claim(token: str, value: bytes, worker: str) -> Claim:
     queue, _, payload = value.partition(b"\n")
-    return Claim(token, worker, queue.decode("utf-8", "replace"), payload)
+    return Claim(token, worker, _queue(queue), payload)
+
+
+@lru_cache(maxsize=1024)
+def _queue(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
 def in_order(claims: Iterable[Claim]) -> tuple[Claim, ...]:

@@ -1,7 +1,8 @@
 -- needs lib
--- Settle what is done and take what is due, as the worker's numbered call. Answers ok with the lost tokens and token, value (queue and
--- payload) of each claim, 1 where there may be more that didn't fit into the answer, the queues that are paused, and those at a limit
--- with the seconds to wait; stale; late; guard; undo.
+-- Settle what is done and take what is due, as the worker's numbered call. Answers ok with the lost tokens, what the claims' tokens
+-- begin with (their places in the call follow), the value (queue and payload) of each, nothing in place of one that is no longer held,
+-- 1 where there may be more that didn't fit into the answer, the queues that are paused, and those at a limit with the seconds to wait;
+-- stale; late; guard; undo.
 local FULL = 0.25 -- as in spoolq.store.quota
 return atomically(function()
   local w, number, not_after, limit, was_idle = worker(), num(), num(), num(), arg()
@@ -24,17 +25,10 @@ return atomically(function()
   if last and number < last then return {'stale'} end
   if last and number == last then
     local again = {}
-    for i = 1, tonumber(state[2]) do
-      local token = tokens .. i
-      local value = call('HGET', w.claims, token)
-      if value then
-        again[#again + 1] = token
-        again[#again + 1] = value
-      end
-    end
+    for i = 1, tonumber(state[2]) do again[i] = call('HGET', w.claims, tokens .. i) end
     local lost = {}
     for token in string.gmatch(state[3], '[^\n]+') do lost[#lost + 1] = token end
-    return {'ok', lost, again, tonumber(state[5] or 0), paused, limited}
+    return {'ok', lost, tokens, again, tonumber(state[5] or 0), paused, limited}
   end
   if now > not_after then return {'late'} end
   local have, lost = held(done)
@@ -108,19 +102,20 @@ return atomically(function()
         trouble = trouble or payloads -- such a queue doesn't keep the worker from the others
         break
       end
-      local first, last = 2 * n + 1, 2 * (n + fit)
+      local fields = {}
       for i = 1, fit do
         local payload = payloads[i]
         n, bytes, largest = n + 1, bytes + #payload, math.max(largest, #payload)
         strangers = strangers + (ours(payload) and 0 or 1)
-        taken[2 * n - 1], taken[2 * n] = tokens .. n, queue .. '\n' .. payload
+        taken[n] = queue .. '\n' .. payload
+        fields[2 * i - 1], fields[2 * i] = tokens .. n, taken[n]
       end
       undone_by(function()
         for i = fit, 1, -1 do call('LPUSH', key, payloads[i]) end
       end)
-      call('HSET', w.claims, unpack(taken, first, last))
+      call('HSET', w.claims, unpack(fields))
       undone_by(function()
-        for i = first, last, 2 do call('HDEL', w.claims, taken[i]) end
+        for i = 1, #fields, 2 do call('HDEL', w.claims, fields[i]) end
       end)
     end
     if n > start then count('c:' .. queue, n - start) end
@@ -134,5 +129,5 @@ return atomically(function()
   if state[4] then alive(w) else register(w) end
   call('HSET', w.hash, 'call', number, 'took', n, 'lost', table.concat(lost, '\n'), 'more', more)
   drop(have, word)
-  return {'ok', lost, taken, more, paused, limited}
+  return {'ok', lost, tokens, taken, more, paused, limited}
 end)
