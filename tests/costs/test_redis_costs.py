@@ -162,8 +162,8 @@ def test_the_ack_of_a_batch_and_the_next_claim_are_one_round_trip(meter: Meter, 
     assert len(got) == JOBS
     assert cost.trips == 1
     assert cost.commands.total() <= 1.6 * JOBS, cost.commands
-    assert cost.received <= 40 * JOBS  # the tokens
-    assert cost.sent <= JOBS * (len(got[0].payload) + 40)
+    assert cost.received <= 20 * JOBS  # the tokens
+    assert cost.sent <= JOBS * (len(got[0].payload) + 15)  # and the queue
     apart = meter.of(lambda: (q.primary.ack(got), hand.claim(JOBS)))  # the control
     assert apart.trips == 2
 
