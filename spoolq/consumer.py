@@ -34,7 +34,8 @@ from spoolq.store.quota import Quota
 log = logging.getLogger("spoolq.worker")
 
 _LOOK_AHEAD = 0.02  # seconds of work that may be claimed beyond what is running: what a slow job holds up, nobody else can run
-_HAND_OUT = 0.005  # seconds of work that one thread is given at a time
+_HAND_OUT = 0.005  # seconds of work that one thread is given at a time: threads that share an interpreter don't share less
+_BEHIND = 0.01  # seconds after which what one thread was given is for those too that have nothing to do
 _STALLED = 0.1  # seconds after which what no thread has begun is put back, for others to run
 _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
 _SOON = 0.005  # seconds to the next turn where something came between
@@ -251,9 +252,13 @@ class Consumer:
 
     # the loop
 
-    def _ring(self) -> None:
-        if not self._bell.is_set():
-            self._bell.set()
+    def _ring(self) -> bool:
+        """Wake the loop. Returns whether to let it in at once: a store that works apart does so while threads run what they have.
+        A file's work is done by this process, and the more of it at a time the better."""
+        if self._bell.is_set():
+            return False
+        self._bell.set()
+        return self.store.apart
 
     def _loop(self) -> None:
         over = False
@@ -339,7 +344,9 @@ class Consumer:
         if self._ripe and (self._acks or (more and self._room(self._crew.room) > 0)):
             return 0.0
         self._hold.hungry = more
-        return _BUSY if self._hold.unbegun else _LOOK
+        if not self._hold.unbegun:
+            return _LOOK
+        return _BEHIND if self._crew.starved else _BUSY
 
     @property
     def _ripe(self) -> bool:
@@ -383,6 +390,8 @@ class Consumer:
         elif self._hold.unbegun and self.reach.available and (late := self._hold.take_back(self._clock() - _STALLED)):
             self._mean = max(self._mean or 0.0, _STALLED)
             self._settler.put_back(late)
+        elif self._hold.unbegun and self._crew.starved:
+            self._hold.pass_on(self._clock() - _BEHIND)
         if self._ended and (running := self._hold.take_back_running()):
             log.warning("%s: %d job(s) still run after the grace; they are put back and run again", self.name, len(running))
             self._settler.put_back(running)
@@ -446,7 +455,7 @@ class Consumer:
     def _hand_out(self, claims: Sequence[Claim]) -> None:
         size = 1
         if self._mean is not None:
-            size = max(1, min(len(claims) // self._crew.size, int(_HAND_OUT / max(self._mean, 1e-7))))
+            size = max(1, int(_HAND_OUT / max(self._mean, 1e-7)))
         self._hold.low = len(claims) // 2 if len(claims) > self._crew.size else 0
         self._hold.hand_out(claims, size)
 

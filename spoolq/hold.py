@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
@@ -19,6 +20,8 @@ GATHER = 0.01
 
 ALONE_FOR = 60.0
 """Seconds for which a run that is to be alone has nothing begun beside it: what kills its process mostly does so soon."""
+
+_LET_IN = 0.00005  # seconds that are enough for another thread to get the interpreter; asked for it, it is given up after 5 ms
 
 _NONE = -1_000_000  # no room, however many may be claimed ahead
 
@@ -111,10 +114,10 @@ class Hold:
     """The claims of one store that are in this worker's hands, until a thread has reported on them.
 
     A claim is unbegun, running, or reported; taken back or forgotten, it is no longer here, and no thread begins it. `ring` is
-    called when it is worth looking at the reports.
+    called when it is worth looking at the reports, and returns whether it has woken somebody who should get in at once.
     """
 
-    def __init__(self, roster: Roster, runner: Runner, ring: Callable[[], None]) -> None:
+    def __init__(self, roster: Roster, runner: Runner, ring: Callable[[], bool]) -> None:
         self.runner = runner
         self.unbegun: dict[str, tuple[Claim, float]] = {}  # in the order in which they were claimed
         self.low = 0  # unbegun claims at which the next ones should be fetched
@@ -132,6 +135,16 @@ class Hold:
         with self._roster.lock:
             for claim in claims:
                 self.unbegun[claim.token] = (claim, now)
+        self._offer(claims, size)
+
+    def pass_on(self, before: float) -> None:
+        """Offer what was handed out before that time, and no thread has begun, to the other threads too: it may lie behind a job
+        that takes longer than was thought. Whoever comes to a claim first begins it."""
+        with self._roster.lock:
+            late = [claim for claim, at in self.unbegun.values() if at < before]
+        self._offer(late, max(1, len(late) // self._roster.size))
+
+    def _offer(self, claims: Sequence[Claim], size: int) -> None:
         for start in range(0, len(claims), size):
             self._roster.todo.put((self, claims[start : start + size]))
 
@@ -161,9 +174,11 @@ class Hold:
             del roster.runs[run.slot]  # last: what is in neither is lost, what is in both is fenced
             roster.aside -= run.slot >= roster.size
             ring = took > GATHER or len(self.unbegun) <= self.low
-        self._tell(ring)
+        woken = self._tell(ring)
         if roster.alone is run:
             roster.readmit(run)
+        if woken and self.unbegun and run.slot < roster.size:  # this thread goes on at once, and who was woken would wait for it
+            time.sleep(_LET_IN)
         return True
 
     def move(self, run: Run, slot: int) -> bool:
@@ -190,12 +205,12 @@ class Hold:
         self._roster.readmit(run)
         self._ring()
 
-    def _tell(self, ring: bool) -> None:
-        if ring:
-            self._ring()
+    def _tell(self, ring: bool) -> bool:
+        woken = ring and self._ring()
         for hold in self._roster.holds:
             if hold.hungry and hold is not self:
                 hold._ring()
+        return woken
 
     def reports(self) -> list[Report]:
         """What the threads reported since the last time."""

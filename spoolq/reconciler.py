@@ -40,7 +40,7 @@ class Reconciler:
         clock: Callable[[], float],
         resting: Callable[[], int | None],
         count: Callable[[], int],
-        ring: Callable[[], None],
+        ring: Callable[[], object],
         kept: Callable[[], None],
     ) -> None:
         self.due = False

@@ -117,6 +117,9 @@ class Life(NamedTuple):
 class Store(Looking, Protocol):
     """Where jobs are kept: Redis, or an SQLite file."""
 
+    apart: bool
+    """Whether another process does its work, so that this one can do something else meanwhile."""
+
     @property
     def failures(self) -> FailureLog:
         """The failure log of this store."""

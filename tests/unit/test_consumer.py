@@ -606,7 +606,7 @@ def test_a_thread_is_fed_though_all_others_have_more_to_do_than_they_can_begin(m
     """It waited 50 ms each time, with a queue full of jobs."""
     rig, gate = make(threads=4), Gate()
     rig.task("slow", gate)
-    rig.consumer._mean = 1e-6  # it takes as many as it may: 26 for each thread
+    rig.consumer._mean = 0.005 / 26.5  # it takes as many as it may: 26 for each thread
     now = time.monotonic()
     rig.consumer._clock = lambda: now  # so that no time passes in which it would claim, or put back, for that alone
     order = [job(f"j{n:04}", "slow" if n in (0, 26, 52) else "note", args=(n,)) for n in range(400)]
@@ -617,6 +617,23 @@ def test_a_thread_is_fed_though_all_others_have_more_to_do_than_they_can_begin(m
     behind = {n for start in (0, 26, 52) for n in range(start, start + 26)}
     eventually(lambda: set(rig.ran) >= set(range(400)) - behind, what="the jobs of the one thread that is free")
     gate.open.set()
+
+
+def test_what_lies_behind_a_slow_job_is_for_the_threads_that_have_nothing_to_do(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolq.consumer._STALLED", 60.0)  # it is not put back for that
+    rig, gate = make(threads=4), Gate()
+    rig.task("slow", gate)
+    rig.consumer._mean = 1e-6  # one thread is given all
+    rig.store.put([job("a", "slow"), *jobs(90)])
+    rig.start()
+    gate.entered()
+    eventually(lambda: len(rig.ran) == 90, within=20)
+    assert not rig.store.calls["release"]
+    gate.open.set()
+    settled(rig)
+    assert sorted(rig.ran) == list(range(90))
 
 
 def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> None:

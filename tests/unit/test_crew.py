@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,6 +221,63 @@ def test_short_jobs_wait_for_each_other(crew: Crew) -> None:
         hold.begin(0, claims(token)[0])
         hold.finish(crew.runs[0], Done(), 0.0001)
         assert len(rung) == expected
+
+
+def test_a_thread_lets_in_whom_it_has_woken_where_it_goes_on_at_once(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[str] = []
+    monkeypatch.setattr("spoolq.hold.time", SimpleNamespace(sleep=lambda seconds: naps.append(token)))
+    wakes = True
+    hold = Hold(crew, Fixed(), lambda: wakes)
+    hold.low = 3
+    hold.hand_out(claims("a", "b", "c", "d", "e"), 1)
+    for token in "abcde":
+        wakes = token != "c"  # it was awake by then
+        hold.begin(0, claims(token)[0])
+        hold.finish(crew.runs[0], Done(), 0.0001)
+    assert naps == ["b", "d"]
+
+
+def test_an_event_loop_naps_for_nobody(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("spoolq.hold.time", SimpleNamespace(sleep=naps.append))
+    hold = Hold(crew, Fixed(), lambda: True)
+    hold.low = 3
+    hold.hand_out(claims("a", "b"), 1)
+    run = hold.begin(0, claims("a")[0])
+    assert run is not None
+    hold.move(run, crew.size)
+    hold.finish(run, Done(), 0.0001)
+    assert naps == []
+
+
+def test_what_is_passed_on_is_begun_once() -> None:
+    crew = Crew(4)
+    hold = Hold(crew, runner := Fixed(), lambda: False)
+    crew.start()
+    for turn in range(200):
+        hold.hand_out(claims(*(f"{turn}-{n}" for n in range(20))), 20)
+        hold.pass_on(math.inf)
+    eventually(lambda: not crew.runs and not hold.unbegun and crew.todo.empty())
+    assert sorted(runner.ran) == sorted(f"{turn}-{n}" for turn in range(200) for n in range(20))
+    eventually(lambda: hold.count == len(runner.ran))
+    crew.end()
+
+
+def test_only_what_was_handed_out_before_is_passed_on(crew: Crew, clock: Clock) -> None:
+    hold = Hold(crew, Fixed(), lambda: False)
+    hold.hand_out(claims("a", "b", "c", "d"), 4)
+    clock.now += 1
+    hold.hand_out(claims("e"), 1)
+    hold.begin(0, claims("a")[0])
+    while not crew.todo.empty():
+        crew.todo.get()
+    hold.pass_on(clock.now)
+    offered = []
+    while not crew.todo.empty():
+        batch = crew.todo.get()
+        assert batch is not None
+        offered.append(tokens(batch[1]))
+    assert offered == [["b"], ["c"], ["d"]]
 
 
 def test_claims_taken_back_while_threads_race_for_them_are_run_or_returned_never_both() -> None:

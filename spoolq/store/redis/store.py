@@ -59,6 +59,8 @@ class RedisStore:
     Nothing is connected until it is needed. `address` is the URL without its secrets. Raises ConfigError for what can't be one.
     """
 
+    apart = True
+
     def __init__(
         self,
         url: str,

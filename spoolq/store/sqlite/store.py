@@ -67,6 +67,8 @@ class SQLiteStore:
     spool, was made by a newer spoolq or has another destination. `SpoolDamaged`: not a database.
     """
 
+    apart = False
+
     def __init__(
         self,
         path: str | os.PathLike[str],
