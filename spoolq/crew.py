@@ -163,8 +163,8 @@ class Crew(Roster):
 
     @property
     def starved(self) -> bool:
-        """Whether a thread has nothing to do, whatever the others have still to begin."""
-        return self.todo.empty() and any(hand.waits for hand in self._hands.values())
+        """Whether a thread has nothing to do and could begin something, whatever the others have still to begin."""
+        return not self.secluded and self.todo.empty() and any(hand.waits for hand in self._hands.values())
 
     def _mend(self, hand: _Hand, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and

@@ -263,6 +263,20 @@ def test_what_is_passed_on_is_begun_once() -> None:
     crew.end()
 
 
+def test_a_thread_that_may_begin_nothing_does_not_starve() -> None:
+    """It would be offered the same again and again, while another job is to be alone."""
+    crew = Crew(2)
+    hold = Hold(crew, Fixed(), lambda: False)
+    crew.start()
+    eventually(lambda: crew.starved)
+    run = Run(hold, 0, claims("a")[0], 0.0)
+    assert crew.seclude(run)
+    assert not crew.starved
+    crew.readmit(run)
+    assert crew.starved
+    crew.end()
+
+
 def test_only_what_was_handed_out_before_is_passed_on(crew: Crew, clock: Clock) -> None:
     hold = Hold(crew, Fixed(), lambda: False)
     hold.hand_out(claims("a", "b", "c", "d"), 4)
