@@ -34,7 +34,7 @@ from spoolq.store.quota import Quota
 log = logging.getLogger("spoolq.worker")
 
 _LOOK_AHEAD = 0.02  # seconds of work that may be claimed beyond what is running: what a slow job holds up, nobody else can run
-_HAND_OUT = 0.005  # seconds of work that one thread is given at a time: threads that share an interpreter don't share less
+_HAND_OUT = 0.005  # seconds of work that one thread is given at a time
 _BEHIND = 0.01  # seconds after which what one thread was given is for those too that have nothing to do
 _STALLED = 0.1  # seconds after which what no thread has begun is put back, for others to run
 _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
@@ -455,7 +455,9 @@ class Consumer:
     def _hand_out(self, claims: Sequence[Claim]) -> None:
         size = 1
         if self._mean is not None:
-            size = max(1, int(_HAND_OUT / max(self._mean, 1e-7)))
+            size = int(_HAND_OUT / max(self._mean, 1e-7))
+            if size < len(claims):  # fewer are for one thread: those who share an interpreter only wait for each other
+                size = max(1, min(size, len(claims) // self._crew.size))
         self._hold.low = len(claims) // 2 if len(claims) > self._crew.size else 0
         self._hold.hand_out(claims, size)
 
