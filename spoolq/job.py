@@ -110,9 +110,9 @@ class Job:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Job:
-        """As the constructor, for who gives `kwargs` and `extra` and all that must be given, in a dict that becomes the job's. A
-        frozen dataclass sets each of its fields by a call, which for these two dozen takes longer than to read a job's JSON."""
+    def of(cls, **fields: Any) -> Job:
+        """As the constructor, for who gives `kwargs` and `extra` and all that must be given. A frozen dataclass sets each of its
+        fields by a call, which for these two dozen takes longer than to read a job's JSON."""
         job = cls.__new__(cls)
         object.__setattr__(job, "__dict__", fields)
         return job

@@ -90,17 +90,7 @@ class Launch(Generic[P]):
         bound, keywords = self._bind(args, kwargs)
         now = time.time()
         if self._at_once:
-            return Job.of(
-                {
-                    "id": new_id(),
-                    "task": self.name,
-                    "queue": self.queue,
-                    "args": bound,
-                    "kwargs": keywords,
-                    "enqueued_at": now,
-                    "extra": {},
-                }
-            )
+            return Job.of(id=new_id(), task=self.name, queue=self.queue, args=bound, kwargs=keywords, enqueued_at=now, extra={})
         run_at = options.at if options.at is not None else now + options.delay if options.delay else 0.0
         expires_at = options.expires_at
         if options.expires_in is not None:

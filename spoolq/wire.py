@@ -235,32 +235,31 @@ def decode(payload: bytes, queue: str) -> Job:
 def _job(fields: dict[str, Any], queue: str, depth: int = 0) -> Job:
     args = fields.get("args", [])
     kwargs = fields.get("kwargs")
-    found = {
+    first = {
         "id": job_id(fields) or new_id(),
         "task": fields["class"],
         "queue": queue,
         "args": tuple(args) if isinstance(args, list) else (args,),
         "kwargs": kwargs if isinstance(kwargs, dict) else {},
         "enqueued_at": _time(fields.get("enqueued_at")),
-        "extra": {},
     }
     if fields.keys() <= _PLAIN:
-        return Job.of(found)
-    found |= {
-        "attempt": _count(fields.get("attempt")) or 0,
-        "crashes": _count(fields.get("crashes")) or 0,
-        "history": history.read(fields.get("history")),
-        "begun": fields.get("begun") is True,
-        "run": _count(fields.get("run")) or 0,
-        "expires_at": _time(fields.get("expires_at")),
-        "retries": _count(fields.get("retries")),
-        "track": _time(fields.get("track")),
-        "result": fields.get("result") is True,
-        "unique": unique.read(fields) if "unique" in fields else None,
-        "trace": tracing.read(fields) if "traceparent" in fields else None,
-        "extra": {key: value for key, value in fields.items() if key not in _KNOWN},
-    }
-    job = Job.of(found)
+        return Job.of(**first, extra={})
+    job = Job.of(
+        **first,
+        attempt=_count(fields.get("attempt")) or 0,
+        crashes=_count(fields.get("crashes")) or 0,
+        history=history.read(fields.get("history")),
+        begun=fields.get("begun") is True,
+        run=_count(fields.get("run")) or 0,
+        expires_at=_time(fields.get("expires_at")),
+        retries=_count(fields.get("retries")),
+        track=_time(fields.get("track")),
+        result=fields.get("result") is True,
+        unique=unique.read(fields) if "unique" in fields else None,
+        trace=tracing.read(fields) if "traceparent" in fields else None,
+        extra={key: value for key, value in fields.items() if key not in _KNOWN},
+    )
     return following.read(job, fields, _job, depth) if "after" in fields or "batch" in fields else job
 
 

@@ -266,7 +266,7 @@ def both_ways(job: Job, **changes: object) -> tuple[bytes | str, bytes | str]:
         except PayloadError as error:
             return str(error)
 
-    return said(Job.of(fields)), said(Job(**fields))  # type: ignore[arg-type]
+    return said(Job.of(**fields)), said(Job(**fields))  # type: ignore[arg-type]
 
 
 @given(jobs)
