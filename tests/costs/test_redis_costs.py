@@ -163,7 +163,8 @@ def test_the_ack_of_a_batch_and_the_next_claim_are_one_round_trip(meter: Meter, 
     assert cost.trips == 1
     assert cost.commands.total() <= 1.6 * JOBS, cost.commands
     assert cost.received <= 20 * JOBS  # the tokens
-    assert cost.sent <= JOBS * (len(got[0].payload) + 15)  # and the queue
+    # not the first one's by their number: their times differ in digits
+    assert cost.sent <= sum(len(claim.payload) for claim in got) + 15 * JOBS  # and the queue
     apart = meter.of(lambda: (q.primary.ack(got), hand.claim(JOBS)))  # the control
     assert apart.trips == 2
 
