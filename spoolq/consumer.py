@@ -35,7 +35,6 @@ log = logging.getLogger("spoolq.worker")
 
 _LOOK_AHEAD = 0.02  # seconds of work that may be claimed beyond what is running: what a slow job holds up, nobody else can run
 _HAND_OUT = 0.005  # seconds of work that one thread is given at a time
-_BEHIND = 0.01  # seconds after which what one thread was given is for those too that have nothing to do
 _STALLED = 0.1  # seconds after which what no thread has begun is put back, for others to run
 _BUSY = 0.05  # seconds for which acknowledgements may wait for each other
 _SOON = 0.005  # seconds to the next turn where something came between
@@ -344,9 +343,7 @@ class Consumer:
         if self._ripe and (self._acks or (more and self._room(self._crew.room) > 0)):
             return 0.0
         self._hold.hungry = more
-        if not self._hold.unbegun:
-            return _LOOK
-        return _BEHIND if self._crew.starved else _BUSY
+        return _BUSY if self._hold.unbegun else _LOOK
 
     @property
     def _ripe(self) -> bool:
@@ -390,8 +387,6 @@ class Consumer:
         elif self._hold.unbegun and self.reach.available and (late := self._hold.take_back(self._clock() - _STALLED)):
             self._mean = max(self._mean or 0.0, _STALLED)
             self._settler.put_back(late)
-        elif self._hold.unbegun and self._crew.starved:
-            self._hold.pass_on(self._clock() - _BEHIND)
         if self._ended and (running := self._hold.take_back_running()):
             log.warning("%s: %d job(s) still run after the grace; they are put back and run again", self.name, len(running))
             self._settler.put_back(running)

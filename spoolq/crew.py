@@ -27,6 +27,7 @@ MOST_LEFT_BEHIND = 8
 _MENDS = 1200  # tries, one each 0.05 s
 _PATIENCE = 0.5  # seconds for which a job that must be alone waits for the others to end, while nothing is begun
 _MOMENT = 0.005
+_BEHIND = 0.01  # seconds after which what one thread was given is for those too that have nothing to do
 
 
 class _Hand:
@@ -62,6 +63,7 @@ class Crew(Roster):
         self._coroutines = Coroutines(self, coroutines, self._watch, board)
         self._hands: dict[int, _Hand] = {}
         self._left: list[_Hand] = []
+        self._sharer: threading.Thread | None = None
         self._ended = False
         self._pid = 0
 
@@ -70,12 +72,16 @@ class Crew(Roster):
         self._pid = os.getpid()
         for slot in range(self.size):
             self._begin(slot)
+        if self.size > 1:
+            self._sharer = threading.Thread(target=self._share, name="spoolq-share", daemon=True)
+            self._sharer.start()
 
     def end(self) -> None:
         """Each thread ends after the job that it runs; coroutines are cancelled, and get a second for it."""
         self._ended = True
         self._coroutines.end()
         self._watch.end()
+        self.unshared.set()
         for _ in range(self.size):
             self.todo.put(None)
 
@@ -89,6 +95,8 @@ class Crew(Roster):
     def dead(self) -> list[str]:
         """The threads that have ended, and should not have."""
         found = [hand.thread.name for hand in self._hands.values() if not (hand.left or hand.thread.is_alive())]
+        if self._sharer is not None and not self._sharer.is_alive():
+            found.append(self._sharer.name)
         return [] if self._ended else [*found, *(["spoolq-limits"] if self._watch.dead else []), *self._coroutines.dead]
 
     @property
@@ -165,6 +173,26 @@ class Crew(Roster):
     def starved(self) -> bool:
         """Whether a thread has nothing to do and could begin something, whatever the others have still to begin."""
         return not self.secluded and self.todo.empty() and any(hand.waits for hand in self._hands.values())
+
+    def _share(self) -> None:
+        """Pass on what lies behind a job that takes longer than was thought. A thread of its own: who fetches the jobs may wait
+        for a store that doesn't answer."""
+        while not self._ended:
+            try:
+                self.unshared.wait()
+                self.unshared.clear()
+                time.sleep(_BEHIND)
+                while any(hold.waits for hold in self.holds) and not self._ended:
+                    if self.starved:
+                        for hold in self.holds:
+                            hold.pass_on(self.clock() - _BEHIND)
+                    time.sleep(_BEHIND)
+            except BaseException:  # no memory, say
+                try:
+                    self.unshared.set()
+                    time.sleep(_PATIENCE)
+                except BaseException:  # noqa: S110  (nor to go on with it)
+                    pass
 
     def _mend(self, hand: _Hand, error: BaseException) -> None:
         """Report on what the thread ran as it was struck; as soon as that can be done, where there is no memory. What it held and

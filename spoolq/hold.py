@@ -73,6 +73,7 @@ class Roster:
         self.alone_until = 0.0
         self.holds: list[Hold] = []
         self.todo: SimpleQueue[tuple[Hold, Sequence[Claim]] | None] = SimpleQueue()
+        self.unshared = threading.Event()  # a thread was given several claims
 
     def seclude(self, run: Run) -> bool:
         """From now on nothing is begun until this run has ended, for ALONE_FOR at most: a long one must not hold up all others.
@@ -136,6 +137,13 @@ class Hold:
             for claim in claims:
                 self.unbegun[claim.token] = (claim, now)
         self._offer(claims, size)
+        if size > 1 and not self._roster.unshared.is_set():
+            self._roster.unshared.set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is a claim that a thread may begin."""
+        return bool(self.unbegun) and not self.closed and self._roster.clock() <= self.good_until
 
     def pass_on(self, before: float) -> None:
         """Offer what was handed out before that time, and no thread has begun, to the other threads too: it may lie behind a job

@@ -16,7 +16,7 @@ import pytest
 
 from spoolq.errors import ConfigError, StoreUnavailable
 from spoolq.journal import Journal
-from spoolq.store.base import Working
+from spoolq.store.base import Claimed, Working
 from spoolq.store.effects import Effects
 from spoolq.store.sqlite import SQLiteStore
 from tests.unit.hands import Rig, file, held, id_of, info, job, jobs, left
@@ -634,6 +634,38 @@ def test_what_lies_behind_a_slow_job_is_for_the_threads_that_have_nothing_to_do(
     gate.open.set()
     settled(rig)
     assert sorted(rig.ran) == list(range(90))
+
+
+def test_a_store_that_does_not_answer_keeps_no_thread_from_what_lies_behind_a_slow_job(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, gate, answers = make(threads=4), Gate(), threading.Event()
+    rig.task("slow", gate)
+    rig.consumer._mean = 1e-6  # one thread is given all
+    real, calls = rig.real.claim, list[int]()
+
+    def claim(*args: Any, **options: Any) -> Claimed:
+        calls.append(1)
+        if len(calls) == 2:
+            answers.wait(60)
+        return real(*args, **options)
+
+    def ask_again(point: str) -> None:
+        if len(calls) == 1:
+            rig.consumer.reach.suspect = True
+            rig.consumer.wake()
+
+    monkeypatch.setattr(rig.real, "claim", claim)
+    rig.consumer._hook = ask_again
+    rig.store.put([job(f"j{n}", "slow") for n in range(4)])
+    rig.start()
+    for _ in range(4):
+        gate.entered()
+    eventually(lambda: len(calls) == 2)
+    answers.set()
+    gate.open.set()
+    eventually(lambda: gone(rig))
+    assert gate.count == 4
 
 
 def test_what_no_thread_can_begin_is_put_back_for_other_workers(make: Make) -> None:

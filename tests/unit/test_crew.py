@@ -19,7 +19,7 @@ from spoolq.runner import Alone, Call, Runner
 from spoolq.tasks import Task, Tasks
 from tests.clock import Clock
 from tests.unit.hands import info, warnings
-from tests.waiting import eventually
+from tests.waiting import eventually, pass_time
 
 
 class Fixed(Runner):
@@ -292,6 +292,52 @@ def test_only_what_was_handed_out_before_is_passed_on(crew: Crew, clock: Clock) 
         assert batch is not None
         offered.append(tokens(batch[1]))
     assert offered == [["b"], ["c"], ["d"]]
+
+
+def test_what_lies_behind_a_slow_job_is_passed_on_whoever_handed_it_out() -> None:
+    crew, slow = Crew(4), threading.Event()
+    hold = Hold(crew, runner := Fixed(lambda token: token == "a" and slow.wait(60)), lambda: False)
+    crew.start()
+    hold.hand_out(claims("a", "b", "c", "d"), 4)
+    eventually(lambda: sorted(runner.ran) == ["b", "c", "d"])
+    hold.hand_out(claims("e", "f"), 2)
+    eventually(lambda: len(runner.ran) == 5)
+    slow.set()
+    eventually(lambda: hold.count == 6)
+    crew.end()
+
+
+def test_what_may_not_be_begun_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, tried = Crew(2), list[str]()
+    hold = Hold(crew, Fixed(), lambda: False)
+    monkeypatch.setattr(hold, "begin", lambda slot, claim: tried.append(claim.token))
+    hold.good_until = 0.0
+    crew.start()
+    hold.hand_out(claims("a", "b", "c"), 3)
+    pass_time(0.2)  # twenty times that after which it would be passed on
+    eventually(lambda: len(tried) >= 3)
+    assert tried == ["a", "b", "c"]
+    crew.end()
+
+
+def test_a_claim_waits_for_a_thread_until_it_is_begun_or_may_not_be(crew: Crew, clock: Clock) -> None:
+    hold = Hold(crew, Fixed(), lambda: False)
+    hold.hand_out(claims("a"), 1)
+    assert hold.waits
+    hold.good_until = clock.now - 1
+    assert not hold.waits
+    hold.good_until, hold.closed = clock.now, True
+    assert not hold.waits
+    hold.closed = False
+    hold.begin(0, claims("a")[0])
+    assert not hold.waits
+
+
+def test_a_crew_says_that_nobody_passes_on(crew: Crew) -> None:
+    crew.start()
+    assert crew.dead == []
+    crew._sharer = threading.Thread(name="spoolq-share")
+    assert crew.dead == ["spoolq-share"]
 
 
 def test_claims_taken_back_while_threads_race_for_them_are_run_or_returned_never_both() -> None:
