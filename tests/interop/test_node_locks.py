@@ -154,6 +154,7 @@ def test_a_job_that_runs_on_node_keeps_an_equal_one_from_running_on_spoolq(node:
     running.start()
     try:
         eventually(lambda: found == [[2]], what="the one that is equal to none")
+        stock.process.terminate()  # it ends with its job, and takes none of those that come to the queue again
         stock.wait_for("performed")
         eventually(lambda: found == [[2], [1]], what="the one that had to wait")
     finally:
