@@ -190,8 +190,9 @@ class Crew(Roster):
             except BaseException:  # no memory, say
                 try:
                     self.unshared.set()
-                    time.sleep(_PATIENCE)
-                except BaseException:  # noqa: S110  (nor to go on with it)
+                    time.sleep(0.1)
+                    log.exception("an error of our own as what lies behind a job was passed on; it goes on")
+                except BaseException:  # noqa: S110  (nor to tell it)
                     pass
 
     def _mend(self, hand: _Hand, error: BaseException) -> None:

@@ -307,6 +307,28 @@ def test_what_lies_behind_a_slow_job_is_passed_on_whoever_handed_it_out() -> Non
     crew.end()
 
 
+def test_who_passes_on_goes_on_after_an_error_and_tells_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    crew, slow, failed = Crew(2), threading.Event(), list[float]()
+    hold = Hold(crew, runner := Fixed(lambda token: token == "a" and slow.wait(60)), lambda: False)
+    pass_on = hold.pass_on
+
+    def fails_once(before: float) -> None:
+        failed.append(before)
+        if len(failed) == 1:
+            raise MemoryError
+        pass_on(before)
+
+    monkeypatch.setattr(hold, "pass_on", fails_once)
+    crew.start()
+    hold.hand_out(claims("a", "b"), 2)
+    eventually(lambda: runner.ran == ["b"])
+    assert any("an error of our own" in said for said in warnings(caplog))
+    slow.set()
+    crew.end()
+
+
 def test_what_may_not_be_begun_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     crew, tried = Crew(2), list[str]()
     hold = Hold(crew, Fixed(), lambda: False)
